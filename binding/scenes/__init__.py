@@ -1,0 +1,21 @@
+"""Data sets whose images have known object codes."""
+
+from binding.scenes._balanced_colorshape import BalancedColorShape
+from binding.scenes._base import SPLITS, Entropies, Scene, Split, SplitName, fingerprint
+from binding.scenes._colorshape import ColorShape
+from binding.scenes._feature_splits import SplitPolicy
+
+SCENES: dict[str, type] = {"colorshape": ColorShape, "balancedcolorshape": BalancedColorShape}
+
+__all__ = [
+    "SCENES",
+    "SPLITS",
+    "BalancedColorShape",
+    "ColorShape",
+    "Entropies",
+    "Scene",
+    "Split",
+    "SplitName",
+    "SplitPolicy",
+    "fingerprint",
+]

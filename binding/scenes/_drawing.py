@@ -1,0 +1,161 @@
+"""Drawing coloured shapes on a plain background, many images a second (paper, section 3.1).
+
+The shapes are drawn once by Pillow, at the size asked for; an image is then a few copies of small
+masks. The pixels equal those of drawing every object with Pillow on the full image.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from functools import cache
+
+import numpy as np
+from jaxtyping import Bool, Int, UInt8
+from PIL import Image, ImageDraw
+
+COLORS: dict[str, tuple[int, int, int]] = {
+    "red": (220, 20, 60),
+    "blue": (30, 144, 255),
+    "green": (34, 139, 34),
+    "yellow": (255, 215, 0),
+    "purple": (138, 43, 226),
+    "orange": (255, 140, 0),
+    "cyan": (0, 206, 209),
+    "gray": (128, 128, 128),
+}
+SHAPES = ("circle", "square", "triangle", "diamond", "pentagon", "hexagon", "cross", "star")
+
+_TRIES = 2000
+_TRIES_DRAWN_AT_ONCE = 64
+_WHITE = 255
+
+
+@dataclass(frozen=True)
+class Canvas:
+    """Geometry of an image: pixels a side, pixels of an object's box, free border."""
+
+    image_size: int
+    object_size: int
+    margin: int
+
+    @property
+    def positions(self) -> int:
+        """Number of admissible box corners along one axis; not positive where no box fits."""
+        return self.image_size - 2 * self.margin - self.object_size + 1
+
+
+@cache
+def shape_mask(shape: str, size: int) -> Bool[np.ndarray, "side side"]:
+    """Pixels a shape covers in a box of `size`; one more pixel a side, since Pillow includes both ends."""
+    image = Image.new("1", (size + 1, size + 1))
+    draw = ImageDraw.Draw(image)
+    center = size / 2
+    sides = {"triangle": 3, "pentagon": 5, "hexagon": 6}
+    if shape == "circle":
+        draw.ellipse([0, 0, size, size], fill=1)
+    elif shape == "square":
+        draw.rectangle([0, 0, size, size], fill=1)
+    elif shape == "diamond":
+        draw.polygon([(center, 0), (size, center), (center, size), (0, center)], fill=1)
+    elif shape == "cross":
+        low, high = _bar(size)
+        draw.rectangle([low, 0, high, size], fill=1)
+        draw.rectangle([0, low, size, high], fill=1)
+    elif shape == "star":
+        draw.polygon(_corners(center, [center, 0.45 * center] * 5), fill=1)
+    elif shape in sides:
+        draw.polygon(_corners(center, [center] * sides[shape]), fill=1)
+    else:
+        raise ValueError(f"unknown shape {shape!r}; there are {', '.join(SHAPES)}")
+    return np.array(image)
+
+
+def _bar(size: int) -> tuple[int, int]:
+    """First and last pixel of a bar a quarter of the box thick, at least two pixels."""
+    thickness = max(2, int(size * 0.25))
+    return int(size / 2 - thickness / 2), int(size / 2 + thickness / 2)
+
+
+def _corners(center: float, radii: list[float]) -> list[tuple[float, float]]:
+    """Corners at equal angles and the given radii, the first one straight up."""
+    angles = [2 * math.pi * i / len(radii) - math.pi / 2 for i in range(len(radii))]
+    return [(center + r * math.cos(a), center + r * math.sin(a)) for a, r in zip(angles, radii, strict=True)]
+
+
+class PlacementError(ValueError):
+    """The objects of a scene found no free place."""
+
+
+def place(
+    n_objects: Int[np.ndarray, " batch"], canvas: Canvas, seed: int, indices: Int[np.ndarray, " batch"]
+) -> Int[np.ndarray, "batch most 2"]:
+    """Corners (x, y) of non-overlapping boxes, uniform by rejection, up to 2000 tries an object.
+
+    Each image has a random stream of its own, keyed by the seed and its index. Boxes may touch.
+
+    Raises:
+        PlacementError: an object found no place.
+    """
+    most = int(n_objects.max(initial=0))
+    corners = np.zeros((len(indices), most, 2), dtype=np.int64)
+    if most and canvas.positions < 1:
+        raise PlacementError(_no_place(canvas, 0))
+    streams = [np.random.Generator(np.random.Philox(key=(seed << 64) | int(i))) for i in indices]
+    placed = np.zeros(len(indices), dtype=np.int64)
+    tries = np.zeros(len(indices), dtype=np.int64)
+    while (open_ := np.flatnonzero(placed < n_objects)).size:
+        shape = (_TRIES_DRAWN_AT_ONCE, 2)
+        candidates = np.stack([streams[i].integers(canvas.positions, size=shape) for i in open_])
+        for t in range(_TRIES_DRAWN_AT_ONCE):
+            _try_candidates(candidates[:, t], open_, n_objects, corners, placed, tries, canvas.object_size)
+        if (failed := tries >= _TRIES).any():
+            raise PlacementError(_no_place(canvas, int(n_objects[failed].max())))
+    return corners + canvas.margin
+
+
+def _try_candidates(
+    candidate: np.ndarray,
+    rows: np.ndarray,
+    n_objects: np.ndarray,
+    corners: np.ndarray,
+    placed: np.ndarray,
+    tries: np.ndarray,
+    object_size: int,
+) -> None:
+    """Give each unfinished image of `rows` its next object if the candidate is free; updates in place."""
+    gaps = np.abs(corners[rows] - candidate[:, None]).max(axis=2)
+    taken = (gaps < object_size) & (np.arange(corners.shape[1]) < placed[rows, None])
+    unfinished = placed[rows] < n_objects[rows]
+    accepted = unfinished & ~taken.any(axis=1)
+    winners = rows[accepted]
+    corners[winners, placed[winners]] = candidate[accepted]
+    placed[winners] += 1
+    tries[rows[unfinished & ~accepted]] += 1
+    tries[winners] = 0
+
+
+def _no_place(canvas: Canvas, n_objects: int) -> str:
+    return (
+        f"{n_objects or 'no'} objects of object_size {canvas.object_size} fit without overlap in image_size "
+        f"{canvas.image_size} with margin {canvas.margin}; use fewer or smaller objects, or a larger image"
+    )
+
+
+def draw(
+    object_codes: UInt8[np.ndarray, "batch objects"],
+    corners: Int[np.ndarray, "batch most 2"],
+    masks: list[Bool[np.ndarray, "side side 1"]],
+    colors: list[UInt8[np.ndarray, "3"]],
+    image_size: int,
+) -> UInt8[np.ndarray, "batch height width 3"]:
+    """Images of the objects, drawn in the order of the object code; object k has mask and colour k."""
+    images = np.full((len(object_codes), image_size, image_size, 3), _WHITE, dtype=np.uint8)
+    rows, objects = np.nonzero(object_codes)
+    order = np.arange(len(rows)) - np.searchsorted(rows, rows)
+    places = corners[rows, order]
+    for row, k, (x, y) in zip(rows.tolist(), objects.tolist(), places.tolist(), strict=True):
+        side = masks[k].shape[0]
+        box = images[row, y : y + side, x : x + side]
+        np.copyto(box, colors[k], where=masks[k])
+    return images
