@@ -37,11 +37,12 @@ class BalancedColorShape(ShapeScene):
     salt: ClassVar[str] = "balancedcolorshape_fsplit_v1"
 
     def _own_problems(self) -> Iterator[Problem]:
-        for name, most in (("colors_per_image", self.n_colors), ("shapes_per_image", self.n_shapes)):
-            value = getattr(self, name)
-            if not 1 <= value <= most:
-                yield Problem(name, f"must lie in 1..{most}, got {value}")
-                return
+        chosen = (("colors_per_image", self.n_colors), ("shapes_per_image", self.n_shapes))
+        outside = [(name, most) for name, most in chosen if not 1 <= getattr(self, name) <= most]
+        for name, most in outside:
+            yield Problem(name, f"must lie in 1..{most}, got {getattr(self, name)}")
+        if outside:
+            return
         least = max(self.colors_per_image, self.shapes_per_image)
         most = self.colors_per_image * self.shapes_per_image
         if not least <= self.num_objects <= most:

@@ -1,7 +1,8 @@
 """Drawing coloured shapes on a plain background, many images a second (paper, section 3.1).
 
 The shapes are drawn once by Pillow, at the size asked for; an image is then a few copies of small
-masks. The pixels equal those of drawing every object with Pillow on the full image.
+masks. The pixels equal those of drawing every object with Pillow on the full image, with corners
+rounded as in `_corners`.
 """
 
 from __future__ import annotations
@@ -80,7 +81,9 @@ def _bar(size: int) -> tuple[int, int]:
 def _corners(center: float, radii: list[float]) -> list[tuple[float, float]]:
     """Corners at equal angles and the given radii, the first one straight up."""
     angles = [2 * math.pi * i / len(radii) - math.pi / 2 for i in range(len(radii))]
-    return [(center + r * math.cos(a), center + r * math.sin(a)) for a, r in zip(angles, radii, strict=True)]
+    corners = [(center + r * math.cos(a), center + r * math.sin(a)) for a, r in zip(angles, radii, strict=True)]
+    # a corner at 11.999999999999998 instead of 12 would cost a triangle its lowest row of pixels
+    return [(round(x, 9), round(y, 9)) for x, y in corners]
 
 
 class PlacementError(ValueError):
@@ -100,7 +103,7 @@ def place(
     most = int(n_objects.max(initial=0))
     corners = np.zeros((len(indices), most, 2), dtype=np.int64)
     if most and canvas.positions < 1:
-        raise PlacementError(_no_place(canvas, 0))
+        raise PlacementError(_no_place(canvas, most))
     streams = [np.random.Generator(np.random.Philox(key=(seed << 64) | int(i))) for i in indices]
     placed = np.zeros(len(indices), dtype=np.int64)
     tries = np.zeros(len(indices), dtype=np.int64)
@@ -137,7 +140,7 @@ def _try_candidates(
 
 def _no_place(canvas: Canvas, n_objects: int) -> str:
     return (
-        f"{n_objects or 'no'} objects of object_size {canvas.object_size} fit without overlap in image_size "
+        f"no free place for {n_objects} objects of object_size {canvas.object_size} in image_size "
         f"{canvas.image_size} with margin {canvas.margin}; use fewer or smaller objects, or a larger image"
     )
 
@@ -157,5 +160,6 @@ def draw(
     for row, k, (x, y) in zip(rows.tolist(), objects.tolist(), places.tolist(), strict=True):
         side = masks[k].shape[0]
         box = images[row, y : y + side, x : x + side]
-        np.copyto(box, colors[k], where=masks[k])
+        height, width, _ = box.shape  # without a margin the last row and column may lie outside
+        np.copyto(box, colors[k], where=masks[k][:height, :width])
     return images

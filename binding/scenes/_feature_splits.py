@@ -57,6 +57,11 @@ class SplitPolicy:
                 yield Problem(f"split.{field}", f"must lie in 0..{self.modulus - 1}, got {outside}")
         if self.policy == "f_disjoint_hash" and not self.test_buckets:
             yield Problem("split.test_buckets", "needs at least one bucket, got none")
+        shared = sorted(set(self.test_buckets) & set(self.validation_buckets))
+        if shared:
+            yield Problem("split.validation_buckets", f"must differ from test_buckets, both got {shared}")
+        if min(self.code_counts or (1,)) < 1:
+            yield Problem("split.code_counts", f"must all be ≥ 1, got {self.code_counts}")
 
 
 def code_digest(code: UInt8[np.ndarray, " features"], salt: str) -> str:

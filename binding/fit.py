@@ -1,0 +1,287 @@
+"""Trains probes on one set of activations and keeps each at its best validation epoch (paper, section 3.2)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Literal, NamedTuple
+
+import numpy as np
+import torch
+from jaxtyping import Float, Float64, Int
+from torch import Tensor
+
+from binding._pack import Pack, head_losses
+from binding._problems import Problem, at_least, refuse
+from binding.activations import Rows
+from binding.probes import HeadShape, Parameters, Probe
+
+_PACK_BYTES = 2**30
+_EVALUATION_ROWS = 2048
+_CERTAIN = 1e4  # stands for infinite prior odds: such a head has no loss and no gradient
+
+OnEpoch = Callable[[int, int, float], bool]
+"""Called with a probe's position, epoch and validation loss (bits); returns whether to prune it."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class FitConfig:
+    """How a probe is trained: Adam with L2, learning rate cut in steps, best validation epoch kept."""
+
+    epochs: int = 40
+    """Passes over the training samples."""
+    batch_size: int = 512
+    """Samples a batch."""
+    accumulate: int = 1
+    """Batches a step of the optimiser."""
+    patience: int | None = None
+    """Stop a probe after this many epochs without a lower validation loss; null trains all epochs."""
+    schedule_step: int = 8
+    """Epochs between cuts of the learning rate."""
+    schedule_factor: float = 0.2
+    """Factor of each cut."""
+    standardize: bool = True
+    """Standardise activations with the training split's mean and deviation of each channel."""
+    learning_rate: float | None = None
+    """Learning rate of probes that give none; null tunes it in the family's range."""
+
+    def __post_init__(self) -> None:
+        refuse("fit", self.problems())
+
+    def problems(self) -> Iterator[Problem]:
+        """Every broken rule."""
+        for name in ("epochs", "batch_size", "accumulate", "schedule_step"):
+            yield from at_least(name, getattr(self, name), 1)
+        if self.patience is not None:
+            yield from at_least("patience", self.patience, 1)
+        if not 0 < self.schedule_factor <= 1:
+            yield Problem("schedule_factor", f"must lie in (0, 1], got {self.schedule_factor}")
+        if self.learning_rate is not None and not self.learning_rate > 0:
+            yield Problem("learning_rate", f"must be > 0, got {self.learning_rate}")
+
+    @classmethod
+    def paper(cls) -> FitConfig:
+        """The settings of the paper's script: fixed learning rate, two batches a step, raw activations."""
+        return cls(accumulate=2, standardize=False, learning_rate=1e-3)
+
+
+class Examples(NamedTuple):
+    """What one split of one target is trained or evaluated on."""
+
+    z: Rows
+    codes: Float[Tensor, "samples codes"]
+    """True bits minus 0.5, then given bits minus 0.5."""
+    offset: Float[Tensor, "samples heads"] | None
+    """Prior log-odds added to the logits, ±infinity replaced by a large number; None for no prior."""
+
+    @classmethod
+    def of(
+        cls,
+        z: Rows,
+        bits: np.ndarray,
+        log_odds: Float64[np.ndarray, "samples heads"] | None,
+        device: torch.device,
+    ) -> Examples:
+        """From uint8 bits [samples codes] and exact log-odds in nats."""
+        codes = torch.from_numpy(bits.astype(np.float32) - 0.5).to(device)
+        if log_odds is None:
+            return cls(z, codes, None)
+        offset = torch.from_numpy(np.clip(log_odds, -_CERTAIN, _CERTAIN).astype(np.float32))
+        return cls(z, codes, offset.to(device))
+
+    def batch(self, indices: Int[Tensor, " batch"]) -> tuple[Tensor, Tensor, Tensor | None]:
+        """Activations, codes and offset of some samples."""
+        offset = None if self.offset is None else self.offset[indices]
+        return self.z.gather(indices), self.codes[indices], offset
+
+
+class EpochLoss(NamedTuple):
+    """One point of a learning curve, in bits a sample."""
+
+    epoch: int
+    train_bits: float
+    validation_bits: float
+
+
+@dataclass
+class Fitted:
+    """A probe after training.
+
+    Attributes:
+        parameters: at the best epoch; None stands for the untrained state, whose output is 0.
+        best_epoch: epoch with the lowest validation loss; 0 for the untrained state.
+        validation_bits: that loss, bits a sample; infinite if no epoch gave a number.
+        status: finished all epochs, stopped for lack of progress, pruned by the search, or diverged.
+    """
+
+    probe: Probe
+    shape: HeadShape
+    parameters: Parameters | None = None
+    best_epoch: int = 0
+    validation_bits: float = math.inf
+    curve: list[EpochLoss] = field(default_factory=list)
+    status: Literal["finished", "stopped", "pruned", "diverged"] = "finished"
+
+    @torch.no_grad()
+    def evaluate(self, examples: Examples) -> tuple[Float64[np.ndarray, " samples"], float]:
+        """Loss in bits of every sample, and the share of bits guessed right."""
+        losses, correct = [], 0.0
+        for indices in torch.arange(len(examples.codes)).split(_EVALUATION_ROWS):
+            z, codes, offset = examples.batch(indices)
+            logits = self._logits(z, codes)
+            losses.append(_bits(logits, codes, offset)[0])
+            guesses = logits[0] if offset is None else logits[0] + offset
+            correct += ((guesses > 0) == (codes[:, : self.shape.n_heads] > 0)).double().mean(1).sum().item()
+        return torch.cat(losses).cpu().numpy(), correct / len(examples.codes)
+
+    def _logits(self, z: Tensor, codes: Tensor) -> Tensor:
+        if self.parameters is None:
+            return z.new_zeros(1, len(z), self.shape.n_heads)
+        packed = {name: value[None] for name, value in self.parameters.items()}
+        return self.probe.logits(packed, self.shape, z, codes)
+
+
+def fit(
+    probes: Sequence[Probe],
+    shape: HeadShape,
+    train: Examples,
+    validation: Examples,
+    config: FitConfig,
+    *,
+    seed: int,
+    untrained: bool = False,
+    on_epoch: OnEpoch | None = None,
+) -> list[Fitted]:
+    """Train probes on the same batches; none of them is influenced by the others.
+
+    Args:
+        probes: hyper-parameters, of any families that read this kind of activations.
+        shape: shape of the heads, the same for all.
+        train: samples to train on.
+        validation: samples that pick the epoch of each probe.
+        config: how to train.
+        seed: seed of initial parameters, dropout and the order of samples.
+        untrained: whether the untrained state, with output 0, may be the best epoch.
+        on_epoch: told every validation loss; may prune.
+
+    Returns:
+        The probes in their order, each at its best epoch.
+    """
+    device = train.codes.device
+    results = [Fitted(probe, shape) for probe in probes]
+    if untrained:
+        prior_bits = float(results[0].evaluate(validation)[0].mean())
+        for result in results:
+            result.validation_bits = prior_bits
+    for positions in _affordable(probes, shape, config):
+        packs = _packs([(i, probes[i]) for i in positions], shape, seed, device)
+        _train(packs, results, train, validation, config, seed, on_epoch)
+    return results
+
+
+def _affordable(probes: Sequence[Probe], shape: HeadShape, config: FitConfig) -> Iterator[list[int]]:
+    """Positions in groups whose parameters, optimiser state and hidden units fit in memory together."""
+    group: list[int] = []
+    total = 0
+    for position, probe in enumerate(probes):
+        drawn = probe.initial(shape, torch.Generator().manual_seed(0))
+        widest = max(value.numel() // max(value.shape[0], 1) for value in drawn.values())
+        size = 4 * (6 * sum(value.numel() for value in drawn.values()) + 4 * config.batch_size * widest)
+        if group and total + size > _PACK_BYTES:
+            yield group
+            group, total = [], 0
+        group.append(position)
+        total += size
+    yield group
+
+
+def _packs(members: list[tuple[int, Probe]], shape: HeadShape, seed: int, device: torch.device) -> list[Pack]:
+    """One pack for each structure."""
+    groups: dict[object, list[tuple[int, Probe]]] = {}
+    for member in members:
+        groups.setdefault((type(member[1]), member[1].structure()), []).append(member)
+    return [Pack(group, shape, seed, device) for group in groups.values()]
+
+
+def _train(
+    packs: list[Pack],
+    results: list[Fitted],
+    train: Examples,
+    validation: Examples,
+    config: FitConfig,
+    seed: int,
+    on_epoch: OnEpoch | None,
+) -> None:
+    """All epochs of some packs; results are filled in."""
+    order = torch.Generator().manual_seed(seed)
+    for epoch in range(1, config.epochs + 1):
+        factor = config.schedule_factor ** ((epoch - 1) // config.schedule_step)
+        losses = _train_epoch(packs, train, config, torch.randperm(len(train.codes), generator=order), factor)
+        for pack, pack_losses in zip(packs, losses, strict=True):
+            _finish_epoch(pack, epoch, pack_losses, results, validation, config, on_epoch)
+        packs = [pack for pack in packs if pack.positions]
+        if not packs:
+            return
+
+
+def _train_epoch(
+    packs: list[Pack], train: Examples, config: FitConfig, order: Int[Tensor, " samples"], factor: float
+) -> list[Float[Tensor, " pack"]]:
+    """One pass over the samples; returns each member's mean loss in nats a head."""
+    totals = [torch.zeros(len(pack.positions), device=train.codes.device) for pack in packs]
+    batches = order.split(config.batch_size)
+    for number, indices in enumerate(batches, start=1):
+        z, codes, offset = train.batch(indices)
+        for pack, total in zip(packs, totals, strict=True):
+            losses = pack.backward(z, codes, offset, share=1 / config.accumulate)
+            total += losses * (len(indices) / len(order))
+            if number % config.accumulate == 0 or number == len(batches):
+                pack.step(factor)
+    return totals
+
+
+def _finish_epoch(
+    pack: Pack,
+    epoch: int,
+    train_losses: Float[Tensor, " pack"],
+    results: list[Fitted],
+    validation: Examples,
+    config: FitConfig,
+    on_epoch: OnEpoch | None,
+) -> None:
+    """Validate the members, remember new best ones, and let go of those that should not go on."""
+    validation_bits = _mean_bits(pack, validation)
+    train_bits = (train_losses * pack.shape.n_heads / math.log(2)).tolist()
+    staying = torch.ones(len(pack.positions), dtype=torch.bool)
+    for index, position in enumerate(pack.positions):
+        result, bits = results[position], validation_bits[index]
+        result.curve.append(EpochLoss(epoch, train_bits[index], bits))
+        if bits < result.validation_bits:
+            result.validation_bits, result.best_epoch = bits, epoch
+            result.parameters = pack.member(index)
+        if not math.isfinite(bits):
+            result.status = "diverged"
+        elif on_epoch is not None and on_epoch(position, epoch, bits):
+            result.status = "pruned"
+        elif config.patience is not None and epoch - result.best_epoch >= config.patience:
+            result.status = "stopped"
+        staying[index] = result.status == "finished"
+    if not staying.all():
+        pack.keep(staying)
+
+
+@torch.no_grad()
+def _mean_bits(pack: Pack, examples: Examples) -> list[float]:
+    """Mean loss of each member in bits a sample."""
+    total = torch.zeros(len(pack.positions), dtype=torch.float64, device=examples.codes.device)
+    for indices in torch.arange(len(examples.codes)).split(_EVALUATION_ROWS):
+        z, codes, offset = examples.batch(indices)
+        total += _bits(pack.probe.logits(pack.parameters, pack.shape, z, codes), codes, offset).sum(1)
+    return (total / len(examples.codes)).tolist()
+
+
+def _bits(logits: Tensor, codes: Tensor, offset: Tensor | None) -> Float64[Tensor, "pack batch"]:
+    """Loss in bits of every sample: the sum over heads, in float64."""
+    exact = head_losses(logits.double(), codes.double(), None if offset is None else offset.double())
+    return exact.sum(2) / math.log(2)

@@ -1,0 +1,63 @@
+"""The low-rank quadratic probe, one form for each head."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from binding._problems import Problem, at_least
+from binding.probes._base import Dropout, HeadShape, Parameters, Probe, dense, normal
+
+
+@dataclass(frozen=True, kw_only=True)
+class QuadraticConcat(Probe):
+    """Logit k = s Σ_r (x_k·A_rk)(x_k·B_rk) + b_k with x_k = [z ; y_k] and s = 1 / sqrt(width of x_k)."""
+
+    learning_rate: float = 0.02
+    rank: int = 16
+    """Number R of products in each form."""
+
+    family: ClassVar[str] = "quadratic_concat"
+
+    def problems(self) -> Iterator[Problem]:
+        yield from super().problems()
+        yield from at_least("rank", self.rank, 1)
+
+    def structure(self) -> tuple[object, ...]:
+        return (self.use_conditioned_query, self.rank)
+
+    def initial(self, shape: HeadShape, generator: torch.Generator) -> Parameters:
+        columns = 2 * self.rank
+        return {
+            "z_weight": normal(generator, shape.z_dim, columns, shape.n_heads),
+            "code_weight": normal(generator, self.n_visible(shape), columns, shape.n_heads),
+            "bias": torch.zeros(shape.n_heads),
+        }
+
+    def logits(
+        self,
+        parameters: Parameters,
+        shape: HeadShape,
+        z: Float[Tensor, "batch dim"],
+        codes: Float[Tensor, "batch codes"],
+        dropout: Dropout | None = None,
+    ) -> Float[Tensor, "pack batch heads"]:
+        del dropout
+        factors = dense(z, parameters["z_weight"], self.visible(shape, codes), parameters["code_weight"])
+        scale = (shape.z_dim + self.n_visible(shape)) ** -0.5
+        return sum_of_products(factors, 2) * scale + parameters["bias"][:, None]
+
+
+def sum_of_products(
+    factors: Float[Tensor, "pack batch columns heads"], n_factors: int
+) -> Float[Tensor, "pack batch heads"]:
+    """Σ_r Π_g of the factors, whose columns are [n_factors, rank]."""
+    first, *others = factors.chunk(n_factors, dim=2)
+    for other in others:
+        first = first * other
+    return first.sum(dim=2)

@@ -1,0 +1,90 @@
+"""Quadratic and multilinear probes whose activation weights are shared by objects with a common feature."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import product
+from typing import ClassVar
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from binding._problems import Problem, at_least
+from binding.probes._base import Dropout, HeadShape, Parameters, Probe, normal
+from binding.probes._quadratic import sum_of_products
+
+
+@dataclass(frozen=True, kw_only=True)
+class MultilinearConcatReuse(Probe):
+    """Logit k = s Σ_r Π_g (x_k·W_grk) + b_k; the z part of W_g is one for all objects with a value of group g."""
+
+    learning_rate: float = 0.02
+    rank: int = 16
+    """Number R of products in each form."""
+
+    family: ClassVar[str] = "multilinear_concat_reuse"
+    objects_only: ClassVar[bool] = True
+
+    def problems(self) -> Iterator[Problem]:
+        yield from super().problems()
+        yield from at_least("rank", self.rank, 1)
+
+    @classmethod
+    def _refuses_groups(cls, n_groups: int) -> str | None:
+        return None if n_groups >= 2 else f"{cls.family} needs at least 2 feature groups, the data set has {n_groups}"
+
+    def structure(self) -> tuple[object, ...]:
+        return (self.use_conditioned_query, self.rank)
+
+    def initial(self, shape: HeadShape, generator: torch.Generator) -> Parameters:
+        columns = self.rank * len(shape.group_sizes)
+        return {
+            "z_weight": normal(generator, shape.z_dim, self.rank * sum(shape.group_sizes)),
+            "code_weight": normal(generator, self.n_visible(shape), columns, shape.n_heads),
+            "bias": torch.zeros(shape.n_heads),
+        }
+
+    def logits(
+        self,
+        parameters: Parameters,
+        shape: HeadShape,
+        z: Float[Tensor, "batch dim"],
+        codes: Float[Tensor, "batch codes"],
+        dropout: Dropout | None = None,
+    ) -> Float[Tensor, "pack batch heads"]:
+        del dropout
+        visible = self.visible(shape, codes)
+        code_weight = parameters["code_weight"]
+        pack = len(code_weight)
+        factors = visible.codes.expand(pack, -1, -1) @ (code_weight * visible.mask[:, None, :]).flatten(2)
+        factors = factors.view(pack, len(codes), -1, shape.n_heads) + self._shared(parameters["z_weight"], shape, z)
+        scale = (shape.z_dim + self.n_visible(shape)) ** -0.5
+        return sum_of_products(factors, len(shape.group_sizes)) * scale + parameters["bias"][:, None]
+
+    def _shared(
+        self, z_weight: Float[Tensor, "pack dim values"], shape: HeadShape, z: Float[Tensor, "batch dim"]
+    ) -> Float[Tensor, "pack batch columns heads"]:
+        """The part of the factors that comes from z: one product a feature value, copied to its objects."""
+        per_value = z.expand(len(z_weight), -1, -1) @ z_weight
+        parts = per_value.split([self.rank * size for size in shape.group_sizes], dim=2)
+        values = torch.tensor(list(product(*(range(size) for size in shape.group_sizes))), device=z.device)
+        copies = [
+            part.unflatten(2, (self.rank, size)).index_select(3, values[:, g])
+            for g, (part, size) in enumerate(zip(parts, shape.group_sizes, strict=True))
+        ]
+        return torch.cat(copies, dim=2)
+
+
+@dataclass(frozen=True, kw_only=True)
+class QuadraticConcatReuse(MultilinearConcatReuse):
+    """The shared quadratic probe of two groups: A depends on z through the first feature, B through the second."""
+
+    family: ClassVar[str] = "quadratic_concat_reuse"
+
+    @classmethod
+    def _refuses_groups(cls, n_groups: int) -> str | None:
+        if n_groups == 2:
+            return None
+        return f"{cls.family} needs 2 feature groups, the data set has {n_groups}; use multilinear_concat_reuse"

@@ -1,0 +1,270 @@
+"""Which probes a cell tries: a family with fixed settings and ranges, tuned by Optuna on validation loss."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING, Literal, NamedTuple
+
+from binding._problems import ConfigurationError, Problem, at_least, refuse
+from binding.probes import ALIASES, FAMILIES, Probe
+
+if TYPE_CHECKING:
+    import optuna
+
+    from binding.fit import Fitted, OnEpoch
+
+Value = int | float | str | bool | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Range:
+    """Numbers between two bounds, both included; whole numbers if both bounds are."""
+
+    low: int | float
+    """Smallest value."""
+    high: int | float
+    """Largest value."""
+    log: bool = False
+    """Whether to search the logarithm."""
+
+    def __post_init__(self) -> None:
+        refuse("range", self.problems())
+
+    def problems(self) -> Iterator[Problem]:
+        """Every broken rule."""
+        if not self.low < self.high:
+            yield Problem("high", f"must be above low, got {self.low} to {self.high}")
+        if self.log and not self.low > 0:
+            yield Problem("low", f"must be > 0 for a logarithmic range, got {self.low}")
+
+    def suggest(self, trial: optuna.Trial, name: str) -> Value:
+        """Ask Optuna for a value."""
+        if isinstance(self.low, int) and isinstance(self.high, int):
+            return trial.suggest_int(name, self.low, self.high, log=self.log)
+        return trial.suggest_float(name, self.low, self.high, log=self.log)
+
+    def __contains__(self, value: object) -> bool:
+        return isinstance(value, int | float) and self.low <= value <= self.high
+
+    def ends(self) -> tuple[Value, ...]:
+        """The values whose validity decides that of the range."""
+        return (self.low, self.high)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Choices:
+    """One of several values."""
+
+    choices: tuple[Value, ...]
+    """The values to choose from."""
+
+    def __post_init__(self) -> None:
+        refuse("choices", self.problems())
+
+    def problems(self) -> Iterator[Problem]:
+        """Every broken rule."""
+        if not self.choices:
+            yield Problem("choices", "needs at least one value, got none")
+
+    def suggest(self, trial: optuna.Trial, name: str) -> Value:
+        """Ask Optuna for a value."""
+        return trial.suggest_categorical(name, list(self.choices))
+
+    def __contains__(self, value: object) -> bool:
+        return value in self.choices
+
+    def ends(self) -> tuple[Value, ...]:
+        """The values whose validity decides that of the choice."""
+        return self.choices
+
+
+Setting = Value | Range | Choices
+
+
+@dataclass(frozen=True)
+class ProbeSpace:
+    """A probe family with a setting, fixed or a range, for every hyper-parameter.
+
+    Raises:
+        ConfigurationError: an unknown family or hyper-parameter, or a setting that the family refuses.
+    """
+
+    family: str
+    settings: tuple[tuple[str, Setting], ...] = ()
+
+    @classmethod
+    def of(cls, family: str, default_learning_rate: float | None = None, **settings: Setting) -> ProbeSpace:
+        """Complete the settings: defaults for what is not named, a tuned learning rate unless one is given."""
+        family = ALIASES.get(family, family)
+        if family not in FAMILIES:
+            raise ConfigurationError("probe", [Problem("family", f"there is no {family!r}; {', '.join(FAMILIES)}")])
+        known = _defaults(family)
+        unknown = [name for name in settings if name not in known]
+        refuse(family, [Problem(name, f"unknown; {family} has {', '.join(known)}") for name in unknown])
+        low, high = FAMILIES[family].learning_rates
+        learning_rate = (
+            Range(low=low, high=high, log=True) if default_learning_rate is None else default_learning_rate
+        )
+        complete: dict[str, Setting] = {**known} | {"learning_rate": learning_rate} | settings
+        space = cls(family, tuple(sorted(complete.items())))
+        refuse(family, space.problems())
+        return space
+
+    def problems(self) -> Iterator[Problem]:
+        """Settings whose values the family refuses; every value and end of a range is tried."""
+        seen = set()
+        for name, setting in self.settings:
+            for value in setting.ends() if isinstance(setting, Range | Choices) else (setting,):
+                try:
+                    FAMILIES[self.family](**{**_defaults(self.family), name: value})  # pyright: ignore
+                except ConfigurationError as error:
+                    seen.update(error.problems)
+        yield from sorted(seen)
+
+    @property
+    def ranges(self) -> dict[str, Range | Choices]:
+        """The settings that are tuned."""
+        return {name: value for name, value in self.settings if isinstance(value, Range | Choices)}
+
+    def probe(self, values: Mapping[str, Value]) -> Probe:
+        """The probe with the tuned settings at `values`."""
+        fixed = {name: value for name, value in self.settings if not isinstance(value, Range | Choices)}
+        return FAMILIES[self.family](**{**fixed, **values})  # pyright: ignore
+
+    def suggest(self, trial: optuna.Trial) -> Probe:
+        """A probe with values from Optuna."""
+        return self.probe({name: setting.suggest(trial, name) for name, setting in self.ranges.items()})
+
+    def first(self) -> dict[str, Value]:
+        """The family's own defaults, where they lie in the ranges; they are always the first suggestion."""
+        return {
+            name: v for name, v in _defaults(self.family).items() if name in self.ranges and v in self.ranges[name]
+        }
+
+    def on_edge(self, probe: Probe) -> list[str]:
+        """Tuned numbers that ended within a twentieth of their range's end: the range may be too narrow."""
+        ranges = {name: setting for name, setting in self.ranges.items() if isinstance(setting, Range)}
+        return [name for name, setting in ranges.items() if _near_end(setting, getattr(probe, name))]
+
+
+def _defaults(family: str) -> dict[str, Value]:
+    """Default of every hyper-parameter; all families have one for each."""
+    return {item.name: item.default for item in fields(FAMILIES[family])}
+
+
+def _near_end(setting: Range, value: float) -> bool:
+    scale = math.log if setting.log else float
+    low, high, at = scale(setting.low), scale(setting.high), scale(value)
+    return min(at - low, high - at) < 0.05 * (high - low)
+
+
+@dataclass(frozen=True, kw_only=True)
+class SearchConfig:
+    """How much a cell is tuned: the same budget for each of its targets."""
+
+    suggestions: int = 8
+    """Probes tried for each target."""
+    ask: int = 4
+    """Suggestions drawn at once and trained together; the next ones know their outcome."""
+    pruner: Literal["none", "median", "successive_halving"] = "none"
+    """Optuna pruner that may stop a suggestion between epochs."""
+
+    def __post_init__(self) -> None:
+        refuse("search", self.problems())
+
+    def problems(self) -> Iterator[Problem]:
+        """Every broken rule."""
+        yield from at_least("suggestions", self.suggestions, 1)
+        yield from at_least("ask", self.ask, 1)
+
+
+class Suggestion(NamedTuple):
+    """One probe that was tried and the validation loss it reached, bits a sample."""
+
+    values: dict[str, Value]
+    validation_bits: float
+    best_epoch: int
+    status: str
+
+
+class Tuned(NamedTuple):
+    """The best suggestion, as it was trained, and all of them."""
+
+    best: Fitted
+    suggestions: list[Suggestion]
+
+
+class NothingTrainedError(RuntimeError):
+    """Every suggestion of a cell diverged."""
+
+
+FitTogether = Callable[[list[Probe], "OnEpoch | None"], "list[Fitted]"]
+
+
+def tune(space: ProbeSpace, config: SearchConfig, fit_together: FitTogether, seed: int) -> Tuned:
+    """Tune a probe family on validation loss.
+
+    Args:
+        space: family, fixed settings and ranges; without ranges there is one suggestion.
+        config: number of suggestions, how many are trained at once, and pruning.
+        fit_together: trains some probes on the same data; passes on every epoch's validation loss.
+        seed: seed of the sampler.
+
+    Raises:
+        NothingTrainedError: no suggestion reached a finite validation loss.
+    """
+    study = _study(config, seed)
+    study.enqueue_trial(space.first())
+    remaining = config.suggestions if space.ranges else 1
+    tried: list[tuple[Fitted, Suggestion]] = []
+    while remaining:
+        trials = [study.ask() for _ in range(min(config.ask, remaining))]
+        remaining -= len(trials)
+        fitted = fit_together([space.suggest(trial) for trial in trials], _reporter(trials, config))
+        for trial, result in zip(trials, fitted, strict=True):
+            _tell(study, trial, result)
+            suggestion = Suggestion(trial.params, result.validation_bits, result.best_epoch, result.status)
+            tried.append((result, suggestion))
+    best = min(tried, key=lambda pair: pair[0].validation_bits)[0]
+    if not math.isfinite(best.validation_bits):
+        raise NothingTrainedError(
+            f"all {len(tried)} suggestions of {space.family} diverged; lower the learning rate or standardize"
+        )
+    return Tuned(best, [suggestion for _, suggestion in tried])
+
+
+def _study(config: SearchConfig, seed: int) -> optuna.Study:
+    import optuna
+
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    pruners = {
+        "none": optuna.pruners.NopPruner,
+        "median": optuna.pruners.MedianPruner,
+        "successive_halving": optuna.pruners.SuccessiveHalvingPruner,
+    }
+    sampler = optuna.samplers.TPESampler(seed=seed)
+    return optuna.create_study(direction="minimize", sampler=sampler, pruner=pruners[config.pruner]())
+
+
+def _reporter(trials: list[optuna.Trial], config: SearchConfig) -> OnEpoch | None:
+    if config.pruner == "none":
+        return None
+
+    def on_epoch(position: int, epoch: int, validation_bits: float) -> bool:
+        trials[position].report(validation_bits, epoch)
+        return trials[position].should_prune()
+
+    return on_epoch
+
+
+def _tell(study: optuna.Study, trial: optuna.Trial, result: Fitted) -> None:
+    import optuna
+
+    if not math.isfinite(result.validation_bits):
+        study.tell(trial, state=optuna.trial.TrialState.FAIL)
+    elif result.status == "pruned":
+        study.tell(trial, state=optuna.trial.TrialState.PRUNED)
+    else:
+        study.tell(trial, result.validation_bits)

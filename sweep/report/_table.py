@@ -1,0 +1,144 @@
+"""The results in a terminal, or in the file that stands in for one."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import pandas as pd
+from rich.cells import cell_len
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from sweep.readout import Measure
+from sweep.report._format import abbreviations, counted, estimate
+from sweep.report._rows import PLACE_COLUMNS, columns_of, prepared
+
+GAP = 2
+FILE_WIDTH = 100
+NARROWEST_TEXT = 6
+
+
+@dataclass(frozen=True)
+class _Line:
+    """A row as text: mode, probe, layer, the headline estimates, flags."""
+
+    dataset: str
+    backbone: str
+    is_control: bool
+    failed: bool
+    cells: tuple[str, ...]
+
+
+def print_table(rows: pd.DataFrame, measures: tuple[Measure, ...], console: Console | None = None) -> None:
+    """Print the headline results, one line a cell.
+
+    Args:
+        rows: result rows; each measure has the columns `X`, `X_low` and `X_high`.
+        measures: what the rows hold; the first two are printed.
+        console: where to print; standard output if none is given. Numbers are never cut, however narrow it is.
+    """
+    console = console or Console()
+    frame = prepared(rows, measures)
+    if frame.empty:
+        _say(console, Text("No cell has been measured yet."))
+        return
+    headline = measures[:2]
+    short = abbreviations(flag for flags in frame["flags"] for flag in flags)
+    lines = _lines(frame, headline, short)
+    header = ("mode", "probe", "layer", *(measure.symbol for measure in headline), "flags")
+    widths = _widths([header, *(line.cells for line in lines)], _room(console))
+    _print_section([line for line in lines if not line.is_control], header, widths, console)
+    if any(line.is_control for line in lines):
+        _say(console, Text("\nControls", style="bold underline"))
+        _print_section([line for line in lines if line.is_control], header, widths, console)
+    _print_legend(frame, headline, short, console)
+    _print_failures(frame, console)
+
+
+def _lines(frame: pd.DataFrame, headline: tuple[Measure, ...], short: dict[str, str]) -> list[_Line]:
+    lines = []
+    for row in frame.to_dict("records"):
+        estimates = [str(estimate(*(row[column] for column in columns_of(m)), m.unit)) for m in headline]
+        if row["failed"]:
+            estimates = ["failed", *[""] * (len(headline) - 1)]
+        flags = " ".join(short[flag] for flag in row["flags"])
+        cells = (row["mode"], row["probe"], row["layer"], *estimates, flags)
+        lines.append(_Line(row["dataset"], row["backbone"], row["is_control"], row["failed"], cells))
+    return lines
+
+
+def _room(console: Console) -> int:
+    return console.width if console.is_terminal else max(console.width, FILE_WIDTH)
+
+
+def _widths(table: Sequence[tuple[str, ...]], room: int) -> list[int]:
+    """Width of each column; where the room does not suffice names and flags are folded, numbers never."""
+    widths = [max(cell_len(cell) for cell in column) for column in zip(*table, strict=True)]
+    foldable = [0, 1, 2, len(widths) - 1]
+    while sum(widths) + GAP * (len(widths) - 1) > room:
+        widest = max(foldable, key=widths.__getitem__)
+        if widths[widest] <= NARROWEST_TEXT:
+            break
+        widths[widest] -= 1
+    return widths
+
+
+def _print_section(lines: list[_Line], header: tuple[str, ...], widths: list[int], console: Console) -> None:
+    for dataset in dict.fromkeys(line.dataset for line in lines):
+        of_dataset = [line for line in lines if line.dataset == dataset]
+        _say(console, Text(f"\n{dataset}", style="bold"))
+        head = _grid(widths)
+        head.add_row(*(Text(cell, style="dim") for cell in header))
+        head.add_row(*(Text("─" * width, style="dim") for width in widths))
+        console.print(head, crop=False)
+        for backbone in dict.fromkeys(line.backbone for line in of_dataset):
+            _say(console, Text(backbone, style="cyan"))
+            grid = _grid(widths)
+            for line in of_dataset:
+                if line.backbone == backbone:
+                    grid.add_row(*(Text(cell) for cell in line.cells), style="red" if line.failed else None)
+            console.print(grid, crop=False)
+
+
+def _grid(widths: list[int]) -> Table:
+    grid = Table(
+        box=None,
+        show_header=False,
+        pad_edge=False,
+        padding=(0, GAP, 0, 0),
+        width=sum(widths) + GAP * (len(widths) - 1),
+    )
+    for position, width in enumerate(widths):
+        is_number = 2 < position < len(widths) - 1
+        grid.add_column(width=width, no_wrap=is_number, overflow="fold", justify="right" if is_number else "left")
+    return grid
+
+
+def _print_legend(
+    frame: pd.DataFrame, headline: tuple[Measure, ...], short: dict[str, str], console: Console
+) -> None:
+    _say(console, Text())
+    for measure in headline:
+        _say(console, Text(f"{measure.symbol}  {measure.label}, {measure.unit}", style="dim"))
+    counts = Counter(flag for flags in frame["flags"] for flag in flags)
+    for flag, name in short.items():
+        _say(console, Text(f"{name}  {flag} ({counted(counts[flag], 'cell')})", style="dim"))
+
+
+def _print_failures(frame: pd.DataFrame, console: Console) -> None:
+    failures = frame[frame["failed"]]
+    if failures.empty:
+        return
+    _say(console, Text(f"\n{counted(len(failures), 'cell')} failed", style="bold red"))
+    for row in failures.to_dict("records"):
+        place = " · ".join(row[key] for key in PLACE_COLUMNS)
+        error = next((line for line in row["error"].splitlines() if line.strip()), "no error was recorded")
+        _say(console, Text(f"{place}: {error.strip()}", style="red"))
+
+
+def _say(console: Console, text: Text) -> None:
+    """Print text as it is: on one line each, for the terminal to wrap and a file to keep."""
+    console.print(text, soft_wrap=True)
