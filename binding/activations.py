@@ -2,12 +2,27 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+import math
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import torch
 from jaxtyping import Float, Float64, Int
 from torch import Tensor
+
+
+class ArrayRows(Protocol):
+    """A read-only array of rows: a numpy array, or one that lies in several files."""
+
+    @property
+    def shape(self) -> tuple[int, ...]: ...
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, rows: Any, /) -> np.ndarray:
+        """The rows of a slice or of an index array."""
+        ...
+
 
 _ROWS_AT_ONCE = 4096
 _RESIDENT_BYTES = 2**31
@@ -20,10 +35,10 @@ class Standardizer(NamedTuple):
     deviation: Float64[np.ndarray, " dim"]
 
     @classmethod
-    def of(cls, array: Float[np.ndarray, "samples *tokens dim"]) -> Standardizer:
-        """Statistics of an array, accumulated in float64; a constant channel gets deviation 1."""
+    def of(cls, array: ArrayRows) -> Standardizer:
+        """Statistics of [samples dim] or [samples token dim], in float64; a constant channel gets deviation 1."""
         dim = array.shape[-1]
-        count = array.size // dim if dim else 0
+        count = math.prod(array.shape[:-1])
         mean, squares = np.zeros(dim), np.zeros(dim)
         for part in _parts(array):
             mean += part.reshape(-1, dim).sum(0, dtype=np.float64) / max(count, 1)
@@ -33,7 +48,7 @@ class Standardizer(NamedTuple):
         return cls(mean, np.where(deviation > 0, deviation, 1.0))
 
 
-def _parts(array: np.ndarray) -> list[np.ndarray]:
+def _parts(array: ArrayRows) -> list[np.ndarray]:
     return [array[i : i + _ROWS_AT_ONCE] for i in range(0, len(array), _ROWS_AT_ONCE)]
 
 
@@ -47,7 +62,7 @@ class Rows:
 
     def __init__(
         self,
-        array: Float[np.ndarray, "samples *tokens dim"],
+        array: ArrayRows,
         standardizer: Standardizer | None,
         device: torch.device,
         resident_bytes: int = _RESIDENT_BYTES,
@@ -58,7 +73,7 @@ class Rows:
             torch.from_numpy(value).to(device, torch.float32) for value in standardizer
         )
         self._resident: Tensor | None = None
-        if array.size * 4 <= resident_bytes:
+        if math.prod(array.shape) * 4 <= resident_bytes:
             parts = [self._convert(part) for part in _parts(array)]
             self._resident = torch.cat(parts) if parts else torch.zeros(array.shape, device=device)
 

@@ -45,6 +45,8 @@ class FitConfig:
     """Standardise activations with the training split's mean and deviation of each channel."""
     learning_rate: float | None = None
     """Learning rate of probes that give none; null tunes it in the family's range."""
+    weight_decay: float | None = None
+    """L2 penalty of probes that give none; null takes the family's default, 0."""
 
     def __post_init__(self) -> None:
         refuse("fit", self.problems())
@@ -59,11 +61,18 @@ class FitConfig:
             yield Problem("schedule_factor", f"must lie in (0, 1], got {self.schedule_factor}")
         if self.learning_rate is not None and not self.learning_rate > 0:
             yield Problem("learning_rate", f"must be > 0, got {self.learning_rate}")
+        if self.weight_decay is not None:
+            yield from at_least("weight_decay", self.weight_decay, 0)
+
+    def probe_defaults(self) -> dict[str, float]:
+        """Hyper-parameters of probes that give none."""
+        given = {"learning_rate": self.learning_rate, "weight_decay": self.weight_decay}
+        return {name: value for name, value in given.items() if value is not None}
 
     @classmethod
     def paper(cls) -> FitConfig:
-        """The settings of the paper's script: fixed learning rate, two batches a step, raw activations."""
-        return cls(accumulate=2, standardize=False, learning_rate=1e-3)
+        """The settings of the paper's script: fixed learning rate and L2, two batches a step, raw activations."""
+        return cls(accumulate=2, standardize=False, learning_rate=1e-3, weight_decay=1e-4)
 
 
 class Examples(NamedTuple):

@@ -1,21 +1,26 @@
-"""Which probes a cell tries: a family with fixed settings and ranges, tuned by Optuna on validation loss."""
+"""Which probes a cell tries: a family with a fixed value or a range for every hyper-parameter."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import Literal, Protocol
 
 from binding._problems import ConfigurationError, Problem, at_least, refuse
 from binding.probes import ALIASES, FAMILIES, Probe
 
-if TYPE_CHECKING:
-    import optuna
-
-    from binding.fit import Fitted, OnEpoch
-
 Value = int | float | str | bool | None
+
+
+class Trial(Protocol):
+    """Whatever draws values from ranges; an Optuna trial."""
+
+    def suggest_int(self, name: str, low: int, high: int, *, log: bool) -> int: ...
+
+    def suggest_float(self, name: str, low: float, high: float, *, log: bool) -> float: ...
+
+    def suggest_categorical(self, name: str, choices: list[Value]) -> Value: ...
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,8 +44,8 @@ class Range:
         if self.log and not self.low > 0:
             yield Problem("low", f"must be > 0 for a logarithmic range, got {self.low}")
 
-    def suggest(self, trial: optuna.Trial, name: str) -> Value:
-        """Ask Optuna for a value."""
+    def suggest(self, trial: Trial, name: str) -> Value:
+        """Draw a value."""
         if isinstance(self.low, int) and isinstance(self.high, int):
             return trial.suggest_int(name, self.low, self.high, log=self.log)
         return trial.suggest_float(name, self.low, self.high, log=self.log)
@@ -68,8 +73,8 @@ class Choices:
         if not self.choices:
             yield Problem("choices", "needs at least one value, got none")
 
-    def suggest(self, trial: optuna.Trial, name: str) -> Value:
-        """Ask Optuna for a value."""
+    def suggest(self, trial: Trial, name: str) -> Value:
+        """Draw a value."""
         return trial.suggest_categorical(name, list(self.choices))
 
     def __contains__(self, value: object) -> bool:
@@ -133,8 +138,8 @@ class ProbeSpace:
         fixed = {name: value for name, value in self.settings if not isinstance(value, Range | Choices)}
         return FAMILIES[self.family](**{**fixed, **values})  # pyright: ignore
 
-    def suggest(self, trial: optuna.Trial) -> Probe:
-        """A probe with values from Optuna."""
+    def suggest(self, trial: Trial) -> Probe:
+        """A probe with drawn values."""
         return self.probe({name: setting.suggest(trial, name) for name, setting in self.ranges.items()})
 
     def first(self) -> dict[str, Value]:
@@ -151,7 +156,8 @@ class ProbeSpace:
 
 def _defaults(family: str) -> dict[str, Value]:
     """Default of every hyper-parameter; all families have one for each."""
-    return {item.name: item.default for item in fields(FAMILIES[family])}
+    probe = FAMILIES[family]()
+    return {item.name: getattr(probe, item.name) for item in fields(probe)}
 
 
 def _near_end(setting: Range, value: float) -> bool:
@@ -178,93 +184,3 @@ class SearchConfig:
         """Every broken rule."""
         yield from at_least("suggestions", self.suggestions, 1)
         yield from at_least("ask", self.ask, 1)
-
-
-class Suggestion(NamedTuple):
-    """One probe that was tried and the validation loss it reached, bits a sample."""
-
-    values: dict[str, Value]
-    validation_bits: float
-    best_epoch: int
-    status: str
-
-
-class Tuned(NamedTuple):
-    """The best suggestion, as it was trained, and all of them."""
-
-    best: Fitted
-    suggestions: list[Suggestion]
-
-
-class NothingTrainedError(RuntimeError):
-    """Every suggestion of a cell diverged."""
-
-
-FitTogether = Callable[[list[Probe], "OnEpoch | None"], "list[Fitted]"]
-
-
-def tune(space: ProbeSpace, config: SearchConfig, fit_together: FitTogether, seed: int) -> Tuned:
-    """Tune a probe family on validation loss.
-
-    Args:
-        space: family, fixed settings and ranges; without ranges there is one suggestion.
-        config: number of suggestions, how many are trained at once, and pruning.
-        fit_together: trains some probes on the same data; passes on every epoch's validation loss.
-        seed: seed of the sampler.
-
-    Raises:
-        NothingTrainedError: no suggestion reached a finite validation loss.
-    """
-    study = _study(config, seed)
-    study.enqueue_trial(space.first())
-    remaining = config.suggestions if space.ranges else 1
-    tried: list[tuple[Fitted, Suggestion]] = []
-    while remaining:
-        trials = [study.ask() for _ in range(min(config.ask, remaining))]
-        remaining -= len(trials)
-        fitted = fit_together([space.suggest(trial) for trial in trials], _reporter(trials, config))
-        for trial, result in zip(trials, fitted, strict=True):
-            _tell(study, trial, result)
-            suggestion = Suggestion(trial.params, result.validation_bits, result.best_epoch, result.status)
-            tried.append((result, suggestion))
-    best = min(tried, key=lambda pair: pair[0].validation_bits)[0]
-    if not math.isfinite(best.validation_bits):
-        raise NothingTrainedError(
-            f"all {len(tried)} suggestions of {space.family} diverged; lower the learning rate or standardize"
-        )
-    return Tuned(best, [suggestion for _, suggestion in tried])
-
-
-def _study(config: SearchConfig, seed: int) -> optuna.Study:
-    import optuna
-
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
-    pruners = {
-        "none": optuna.pruners.NopPruner,
-        "median": optuna.pruners.MedianPruner,
-        "successive_halving": optuna.pruners.SuccessiveHalvingPruner,
-    }
-    sampler = optuna.samplers.TPESampler(seed=seed)
-    return optuna.create_study(direction="minimize", sampler=sampler, pruner=pruners[config.pruner]())
-
-
-def _reporter(trials: list[optuna.Trial], config: SearchConfig) -> OnEpoch | None:
-    if config.pruner == "none":
-        return None
-
-    def on_epoch(position: int, epoch: int, validation_bits: float) -> bool:
-        trials[position].report(validation_bits, epoch)
-        return trials[position].should_prune()
-
-    return on_epoch
-
-
-def _tell(study: optuna.Study, trial: optuna.Trial, result: Fitted) -> None:
-    import optuna
-
-    if not math.isfinite(result.validation_bits):
-        study.tell(trial, state=optuna.trial.TrialState.FAIL)
-    elif result.status == "pruned":
-        study.tell(trial, state=optuna.trial.TrialState.PRUNED)
-    else:
-        study.tell(trial, result.validation_bits)

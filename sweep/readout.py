@@ -6,19 +6,124 @@ study file) among the entry points of the group `sweep.readouts`.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal
+from collections.abc import Callable, Mapping
+from importlib.metadata import entry_points
+from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol, runtime_checkable
+
+import numpy as np
+
+if TYPE_CHECKING:
+    import pyarrow
+    import torch
+
+    from binding.activations import ArrayRows
+    from binding.backbones import TokenLayout
+    from binding.scenes import Scene, Split, SplitName
+    from sweep.cells import Cell
+    from sweep.space import ProbeSpec
 
 
-@dataclass(frozen=True)
-class Measure:
+@runtime_checkable
+class Measure(Protocol):
     """A measured quantity of a row, as tables and figures show it.
 
     The row's columns `column`, `column_low` and `column_high` hold the estimate and its interval.
     """
 
-    column: str
-    label: str
-    symbol: str
-    unit: Literal["bits", "ratio"]
-    meaning: str
+    @property
+    def column(self) -> str: ...
+
+    @property
+    def label(self) -> str: ...
+
+    @property
+    def symbol(self) -> str: ...
+
+    @property
+    def unit(self) -> Literal["bits", "ratio"]: ...
+
+    @property
+    def meaning(self) -> str: ...
+
+
+Labels = Mapping[str, np.ndarray]
+"""What a read-out wants to know of every sample of a split, one array a name, samples first."""
+
+
+class SplitData(NamedTuple):
+    """One split of a cell: stored activations (read-only) and labels, in the order of the samples."""
+
+    activations: ArrayRows
+    labels: Labels
+
+
+class Outcome(Protocol):
+    """What a read-out makes of a cell."""
+
+    @property
+    def row(self) -> Mapping[str, object]:
+        """Values of the read-out's columns; plain numbers, strings, lists, None."""
+        ...
+
+    @property
+    def samples(self) -> pyarrow.Table:
+        """Per-sample results, enough to recompute every aggregate without training."""
+        ...
+
+    @property
+    def curves(self) -> pyarrow.Table:
+        """Learning curves of everything that was tried."""
+        ...
+
+
+class Readout(Protocol):
+    """A measurement that the engine can sweep."""
+
+    @property
+    def version(self) -> int:
+        """Raised when equal inputs give other numbers; part of every cell's identity."""
+        ...
+
+    @property
+    def measures(self) -> tuple[Measure, ...]:
+        """Headline measures, the most important first."""
+        ...
+
+    @property
+    def flag_meanings(self) -> Mapping[str, str]: ...
+
+    def refuses(self, probe: ProbeSpec, mode: str, scene: Scene) -> str | None:
+        """Why a cell is impossible, or None."""
+        ...
+
+    @property
+    def columns(self) -> Mapping[str, str]:
+        """The read-out's columns of a row, in order, with their meaning."""
+        ...
+
+    def labels(self, split: Split) -> Labels:
+        """What is stored once a split, beside the activations."""
+        ...
+
+    def measure(
+        self,
+        cell: Cell,
+        data: Mapping[SplitName, SplitData],
+        layout: TokenLayout,
+        device: torch.device,
+        progress: Callable[[str], None],
+    ) -> Outcome:
+        """Measure one cell."""
+        ...
+
+
+def find_readout(name: str) -> Readout:
+    """The read-out of a name.
+
+    Raises:
+        ValueError: no installed package offers it.
+    """
+    offered = {point.name: point for point in entry_points(group="sweep.readouts")}
+    if name not in offered:
+        raise ValueError(f"no read-out {name!r} is installed; there is {', '.join(sorted(offered)) or 'none'}")
+    return offered[name].load()()

@@ -86,8 +86,9 @@ class Probe(ABC):
 
     learning_rate: float = 0.01
     """Step size of Adam."""
-    weight_decay: float = 1e-4
-    """L2 penalty, added to the gradient (not decoupled)."""
+    weight_decay: float = 0.0
+    """L2 penalty, added to the gradient (not decoupled). The paper's is 1e-4, which keeps a probe of a perfect
+    code from reaching zero loss; the best validation epoch guards against over-fitting instead."""
     use_conditioned_query: bool = True
     """Whether head k sees the true codes before its own; for attention, whether its query does."""
 

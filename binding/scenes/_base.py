@@ -71,6 +71,18 @@ class Split(Protocol):
 class Scene(Protocol):
     """A data set: a configuration from which the three splits follow."""
 
+    @property
+    def space(self) -> FeatureSpace: ...
+
+    @property
+    def image_size(self) -> int:
+        """Pixels a side."""
+        ...
+
+    def limited(self, n_samples: int) -> Scene:
+        """The same data set with only the first `n_samples` of each split."""
+        ...
+
     def open(self, name: SplitName) -> Split:
         """One of the splits; drawing or reading begins here, not in the constructor."""
         ...

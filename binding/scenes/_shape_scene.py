@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import ClassVar, Self
+from typing import ClassVar, TypeVar
 
 import numpy as np
 from jaxtyping import Float64, Int, UInt8
@@ -21,6 +21,8 @@ from binding.scenes._feature_splits import SplitPolicy, admitted_codes
 _VERSION = 1
 _BLOCK = 4096
 _PLACEMENT_TRIALS = 32
+
+AnyShapeScene = TypeVar("AnyShapeScene", bound="ShapeScene")  # beartype rejects Self outside decorated classes
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -112,7 +114,7 @@ class ShapeScene(ABC):
         colors, shapes = tuple(COLORS)[: self.n_colors], SHAPES[: self.n_shapes]
         return FeatureSpace((FeatureGroup("color", colors), FeatureGroup("shape", shapes)))
 
-    def limited(self, n_samples: int) -> Self:
+    def limited(self: AnyShapeScene, n_samples: int) -> AnyShapeScene:
         """The same data set with only the first `n_samples` of each split."""
         sizes = {name: min(self.split.size(name), n_samples) for name in SPLITS}
         return replace(self, split=replace(self.split, **sizes))

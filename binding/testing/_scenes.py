@@ -19,19 +19,20 @@ class SceneConformance:
 
     ```
     class TestMyScene(SceneConformance):
-        @pytest.fixture(scope="class")
+        @pytest.fixture
         def scene(self) -> MyScene:
             return MyScene(split=SplitPolicy(train=300, validation=200, test=200))
     ```
     """
 
-    @pytest.fixture(scope="class", params=SPLITS)
+    @pytest.fixture(params=SPLITS)
     def split(self, scene: Scene, request: pytest.FixtureRequest) -> Split:
         return scene.open(request.param)
 
     def test_satisfies_the_protocols(self, scene: Scene, split: Split) -> None:
         assert isinstance(scene, Scene)
         assert isinstance(split, Split)
+        assert scene.space == split.space
 
     def test_opens_the_split_that_was_asked_for(self, scene: Scene) -> None:
         assert tuple(scene.open(name).name for name in SPLITS) == SPLITS
@@ -42,15 +43,13 @@ class SceneConformance:
         assert split.object_codes.dtype == np.uint8
         assert split.object_codes.max() <= 1
 
-    def test_images_are_rgb_bytes_of_one_size(self, scene: Scene) -> None:
-        images = [scene.open(name).images(np.arange(2)) for name in SPLITS]
-        height, width = images[0].shape[1:3]
-        assert all(batch.shape == (2, height, width, 3) for batch in images)
-        assert all(batch.dtype == np.uint8 for batch in images)
+    def test_images_are_rgb_bytes_of_the_size_of_the_scene(self, scene: Scene, split: Split) -> None:
+        images = split.images(np.arange(2))
+        assert images.shape == (2, scene.image_size, scene.image_size, 3)
+        assert images.dtype == np.uint8
 
     def test_an_empty_batch_has_no_images(self, split: Split) -> None:
-        one = split.images(np.arange(1))
-        assert split.images(np.arange(0)).shape == (0, *one.shape[1:])
+        assert len(split.images(np.arange(0))) == 0
 
     def test_an_image_does_not_depend_on_the_others_of_its_batch(self, split: Split) -> None:
         indices = np.random.default_rng(0).permutation(len(split))[:_FEW]
@@ -60,6 +59,12 @@ class SceneConformance:
 
     def test_opening_twice_gives_the_same_data(self, scene: Scene, split: Split) -> None:
         _assert_same(split, scene.open(split.name))
+
+    def test_limited_keeps_the_first_samples(self, scene: Scene, split: Split) -> None:
+        part = scene.limited(_FEW).open(split.name)
+        assert len(part) == min(_FEW, len(split))
+        np.testing.assert_array_equal(part.object_codes, split.object_codes[:_FEW])
+        np.testing.assert_array_equal(_first_images(part), _first_images(split))
 
     def test_survives_the_journey_to_another_process(self, scene: Scene, split: Split) -> None:
         _assert_same(split, pickle.loads(pickle.dumps(scene)).open(split.name))  # noqa: S301
@@ -82,7 +87,7 @@ class SceneConformance:
         if exact is None:
             pytest.skip("the prior has no exact entropies")
         assert 0 <= exact.feature_bits <= split.space.n_features
-        assert 0 <= exact.conditional_bits
+        assert exact.conditional_bits >= 0
         assert exact.object_bits <= split.space.n_objects + 1e-9
 
     def test_samples_have_the_exact_entropy_on_average(self, split: Split) -> None:

@@ -1,0 +1,306 @@
+"""The binding read-out: what a sweep measures in each cell when its study says `readout: binding`.
+
+It fulfils the engine's protocol (`sweep.readout.Readout`) without importing the engine.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields
+from typing import Any, Literal, NamedTuple, Protocol
+
+import numpy as np
+import pyarrow as pa
+import torch
+
+from binding.activations import ArrayRows
+from binding.backbones import TokenLayout
+from binding.fit import FitConfig
+from binding.information import FLAGS, IntervalConfig
+from binding.measure import MeasureConfig, Measurement, Samples, SplitSamples, TargetResult, measure_samples
+from binding.probes import FAMILIES, Probe, Target
+from binding.scenes import Scene, Split, SplitName
+from binding.search import ProbeSpace, SearchConfig
+
+
+@dataclass(frozen=True)
+class Measure:
+    """A headline measure; the row also has `column_low` and `column_high`."""
+
+    column: str
+    label: str
+    symbol: str
+    unit: Literal["bits", "ratio"]
+    meaning: str
+
+
+MEASURES = (
+    Measure("binding_ratio", "Binding ratio", "β*", "ratio", "B* / H(O|F); the paper's measure"),
+    Measure(
+        "direct_binding_ratio",
+        "Binding ratio, direct",
+        "β*_direct",
+        "ratio",
+        "B*_direct / H(O|F); a lower bound of I(O;Z|F) / H(O|F)",
+    ),
+    Measure(
+        "object_information_ratio",
+        "Object information ratio",
+        "β_O",
+        "ratio",
+        "B_O / H(O), the share of the object code that can be read",
+    ),
+    Measure("binding_information_bits", "Binding information", "B*", "bits", "H(O|F) - (CE_O - CE_F)"),
+    Measure(
+        "direct_binding_information_bits",
+        "Binding information, direct",
+        "B*_direct",
+        "bits",
+        "H(O|F) - CE(O|Z,F), a lower bound of I(O;Z|F)",
+    ),
+    Measure("v_information_bits", "V-information", "V", "bits", "CE(O|F) - CE(O|Z,F) of the same probe family"),
+)
+
+_ESTIMATES = {
+    "object_loss_bits": "CE_O, test loss of the objects probe",
+    "feature_loss_bits": "CE_F, test loss of the features probe",
+    "direct_loss_bits": "CE(O|Z,F), test loss of the direct probe",
+    "object_information_bits": "B_O = H(O) - CE_O",
+    "object_information_ratio": "β_O = B_O / H(O)",
+    "feature_information_bits": "B_F = H(F) - CE_F",
+    "binding_information_bits": "B* = H(O|F) - (CE_O - CE_F)",
+    "binding_ratio": "β* = B* / H(O|F); empty where H(O|F) is 0",
+    "direct_binding_information_bits": "B*_direct = H(O|F) - CE(O|Z,F)",
+    "direct_binding_ratio": "B*_direct / H(O|F)",
+    "v_information_bits": "V = CE(O|F) - CE(O|Z,F), both probes trained",
+}
+_BEFORE = {
+    "split_policy": "which feature codes each split admits",
+    "n_train": "training samples",
+    "n_validation": "validation samples",
+    "n_test": "test samples",
+    "hyperparameters_objects": "tuned objects probe, JSON",
+    "hyperparameters_features": "tuned features probe, JSON",
+    "hyperparameters_direct": "tuned direct probe, JSON",
+    "best_epoch_objects": "best epoch of each seed",
+    "best_epoch_features": "best epoch of each seed",
+    "best_epoch_direct": "best epoch of each seed; 0 is the untrained state, the prior alone",
+    "n_suggestions": "probes tried for each target",
+    "n_seeds": "trainings of each tuned probe",
+    "interval_level": "coverage the intervals aim at",
+    "object_entropy_bits": "H(O), exact, of the test split",
+    "feature_entropy_bits": "H(F), exact, of the test split",
+    "conditional_entropy_bits": "H(O|F), mean over the test samples; what B* and β* use",
+    "conditional_entropy_exact_bits": "H(O|F), exact, of the test split",
+    "object_accuracy": "share of object bits guessed right",
+    "feature_accuracy": "share of feature bits guessed right",
+}
+_AFTER = {
+    "seed_spread_bits": "standard deviation of B* between seeds",
+    "flags": "warnings, see the read-out's flag meanings",
+}
+COLUMNS: dict[str, str] = {
+    **_BEFORE,
+    **{name + end: text for name, text in _ESTIMATES.items() for end in ("", "_low", "_high")},
+    **_AFTER,
+}
+"""The read-out's columns of a row, in order, with their meaning; _low and _high bound the interval."""
+
+
+class ProbeChoice(Protocol):
+    """The probe families of a cell."""
+
+    @property
+    def space(self) -> ProbeSpace: ...
+    @property
+    def feature_probe(self) -> ProbeSpace | None: ...
+
+
+class Task(Protocol):
+    """What the read-out needs to know of a cell."""
+
+    @property
+    def dataset(self) -> Any: ...
+    @property
+    def probe(self) -> ProbeChoice: ...
+    @property
+    def settings(self) -> TaskSettings: ...
+
+
+class TaskSettings(Protocol):
+    """How a cell is measured."""
+
+    @property
+    def fit(self) -> FitConfig: ...
+    @property
+    def search(self) -> SearchConfig: ...
+    @property
+    def intervals(self) -> IntervalConfig: ...
+    @property
+    def seed(self) -> int: ...
+    @property
+    def n_seeds(self) -> int: ...
+
+
+class SplitArrays(Protocol):
+    """One split's stored arrays."""
+
+    @property
+    def activations(self) -> ArrayRows: ...
+    @property
+    def labels(self) -> Mapping[str, np.ndarray]: ...
+
+
+class Outcome(NamedTuple):
+    """A cell's row, its losses of every test sample, and its learning curves."""
+
+    row: dict[str, object]
+    samples: pa.Table
+    curves: pa.Table
+
+
+class BindingReadout:
+    """Measures binding information."""
+
+    version = 1
+    measures = MEASURES
+    flag_meanings = FLAGS
+    columns = COLUMNS
+
+    def refuses(self, probe: ProbeChoice, mode: str, scene: Scene) -> str | None:
+        """Why a probe cannot read a mode of a data set, or None."""
+        n_groups = len(scene.space.groups)
+        refused = FAMILIES[probe.space.family].refuses(mode, "objects", n_groups)
+        if refused or probe.feature_probe is None:
+            return refused
+        return FAMILIES[probe.feature_probe.family].refuses(mode, "features", n_groups)
+
+    def labels(self, split: Split) -> dict[str, np.ndarray]:
+        """Object codes, H(O | F = f_i) and, where the prior is known, its log-odds."""
+        labels = {
+            "object_codes": split.object_codes,
+            "conditional_entropy_bits": split.conditional_entropy_bits(),
+        }
+        odds = split.prior_log_odds()
+        return labels if odds is None else labels | {"prior_log_odds": odds}
+
+    def measure(
+        self,
+        cell: Task,
+        data: Mapping[SplitName, SplitArrays],
+        layout: TokenLayout,
+        device: torch.device,
+        progress: Callable[[str], None],
+    ) -> Outcome:
+        """Measure one cell."""
+        scene: Scene = cell.dataset.config
+        settings = cell.settings
+        splits = [_samples(data[name]) for name in ("train", "validation", "test")]
+        entropies = scene.open("test").entropies
+        measurement = measure_samples(
+            SplitSamples(scene.space, *splits, entropies=entropies, has_cls=layout.has_cls),
+            cell.probe.space,
+            MeasureConfig(
+                fit=settings.fit,
+                search=settings.search,
+                intervals=settings.intervals,
+                seed=settings.seed,
+                n_seeds=settings.n_seeds,
+            ),
+            feature_probe=cell.probe.feature_probe,
+            device=device,
+            progress=progress,
+        )
+        row = _counts(scene, settings) | _row(measurement)
+        return Outcome({name: row[name] for name in COLUMNS}, _sample_table(measurement), _curve_table(measurement))
+
+
+def _samples(split: SplitArrays) -> Samples:
+    labels = split.labels
+    return Samples(
+        split.activations,
+        labels["object_codes"],
+        labels["conditional_entropy_bits"],
+        labels.get("prior_log_odds"),
+    )
+
+
+def _counts(scene: Scene, settings: TaskSettings) -> dict[str, object]:
+    sizes = {f"n_{name}": len(scene.open(name)) for name in ("train", "validation", "test")}
+    policy = getattr(getattr(scene, "split", None), "policy", None)
+    return {
+        **sizes,
+        "split_policy": policy,
+        "n_suggestions": settings.search.suggestions,
+        "n_seeds": settings.n_seeds,
+        "interval_level": settings.intervals.level,
+    }
+
+
+def _row(measurement: Measurement) -> dict[str, object]:
+    row: dict[str, object] = {}
+    tuned: tuple[Target, ...] = ("objects", "features", "direct")
+    for target in tuned:
+        result = measurement.targets[target]
+        row[f"hyperparameters_{target}"] = json.dumps(_hyperparameters(result.probe), sort_keys=True)
+        row[f"best_epoch_{target}"] = result.best_epochs
+    exact = measurement.entropies
+    row |= {
+        "object_entropy_bits": exact and exact.object_bits,
+        "feature_entropy_bits": exact and exact.feature_bits,
+        "conditional_entropy_bits": measurement.conditional_entropy_bits,
+        "conditional_entropy_exact_bits": exact and exact.conditional_bits,
+        "object_accuracy": measurement.targets["objects"].accuracy,
+        "feature_accuracy": measurement.targets["features"].accuracy,
+        "seed_spread_bits": measurement.seed_spread_bits,
+        "flags": measurement.flags,
+    }
+    for name, estimate in measurement.estimates.items():
+        values = (None, None, None) if estimate is None else estimate
+        row |= dict(zip((name, f"{name}_low", f"{name}_high"), values, strict=True))
+    return row
+
+
+def _hyperparameters(probe: Probe) -> dict[str, object]:
+    return {"family": probe.family, **{item.name: getattr(probe, item.name) for item in fields(probe)}}
+
+
+def _sample_table(measurement: Measurement) -> pa.Table:
+    """Long table of test losses: sample, target, seed (position), bits."""
+    columns: dict[str, list[np.ndarray]] = {"sample": [], "target": [], "seed": [], "bits": []}
+    for target, losses in measurement.losses.named().items():
+        n_seeds, n_samples = losses.shape
+        columns["sample"].append(np.tile(np.arange(n_samples, dtype=np.int32), n_seeds))
+        columns["target"].append(np.full(losses.size, target))
+        columns["seed"].append(np.repeat(np.arange(n_seeds, dtype=np.int16), n_samples))
+        columns["bits"].append(losses.ravel())
+    joined = {name: np.concatenate(parts) for name, parts in columns.items()}
+    joined["target"] = pa.array(joined["target"]).dictionary_encode()  # pyright: ignore
+    return pa.table(joined)
+
+
+def _curve_table(measurement: Measurement) -> pa.Table:
+    """Long table of learning curves of the final trainings: target, seed (position), epoch, losses in bits."""
+    rows = [
+        {"target": target, "seed": seed, **point._asdict()}
+        for target, result in measurement.targets.items()
+        for seed, fitted in enumerate(result.fits)
+        for point in fitted.curve
+    ]
+    schema = pa.schema(
+        [
+            ("target", pa.string()),
+            ("seed", pa.int16()),
+            ("epoch", pa.int32()),
+            ("train_bits", pa.float64()),
+            ("validation_bits", pa.float64()),
+        ]
+    )
+    table = pa.Table.from_pylist(rows, schema)
+    return table.replace_schema_metadata({"suggestions": json.dumps(_suggestions(measurement.targets))})
+
+
+def _suggestions(targets: Mapping[Target, TargetResult]) -> dict[str, list[dict[str, object]]]:
+    """Everything that was tried, by target."""
+    return {name: [suggestion._asdict() for suggestion in result.suggestions] for name, result in targets.items()}

@@ -1,0 +1,99 @@
+"""Tunes a probe family with Optuna on validation loss."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import NamedTuple
+
+import optuna
+
+from binding.fit import Fitted, OnEpoch
+from binding.probes import Probe
+from binding.search import ProbeSpace, SearchConfig, Value
+
+
+class Suggestion(NamedTuple):
+    """One probe that was tried and the validation loss it reached, bits a sample."""
+
+    values: dict[str, Value]
+    validation_bits: float
+    best_epoch: int
+    status: str
+
+
+class Tuned(NamedTuple):
+    """The best suggestion, as it was trained, and all of them."""
+
+    best: Fitted
+    suggestions: list[Suggestion]
+
+
+class NothingTrainedError(RuntimeError):
+    """Every suggestion of a cell diverged."""
+
+
+FitTogether = Callable[[list[Probe], OnEpoch | None], list[Fitted]]
+
+
+def tune(space: ProbeSpace, config: SearchConfig, fit_together: FitTogether, seed: int) -> Tuned:
+    """Tune a probe family on validation loss.
+
+    Args:
+        space: family, fixed settings and ranges; without ranges there is one suggestion.
+        config: number of suggestions, how many are trained at once, and pruning.
+        fit_together: trains some probes on the same data; passes on every epoch's validation loss.
+        seed: seed of the sampler.
+
+    Raises:
+        NothingTrainedError: no suggestion reached a finite validation loss.
+    """
+    study = _study(config, seed)
+    study.enqueue_trial(space.first())
+    remaining = config.suggestions if space.ranges else 1
+    tried: list[tuple[Fitted, Suggestion]] = []
+    while remaining:
+        trials = [study.ask() for _ in range(min(config.ask, remaining))]
+        remaining -= len(trials)
+        fitted = fit_together([space.suggest(trial) for trial in trials], _reporter(trials, config))
+        for trial, result in zip(trials, fitted, strict=True):
+            _tell(study, trial, result)
+            suggestion = Suggestion(trial.params, result.validation_bits, result.best_epoch, result.status)
+            tried.append((result, suggestion))
+    best = min(tried, key=lambda pair: pair[0].validation_bits)[0]
+    if not math.isfinite(best.validation_bits):
+        raise NothingTrainedError(
+            f"all {len(tried)} suggestions of {space.family} diverged; lower the learning rate or standardize"
+        )
+    return Tuned(best, [suggestion for _, suggestion in tried])
+
+
+def _study(config: SearchConfig, seed: int) -> optuna.Study:
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    pruners = {
+        "none": optuna.pruners.NopPruner,
+        "median": optuna.pruners.MedianPruner,
+        "successive_halving": optuna.pruners.SuccessiveHalvingPruner,
+    }
+    sampler = optuna.samplers.TPESampler(seed=seed)
+    return optuna.create_study(direction="minimize", sampler=sampler, pruner=pruners[config.pruner]())
+
+
+def _reporter(trials: list[optuna.Trial], config: SearchConfig) -> OnEpoch | None:
+    if config.pruner == "none":
+        return None
+
+    def on_epoch(position: int, epoch: int, validation_bits: float) -> bool:
+        trials[position].report(validation_bits, epoch)
+        return trials[position].should_prune()
+
+    return on_epoch
+
+
+def _tell(study: optuna.Study, trial: optuna.Trial, result: Fitted) -> None:
+    if not math.isfinite(result.validation_bits):
+        study.tell(trial, state=optuna.trial.TrialState.FAIL)
+    elif result.status == "pruned":
+        study.tell(trial, state=optuna.trial.TrialState.PRUNED)
+    else:
+        study.tell(trial, result.validation_bits)
