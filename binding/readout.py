@@ -6,7 +6,7 @@ It fulfils the engine's protocol (`sweep.readout.Readout`) without importing the
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any, Literal, NamedTuple, Protocol
 
@@ -191,7 +191,6 @@ class BindingReadout:
         data: Mapping[SplitName, SplitArrays],
         layout: TokenLayout,
         device: torch.device,
-        progress: Callable[[str], None],
     ) -> Outcome:
         """Measure one cell."""
         scene: Scene = cell.dataset.config
@@ -210,7 +209,6 @@ class BindingReadout:
             ),
             feature_probe=cell.probe.feature_probe,
             device=device,
-            progress=progress,
         )
         row = _counts(scene, settings) | _row(measurement)
         return Outcome({name: row[name] for name in COLUMNS}, _sample_table(measurement), _curve_table(measurement))

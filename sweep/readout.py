@@ -6,14 +6,14 @@ study file) among the entry points of the group `sweep.readouts`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from importlib.metadata import entry_points
 from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 
 if TYPE_CHECKING:
-    import pyarrow
+    import pyarrow as pa
     import torch
 
     from binding.activations import ArrayRows
@@ -57,6 +57,7 @@ class SplitData(NamedTuple):
     labels: Labels
 
 
+@runtime_checkable
 class Outcome(Protocol):
     """What a read-out makes of a cell."""
 
@@ -66,16 +67,17 @@ class Outcome(Protocol):
         ...
 
     @property
-    def samples(self) -> pyarrow.Table:
+    def samples(self) -> pa.Table:
         """Per-sample results, enough to recompute every aggregate without training."""
         ...
 
     @property
-    def curves(self) -> pyarrow.Table:
+    def curves(self) -> pa.Table:
         """Learning curves of everything that was tried."""
         ...
 
 
+@runtime_checkable
 class Readout(Protocol):
     """A measurement that the engine can sweep."""
 
@@ -111,7 +113,6 @@ class Readout(Protocol):
         data: Mapping[SplitName, SplitData],
         layout: TokenLayout,
         device: torch.device,
-        progress: Callable[[str], None],
     ) -> Outcome:
         """Measure one cell."""
         ...

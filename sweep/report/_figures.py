@@ -5,32 +5,32 @@ from __future__ import annotations
 import io
 import os
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-import pandas as pd
 from matplotlib.figure import Figure
 
 from sweep.readout import Measure
 from sweep.report._curves import layer_curves, probe_styles
 from sweep.report._heatmap import heatmap
-from sweep.report._rows import distinct
+from sweep.report._rows import Row, distinct
 
+PIXELS_AN_INCH = 100
 PATTERNS = ("layer_curves_*.png", "heatmap_*.png")
 
 
 @dataclass(frozen=True)
 class Picture:
-    """A drawn figure: its file name without the ending, what it shows, and the PNG."""
+    """A drawn figure: its file name without the ending, what it shows, and the PNG with its width in CSS pixels."""
 
     name: str
     caption: str
     png: bytes
+    width: int
 
 
-def layer_curve_pictures(rows: pd.DataFrame, measures: tuple[Measure, ...]) -> list[Picture]:
+def layer_curve_pictures(rows: Sequence[Row], measures: tuple[Measure, ...]) -> list[Picture]:
     """Draw each measure over depth, a picture a data set; data sets without an estimate are left out.
 
     Args:
@@ -39,13 +39,13 @@ def layer_curve_pictures(rows: pd.DataFrame, measures: tuple[Measure, ...]) -> l
     """
     styles = probe_styles(rows)
 
-    def draw(of_dataset: pd.DataFrame, measure: Measure, dataset: str) -> Figure:
+    def draw(of_dataset: Sequence[Row], measure: Measure, dataset: str) -> Figure:
         return layer_curves(of_dataset, measure, styles, dataset)
 
     return list(_pictures(rows, measures, "layer_curves", "by layer", draw))
 
 
-def heatmap_pictures(rows: pd.DataFrame, measures: tuple[Measure, ...]) -> list[Picture]:
+def heatmap_pictures(rows: Sequence[Row], measures: tuple[Measure, ...]) -> list[Picture]:
     """Draw each measure over backbones and layers, a picture a data set, as `layer_curve_pictures` does."""
     return list(_pictures(rows, measures, "heatmap", "by backbone and layer", heatmap))
 
@@ -66,24 +66,28 @@ def write_whole(path: Path, content: bytes) -> None:
     """Put a file in place in one step, so that a reader sees the old one or the new one."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     temporary.write_bytes(content)
-    os.replace(temporary, path)
+    temporary.replace(path)
 
 
 def _pictures(
-    rows: pd.DataFrame,
+    rows: Sequence[Row],
     measures: tuple[Measure, ...],
     kind: str,
     what: str,
-    draw: Callable[[pd.DataFrame, Measure, str], Figure],
+    draw: Callable[[Sequence[Row], Measure, str], Figure],
 ) -> Iterator[Picture]:
-    suffixes = _suffixes(distinct(rows["dataset"]))
+    suffixes = _suffixes(distinct(row.dataset for row in rows))
     for measure in measures:
         for dataset, suffix in suffixes.items():
-            of_dataset = rows[rows["dataset"] == dataset]
-            estimates = of_dataset.loc[~of_dataset["is_control"], measure.column].to_numpy(dtype=float)
-            if np.isfinite(estimates).any():
+            of_dataset = [row for row in rows if row.dataset == dataset]
+            if any(row.estimates[measure.column].is_defined for row in of_dataset if not row.is_control):
                 figure = draw(of_dataset, measure, dataset)
-                yield Picture(f"{kind}_{measure.column}{suffix}", f"{measure.label} {what}, {dataset}", _png(figure))
+                yield Picture(
+                    f"{kind}_{measure.column}{suffix}",
+                    f"{measure.label} {what}, {dataset}",
+                    _png(figure),
+                    round(PIXELS_AN_INCH * figure.get_figwidth()),
+                )
 
 
 def _suffixes(datasets: list[str]) -> dict[str, str]:

@@ -5,39 +5,25 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
-from typing import Literal
 
 from sweep.readout import Measure
 
 NOTHING = "–"
+DECIMALS = {"bits": 2, "ratio": 3}
+FEWEST_DECIMALS = 2
 
 
-@dataclass(frozen=True)
-class Estimate:
-    """A number as text, with its interval if it has one."""
-
-    value: str
-    interval: str = ""
-
-    def __str__(self) -> str:
-        return f"{self.value} {self.interval}".rstrip()
-
-
-def estimate(value: float, low: float, high: float, unit: Literal["bits", "ratio"]) -> Estimate:
-    """Write an estimate and its interval; an undefined estimate is a dash.
-
-    Two decimals, and a third where a ratio's interval is too narrow to be seen in two.
-    """
+def estimate_text(value: float, low: float, high: float, decimals: int) -> tuple[str, str]:
+    """Write an estimate and its interval; an undefined estimate is a dash, an undefined interval is empty."""
     if math.isnan(value):
-        return Estimate(NOTHING)
-    bounded = not (math.isnan(low) or math.isnan(high))
-    decimals = 3 if unit == "ratio" and bounded and high - low < 0.02 else 2
-    interval = f"[{_decimal(low, decimals)}, {_decimal(high, decimals)}]" if bounded else ""
-    return Estimate(_decimal(value, decimals), interval)
+        return NOTHING, ""
+    if math.isnan(low) or math.isnan(high):
+        return decimal(value, decimals), ""
+    return decimal(value, decimals), f"[{decimal(low, decimals)}, {decimal(high, decimals)}]"
 
 
-def _decimal(value: float, decimals: int) -> str:
+def decimal(value: float, decimals: int) -> str:
+    """Write a number, without the sign of a zero."""
     text = f"{value:.{decimals}f}"
     return text.removeprefix("-") if float(text) == 0 else text
 
@@ -63,9 +49,8 @@ def abbreviations(flags: Iterable[str]) -> dict[str, str]:
 
 def natural_key(text: str) -> tuple[tuple[int, int, str], ...]:
     """Sort key that puts `block 9` before `block 10`."""
-    return tuple(
-        (0, int(part), "") if part.isdecimal() else (1, 0, part) for part in re.split(r"(\d+)", text) if part
-    )
+    parts = re.split(r"([0-9]+)", text)
+    return tuple((0, int(part), part) if part[0] in "0123456789" else (1, 0, part) for part in parts if part)
 
 
 def percent(level: float) -> str:
@@ -75,3 +60,8 @@ def percent(level: float) -> str:
 def counted(count: int, noun: str) -> str:
     """`1 cell`, `2 cells`."""
     return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+
+
+def first_line(error: str) -> str:
+    """The first line of an error that says something."""
+    return next((line.strip() for line in error.splitlines() if line.strip()), "no error was recorded")

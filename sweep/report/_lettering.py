@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import textwrap
 from collections.abc import Sequence
+from itertools import pairwise
 
 from sweep.readout import Measure
 from sweep.report._format import symbol_parts
@@ -15,8 +16,8 @@ def plain(text: str) -> str:
     return text.replace("$", r"\$")
 
 
-def wrapped(text: str, width: int) -> str:
-    """Break a name after its separators, so that no line is longer than the width."""
+def wrapped(text: str, width: int, most_lines: int = 3) -> str:
+    """Break a name after its separators, so that no line is longer than the width; cut what is beyond all use."""
     pieces = [
         chunk
         for piece in re.findall(r"[^\s:_./·,-]*[\s:_./·,-]*", text)
@@ -27,7 +28,10 @@ def wrapped(text: str, width: int) -> str:
         if lines[-1] and len(lines[-1]) + len(piece.rstrip()) > width:
             lines.append("")
         lines[-1] += piece
-    return plain("\n".join(line.strip() for line in lines))
+    lines = [line.strip() for line in lines]
+    if len(lines) > most_lines:
+        lines = [*lines[: most_lines - 1], f"{lines[most_lines - 1][: width - 1]}…"]
+    return plain("\n".join(lines))
 
 
 def measure_text(measure: Measure) -> str:
@@ -39,12 +43,14 @@ def measure_text(measure: Measure) -> str:
 
 
 def thinned(centres: Sequence[float], widths: Sequence[float]) -> list[int]:
-    """Positions of the labels that can stand side by side: the first, the last and what fits between."""
+    """Positions of the labels that can stand side by side: each n-th for the smallest such n, and the last."""
     last = len(centres) - 1
-    kept: list[int] = []
-    for position, (centre, width) in enumerate(zip(centres, widths, strict=True)):
-        clear_of_previous = not kept or centre - centres[kept[-1]] >= (width + widths[kept[-1]]) / 2
-        clear_of_last = position == last or centres[last] - centre >= (width + widths[last]) / 2
-        if clear_of_previous and (clear_of_last or position == 0):
-            kept.append(position)
-    return kept
+
+    def is_clear(left: int, right: int) -> bool:
+        return centres[right] - centres[left] >= (widths[left] + widths[right]) / 2
+
+    for step in range(1, last + 1):
+        kept = [position for position in range(0, last, step) if position == 0 or is_clear(position, last)]
+        if all(is_clear(left, right) for left, right in pairwise([*kept, last])):
+            return [*kept, last]
+    return [last]

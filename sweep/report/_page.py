@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,9 +19,9 @@ from sweep.report._figures import (
     write_pictures,
     write_whole,
 )
-from sweep.report._format import Estimate, abbreviations, estimate, symbol_parts
-from sweep.report._provenance import Fact, dataset_settings, hyperparameters, provenance
-from sweep.report._rows import columns_of, distinct, prepared
+from sweep.report._format import DECIMALS, abbreviations, estimate_text, first_line, symbol_parts
+from sweep.report._provenance import Choices, Fact, chosen_hyperparameters, dataset_settings, provenance
+from sweep.report._rows import Estimate, Row, prepared
 from sweep.report._summary import summary
 
 N_HEADLINE_MEASURES = 2
@@ -43,7 +44,7 @@ class _Line:
     probe: str
     layer: str
     failed: bool
-    estimates: tuple[Estimate, ...]
+    estimates: tuple[tuple[str, str], ...]
     flags: tuple[tuple[str, str], ...]
 
 
@@ -81,14 +82,14 @@ class _Failure:
 @dataclass(frozen=True)
 class _Image:
     source: str
+    width: int
     caption: str
 
 
 @dataclass(frozen=True)
 class _Page:
-    """All that the template shows."""
+    """All that the template shows of the rows."""
 
-    title: str
     summary: str
     measures: tuple[_MeasureText, ...]
     results: tuple[_Results, ...]
@@ -99,8 +100,7 @@ class _Page:
     failures: tuple[_Failure, ...]
     provenance: tuple[Fact, ...]
     dataset_settings: tuple[Fact, ...]
-    hyperparameters: pd.DataFrame
-    study_yaml: str
+    choices: Choices
 
 
 def write_report(
@@ -125,29 +125,37 @@ def write_report(
     Returns:
         The path of the page.
     """
-    frame = prepared(rows, measures)
-    curves = layer_curve_pictures(frame, measures[:N_HEADLINE_MEASURES])
-    heatmaps = heatmap_pictures(frame, measures[:N_HEADLINE_MEASURES])
+    cells = prepared(rows, measures)
+    curves = layer_curve_pictures(cells, measures[:N_HEADLINE_MEASURES])
+    heatmaps = heatmap_pictures(cells, measures[:N_HEADLINE_MEASURES])
     write_pictures([*curves, *heatmaps], folder / "figures")
-    short = abbreviations(flag for flags in frame["flags"] for flag in flags)
-    page = _Page(
-        title=title,
-        summary=summary(frame),
+    contents = _contents(cells, measures, flag_meanings, curves, heatmaps)
+    path = folder / "report.html"
+    write_whole(path, _template().render(title=title, study_yaml=study_yaml, page=contents).encode())
+    return path
+
+
+def _contents(
+    rows: tuple[Row, ...],
+    measures: tuple[Measure, ...],
+    flag_meanings: Mapping[str, str],
+    curves: list[Picture],
+    heatmaps: list[Picture],
+) -> _Page:
+    short = abbreviations(flag for row in rows for flag in row.flags)
+    return _Page(
+        summary=summary(rows),
         measures=tuple(_MeasureText(m.label, *symbol_parts(m), m.unit, m.meaning) for m in measures),
-        results=_results(frame[~frame["is_control"]], measures, short),
-        controls=_results(frame[frame["is_control"]], measures, short),
+        results=_results([row for row in rows if not row.is_control], measures, short),
+        controls=_results([row for row in rows if row.is_control], measures, short),
         curves=tuple(_image(picture) for picture in curves),
         heatmaps=tuple(_image(picture) for picture in heatmaps),
-        flags=_flags(frame, short, flag_meanings),
-        failures=_failures(frame),
-        provenance=provenance(frame),
-        dataset_settings=dataset_settings(frame),
-        hyperparameters=hyperparameters(frame),
-        study_yaml=study_yaml,
+        flags=_flags(rows, short, flag_meanings),
+        failures=_failures(rows),
+        provenance=provenance(rows),
+        dataset_settings=dataset_settings(rows),
+        choices=chosen_hyperparameters(rows),
     )
-    path = folder / "report.html"
-    write_whole(path, _template().render(page=page).encode())
-    return path
 
 
 def _template() -> jinja2.Template:
@@ -162,47 +170,40 @@ def _template() -> jinja2.Template:
     return environment.get_template("report.html")
 
 
-def _results(frame: pd.DataFrame, measures: tuple[Measure, ...], short: Mapping[str, str]) -> tuple[_Results, ...]:
-    tables = []
-    for dataset in distinct(frame["dataset"]):
-        of_dataset = frame[frame["dataset"] == dataset]
-        groups = tuple(
-            _Group(backbone, _lines(of_dataset[of_dataset["backbone"] == backbone], measures, short))
-            for backbone in distinct(of_dataset["backbone"])
-        )
-        tables.append(_Results(dataset, groups))
-    return tuple(tables)
-
-
-def _lines(frame: pd.DataFrame, measures: tuple[Measure, ...], short: Mapping[str, str]) -> tuple[_Line, ...]:
+def _results(rows: list[Row], measures: tuple[Measure, ...], short: Mapping[str, str]) -> tuple[_Results, ...]:
+    tables: dict[str, dict[str, list[_Line]]] = {}
+    for row in rows:
+        tables.setdefault(row.dataset, {}).setdefault(row.backbone, []).append(_line(row, measures, short))
     return tuple(
-        _Line(
-            mode=row["mode"],
-            probe=row["probe"],
-            layer=row["layer"],
-            failed=row["failed"],
-            estimates=tuple(estimate(*(row[column] for column in columns_of(m)), m.unit) for m in measures),
-            flags=tuple((short[flag], flag) for flag in row["flags"]),
-        )
-        for row in frame.to_dict("records")
+        _Results(dataset, tuple(_Group(backbone, tuple(lines)) for backbone, lines in groups.items()))
+        for dataset, groups in tables.items()
     )
 
 
-def _flags(frame: pd.DataFrame, short: Mapping[str, str], meanings: Mapping[str, str]) -> tuple[_Flag, ...]:
-    return tuple(
-        _Flag(name, flag, sum(flag in flags for flags in frame["flags"]), meanings.get(flag, ""))
-        for flag, name in short.items()
+def _line(row: Row, measures: tuple[Measure, ...], short: Mapping[str, str]) -> _Line:
+    return _Line(
+        mode=row.mode,
+        probe=row.probe,
+        layer=row.layer,
+        failed=row.failed,
+        estimates=tuple(_estimate(row.estimates[measure.column], measure) for measure in measures),
+        flags=tuple((short[flag], flag) for flag in row.flags),
     )
 
 
-def _failures(frame: pd.DataFrame) -> tuple[_Failure, ...]:
-    failures = []
-    for row in frame[frame["failed"]].to_dict("records"):
-        place = " · ".join(row[key] for key in ("dataset", "backbone", "mode", "probe", "layer"))
-        error = row["error"].strip()
-        failures.append(_Failure(place, error.partition("\n")[0] or "no error was recorded", error))
-    return tuple(failures)
+def _estimate(estimate: Estimate, measure: Measure) -> tuple[str, str]:
+    return estimate_text(estimate.value, estimate.low, estimate.high, DECIMALS[measure.unit])
+
+
+def _flags(rows: tuple[Row, ...], short: Mapping[str, str], meanings: Mapping[str, str]) -> tuple[_Flag, ...]:
+    counts = Counter(flag for row in rows for flag in row.flags)
+    return tuple(_Flag(name, flag, counts[flag], meanings.get(flag, "")) for flag, name in short.items())
+
+
+def _failures(rows: tuple[Row, ...]) -> tuple[_Failure, ...]:
+    failed = (row for row in rows if row.failed)
+    return tuple(_Failure(" · ".join(row.place), first_line(row.error), row.error.strip()) for row in failed)
 
 
 def _image(picture: Picture) -> _Image:
-    return _Image(f"data:image/png;base64,{base64.b64encode(picture.png).decode()}", picture.caption)
+    return _Image(f"data:image/png;base64,{base64.b64encode(picture.png).decode()}", picture.width, picture.caption)

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
+import math
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-import pandas as pd
-
 from sweep.report._format import counted
-from sweep.report._rows import distinct
+from sweep.report._rows import Row, distinct
 
 
 @dataclass(frozen=True)
@@ -21,37 +20,49 @@ class Fact:
     values: tuple[str, ...]
 
 
-def provenance(rows: pd.DataFrame) -> tuple[Fact, ...]:
-    """Software versions, commit, devices, hosts and the time spent; what no row knows is left out.
+@dataclass(frozen=True)
+class Choice:
+    """What the search chose for one cell: the place in the grid, and a text a target."""
 
-    Args:
-        rows: prepared rows.
-    """
+    place: tuple[str, ...]
+    texts: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Choices:
+    """The hyper-parameters of all cells, as a table."""
+
+    targets: tuple[str, ...]
+    lines: tuple[Choice, ...]
+
+
+def provenance(rows: Sequence[Row]) -> tuple[Fact, ...]:
+    """Software versions, commit, devices, hosts and the time spent; what no row knows is left out."""
     facts = [
-        Fact("git commit", _tallied(rows["git_commit"])),
-        Fact("device", _tallied(rows["device"])),
-        Fact("host", _tallied(rows["host"])),
-        Fact("time in cells", _total_time(rows["wall_s"].dropna())),
-        *_versions(rows["versions"]),
+        Fact("git commit", _tallied(row.git_commit for row in rows)),
+        Fact("device", _tallied(row.device for row in rows)),
+        Fact("host", _tallied(row.host for row in rows)),
+        Fact("time in cells", _total_time([row.wall_s for row in rows if math.isfinite(row.wall_s)])),
+        *_versions(row.versions for row in rows),
     ]
     return tuple(fact for fact in facts if fact.values)
 
 
-def dataset_settings(rows: pd.DataFrame) -> tuple[Fact, ...]:
+def dataset_settings(rows: Sequence[Row]) -> tuple[Fact, ...]:
     """The parameters of each data set, as its rows hold them."""
-    facts = [
-        Fact(dataset, tuple(_readable(text) for text in distinct(block["dataset_parameters"])))
-        for dataset, block in ((name, rows[rows["dataset"] == name]) for name in distinct(rows["dataset"]))
-    ]
+    settings: dict[str, list[str]] = {}
+    for row in rows:
+        settings.setdefault(row.dataset, []).append(row.dataset_parameters)
+    facts = (Fact(name, tuple(_readable(text) for text in distinct(settings[name]))) for name in distinct(settings))
     return tuple(fact for fact in facts if fact.values)
 
 
-def hyperparameters(rows: pd.DataFrame) -> pd.DataFrame:
-    """What the search chose for each cell: the columns that place the cell, and one a target."""
-    chosen = [str(column) for column in rows.columns if str(column).startswith("hyperparameters")]
-    table = rows.loc[~rows["failed"], ["dataset", "backbone", "mode", "probe", "layer", *chosen]]
-    table = table[(table[chosen] != "").any(axis=1)]
-    return table.rename(columns={name: name.removeprefix("hyperparameters").strip("_") or "all" for name in chosen})
+def chosen_hyperparameters(rows: Sequence[Row]) -> Choices:
+    """What the search chose, for the cells that have chosen something."""
+    columns = distinct(name for row in rows for name in row.hyperparameters)
+    targets = tuple(column.removeprefix("hyperparameters").strip("_") or "all targets" for column in columns)
+    lines = (Choice(row.place, tuple(row.hyperparameters.get(name, "") for name in columns)) for row in rows)
+    return Choices(targets, tuple(line for line in lines if any(line.texts)))
 
 
 def _tallied(values: Iterable[str]) -> tuple[str, ...]:
@@ -81,10 +92,10 @@ def _parsed(text: str) -> dict[str, str]:
     return {str(k): str(v) for k, v in value.items()} if isinstance(value, dict) else {"versions": text}
 
 
-def _total_time(seconds: pd.Series) -> tuple[str, ...]:
-    if seconds.empty:
+def _total_time(seconds: list[float]) -> tuple[str, ...]:
+    if not seconds:
         return ()
-    total = float(seconds.sum())
+    total = sum(seconds)
     if total < 90:
         return (f"{total:.1f} s",)
     return (f"{total / 60:.1f} min",) if total < 5400 else (f"{total / 3600:.1f} h",)

@@ -1,61 +1,79 @@
-"""Result rows made ready for reading: every column present, plain types, one order."""
+"""Result rows made ready for reading: plain types, nothing missing, one order."""
 
 from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
-import numpy as np
 import pandas as pd
-from jaxtyping import Float
 
 from sweep.readout import Measure
 from sweep.report._format import NOTHING, natural_key
 
-PLACE_COLUMNS = ("dataset", "backbone", "mode", "probe", "layer")
-TEXT_COLUMNS = ("cell_id", "error", "study", "dataset_parameters", "versions", "git_commit", "device", "host")
-NUMBER_COLUMNS = ("layer_index", "depth_fraction", "n_train", "n_test", "n_seeds", "interval_level", "wall_s")
+
+@dataclass(frozen=True)
+class Estimate:
+    """A measure's value and the ends of its interval; NaN for what is not defined."""
+
+    value: float
+    low: float
+    high: float
+
+    @property
+    def is_defined(self) -> bool:
+        return math.isfinite(self.value)
+
+    @property
+    def is_bounded(self) -> bool:
+        return math.isfinite(self.low) and math.isfinite(self.high)
 
 
-def prepared(rows: pd.DataFrame, measures: tuple[Measure, ...]) -> pd.DataFrame:
-    """Complete and order the rows; nothing is dropped and the argument is left as it is.
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """One cell: where it stands in the grid, what was measured, and how. Missing numbers are NaN."""
+
+    cell_id: str
+    dataset: str
+    dataset_parameters: str
+    backbone: str
+    mode: str
+    probe: str
+    layer: str
+    layer_index: float
+    is_control: bool
+    failed: bool
+    error: str
+    estimates: Mapping[str, Estimate]
+    flags: tuple[str, ...]
+    hyperparameters: Mapping[str, str]
+    n_test: float
+    n_seeds: float
+    interval_level: float
+    wall_s: float
+    versions: str
+    git_commit: str
+    device: str
+    host: str
+
+    @property
+    def place(self) -> tuple[str, str, str, str, str]:
+        return self.dataset, self.backbone, self.mode, self.probe, self.layer
+
+
+def prepared(rows: pd.DataFrame, measures: tuple[Measure, ...]) -> tuple[Row, ...]:
+    """Read and order the rows of a table, in which any column may be missing.
 
     Returns:
-        A frame with text columns without gaps, float columns with NaN for what is missing, `failed` and
-        `is_control` as booleans, `flags` as tuples, `dataset` and `probe` made distinct where rows share a name but
-        not a meaning, sorted by control, data set, backbone, mode, probe and depth.
+        All rows, controls last, by data set, backbone, mode, probe and depth. Data sets and probes that share a name
+        but not a meaning have distinct names.
     """
-    hyperparameters = sorted(str(column) for column in rows.columns if str(column).startswith("hyperparameters"))
-    frame = pd.DataFrame(
-        {
-            **{column: [_text(value) or NOTHING for value in _column(rows, column)] for column in PLACE_COLUMNS},
-            **{column: [_text(value) for value in _column(rows, column)] for column in TEXT_COLUMNS},
-            **{column: [_text(value) for value in _column(rows, column)] for column in hyperparameters},
-            **{column: numbers(rows, column) for column in NUMBER_COLUMNS},
-            **{column: numbers(rows, column) for measure in measures for column in columns_of(measure)},
-            "failed": np.array([_text(value) == "failed" for value in _column(rows, "status")], dtype=bool),
-            "is_control": np.array([not _missing(v) and bool(v) for v in _column(rows, "is_control")], dtype=bool),
-            "flags": pd.Series([_flags(value) for value in _column(rows, "flags")], dtype=object),
-        }
-    )
-    frame["dataset"] = _dataset_labels(frame)
-    frame["layer_index"] = _layer_indices(frame)
-    frame = frame.iloc[sorted(range(len(frame)), key=_positions(frame).__getitem__)].reset_index(drop=True)
-    frame["probe"] = _probe_labels(frame)
-    return frame
-
-
-def columns_of(measure: Measure) -> tuple[str, str, str]:
-    """The columns of a measure's estimate and of the two ends of its interval."""
-    return measure.column, f"{measure.column}_low", f"{measure.column}_high"
-
-
-def numbers(rows: pd.DataFrame, column: str) -> Float[np.ndarray, " row"]:
-    """A column as floats, NaN where it is missing or no number."""
-    values = pd.Series(_column(rows, column), dtype=object)
-    return pd.to_numeric(values, errors="coerce").to_numpy(dtype=float, na_value=np.nan)
+    records = [{str(name): value for name, value in record.items()} for record in rows.to_dict(orient="records")]
+    read = _with_dataset_labels([_row(record, measures) for record in records])
+    return tuple(_with_probe_labels(sorted(_with_layer_indices(read), key=_position)))
 
 
 def distinct(values: Iterable[str]) -> list[str]:
@@ -63,49 +81,88 @@ def distinct(values: Iterable[str]) -> list[str]:
     return sorted({value for value in values if value}, key=natural_key)
 
 
-def _column(rows: pd.DataFrame, column: str) -> list[Any]:
-    return list(rows[column]) if column in rows.columns else [None] * len(rows)
+def _row(record: Mapping[str, Any], measures: tuple[Measure, ...]) -> Row:
+    def text(name: str) -> str:
+        return _text(record.get(name))
+
+    def number(name: str) -> float:
+        return _number(record.get(name))
+
+    hyperparameters = (name for name in sorted(record) if name.startswith("hyperparameters"))
+    return Row(
+        cell_id=text("cell_id"),
+        dataset=text("dataset") or NOTHING,
+        dataset_parameters=text("dataset_parameters"),
+        backbone=text("backbone") or NOTHING,
+        mode=text("mode") or NOTHING,
+        probe=text("probe") or NOTHING,
+        layer=text("layer") or NOTHING,
+        layer_index=number("layer_index"),
+        is_control=not _is_missing(record.get("is_control")) and bool(record["is_control"]),
+        failed=text("status") == "failed",
+        error=text("error"),
+        estimates={measure.column: _estimate(record, measure.column) for measure in measures},
+        flags=_flags(record.get("flags")),
+        hyperparameters={name: text(name) for name in hyperparameters if text(name)},
+        n_test=number("n_test"),
+        n_seeds=number("n_seeds"),
+        interval_level=number("interval_level"),
+        wall_s=number("wall_s"),
+        versions=text("versions"),
+        git_commit=text("git_commit"),
+        device=text("device"),
+        host=text("host"),
+    )
 
 
-def _missing(value: object) -> bool:
+def _estimate(record: Mapping[str, Any], column: str) -> Estimate:
+    return Estimate(*(_number(record.get(name)) for name in (column, f"{column}_low", f"{column}_high")))
+
+
+def _is_missing(value: object) -> bool:
     return value is None or value is pd.NA or (isinstance(value, float) and math.isnan(value))
 
 
 def _text(value: object) -> str:
-    return "" if _missing(value) else str(value)
+    return "" if _is_missing(value) else str(value)
+
+
+def _number(value: Any) -> float:
+    return math.nan if _is_missing(value) else float(value)
 
 
 def _flags(value: Any) -> tuple[str, ...]:
-    if _missing(value):
+    if _is_missing(value):
         return ()
     return (value,) if isinstance(value, str) else tuple(str(flag) for flag in value)
 
 
-def _layer_indices(frame: pd.DataFrame) -> pd.Series:
-    """Fill the index that a failed cell could not learn from the cells that share its layer."""
-    known = frame.groupby(["backbone", "layer"], sort=False)["layer_index"].transform("max")
-    return frame["layer_index"].fillna(known)
+def _position(row: Row) -> tuple[Any, ...]:
+    depth = math.inf if math.isnan(row.layer_index) else row.layer_index
+    names = (natural_key(name) for name in (row.dataset, row.backbone, row.mode, row.probe))
+    return row.is_control, *names, depth, natural_key(row.layer), row.cell_id
 
 
-def _positions(frame: pd.DataFrame) -> list[tuple[Any, ...]]:
-    depth = frame["layer_index"].fillna(math.inf)
-    names = [[natural_key(text) for text in frame[column]] for column in ("dataset", "backbone", "mode", "probe")]
-    last = [natural_key(text) for text in frame["layer"]], list(frame["cell_id"])
-    return list(zip(frame["is_control"], *names, depth, *last, strict=True))
+def _with_layer_indices(rows: list[Row]) -> list[Row]:
+    """Give a failed cell, which may not know its layer's index, that of the cells that share the layer."""
+    known = [row for row in rows if not math.isnan(row.layer_index)]
+    index = {(row.backbone, row.layer): row.layer_index for row in known}
+    unknown = (row for row in rows if math.isnan(row.layer_index))
+    return known + [replace(row, layer_index=index.get((row.backbone, row.layer), math.nan)) for row in unknown]
 
 
-def _dataset_labels(frame: pd.DataFrame) -> list[str]:
-    """Name the parameters in which data sets of one name differ."""
+def _with_dataset_labels(rows: list[Row]) -> list[Row]:
+    """Add to the names that several data sets share the parameters in which these differ."""
     labels: dict[tuple[str, str], str] = {}
-    for name, block in frame.groupby("dataset", sort=False):
-        texts = distinct(block["dataset_parameters"])
+    for name in distinct(row.dataset for row in rows):
+        texts = distinct(row.dataset_parameters for row in rows if row.dataset == name)
         parsed = [_parameters(text) for text in texts]
-        varying = [key for key in _keys(parsed) if len({_value(one, key) for one in parsed}) > 1]
-        for text, one in zip(texts, parsed, strict=True):
-            settings = ", ".join(f"{key}={_value(one, key)}" for key in varying)
-            labels[str(name), text] = f"{name} ({settings})" if settings else str(name)
-    pairs = zip(frame["dataset"], frame["dataset_parameters"], strict=True)
-    return [labels.get(pair, pair[0]) for pair in pairs]
+        keys = dict.fromkeys(key for parameters in parsed for key in parameters)
+        varying = [key for key in keys if len({_value(parameters, key) for parameters in parsed}) > 1]
+        for text, parameters in zip(texts, parsed, strict=True):
+            settings = ", ".join(f"{key}={_value(parameters, key)}" for key in varying)
+            labels[name, text] = f"{name} ({settings})" if settings else name
+    return [replace(row, dataset=labels.get((row.dataset, row.dataset_parameters), row.dataset)) for row in rows]
 
 
 def _parameters(text: str) -> dict[str, Any]:
@@ -116,17 +173,17 @@ def _parameters(text: str) -> dict[str, Any]:
     return value if isinstance(value, dict) else {"parameters": value}
 
 
-def _keys(parsed: list[dict[str, Any]]) -> list[str]:
-    return list(dict.fromkeys(key for one in parsed for key in one))
-
-
-def _value(parameters: dict[str, Any], key: str) -> str:
+def _value(parameters: Mapping[str, Any], key: str) -> str:
     value = parameters.get(key)
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
-def _probe_labels(frame: pd.DataFrame) -> list[str]:
-    """Number the probes that share a name within one data set, backbone, layer and mode."""
-    keys = ["is_control", "dataset", "backbone", "layer", "mode", "probe"]
-    repeats = frame.groupby(keys, sort=False).cumcount()
-    return [name if n == 0 else f"{name} #{n + 1}" for name, n in zip(frame["probe"], repeats, strict=True)]
+def _with_probe_labels(rows: Iterable[Row]) -> list[Row]:
+    """Number the probes that share a name at one place of the grid."""
+    seen: Counter[tuple[str, ...]] = Counter()
+    labelled = []
+    for row in rows:
+        seen[row.place] += 1
+        again = seen[row.place]
+        labelled.append(row if again == 1 else replace(row, probe=f"{row.probe} #{again}"))
+    return labelled

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import pandas as pd
@@ -13,8 +13,8 @@ from rich.table import Table
 from rich.text import Text
 
 from sweep.readout import Measure
-from sweep.report._format import abbreviations, counted, estimate
-from sweep.report._rows import PLACE_COLUMNS, columns_of, prepared
+from sweep.report._format import DECIMALS, FEWEST_DECIMALS, abbreviations, counted, estimate_text, first_line
+from sweep.report._rows import Estimate, Row, prepared
 
 GAP = 2
 FILE_WIDTH = 100
@@ -41,44 +41,60 @@ def print_table(rows: pd.DataFrame, measures: tuple[Measure, ...], console: Cons
         console: where to print; standard output if none is given. Numbers are never cut, however narrow it is.
     """
     console = console or Console()
-    frame = prepared(rows, measures)
-    if frame.empty:
+    cells = prepared(rows, measures)
+    if not cells:
         _say(console, Text("No cell has been measured yet."))
         return
     headline = measures[:2]
-    short = abbreviations(flag for flags in frame["flags"] for flag in flags)
-    lines = _lines(frame, headline, short)
+    short = abbreviations(flag for row in cells for flag in row.flags)
     header = ("mode", "probe", "layer", *(measure.symbol for measure in headline), "flags")
-    widths = _widths([header, *(line.cells for line in lines)], _room(console))
+    lines = [_line(row, headline, short, DECIMALS) for row in cells]
+    if not _fits(header, lines, _room(console)):
+        lines = [_line(row, headline, short, dict.fromkeys(DECIMALS, FEWEST_DECIMALS)) for row in cells]
+    widths = _widths(header, lines, _room(console))
     _print_section([line for line in lines if not line.is_control], header, widths, console)
     if any(line.is_control for line in lines):
         _say(console, Text("\nControls", style="bold underline"))
         _print_section([line for line in lines if line.is_control], header, widths, console)
-    _print_legend(frame, headline, short, console)
-    _print_failures(frame, console)
+    _print_legend(cells, headline, short, console)
+    _print_failures(cells, console)
 
 
-def _lines(frame: pd.DataFrame, headline: tuple[Measure, ...], short: dict[str, str]) -> list[_Line]:
-    lines = []
-    for row in frame.to_dict("records"):
-        estimates = [str(estimate(*(row[column] for column in columns_of(m)), m.unit)) for m in headline]
-        if row["failed"]:
-            estimates = ["failed", *[""] * (len(headline) - 1)]
-        flags = " ".join(short[flag] for flag in row["flags"])
-        cells = (row["mode"], row["probe"], row["layer"], *estimates, flags)
-        lines.append(_Line(row["dataset"], row["backbone"], row["is_control"], row["failed"], cells))
-    return lines
+def _line(row: Row, headline: tuple[Measure, ...], short: Mapping[str, str], decimals: Mapping[str, int]) -> _Line:
+    estimates = [_number(row.estimates[m.column], decimals[m.unit]) for m in headline]
+    if row.failed:
+        estimates = ["failed", *[""] * (len(headline) - 1)]
+    flags = " ".join(short[flag] for flag in row.flags)
+    cells = (row.mode, row.probe, row.layer, *estimates, flags)
+    return _Line(row.dataset, row.backbone, row.is_control, row.failed, cells)
+
+
+def _number(estimate: Estimate, decimals: int) -> str:
+    return " ".join(estimate_text(estimate.value, estimate.low, estimate.high, decimals)).rstrip()
 
 
 def _room(console: Console) -> int:
     return console.width if console.is_terminal else max(console.width, FILE_WIDTH)
 
 
-def _widths(table: Sequence[tuple[str, ...]], room: int) -> list[int]:
+def _natural_widths(header: tuple[str, ...], lines: Sequence[_Line]) -> list[int]:
+    columns = zip(header, *(line.cells for line in lines), strict=True)
+    return [max(cell_len(cell) for cell in column) for column in columns]
+
+
+def _fits(header: tuple[str, ...], lines: Sequence[_Line], room: int) -> bool:
+    return _total(_natural_widths(header, lines)) <= room
+
+
+def _total(widths: Sequence[int]) -> int:
+    return sum(widths) + GAP * (len(widths) - 1)
+
+
+def _widths(header: tuple[str, ...], lines: Sequence[_Line], room: int) -> list[int]:
     """Width of each column; where the room does not suffice names and flags are folded, numbers never."""
-    widths = [max(cell_len(cell) for cell in column) for column in zip(*table, strict=True)]
+    widths = _natural_widths(header, lines)
     foldable = [0, 1, 2, len(widths) - 1]
-    while sum(widths) + GAP * (len(widths) - 1) > room:
+    while _total(widths) > room:
         widest = max(foldable, key=widths.__getitem__)
         if widths[widest] <= NARROWEST_TEXT:
             break
@@ -109,7 +125,7 @@ def _grid(widths: list[int]) -> Table:
         show_header=False,
         pad_edge=False,
         padding=(0, GAP, 0, 0),
-        width=sum(widths) + GAP * (len(widths) - 1),
+        width=_total(widths),
     )
     for position, width in enumerate(widths):
         is_number = 2 < position < len(widths) - 1
@@ -118,25 +134,23 @@ def _grid(widths: list[int]) -> Table:
 
 
 def _print_legend(
-    frame: pd.DataFrame, headline: tuple[Measure, ...], short: dict[str, str], console: Console
+    rows: tuple[Row, ...], headline: tuple[Measure, ...], short: Mapping[str, str], console: Console
 ) -> None:
     _say(console, Text())
     for measure in headline:
-        _say(console, Text(f"{measure.symbol}  {measure.label}, {measure.unit}", style="dim"))
-    counts = Counter(flag for flags in frame["flags"] for flag in flags)
+        _say(console, Text(f"{measure.symbol}  {measure.label} ({measure.unit})", style="dim"))
+    counts = Counter(flag for row in rows for flag in row.flags)
     for flag, name in short.items():
         _say(console, Text(f"{name}  {flag} ({counted(counts[flag], 'cell')})", style="dim"))
 
 
-def _print_failures(frame: pd.DataFrame, console: Console) -> None:
-    failures = frame[frame["failed"]]
-    if failures.empty:
+def _print_failures(rows: tuple[Row, ...], console: Console) -> None:
+    failures = [row for row in rows if row.failed]
+    if not failures:
         return
     _say(console, Text(f"\n{counted(len(failures), 'cell')} failed", style="bold red"))
-    for row in failures.to_dict("records"):
-        place = " · ".join(row[key] for key in PLACE_COLUMNS)
-        error = next((line for line in row["error"].splitlines() if line.strip()), "no error was recorded")
-        _say(console, Text(f"{place}: {error.strip()}", style="red"))
+    for row in failures:
+        _say(console, Text(f"{' · '.join(row.place)}: {first_line(row.error)}", style="red"))
 
 
 def _say(console: Console, text: Text) -> None:

@@ -33,7 +33,8 @@ def test_subsets_of_every_size_range(cells: int) -> None:
 
 
 @pytest.mark.parametrize(
-    "present", [(0,), (1,), (4,), (1, 1), (2, 2), (2, 3), (3, 2), (3, 3), (3, 4), (1, 4), (2, 2, 2), (2, 2, 3), (1, 2, 3)]
+    "present",
+    [(0,), (1,), (4,), (1, 1), (2, 2), (2, 3), (3, 2), (3, 3), (3, 4), (1, 4), (2, 2, 2), (2, 2, 3), (1, 2, 3)],
 )
 def test_coverings_equal_enumeration_at_every_size(present: tuple[int, ...]) -> None:
     for k in range(prod(present) + 2):

@@ -1,0 +1,111 @@
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+import pandas as pd
+import pytest
+
+
+@dataclass(frozen=True)
+class Quantity:
+    """A measure as a read-out would declare it."""
+
+    column: str
+    label: str
+    symbol: str
+    unit: Literal["bits", "ratio"]
+    meaning: str
+
+
+RATIO = Quantity("grip_ratio", "Grip ratio", "γ*", "ratio", "Share of the grip that is held.")
+DIRECT = Quantity("direct_grip_ratio", "Direct grip ratio", "γ*_direct", "ratio", "The same, measured directly.")
+BITS = Quantity("grip_bits", "Grip", "G", "bits", "Grip held, in bits.")
+
+Build = Callable[..., dict[str, object]]
+
+
+@pytest.fixture(scope="session")
+def measures() -> tuple[Quantity, ...]:
+    return RATIO, DIRECT, BITS
+
+
+@pytest.fixture
+def with_symbol() -> Callable[[str], Quantity]:
+    """Makes a ratio with a symbol."""
+    return lambda symbol: Quantity("grip_ratio", "Grip ratio", symbol, "ratio", "")
+
+
+@pytest.fixture(scope="session")
+def cell() -> Build:
+    """Builds one result row; `value` is the first measure, the others follow from it."""
+
+    def build(value: float = 0.5, **columns: object) -> dict[str, object]:
+        layer = str(columns.get("layer", "0"))
+        row: dict[str, object] = {
+            "status": "done",
+            "error": None,
+            "study": "study",
+            "dataset": "squares",
+            "dataset_parameters": '{"n": 4}',
+            "backbone": "small",
+            "layer": layer,
+            "layer_index": {"embed": -1, "final": 3}.get(layer, int(layer) if layer.isdecimal() else 0),
+            "depth_fraction": 0.5,
+            "mode": "cls",
+            "probe": "linear",
+            "is_control": False,
+            "n_train": 6400,
+            "n_test": 2000,
+            "n_seeds": 2,
+            "interval_level": 0.95,
+            "flags": [],
+            "versions": '{"torch": "2.9.1"}',
+            "git_commit": "abc1234",
+            "device": "cpu",
+            "host": "node",
+            "wall_s": 30.0,
+        }
+        for measure, estimate in ((RATIO, value), (DIRECT, value - 0.1), (BITS, 10 * value)):
+            row[measure.column] = estimate
+            row[f"{measure.column}_low"] = estimate - 0.02
+            row[f"{measure.column}_high"] = estimate + 0.03
+        row |= columns
+        if row["status"] == "failed":
+            row |= {name: math.nan for name in row if name.startswith(("grip_", "direct_grip_"))}
+        return row | {"cell_id": f"{hash(tuple(map(str, row.values()))) & 0xFFFFFFFF:08x}"}
+
+    return build
+
+
+@pytest.fixture(scope="session")
+def original_study(cell: Build) -> pd.DataFrame:
+    """2 backbones x 3 layers x 2 modes x 2 probes with a flag, a failure and an undefined ratio; 2 controls."""
+    rows = [
+        cell(0.1 + 0.2 * depth + 0.05 * width + bonus, layer=layer, backbone=backbone, mode=mode, probe=probe)
+        for width, backbone in enumerate(("small", "large"))
+        for mode in ("cls", "mean")
+        for probe, bonus in (("linear", 0.0), ("quadratic", 0.02))
+        for depth, layer in enumerate(("embed", "0", "final"))
+    ]
+    rows[0] |= {"flags": ["exceeds_direct", "unsure"]}
+    rows[1] |= dict.fromkeys(("grip_ratio", "grip_ratio_low", "grip_ratio_high"), math.nan)
+    rows[5] = cell(
+        layer="final",
+        layer_index=math.nan,
+        probe="quadratic",
+        status="failed",
+        error="ValueError: no room\nTraceback: deep",
+    )
+    rows += [
+        cell(value, backbone=name, probe=probe, layer="code", is_control=True, layer_index=0)
+        for value, name in ((0.97, "oracle"), (-0.05, "noise"))
+        for probe in ("linear", "quadratic")
+    ]
+    return pd.DataFrame(rows)
+
+
+@pytest.fixture
+def study(original_study: pd.DataFrame) -> pd.DataFrame:
+    """A copy of the study that a test may change."""
+    return original_study.copy(deep=True)

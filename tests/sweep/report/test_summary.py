@@ -1,0 +1,27 @@
+import pandas as pd
+
+from sweep.report._rows import prepared
+from sweep.report._summary import summary
+
+
+def test_what_was_measured(study, measures):
+    assert summary(prepared(study, measures)) == (
+        "24 cells of 2 backbones (large, small) and 4 cells of 2 controls (noise, oracle), "
+        "on 1 data set (squares), tested on 2,000 samples. "
+        "Each probe was fitted with 2 seeds. Intervals are at 95 %. 1 cell failed."
+    )
+
+
+def test_ranges_and_long_lists(cell, measures):
+    rows = [cell(backbone=f"b{n}", n_test=1000 * (n + 1), n_seeds=n + 1) for n in range(5)]
+    text = summary(prepared(pd.DataFrame(rows), measures))
+    assert "5 backbones, on" in text
+    assert "1,000 to 5,000 samples" in text
+    assert "1 seed to 5 seeds" in text
+    assert "No cell failed." in text
+
+
+def test_nothing_and_nothing_but_failures(cell, measures):
+    assert summary(()) == "No cell has been measured yet."
+    text = summary(prepared(pd.DataFrame([cell(status="failed", n_test=None, n_seeds=None)]), measures))
+    assert "All cells failed" in text
