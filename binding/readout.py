@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
-from typing import Any, Literal, NamedTuple, Protocol
+from typing import Any, Literal, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 import pyarrow as pa
@@ -18,7 +18,7 @@ from binding.activations import ArrayRows
 from binding.backbones import TokenLayout
 from binding.fit import FitConfig
 from binding.information import FLAGS, IntervalConfig
-from binding.measure import MeasureConfig, Measurement, Samples, SplitSamples, TargetResult, measure_samples
+from binding.measurement import MeasureConfig, Measurement, Samples, SplitSamples, TargetResult, measure_samples
 from binding.probes import FAMILIES, Probe, Target
 from binding.scenes import Scene, Split, SplitName
 from binding.search import ProbeSpace, SearchConfig
@@ -108,6 +108,7 @@ COLUMNS: dict[str, str] = {
 """The read-out's columns of a row, in order, with their meaning; _low and _high bound the interval."""
 
 
+@runtime_checkable
 class ProbeChoice(Protocol):
     """The probe families of a cell."""
 
@@ -117,6 +118,7 @@ class ProbeChoice(Protocol):
     def feature_probe(self) -> ProbeSpace | None: ...
 
 
+@runtime_checkable
 class Task(Protocol):
     """What the read-out needs to know of a cell."""
 
@@ -128,6 +130,7 @@ class Task(Protocol):
     def settings(self) -> TaskSettings: ...
 
 
+@runtime_checkable
 class TaskSettings(Protocol):
     """How a cell is measured."""
 
@@ -143,6 +146,7 @@ class TaskSettings(Protocol):
     def n_seeds(self) -> int: ...
 
 
+@runtime_checkable
 class SplitArrays(Protocol):
     """One split's stored arrays."""
 

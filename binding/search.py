@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields
-from typing import Literal, Protocol
+from typing import Literal, Protocol, runtime_checkable
 
 from binding._problems import ConfigurationError, Problem, at_least, refuse
 from binding.probes import ALIASES, FAMILIES, Probe
@@ -13,6 +13,7 @@ from binding.probes import ALIASES, FAMILIES, Probe
 Value = int | float | str | bool | None
 
 
+@runtime_checkable
 class Trial(Protocol):
     """Whatever draws values from ranges; an Optuna trial."""
 

@@ -16,7 +16,7 @@ from binding.probes._base import Dropout, HeadShape, Parameters, Probe, dense
 class Linear(Probe):
     """Logit k = w_k·z + v_k·y_k + b_k."""
 
-    learning_rate: float = 0.1
+    learning_rate: float = 0.5
 
     family: ClassVar[str] = "linear"
     learning_rates: ClassVar[tuple[float, float]] = (1e-3, 2.0)

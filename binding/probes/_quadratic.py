@@ -18,7 +18,7 @@ from binding.probes._base import Dropout, HeadShape, Parameters, Probe, dense, n
 class QuadraticConcat(Probe):
     """Logit k = s Σ_r (x_k·A_rk)(x_k·B_rk) + b_k with x_k = [z ; y_k] and s = 1 / sqrt(width of x_k)."""
 
-    learning_rate: float = 0.02
+    learning_rate: float = 0.05
     rank: int = 16
     """Number R of products in each form."""
 

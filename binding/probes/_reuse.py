@@ -20,7 +20,7 @@ from binding.probes._quadratic import sum_of_products
 class MultilinearConcatReuse(Probe):
     """Logit k = s Σ_r Π_g (x_k·W_grk) + b_k; the z part of W_g is one for all objects with a value of group g."""
 
-    learning_rate: float = 0.02
+    learning_rate: float = 0.05
     rank: int = 16
     """Number R of products in each form."""
 

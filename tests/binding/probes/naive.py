@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from itertools import product
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -42,7 +43,7 @@ def _logit(probe: Probe, p: Parameters, shape: HeadShape, z: Tensor, codes: Tens
         return _mlp(probe, p, torch.cat([z, y]), k)
     x = torch.cat([z, y])
     weights = [
-        torch.cat([zw, cw]) for zw, cw in zip(_z_factors(probe, p, shape, k), _code_factors(probe, p, shape, k))
+        torch.cat([zw, cw]) for zw, cw in zip(_z_factors(probe, p, shape, k), _code_factors(probe, p, k), strict=True)
     ]
     return _form(x, weights) + p["bias"][k]
 
@@ -58,11 +59,11 @@ def _form(x: Tensor, weights: list[Tensor]) -> Tensor:
     return total / math.sqrt(len(x))
 
 
-def _code_factors(probe, p: Parameters, shape: HeadShape, k: int) -> list[Tensor]:
+def _code_factors(probe: Any, p: Parameters, k: int) -> list[Tensor]:
     return list(p["code_weight"][:, :, k].split(probe.rank, dim=1))
 
 
-def _z_factors(probe, p: Parameters, shape: HeadShape, k: int) -> list[Tensor]:
+def _z_factors(probe: Any, p: Parameters, shape: HeadShape, k: int) -> list[Tensor]:
     if not probe.objects_only:
         return list(p["z_weight"][:, :, k].split(probe.rank, dim=1))
     values = list(product(*(range(size) for size in shape.group_sizes)))[k]

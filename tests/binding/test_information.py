@@ -1,0 +1,132 @@
+"""Measures from losses: formulas, intervals with their coverage, and the flags of the difference form."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from binding.information import FLAGS, IntervalConfig, TestLosses, measures, resampled_means
+from binding.scenes import Entropies
+
+ENTROPIES = Entropies(feature_bits=5.0, conditional_bits=8.0)
+QUICK = IntervalConfig(resamples=400)
+
+
+def losses(objects: float, features: float, direct: float, given: float = 8.0, *, n: int = 500, spread: float = 0.5):
+    """Losses of two seeds around given means; seed and sample effects are shared between targets."""
+    rng = np.random.default_rng(0)
+    sample = spread * rng.standard_normal(n)
+    return TestLosses(*(mean + sample + np.array([[0.01], [-0.01]]) for mean in (objects, features, direct, given)))
+
+
+def test_every_measure_is_its_formula() -> None:
+    data = losses(6.0, 2.0, 3.0, 8.5)
+    entropy = np.full(500, 8.0)
+    found = measures(data, entropy, ENTROPIES, QUICK, seed=0)
+    means = {name: values.mean() for name, values in data.named().items()}
+    expected = {
+        "object_loss_bits": means["objects"],
+        "feature_loss_bits": means["features"],
+        "direct_loss_bits": means["direct"],
+        "object_information_bits": 13 - means["objects"],
+        "object_information_ratio": (13 - means["objects"]) / 13,
+        "feature_information_bits": 5 - means["features"],
+        "binding_information_bits": 8 - means["objects"] + means["features"],
+        "binding_ratio": (8 - means["objects"] + means["features"]) / 8,
+        "direct_binding_information_bits": 8 - means["direct"],
+        "direct_binding_ratio": (8 - means["direct"]) / 8,
+        "v_information_bits": means["given"] - means["direct"],
+    }
+    assert set(found.estimates) == set(expected)
+    for name, value in expected.items():
+        estimate = found.estimates[name]
+        assert estimate is not None
+        assert estimate.value == pytest.approx(value, abs=1e-12)
+        assert estimate.low - 1e-9 <= estimate.value <= estimate.high + 1e-9
+
+
+def test_what_varies_together_is_resampled_together() -> None:
+    """The losses are the samples' own entropies plus a constant: B*_direct is certain although both vary."""
+    entropy = np.random.default_rng(1).normal(8, 2, 500)
+    data = TestLosses(entropy[None] + 2, np.full((1, 500), 2.0), entropy[None] - 1, entropy[None])
+    found = measures(data, entropy, None, QUICK, seed=0).estimates
+    direct, loss = found["direct_binding_information_bits"], found["direct_loss_bits"]
+    assert direct is not None
+    assert loss is not None
+    np.testing.assert_allclose(direct, 1.0)
+    assert loss.high - loss.low > 0.2
+
+
+def test_an_undefined_measure_is_empty_not_guessed() -> None:
+    without = measures(losses(6, 2, 3), np.full(500, 8.0), None, QUICK, seed=0).estimates
+    assert without["object_information_bits"] is None
+    assert without["object_information_ratio"] is None
+    assert without["feature_information_bits"] is None
+    assert without["binding_ratio"] is not None
+    nothing = measures(losses(6, 2, 3), np.zeros(500), Entropies(5.0, 0.0), QUICK, seed=0).estimates
+    assert nothing["binding_ratio"] is None
+    assert nothing["direct_binding_ratio"] is None
+    assert nothing["binding_information_bits"] is not None
+
+
+@pytest.mark.parametrize(
+    ("objects", "features", "direct", "flags"),
+    [
+        (6.0, 2.0, 4.0, []),
+        (8.0, 7.0, 4.0, ["features_probe_excess"]),
+        (6.0, 2.0, 9.0, ["direct_probe_excess"]),
+        (6.0, 4.0, 4.0, ["excess_unexplained"]),
+        (9.0, 2.0, 4.0, ["objects_probe_excess"]),
+    ],
+)
+def test_a_contradiction_is_flagged_with_the_probe_to_blame(
+    objects: float, features: float, direct: float, flags: list[str]
+) -> None:
+    found = measures(losses(objects, features, direct, spread=0.0), np.full(500, 8.0), ENTROPIES, QUICK, seed=0)
+    assert found.flags == flags
+    assert set(flags) <= set(FLAGS)
+
+
+def test_a_difference_within_its_interval_is_not_flagged() -> None:
+    rng = np.random.default_rng(0)
+    noisy = TestLosses(*(mean + 3 * rng.standard_normal((2, 300)) for mean in (6.1, 2.0, 4.0, 8.0)))
+    assert measures(noisy, np.full(300, 8.0), ENTROPIES, QUICK, seed=0).flags == []
+
+
+def test_the_interval_covers_the_expected_loss_as_often_as_it_says() -> None:
+    """1,000 experiments with one seed: the mean of skewed losses is covered in 93 to 97 of 100."""
+    rng = np.random.default_rng(0)
+    covered = 0
+    for experiment in range(1000):
+        bits = rng.gamma(2.0, 1.5, size=(1, 200))
+        data = TestLosses(bits, bits, bits, bits)
+        means = resampled_means(data, np.zeros(200), resamples=300, seed=experiment)
+        low, high = np.quantile(means["objects"], [0.025, 0.975])
+        covered += low <= 3.0 <= high
+    assert 930 <= covered <= 970
+
+
+def test_seeds_are_resampled_too() -> None:
+    spread = TestLosses(*(np.array([[1.0], [3.0]]) + np.zeros((2, 50)) for _ in range(4)))
+    means = resampled_means(spread, np.zeros(50), resamples=500, seed=0)["objects"]
+    assert set(np.round(means, 9)) == {1.0, 2.0, 3.0}
+    assert 0.4 < np.mean(np.isclose(means, 2.0)) < 0.6
+
+
+def test_the_spread_between_seeds_is_that_of_the_difference_form() -> None:
+    data = TestLosses(
+        *(
+            np.array([[value], [value + step]]) + np.zeros((2, 9))
+            for value, step in ((6.0, 0.5), (2.0, 0.1), (3.0, 0.0), (8.0, 0.0))
+        )
+    )
+    assert measures(data, np.full(9, 8.0), None, QUICK, seed=0).seed_spread_bits == pytest.approx(0.4 / 2**0.5)
+    single = TestLosses(*(values[:1] for values in data.named().values()))
+    assert measures(single, np.full(9, 8.0), None, QUICK, seed=0).seed_spread_bits is None
+
+
+def test_the_bootstrap_repeats_with_its_seed() -> None:
+    data, entropy = losses(6, 2, 3), np.full(500, 8.0)
+    first, again, other = (measures(data, entropy, ENTROPIES, QUICK, seed=seed) for seed in (0, 0, 1))
+    assert first == again
+    assert first.estimates != other.estimates

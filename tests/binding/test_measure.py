@@ -1,0 +1,168 @@
+"""Known answers: what the whole measurement must say of codes whose information is known."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+
+from binding import FeatureSpace, FitConfig, MeasureConfig, ProbeSpace, SearchConfig, UniformPrior, measure
+from binding.information import Estimate
+from binding.measurement import Measurement, Samples, SplitSamples, measure_samples
+from binding.scenes import SPLITS, ColorShape, SplitPolicy
+from binding.search import Choices
+
+SCENE = ColorShape(
+    n_colors=3,
+    n_shapes=3,
+    max_objects=4,
+    image_size=64,
+    object_size=12,
+    split=SplitPolicy(train=3000, validation=800, test=1000),
+)
+QUICK = MeasureConfig(fit=FitConfig(epochs=24, patience=6, batch_size=128), search=SearchConfig(suggestions=3, ask=3))
+
+
+def measured(
+    activations: Callable[[np.ndarray, np.ndarray, np.random.Generator], np.ndarray], probe: ProbeSpace
+) -> Measurement:
+    """Measure activations made from the object and feature codes of each split."""
+    parts = []
+    for number, name in enumerate(SPLITS):
+        split = SCENE.open(name)
+        codes = split.object_codes
+        z = activations(codes, SCENE.space.feature_codes(codes), np.random.default_rng(number)).astype(np.float32)
+        parts.append(Samples(z, codes, split.conditional_entropy_bits(), split.prior_log_odds()))
+    samples = SplitSamples(SCENE.space, *parts, entropies=SCENE.open("test").entropies)
+    return measure_samples(samples, probe, QUICK)
+
+
+PROBES = [
+    ProbeSpace.of("linear", learning_rate=1.0),
+    ProbeSpace.of("quadratic_concat", learning_rate=Choices(choices=(0.02, 0.05)), rank=8),
+]
+
+
+def value(measurement: Measurement, name: str) -> Estimate:
+    estimate = measurement.estimates[name]
+    assert estimate is not None
+    return estimate
+
+
+@pytest.mark.parametrize("probe", PROBES, ids=lambda probe: probe.family)
+def test_object_codes_bind_wholly(probe: ProbeSpace) -> None:
+    found = measured(lambda objects, features, rng: objects, probe)
+    assert value(found, "binding_ratio").value > 0.98
+    assert value(found, "direct_binding_ratio").value > 0.98
+    assert value(found, "object_information_ratio").value > 0.98
+    for ratio in ("direct_binding_ratio", "object_information_ratio"):
+        assert value(found, ratio).high <= 1 + 1e-9
+    assert value(found, "binding_ratio").high <= 1 + 1e-9 or found.flags
+
+
+@pytest.mark.parametrize("probe", PROBES, ids=lambda probe: probe.family)
+def test_feature_codes_do_not_bind(probe: ProbeSpace) -> None:
+    found = measured(lambda objects, features, rng: features, probe)
+    assert abs(value(found, "direct_binding_information_bits").value) < 0.05
+    assert abs(value(found, "v_information_bits").value) < 0.05
+    assert value(found, "feature_information_bits").value == pytest.approx(
+        SCENE.open("test").entropies.feature_bits, abs=0.1
+    )
+    difference = value(found, "binding_information_bits")
+    assert abs(difference.value) < 0.1 or "objects_probe_excess" in found.flags
+
+
+@pytest.mark.parametrize("probe", PROBES, ids=lambda probe: probe.family)
+def test_noise_tells_nothing(probe: ProbeSpace) -> None:
+    found = measured(lambda objects, features, rng: rng.standard_normal((len(objects), 32)), probe)
+    assert value(found, "object_information_ratio").value <= 0.02
+    assert value(found, "feature_information_bits").low <= 0
+    assert abs(value(found, "direct_binding_information_bits").value) < 0.05
+
+
+def test_an_erased_code_tells_its_share() -> None:
+    def erased(objects: np.ndarray, features: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        blank = rng.permutation(len(objects))[:, None] % 2
+        return np.concatenate([np.where(blank, 0, objects - 0.5), blank], axis=1)
+
+    found = measured(erased, ProbeSpace.of("quadratic_concat", learning_rate=0.05, rank=8))
+    exact = SCENE.open("test").entropies
+    for name, truth in (
+        ("object_information_bits", 0.5 * exact.object_bits),
+        ("direct_binding_information_bits", 0.5 * exact.conditional_bits),
+    ):
+        estimate = value(found, name)
+        assert estimate.low <= truth
+        assert estimate.value > 0.8 * truth
+
+
+def test_a_product_code_defeats_a_linear_probe_and_not_a_quadratic_one() -> None:
+    def hidden(objects: np.ndarray, features: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        mask = rng.choice([-1.0, 1.0], size=(len(objects), 9))
+        return np.concatenate([mask * (2.0 * objects - 1), mask], axis=1)
+
+    linear = value(measured(hidden, PROBES[0]), "direct_binding_ratio").value
+    quadratic = value(measured(hidden, PROBES[1]), "direct_binding_ratio").value
+    assert linear < 0.02
+    assert quadratic > 0.8
+
+
+def test_the_library_entry_measures_any_array() -> None:
+    space = FeatureSpace.of(color=("red", "blue"), shape=("square", "circle"))
+    codes = np.random.default_rng(0).integers(2, size=(3000, 4), dtype=np.uint8)
+    mixed = codes @ np.random.default_rng(1).standard_normal((4, 7))
+    found = measure(mixed, codes, space, probe="linear", config=QUICK)
+    assert value(found, "binding_ratio").value > 0.95
+    assert found.binding_ratio == found.estimates["binding_ratio"]
+    assert found.estimates["object_information_bits"] is None
+    assert found.conditional_entropy_bits == pytest.approx(
+        UniformPrior(space, 0, 4).conditional_entropy_bits(space.feature_codes(codes[2400:])).mean()
+    )
+
+
+def test_equal_seeds_give_equal_numbers() -> None:
+    runs = [measured(lambda objects, features, rng: objects[:, :3], PROBES[1]) for _ in range(2)]
+    assert runs[0].estimates == runs[1].estimates
+    np.testing.assert_array_equal(runs[0].losses.objects, runs[1].losses.objects)
+
+
+def test_every_probe_family_of_vectors_runs_through_the_measurement() -> None:
+    quick = MeasureConfig(fit=FitConfig(epochs=2), search=SearchConfig(suggestions=1), n_seeds=1)
+    space = FeatureSpace.of(color=2, shape=2)
+    codes = np.random.default_rng(0).integers(2, size=(400, 4), dtype=np.uint8)
+    for family in ("linear", "dnn_concat", "quadratic_concat", "quadratic_concat_reuse", "multilinear_concat_reuse"):
+        found = measure(codes.astype(np.float32), codes, space, probe=family, config=quick)
+        expected = "quadratic_concat" if family.endswith("reuse") else family
+        assert found.targets["features"].probe.family == expected
+        assert found.targets["direct"].probe.family == family
+
+
+def test_attention_reads_tokens_of_which_one_is_relevant() -> None:
+    """Each sample's code lies in one token, at a random place, marked by a flag."""
+    space = FeatureSpace.of(color=2, shape=2)
+    rng = np.random.default_rng(0)
+    codes = rng.integers(2, size=(3000, 4), dtype=np.uint8)
+    tokens = rng.standard_normal((3000, 6, 8))
+    place = rng.integers(1, 6, size=3000)
+    tokens[:, :, :5] = 0
+    tokens[np.arange(3000), place, :4] = 2 * codes - 1.0
+    tokens[np.arange(3000), place, 4] = 3
+    found = measure(tokens, codes, space, probe="attention_quadratic", config=QUICK)
+    assert value(found, "direct_binding_ratio").value > 0.7
+
+
+@pytest.mark.parametrize(
+    ("activations", "codes", "probe", "message"),
+    [
+        (np.zeros((20, 3)), np.zeros((20, 5), np.uint8), "linear", r"object_codes must be \[20 samples, 4 objects\]"),
+        (np.zeros((20, 1, 2, 3)), np.zeros((20, 4), np.uint8), "linear", r"activations must be \[samples dim\]"),
+        (np.zeros((20, 2, 3)), np.zeros((20, 4), np.uint8), "linear", "linear reads one vector"),
+        (np.zeros((20, 3)), np.zeros((20, 4), np.uint8), "quadratik", "there is no 'quadratik'"),
+    ],
+)
+def test_arrays_that_do_not_fit_are_refused(
+    activations: np.ndarray, codes: np.ndarray, probe: str, message: str
+) -> None:
+    with pytest.raises(ValueError, match=message):
+        measure(activations, codes, FeatureSpace.of(color=2, shape=2), probe=probe)
