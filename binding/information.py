@@ -35,7 +35,7 @@ FLAGS = {
     "neither probe shows a loss that is provably too high.",
     "objects_probe_excess": "B* lies below the direct bound by more than the interval of their paired difference: "
     "the objects probe loses more than a probe needs, which deflates B*. Trust B*_direct.",
-    "last_epoch": "The best epoch of a probe is its last one: more epochs would lower the loss.",
+    "last_epoch": "The validation loss of a probe was still falling at its last epoch: more epochs would lower it.",
     "range_edge": "A tuned hyper-parameter ended at the edge of its range: a wider range may lower the loss.",
     "diverged": "A probe of some seed reached no finite validation loss and is left out.",
 }

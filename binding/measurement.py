@@ -21,6 +21,8 @@ from binding.scenes import Entropies
 from binding.search import ProbeSpace, SearchConfig
 from binding.tuning import NothingTrainedError, Suggestion, Tuned, tune
 
+_FALLING_BITS = 0.01
+
 
 class Samples(NamedTuple):
     """One split: activations and what is known of its scenes."""
@@ -237,13 +239,21 @@ def default_feature_probe(probe: ProbeSpace) -> ProbeSpace:
 def _training_flags(targets: dict[Target, TargetResult], config: MeasureConfig) -> list[str]:
     tuned = [result for name, result in targets.items() if name != "given"]
     flags = []
-    if any(fitted.best_epoch == config.fit.epochs for result in tuned for fitted in result.fits):
+    if any(_still_falling(fitted, config.fit.epochs) for result in tuned for fitted in result.fits):
         flags.append("last_epoch")
     if any(result.on_edge for result in tuned):
         flags.append("range_edge")
     if any(len(result.fits) < config.n_seeds for result in tuned):
         flags.append("diverged")
     return flags
+
+
+def _still_falling(fitted: Fitted, epochs: int) -> bool:
+    """Whether the last epoch is the best, and clearly better than the best of nine tenths of the epochs."""
+    if fitted.best_epoch < epochs:
+        return False
+    earlier = [point.validation_bits for point in fitted.curve[: max(1, int(0.9 * epochs))]]
+    return min(earlier) - fitted.validation_bits > _FALLING_BITS
 
 
 def _silent(message: str) -> None:

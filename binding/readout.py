@@ -214,7 +214,7 @@ class BindingReadout:
             feature_probe=cell.probe.feature_probe,
             device=device,
         )
-        row = _counts(scene, settings) | _row(measurement)
+        row = _counts(scene, data, settings) | _row(measurement)
         return Outcome({name: row[name] for name in COLUMNS}, _sample_table(measurement), _curve_table(measurement))
 
 
@@ -228,8 +228,8 @@ def _samples(split: SplitArrays) -> Samples:
     )
 
 
-def _counts(scene: Scene, settings: TaskSettings) -> dict[str, object]:
-    sizes = {f"n_{name}": len(scene.open(name)) for name in ("train", "validation", "test")}
+def _counts(scene: Scene, data: Mapping[SplitName, SplitArrays], settings: TaskSettings) -> dict[str, object]:
+    sizes = {f"n_{name}": len(split.activations) for name, split in data.items()}
     policy = getattr(getattr(scene, "split", None), "policy", None)
     return {
         **sizes,

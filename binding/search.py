@@ -101,8 +101,8 @@ class ProbeSpace:
     settings: tuple[tuple[str, Setting], ...] = ()
 
     @classmethod
-    def of(cls, family: str, default_learning_rate: float | None = None, **settings: Setting) -> ProbeSpace:
-        """Complete the settings: defaults for what is not named, a tuned learning rate unless one is given."""
+    def of(cls, family: str, **settings: Setting) -> ProbeSpace:
+        """Complete the settings: the family's defaults, and a tuned learning rate unless one is given."""
         family = ALIASES.get(family, family)
         if family not in FAMILIES:
             raise ConfigurationError("probe", [Problem("family", f"there is no {family!r}; {', '.join(FAMILIES)}")])
@@ -110,10 +110,7 @@ class ProbeSpace:
         unknown = [name for name in settings if name not in known]
         refuse(family, [Problem(name, f"unknown; {family} has {', '.join(known)}") for name in unknown])
         low, high = FAMILIES[family].learning_rates
-        learning_rate = (
-            Range(low=low, high=high, log=True) if default_learning_rate is None else default_learning_rate
-        )
-        complete: dict[str, Setting] = {**known} | {"learning_rate": learning_rate} | settings
+        complete: dict[str, Setting] = {**known} | {"learning_rate": Range(low=low, high=high, log=True)} | settings
         space = cls(family, tuple(sorted(complete.items())))
         refuse(family, space.problems())
         return space

@@ -15,7 +15,7 @@ from binding.information import IntervalConfig
 from binding.modes import MODES, Mode, refuses
 from binding.search import SearchConfig
 from sweep.readout import Readout
-from sweep.space import DatasetSpec, Plain, ProbeSpec, Space, StudyError, StudyProblem, plain
+from sweep.space import DatasetSpec, Locate, ProbeSpec, Space, StudyError, StudyProblem, plain
 
 SCHEMA_VERSION = 1
 
@@ -62,8 +62,9 @@ class Cell:
 
     @property
     def name(self) -> str:
-        """For people: data set, backbone, layer, mode and probe."""
-        return " · ".join((self.dataset.name, self.backbone.source, self.layer, self.mode, self.probe.family))
+        """For people: data set, backbone, layer, mode and probe; the id tells apart what differs in settings only."""
+        parts = (self.dataset.name, self.backbone.source, self.layer, self.mode, self.probe.family)
+        return f"{' · '.join(parts)} ({self.cell_id[:8]})"
 
     @property
     def is_control(self) -> bool:
@@ -103,31 +104,42 @@ class Grid(NamedTuple):
     left_out: tuple[LeftOut, ...]
 
 
-def make_grid(space: Space, readout: Readout, file: str) -> Grid:
+def make_grid(space: Space, readout: Readout, locate: Locate) -> Grid:
     """Every possible cell of a study, data set by data set, backbone by backbone.
 
     Raises:
         StudyError: a backbone or layer that does not exist, or a grid in which no cell is possible.
     """
-    problems: list[StudyProblem] = []
+    problems: dict[StudyProblem, None] = {}
     cells: dict[Cell, None] = {}
     left_out: dict[LeftOut, None] = {}
     for dataset in space.datasets:
         for backbone, layers, modes in _sources(space):
             try:
                 description = describe(backbone, dataset.config)
+            except ValueError as error:
+                problems[locate(backbone_path(space, backbone), str(error))] = None
+                continue
+            try:
                 names = resolve_layers(layers, description)
             except ValueError as error:
-                problems.append(StudyProblem(file, None, backbone.source, str(error)))
+                problems[locate(("layers",), f"{backbone.source}: {error}")] = None
                 continue
             for cell in _cells(space, readout, dataset, backbone, description, names, modes):
                 (cells if isinstance(cell, Cell) else left_out)[cell] = None  # pyright: ignore
     if not cells and not problems:
         reasons = "; ".join(f"{where}: {reason}" for where, reason in left_out)
-        problems.append(StudyProblem(file, None, "", f"no cell of the grid is possible: {reasons}"))
+        problems[locate((), f"no cell of the grid is possible: {reasons}")] = None
     if problems:
         raise StudyError(problems)
     return Grid(tuple(cells), tuple(left_out))
+
+
+def backbone_path(space: Space, backbone: BackboneConfig) -> tuple[str | int, ...]:
+    """Where a study names a backbone or control."""
+    if backbone in space.backbones:
+        return ("backbones", space.backbones.index(backbone))
+    return ("controls", space.controls.index(backbone.name))
 
 
 def _sources(space: Space) -> Iterator[tuple[BackboneConfig, tuple[int | str, ...], tuple[Mode, ...]]]:
@@ -148,10 +160,12 @@ def resolve_layers(layers: tuple[int | str, ...], description: Description) -> l
     if layers == ("all",):
         return list(description.layers)
     n_blocks = sum(name.isdigit() for name in description.layers)
-    named = {str(layer + n_blocks if isinstance(layer, int) and layer < 0 else layer) for layer in layers}
-    if missing := sorted(named - set(description.layers)):
-        asked = [layer for layer in layers if str(layer) in missing or (isinstance(layer, int) and layer < 0)]
-        raise ValueError(f"there is no layer {asked[0]}; it has embed, blocks 0 to {n_blocks - 1}, final")
+    named = {
+        str(layer + n_blocks if isinstance(layer, int) and -n_blocks <= layer < 0 else layer): layer
+        for layer in layers
+    }
+    if missing := [str(layer) for name, layer in named.items() if name not in description.layers]:
+        raise ValueError(f"there is no layer {', '.join(missing)}; it has embed, blocks 0 to {n_blocks - 1}, final")
     return [name for name in description.layers if name in named]
 
 
@@ -181,7 +195,7 @@ def _cells(
         for probe in space.probes:
             reason = readout.refuses(probe, mode, dataset.config)
             if reason:
-                if not description.is_control:
+                if not description.is_control or not space.backbones:
                     yield LeftOut(f"{dataset.name} · {mode} · {probe.family}", reason)
                 continue
             for layer in layers:

@@ -3,26 +3,17 @@
 from __future__ import annotations
 
 import json
-import math
-import subprocess
-import sys
 from dataclasses import fields
-from pathlib import Path
 
-import jsonschema
 import pytest
 
 from binding.backbones import BackboneConfig
 from binding.fit import FitConfig
 from binding.information import IntervalConfig
 from binding.probes import ALIASES, FAMILIES
-from binding.scenes import SCENES, BalancedColorShape, ColorShape, SplitPolicy
+from binding.scenes import BalancedColorShape, ColorShape, SplitPolicy
 from binding.search import Choices, ProbeSpace, Range, SearchConfig
-from sweep._yaml import parse
-from sweep.space import DatasetSpec, ProbeSpec, Space, StoreConfig, StudyError, dump_yaml, load_space, main
-
-FOLDER = Path(__file__).parents[2] / "search_spaces"
-STUDIES = sorted(path.name for path in FOLDER.glob("*.yaml"))
+from sweep.space import DatasetSpec, ProbeSpec, Space, StoreConfig, StudyError, dump_yaml, load_space
 
 SMALL = """\
 name: small
@@ -303,102 +294,6 @@ def test_resolved_values_leave_nothing_to_defaults(read):
     (dataset,) = resolved["datasets"]
     assert isinstance(dataset, dict)
     assert set(dataset) == {"name", "scene", *(item.name for item in fields(ColorShape))}
-
-
-def test_overrides(read):
-    space = read(
-        QUICKSTART,
-        "fit.epochs=5",
-        "datasets[0].n_colors=3",
-        "probes[1].rank={choices: [2, 4]}",
-        "datasets[0].split.train={grid: [10, 20]}",
-        "layers=all",
-        "backbones[1]=timm:other",
-        "fit.learning_rate=1e-2",
-        "store={}",
-        "fit.epochs=6",
-    )
-    assert space.fit.epochs == 6
-    assert [dataset.config.n_colors for dataset in space.datasets] == [3, 3]
-    assert [dataset.config.split.train for dataset in space.datasets] == [10, 20]
-    assert dict(space.probes[1].space.settings)["rank"] == Choices(choices=(2, 4))
-    assert dict(space.probes[0].space.settings)["learning_rate"] == 0.01
-    assert space.layers == ("all",)
-    assert space.backbones[1] == BackboneConfig(source="timm:other")
-    assert space.store == StoreConfig()
-    assert space.source == QUICKSTART
-
-
-def test_overrides_add_what_the_file_leaves_out(read):
-    space = read(SMALL, "search.suggestions=1", "fit.patience=", "datasets[0].split.policy=independent")
-    assert space.search == SearchConfig(suggestions=1)
-    assert space.fit.patience is None
-    assert space.datasets[0].config.split.policy == "independent"
-
-
-def test_a_limit_of_samples(read):
-    (dataset,) = read(QUICKSTART, limit=1700).datasets
-    split = dataset.config.split
-    assert (split.train, split.validation, split.test) == (1700, 1600, 1700)
-
-
-@pytest.mark.parametrize("name", STUDIES)
-def test_shipped_studies(name, tmp_path):
-    path = FOLDER / name
-    assert path.read_text(encoding="utf-8").startswith("# yaml-language-server: $schema=schema.json\n")
-    space = load_space(path)
-    assert space.name == path.stem
-    assert all(math.isfinite(dataset.config.split.train) for dataset in space.datasets)
-    (tmp_path / "resolved.yaml").write_text(dump_yaml(space.resolved()), encoding="utf-8")
-    assert load_space(tmp_path / "resolved.yaml") == space
-
-
-def test_the_editors_schema_is_up_to_date(capsys):
-    assert main(["--schema"]) == 0
-    committed = (FOLDER / "schema.json").read_text(encoding="utf-8")
-    assert capsys.readouterr().out == committed, "python -m sweep.space --schema > search_spaces/schema.json"
-
-
-@pytest.mark.parametrize("text", [QUICKSTART, SMALL, GRID, *((FOLDER / name).read_text("utf-8") for name in STUDIES)])
-def test_the_editors_schema_accepts_studies(text):
-    schema = json.loads((FOLDER / "schema.json").read_text(encoding="utf-8"))
-    validator = jsonschema.Draft202012Validator(schema)
-    value = parse(text).value
-    assert list(validator.iter_errors(value)) == []
-    assert isinstance(value, dict)
-    assert list(validator.iter_errors({**value, "sede": 1})) != []
-    assert list(validator.iter_errors({**value, "probes": [{"family": "linear", "rank": 1}]})) != []
-
-
-def test_the_editors_schema_explains_every_setting():
-    definitions = json.loads((FOLDER / "schema.json").read_text(encoding="utf-8"))["$defs"]
-    models = [definitions[f"{cls.__name__}Dataset"] for cls in SCENES.values()]
-    models += [definitions[f"{cls.__name__}Probe"] for cls in FAMILIES.values()]
-    models += [definitions[name] for name in ("Backbone", "Fit", "Search", "Intervals", "Store", "RangeInt")]
-    for model in models:
-        for name, field in model["properties"].items():
-            assert field.get("description"), (model["title"], name)
-    assert definitions["ColorShapeDataset"]["properties"]["margin"]["default"] == ColorShape().margin
-
-
-def test_checking_a_study_from_the_command_line(tmp_path, capsys):
-    path = tmp_path / "study.yaml"
-    path.write_text(SMALL)
-    assert main([str(path)]) == 0
-    assert capsys.readouterr().out == dump_yaml(load_space(path).resolved())
-    path.write_text(SMALL.replace("linear", "lineer"))
-    assert main([str(path)]) == 2
-    assert capsys.readouterr().err == f"{path}:8: probes[0].family: unknown family 'lineer'; did you mean 'linear'?\n"
-
-
-def test_reading_a_study_is_light():
-    heavy = ["ray", "timm", "pandas", "matplotlib", "optuna", "torchvision"]
-    code = (
-        "import sys; from sweep.space import load_space; "
-        f"load_space({str(FOLDER / 'quickstart.yaml')!r}); print([m for m in {heavy} if m in sys.modules])"
-    )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout == "[]\n"
 
 
 def test_study_errors_are_values_too(read, tmp_path):

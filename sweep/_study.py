@@ -1,0 +1,140 @@
+"""What a study file says, as frozen values: every default filled in, every grid of data sets written out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, fields, is_dataclass
+from typing import Any, Literal
+
+from binding._problems import Problem, at_least, refuse
+from binding.backbones import BackboneConfig
+from binding.fit import FitConfig
+from binding.information import IntervalConfig
+from binding.modes import Mode
+from binding.scenes import Scene
+from binding.search import ProbeSpace, SearchConfig
+
+Plain = str | int | float | bool | None | list[Any] | dict[str, Any]
+"""What JSON can say."""
+
+
+@dataclass(frozen=True)
+class DatasetSpec:
+    """One data set; of a grid of data sets, one point."""
+
+    name: str
+    """Unique in the study, such as shapes4x4 or shapes[n_colors=2]."""
+    scene: str
+    """Name of the kind of data set."""
+    config: Scene
+    """Its settings."""
+
+
+@dataclass(frozen=True)
+class ProbeSpec:
+    """A probe family, with what is fixed and what is tuned."""
+
+    family: str
+    """Name of the family, never an alias."""
+    space: ProbeSpace
+    """Settings and ranges of the family."""
+    feature_probe: ProbeSpace | None = None
+    """Another family for the features; None for the same family and settings."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class StoreConfig:
+    """How activations are kept."""
+
+    dtype: Literal["float16", "float32"] = "float16"
+    """Type of stored activations; probes compute in float32 either way."""
+    memory_bytes: int = 4 * 10**9
+    """Shared memory for activations in use."""
+
+    def __post_init__(self) -> None:
+        refuse("store", self.problems())
+
+    def problems(self) -> Iterator[Problem]:
+        """Every broken rule."""
+        yield from at_least("memory", self.memory_bytes, 1)
+
+
+@dataclass(frozen=True)
+class Space:
+    """A study: the grid of its cells and how each is measured."""
+
+    name: str
+    """Results go to a folder of this name."""
+    readout: str
+    """Name of the read-out that turns activations into rows."""
+    seed: int
+    """Seed of all that is drawn by chance, unless a data set has its own."""
+    datasets: tuple[DatasetSpec, ...]
+    """Data sets, grids written out."""
+    backbones: tuple[BackboneConfig, ...]
+    """Frozen models; without the controls."""
+    layers: tuple[int | str, ...]
+    """embed, final and numbers of blocks, negative ones from the end; ("all",) for every layer."""
+    modes: tuple[Mode, ...]
+    """What of a layer's tokens a probe sees."""
+    controls: tuple[str, ...]
+    """Inputs whose answer is known beforehand, measured like a backbone of one layer."""
+    probes: tuple[ProbeSpec, ...]
+    """Probe families."""
+    fit: FitConfig
+    """How a probe is trained."""
+    search: SearchConfig
+    """How much a cell is tuned."""
+    seeds: int
+    """Times the best probe of each cell is trained anew."""
+    intervals: IntervalConfig
+    """Confidence intervals."""
+    store: StoreConfig
+    """How activations are kept."""
+    source: str = field(default="", compare=False, repr=False)
+    """Text of the study file."""
+
+    def resolved(self) -> dict[str, Plain]:
+        """The study in the form of a study file, nothing left to defaults; equal spaces give equal values."""
+        return {
+            "name": self.name,
+            "readout": self.readout,
+            "seed": self.seed,
+            "datasets": [{"name": d.name, "scene": d.scene, **_mapping(d.config)} for d in self.datasets],
+            "backbones": [_mapping(backbone) for backbone in self.backbones],
+            "layers": "all" if self.layers == ("all",) else list(self.layers),
+            "modes": list(self.modes),
+            "controls": list(self.controls),
+            "probes": [_resolved_probe(probe) for probe in self.probes],
+            "fit": _mapping(self.fit),
+            "search": _mapping(self.search),
+            "seeds": self.seeds,
+            "intervals": _mapping(self.intervals),
+            "store": {"dtype": self.store.dtype, "memory": self.store.memory_bytes},
+        }
+
+
+def _resolved_probe(probe: ProbeSpec) -> dict[str, Plain]:
+    other = probe.feature_probe
+    return {**_resolved_space(probe.space), "feature_probe": None if other is None else _resolved_space(other)}
+
+
+def _resolved_space(space: ProbeSpace) -> dict[str, Plain]:
+    return {"family": space.family, **{name: plain(setting) for name, setting in space.settings}}
+
+
+def _mapping(value: object) -> dict[str, Plain]:
+    assert is_dataclass(value)
+    return {item.name: plain(getattr(value, item.name)) for item in fields(value)}
+
+
+def plain(value: object) -> Plain:
+    """Frozen values as JSON has them: dataclasses become mappings, tuples lists."""
+    if value is None or isinstance(value, str | int | float):
+        return value
+    if is_dataclass(value):
+        return _mapping(value)
+    if isinstance(value, Mapping):
+        return {str(key): plain(item) for key, item in value.items()}
+    assert isinstance(value, Sequence)
+    return [plain(item) for item in value]

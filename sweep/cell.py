@@ -1,0 +1,133 @@
+"""One Tune trial measures one cell: reads its activations, runs the read-out, and has the row written."""
+
+from __future__ import annotations
+
+import json
+import platform
+import socket
+import time
+import traceback
+from collections.abc import Mapping
+from functools import cache
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pyarrow as pa
+
+from binding.modes import shape
+from binding.scenes import SPLITS, SplitName
+from sweep.activations import SplitKeys, read_split
+from sweep.cells import Cell
+from sweep.readout import SplitData, find_readout
+from sweep.results import ResultsDirectory
+
+_LIBRARIES = ("numpy", "optuna", "ray", "timm", "torch")
+
+
+class Job(NamedTuple):
+    """A cell with where its inputs lie and what the driver already knows of its row."""
+
+    cell: Cell
+    keys: SplitKeys
+    known: Mapping[str, object]
+
+
+class Ledger:
+    """Actor on the driver's node that writes rows, so that results land in one place from any node."""
+
+    def __init__(self, root: Path) -> None:
+        self._results = ResultsDirectory(root)
+
+    def write(self, row: Mapping[str, object], samples: pa.Table | None, curves: pa.Table | None) -> None:
+        """Write one cell."""
+        self._results.write(row, samples, curves)
+
+
+def run_job(config: dict[str, Any], *, jobs: list[Job], store: Any, ledger: Any, root: Path) -> None:
+    """The trainable: measure the cell that Tune's configuration names; a failure becomes a row.
+
+    Args:
+        config: `{"job": index into jobs}`.
+        jobs: all cells of the run.
+        store: handle of the `ActivationStore` actor.
+        ledger: handle of the `Ledger` actor.
+        root: the store's folder.
+    """
+    import ray
+    from ray import tune
+
+    job = jobs[config["job"]]
+    started = time.perf_counter()
+    try:
+        row, samples, curves = _measure(job, store, root)
+    except Exception as error:  # noqa: BLE001 - a cell that fails is a result, the others go on
+        row, samples, curves = failed_row(job, error), None, None
+    row |= {"wall_s": round(time.perf_counter() - started, 3), **volatile_columns(str(_device()))}
+    ray.get(ledger.write.remote(row, samples, curves))
+    tune.report({"failed": int(row["status"] == "failed")})
+
+
+def _measure(job: Job, store: Any, root: Path) -> tuple[dict[str, object], pa.Table, pa.Table]:
+    cell = job.cell
+    in_memory = cell.mode != "all"
+    data: dict[SplitName, SplitData] = {
+        split: read_split(store, root, job.keys[split], in_memory=in_memory) for split in SPLITS
+    }
+    outcome = find_readout(cell.settings.readout).measure(cell, data, cell.description.layout, _device())
+    sample_shape = shape(cell.mode, cell.description.layout)
+    return (
+        {
+            **job.known,
+            "status": "done",
+            "error": None,
+            "z_dim": sample_shape[-1],
+            "n_tokens": sample_shape[0] if len(sample_shape) > 1 else 1,
+            **outcome.row,
+        },
+        outcome.samples,
+        outcome.curves,
+    )
+
+
+def failed_row(job: Job, error: BaseException | str) -> dict[str, object]:
+    """The row of a cell that could not be measured."""
+    text = error if isinstance(error, str) else "".join(traceback.format_exception(error))
+    first = error.splitlines()[0] if isinstance(error, str) else f"{type(error).__name__}: {error}"
+    return {**job.known, "status": "failed", "error": f"{first}\n{text}".strip(), "flags": []}
+
+
+def _device() -> Any:
+    """The GPU that Ray gave this trial, or the CPU; never a GPU it did not give."""
+    import ray
+    import torch
+
+    if ray.get_gpu_ids():
+        return torch.device("cuda")
+    cpus = ray.get_runtime_context().get_assigned_resources().get("CPU", 1)
+    torch.set_num_threads(max(1, int(cpus)))
+    return torch.device("cpu")
+
+
+def volatile_columns(device: str) -> dict[str, object]:
+    """Where and with what a row was made."""
+    return {
+        "device": device,
+        "host": socket.gethostname(),
+        "versions": json.dumps({name: version(name) for name in _LIBRARIES} | {"python": platform.python_version()}),
+    }
+
+
+@cache
+def git_commit(folder: Path) -> str:
+    """Commit of the checkout a folder lies in, with a + for uncommitted changes; empty outside one."""
+    import subprocess
+
+    def git(*arguments: str) -> str:
+        command = ["git", "-C", str(folder), *arguments]
+        return subprocess.run(command, capture_output=True, text=True, check=True, timeout=10).stdout.strip()
+
+    try:
+        return git("rev-parse", "HEAD") + ("+" if git("status", "--porcelain", "-uno") else "")
+    except (OSError, subprocess.SubprocessError):
+        return ""

@@ -1,0 +1,48 @@
+"""Starting Ray, or joining a cluster."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import NamedTuple
+
+NAMESPACE = "sweep"
+
+
+class Resources(NamedTuple):
+    """What the cluster has, and what a trial takes."""
+
+    cpus: int
+    gpus: int
+    dashboard: str
+
+    def of_trial(self, gpus_per_cell: float) -> dict[str, float]:
+        """Resources of one cell: a CPU, and a share of a GPU where there are any."""
+        return {"cpu": 1, "gpu": gpus_per_cell} if self.gpus else {"cpu": 1}
+
+
+@contextmanager
+def ray_session(address: str | None) -> Iterator[Resources]:
+    """Run the block with Ray: a local one of its own, or the cluster at `address`."""
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")  # Tune's own status tables; progress is ours
+    os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")  # rows are written by the ledger
+    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+    import ray
+
+    for chatty in ("ray._private.authentication", "ray.tune"):
+        logging.getLogger(chatty).setLevel(logging.ERROR)
+    context = ray.init(
+        address=address or "local",
+        namespace=NAMESPACE,
+        logging_level=logging.ERROR,
+        log_to_driver=False,
+        configure_logging=False,
+    )
+    try:
+        have = ray.cluster_resources()
+        yield Resources(int(have.get("CPU", 1)), int(have.get("GPU", 0)), str(context.dashboard_url or ""))
+    finally:
+        ray.shutdown()

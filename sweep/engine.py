@@ -1,0 +1,193 @@
+"""Runs a plan on Ray: extraction of what the store lacks, then one Tune trial a cell."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import ray
+from ray import tune
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+from rich.console import Console
+
+from binding.scenes import SPLITS, Scene, SplitName, fingerprint
+from sweep.activations import NAME, ActivationStore, split_keys
+from sweep.cell import Job, Ledger, failed_row, run_job, volatile_columns
+from sweep.cells import Cell
+from sweep.cluster import Resources
+from sweep.extract import Source, activation_key, plan_passes, run_passes
+from sweep.progress import Progress, progress
+from sweep.readout import Readout
+from sweep.results import ResultsDirectory
+from sweep.sources import label_fingerprints
+from sweep.store import store_key
+
+_WORKER_RETRIES = 2
+
+
+@dataclass(frozen=True)
+class Run:
+    """Everything one run needs.
+
+    Attributes:
+        study: name of the study.
+        git_commit: commit of the project.
+        readout: what is measured.
+        cells: what to measure.
+        sources: content of their data and weights.
+        results: where rows go.
+        store_root: folder of the activation store.
+        store_memory_bytes: how much of the object store activations may take.
+        resources: of the cluster.
+        gpus_per_cell: share of a GPU that a trial takes.
+        console: where progress is shown.
+    """
+
+    study: str
+    git_commit: str
+    readout: Readout
+    cells: Sequence[Cell]
+    sources: Mapping[Cell, Source]
+    results: ResultsDirectory
+    store_root: Path
+    store_memory_bytes: int
+    resources: Resources
+    gpus_per_cell: float
+    console: Console
+
+
+def run_cells(run: Run) -> bool:
+    """Measure every cell of a run.
+
+    Returns:
+        Whether the run came to its end; False after an interrupt.
+    """
+    store = _on_this_node(ActivationStore, run.store_root, run.store_memory_bytes, name=NAME)
+    labels = _label_keys(run)
+    activations: dict[Cell, dict[SplitName, str]] = {
+        cell: {split: activation_key(cell, run.sources[cell], split) for split in SPLITS} for cell in run.cells
+    }
+    wanted = {key for keys in activations.values() for key in keys.values()} | set(labels.values())
+    present, damages = ray.get(store.present.remote(sorted(wanted)))
+    for damage in damages:
+        run.console.print(f"store: {damage}; it is made again", highlight=False, soft_wrap=True)
+    _store_labels(run, store, labels, present)
+    _extract(run, store, present)
+    jobs = [_job(run, cell, activations[cell], labels) for cell in run.cells]
+    return _measure(run, jobs, store)
+
+
+def _on_this_node(actor: type, *arguments: Any, name: str) -> Any:
+    """An actor on the driver's node, which is where its files are."""
+    here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
+    remote: Any = ray.remote(actor)
+    return remote.options(name=name, num_cpus=0, scheduling_strategy=here).remote(*arguments)
+
+
+def _label_keys(run: Run) -> dict[tuple[Scene, SplitName], str]:
+    version = run.readout.version
+    readout = run.cells[0].settings.readout
+    return {
+        pair: store_key(kind="labels", readout=readout, version=version, data=content)
+        for pair, content in label_fingerprints(dict(run.sources)).items()
+    }
+
+
+def _store_labels(run: Run, store: Any, keys: Mapping[tuple[Scene, SplitName], str], present: set[str]) -> None:
+    for (scene, split), key in keys.items():
+        if key not in present:
+            ray.get(store.put_labels.remote(key, dict(run.readout.labels(scene.open(split)))))
+
+
+def _extract(run: Run, store: Any, present: set[str]) -> None:
+    passes = plan_passes(run.cells, run.sources, present)
+    if not passes:
+        return
+    total = sum(job.n_samples for job in passes)
+    gpus = run.resources.gpus > 0
+    n_actors = min(run.resources.gpus or run.resources.cpus, sum(job.n_blocks for job in passes))
+    with progress(run.console, "extracting", total, "samples") as bar:
+        run_passes(passes, store, bar, n_actors=n_actors, gpus=gpus)
+
+
+def _job(run: Run, cell: Cell, keys: Mapping[SplitName, str], labels: Mapping[tuple[Scene, SplitName], str]) -> Job:
+    source = run.sources[cell]
+    known = {
+        **cell.identity_columns(),
+        "study": run.study,
+        "data_fingerprint": data_fingerprint(source),
+        "weights_digest": source.weights_digest,
+        "git_commit": run.git_commit,
+    }
+    scene = cell.dataset.config
+    return Job(cell, {split: split_keys(keys[split], labels[scene, split]) for split in SPLITS}, known)
+
+
+def data_fingerprint(source: Source) -> str:
+    """One hash of the three splits."""
+    return fingerprint(**source.fingerprints)
+
+
+def _measure(run: Run, jobs: list[Job], store: Any) -> bool:
+    """One Tune trial a job; trials that are lost with their worker are tried again, then recorded as failed."""
+    ledger = _on_this_node(Ledger, run.results.root.absolute(), name="ledger")
+    trainable = tune.with_parameters(run_job, jobs=jobs, store=store, ledger=ledger, root=run.store_root)
+    folder = run.results.root.absolute() / "tune"
+    with progress(run.console, "measuring", len(jobs), "cells") as bar:
+        counter = CountCells(bar, lambda index: _record_lost(run, jobs[index]))
+        tuner = tune.Tuner(
+            tune.with_resources(trainable, run.resources.of_trial(run.gpus_per_cell)),
+            param_space={"job": tune.grid_search(list(range(len(jobs))))},
+            tune_config=tune.TuneConfig(reuse_actors=True),
+            run_config=tune.RunConfig(
+                name=f"run-{time.time_ns()}",
+                storage_path=str(folder),
+                verbose=0,
+                failure_config=tune.FailureConfig(max_failures=_WORKER_RETRIES),
+                callbacks=[counter],
+            ),
+        )
+        tuner.fit()
+    complete = counter.finished == len(jobs)  # after an interrupt, fit returns as if nothing had happened
+    if complete:
+        shutil.rmtree(folder, ignore_errors=True)
+    return complete
+
+
+def _record_lost(run: Run, job: Job) -> None:
+    """Give a cell whose worker died again and again a row that says so."""
+    message = f"its worker died {_WORKER_RETRIES + 1} times, perhaps for lack of memory; see results/*/tune"
+    run.results.write(failed_row(job, message) | {"wall_s": None, **volatile_columns("")})
+
+
+class CountCells(tune.Callback):
+    """Counts finished cells on the progress line and records those that were lost with their worker."""
+
+    def __init__(self, bar: Progress, on_lost: Callable[[int], None]) -> None:
+        self._bar = bar
+        self._on_lost = on_lost
+        self._failed = 0
+        self.finished = 0
+
+    def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        """A cell has its row, done or failed."""
+        del iteration, trials, info
+        self._advance(failed=bool((trial.last_result or {}).get("failed", 0)))
+
+    def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        """A cell's worker died too often."""
+        del iteration, trials, info
+        self._on_lost(trial.config["job"])
+        self._advance(failed=True)
+
+    def _advance(self, *, failed: bool) -> None:
+        self.finished += 1
+        self._failed += failed
+        self._bar.advance(1, f"({self._failed} failed)" if self._failed else "")
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {}  # Tune pickles its callbacks to restore an experiment, which is never done here

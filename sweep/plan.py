@@ -1,0 +1,105 @@
+"""What a run has to do: the cells of the study minus those its results already hold."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from rich.console import Console
+from rich.table import Table
+
+from sweep.cells import Cell, Grid
+from sweep.extract import activation_bytes, count_samples
+from sweep.results import Row
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Cells by what has to be done with them.
+
+    Attributes:
+        grid: every possible cell of the study.
+        done: cells with a sound row.
+        failed: cells whose row says that they failed; they are tried again.
+        missing: cells without a row.
+        held_back: missing cells that this run leaves for later, because of a limit on their number.
+        foreign: rows of other studies or settings in the same directory; they are kept.
+    """
+
+    grid: Grid
+    done: tuple[Cell, ...]
+    failed: tuple[Cell, ...]
+    missing: tuple[Cell, ...]
+    held_back: tuple[Cell, ...]
+    foreign: int
+
+    @property
+    def to_do(self) -> tuple[Cell, ...]:
+        """Cells this run measures."""
+        held = set(self.held_back)
+        return tuple(cell for cell in (*self.missing, *self.failed) if cell not in held)
+
+
+def make_plan(grid: Grid, rows: Mapping[str, Row], max_cells: int | None) -> Plan:
+    """Compare the grid with the rows that are there."""
+    status = {cell: rows[cell.cell_id]["status"] if cell.cell_id in rows else "missing" for cell in grid.cells}
+    done, failed, missing = (
+        tuple(cell for cell in grid.cells if status[cell] == name) for name in ("done", "failed", "missing")
+    )
+    to_do = (*missing, *failed)
+    held_back = () if max_cells is None else to_do[max_cells:]
+    foreign = len(set(rows) - {cell.cell_id for cell in grid.cells})
+    return Plan(grid, done, failed, missing, held_back, foreign)
+
+
+def print_plan(plan: Plan, console: Console) -> None:
+    """Show what there is to do and what it needs."""
+    table = Table(title="plan", title_justify="left", show_lines=False)
+    for column in ("data set", "backbone", "layers", "modes", "probes", "cells", "to do"):
+        table.add_column(column, overflow="fold")
+    to_do = set(plan.to_do)
+    groups: dict[tuple[str, str], list[Cell]] = {}
+    for cell in plan.grid.cells:
+        groups.setdefault((cell.dataset.name, cell.backbone.source), []).append(cell)
+    for (dataset, backbone), cells in groups.items():
+        table.add_row(
+            dataset,
+            backbone,
+            _distinct(cell.layer for cell in cells),
+            _distinct(cell.mode for cell in cells),
+            _distinct(cell.probe.family for cell in cells),
+            str(len(cells)),
+            str(sum(cell in to_do for cell in cells)),
+        )
+    console.print(table)
+    for where, reason in plan.grid.left_out:
+        console.print(f"left out: {where}: {reason}", soft_wrap=True, highlight=False, markup=False)
+    console.print(_summary(plan), soft_wrap=True, highlight=False)
+
+
+def _summary(plan: Plan) -> str:
+    counts = f"{len(plan.grid.cells)} cells: {len(plan.done)} done, {len(plan.to_do)} to do"
+    if plan.failed:
+        counts += f" ({len(plan.failed)} of them failed before)"
+    if plan.held_back:
+        counts += f", {len(plan.held_back)} held back"
+    images = {(cell.dataset, cell.backbone): cell for cell in plan.to_do if not cell.is_control}
+    n_images = sum(count_samples(cell.dataset.config) for cell in images.values())
+    size = activation_bytes(plan.to_do)
+    lines = [counts, f"at most {n_images:,} forward passes and {human_bytes(size)} of activations to store"]
+    if plan.foreign:
+        lines.append(f"{plan.foreign} rows of other settings are kept, but not part of this study")
+    return "\n".join(lines)
+
+
+def _distinct(values: Iterable[str]) -> str:
+    return " ".join(dict.fromkeys(values))
+
+
+def human_bytes(size: float) -> str:
+    """Bytes in a unit that reads well."""
+    for unit in ("B", "kB", "MB", "GB"):
+        if size < 1000:
+            return f"{size:.3g} {unit}"
+        size /= 1000
+    return f"{size:.3g} TB"

@@ -1,0 +1,160 @@
+"""The results directory: the state of a study, one row a cell, written atomically.
+
+rows/CELL.json is the truth; samples/CELL.parquet and curves/CELL.parquet stand beside it. The table
+(results.parquet, results.csv) is a view that can be rebuilt at any time.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+Row = Mapping[str, object]
+
+IDENTITY_COLUMNS = {
+    "cell_id": "hash of everything the cell's measurement depends on, data and weights apart",
+    "schema_version": "version of these columns",
+    "status": "done or failed",
+    "error": "why a failed cell failed",
+    "study": "name of the study",
+    "readout": "what was measured",
+    "is_control": "whether the answer is known beforehand",
+    "dataset": "name of the data set",
+    "dataset_parameters": "its settings, JSON",
+    "data_fingerprint": "hash of the content of the three splits",
+    "backbone": "source of the backbone, or name of the control",
+    "weights_digest": "sha256 of the weights",
+    "layer": "embed, number of a block, or final",
+    "layer_index": "position in depth: embed is -1",
+    "depth_fraction": "0 at embed, 1 at final",
+    "mode": "what of the layer's tokens the probe sees",
+    "z_dim": "width of what the probe sees, of one token for mode all",
+    "n_tokens": "tokens the probe sees; 1 for pooled modes",
+    "probe": "probe family",
+    "feature_probe": "family of the features probe",
+}
+VOLATILE_COLUMNS = {
+    "wall_s": "seconds the cell took",
+    "device": "where its probes were trained",
+    "host": "machine",
+    "versions": "versions of the main libraries, JSON",
+    "git_commit": "commit of the project, empty outside a checkout",
+}
+"""Columns in which equal measurements may differ."""
+
+
+class BusyError(RuntimeError):
+    """Another run writes to the same results directory."""
+
+
+class ResultsDirectory:
+    """Rows of one study."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Hold the directory for one run; the lock dies with the process.
+
+        Raises:
+            BusyError: another run holds it.
+        """
+        self.root.mkdir(parents=True, exist_ok=True)
+        with (self.root / "lock").open("a+") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError as error:
+                file.seek(0)
+                raise BusyError(f"{self.root} is in use by process {file.read().strip() or '?'}") from error
+            file.truncate(0)
+            file.write(str(os.getpid()))
+            file.flush()
+            yield
+
+    def rows(self) -> dict[str, Row]:
+        """All rows by cell, whatever study file they came from."""
+        files = sorted((self.root / "rows").glob("*.json"))
+        return {path.stem: json.loads(path.read_text()) for path in files}
+
+    def write(self, row: Row, samples: pa.Table | None = None, curves: pa.Table | None = None) -> None:
+        """Write a cell's row, after what belongs to it, so that a row is never without its samples.
+
+        Raises:
+            ValueError: a number of the row is not finite; nothing is written.
+        """
+        cell = str(row["cell_id"])
+        text = json.dumps(row, indent=1, allow_nan=False)
+        tables = {
+            self.root / name / f"{cell}.parquet": table for name, table in (("samples", samples), ("curves", curves))
+        }
+        for path, table in tables.items():
+            if table is not None:
+                path.parent.mkdir(parents=True, exist_ok=True)
+                _atomically(path, lambda temporary, table=table: pq.write_table(table, temporary))
+        path = self.root / "rows" / f"{cell}.json"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _atomically(path, lambda temporary: temporary.write_text(text))
+        for path, table in tables.items():
+            if table is None:
+                path.unlink(missing_ok=True)
+
+    def write_text(self, name: str, text: str) -> Path:
+        """Write a text file at once."""
+        path = self.root / name
+        self.root.mkdir(parents=True, exist_ok=True)
+        _atomically(path, lambda temporary: temporary.write_text(text))
+        return path
+
+    def write_table(self, rows: Iterable[Row], columns: Iterable[str]) -> Path:
+        """Write results.parquet and results.csv from some rows; returns the path of the former."""
+        frame = as_frame(rows, columns)
+        table = _without_null_types(pa.Table.from_pandas(frame, preserve_index=False))
+        path = self.root / "results.parquet"
+        self.root.mkdir(parents=True, exist_ok=True)
+        _atomically(path, lambda temporary: pq.write_table(table, temporary))
+        _atomically(self.root / "results.csv", lambda temporary: frame.to_csv(temporary, index=False))
+        return path
+
+
+def as_frame(rows: Iterable[Row], columns: Iterable[str]) -> pd.DataFrame:
+    """Rows as a pandas table with all columns, in their order, numbers as numbers."""
+    import pandas as pd
+
+    names, rows = list(columns), list(rows)
+    frame = pd.DataFrame([{name: row.get(name) for name in names} for row in rows], columns=names)
+    for name in names:
+        values = [row.get(name) for row in rows]
+        numeric = all(value is None or isinstance(value, int | float) for value in values)
+        if numeric and any(value is not None for value in values):
+            frame[name] = pd.to_numeric(frame[name])
+    return frame
+
+
+def _without_null_types(table: pa.Table) -> pa.Table:
+    """Columns in which nothing is known yet become text, so that readers need no special case."""
+    replaced = {pa.null(): pa.string(), pa.list_(pa.null()): pa.list_(pa.string())}
+    fields = [field.with_type(replaced.get(field.type, field.type)) for field in table.schema]
+    return table.cast(pa.schema(fields))
+
+
+def _atomically(path: Path, write: Callable[[Path], object]) -> None:
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        write(temporary)
+        with temporary.open("rb") as file:
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)

@@ -1,0 +1,200 @@
+"""The command line: `python -m sweep.run STUDY.yaml`."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from sweep.cells import Cell, Grid
+    from sweep.extract import Source
+    from sweep.plan import Plan
+    from sweep.readout import Readout
+    from sweep.results import ResultsDirectory
+    from sweep.space import Locate, Space
+
+DONE, CELLS_FAILED, USER_ERROR, INTERRUPTED = 0, 1, 2, 130
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line's arguments."""
+    arguments = argparse.ArgumentParser(
+        prog="python -m sweep.run",
+        description="Measure every cell of a study. Running the same command again does only what is missing.",
+        epilog="exit codes: 0 all cells done, 1 some cells failed, 2 a mistake in the study, 130 interrupted",
+    )
+    arguments.add_argument("study", type=Path, help="study file (YAML)")
+    arguments.add_argument("--plan", action="store_true", help="show what there is to do, and do nothing")
+    arguments.add_argument("--limit", type=_whole, metavar="N", help="use at most N samples of each split")
+    arguments.add_argument("--max-cells", type=_whole, metavar="N", help="measure at most N cells in this run")
+    arguments.add_argument(
+        "--set", action="append", default=[], metavar="KEY=VALUE", help="replace a setting, such as fit.epochs=5"
+    )
+    arguments.add_argument("--results", type=Path, default=Path("results"), metavar="DIR", help="folder of results")
+    arguments.add_argument("--store", type=Path, default=Path("store"), metavar="DIR", help="folder of activations")
+    arguments.add_argument(
+        "--address", help="address of a running Ray cluster, or auto; by default Ray is started on this machine"
+    )
+    arguments.add_argument(
+        "--gpus-per-cell", type=_share, default=0.25, metavar="SHARE", help="share of a GPU a cell trains on"
+    )
+    return arguments
+
+
+def _whole(text: str) -> int:
+    value = int(text) if text.isdigit() else 0
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"must be a whole number ≥ 1, got {text!r}")
+    return value
+
+
+def _share(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not 0 < value <= 1:
+        raise argparse.ArgumentTypeError(f"must lie in (0, 1], got {text!r}")
+    return value
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command; returns its exit code."""
+    arguments = parser().parse_args(argv)
+    from sweep.results import BusyError
+    from sweep.space import StudyError
+
+    try:
+        return _run(arguments)
+    except (StudyError, BusyError) as error:
+        print(error, file=sys.stderr)
+        return USER_ERROR
+    except KeyboardInterrupt:
+        print("\ninterrupted; the same command goes on where this one stopped", file=sys.stderr)
+        return INTERRUPTED
+
+
+@dataclass(frozen=True)
+class Study:
+    """A study that was read and checked, and where its results are."""
+
+    space: Space
+    readout: Readout
+    locate: Locate
+    grid: Grid
+    plan: Plan
+    results: ResultsDirectory
+
+
+def _run(arguments: argparse.Namespace) -> int:
+    from rich.console import Console
+
+    from sweep.plan import print_plan
+
+    console = Console()
+    study = _read(arguments)
+    print_plan(study.plan, console)
+    return DONE if arguments.plan else _work(arguments, study, console)
+
+
+def _read(arguments: argparse.Namespace) -> Study:
+    from sweep.cells import make_grid
+    from sweep.plan import make_plan
+    from sweep.readout import find_readout
+    from sweep.results import ResultsDirectory
+    from sweep.space import load_space, locate_in
+
+    space = load_space(arguments.study, arguments.set, arguments.limit)
+    locate = locate_in(arguments.study, arguments.set)
+    readout = find_readout(space.readout)
+    grid = make_grid(space, readout, locate)
+    results = ResultsDirectory(arguments.results / space.name)
+    plan = make_plan(grid, results.rows(), arguments.max_cells)
+    return Study(space, readout, locate, grid, plan, results)
+
+
+def _work(arguments: argparse.Namespace, study: Study, console: Console) -> int:
+    from sweep.sources import open_sources
+    from sweep.space import dump_yaml
+    from sweep.views import rebuild, show
+
+    sources = open_sources(study.plan.to_do, study.plan.done, study.space, study.locate)
+    stale = _stale(study, sources)
+    for cell in stale:
+        console.print(f"stale, measured again because data or weights have changed: {cell.name}", highlight=False)
+    cells = [*stale, *study.plan.to_do]
+    study_yaml = dump_yaml(study.space.resolved())
+    complete = True
+    with study.results.locked():
+        study.results.write_text("study.yaml", study_yaml)
+        if cells:
+            complete = _measure(arguments, study, cells, sources, console)
+        report = rebuild(study.results, study.grid.cells, study.readout, study.space.name, study_yaml)
+    failed = show(study.results, study.grid.cells, study.readout, console)
+    _farewell(console, report, failed)
+    if not complete:
+        raise KeyboardInterrupt
+    return CELLS_FAILED if failed else DONE
+
+
+def _stale(study: Study, sources: dict[Cell, Source]) -> list[Cell]:
+    """Done cells whose data or weights are no longer what they were."""
+    from sweep.engine import data_fingerprint
+
+    rows = study.results.rows()
+
+    def changed(cell: Cell) -> bool:
+        row, source = rows[cell.cell_id], sources[cell]
+        now = (data_fingerprint(source), source.weights_digest)
+        return (row["data_fingerprint"], row["weights_digest"]) != now
+
+    return [cell for cell in study.plan.done if cell in sources and changed(cell)]
+
+
+def _measure(
+    arguments: argparse.Namespace, study: Study, cells: list[Cell], sources: dict[Cell, Source], console: Console
+) -> bool:
+    from sweep.cell import git_commit
+    from sweep.cluster import ray_session
+    from sweep.engine import Run, run_cells
+
+    with ray_session(arguments.address) as resources:
+        if resources.dashboard:
+            console.print(f"Ray dashboard: http://{resources.dashboard}", highlight=False)
+        return run_cells(
+            Run(
+                study=study.space.name,
+                git_commit=git_commit(Path(__file__).parent),
+                readout=study.readout,
+                cells=cells,
+                sources=sources,
+                results=study.results,
+                store_root=arguments.store.absolute(),
+                store_memory_bytes=study.space.store.memory_bytes,
+                resources=resources,
+                gpus_per_cell=arguments.gpus_per_cell,
+                console=console,
+            )
+        )
+
+
+def _farewell(console: Console, report: Path, failed: int) -> None:
+    lines = [f"results: {report.with_name('results.parquet')} (and .csv)", f"report: {report.absolute().as_uri()}"]
+    if failed:
+        lines.append(f"{failed} cells failed; the same command tries them again")
+    lines.append(
+        "next: write a study of your own (README, section 'Your own study'), look at what it would do with "
+        "`python -m sweep.run STUDY.yaml --plan`, then run it without --plan"
+    )
+    for line in lines:
+        console.print(line, soft_wrap=True, highlight=False, markup=False)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,99 @@
+"""Damaged study files: a study or a StudyError comes of each, and nothing else."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from sweep._yaml import dump_yaml
+from sweep.space import Space, StudyError, load_space
+
+QUICKSTART = (Path(__file__).parents[2] / "search_spaces" / "quickstart.yaml").read_text(encoding="utf-8")
+
+SCALARS = st.one_of(
+    st.sampled_from(
+        ["", "~", "[]", "{}", "0", "-1", "1e9", "1.5", ".nan", "true", "no", "'x'", "*a", "&a 1", "!t x"]
+    ),
+    st.sampled_from(
+        ["{grid: [1, 2]}", "{choices: [1, x]}", "{low: 0, high: 1}", "all", "paper", "[1, [2]]", "? a", "|"]
+    ),
+    st.integers(-(2**70), 2**70).map(str),
+    st.floats().map(str),
+    st.text(max_size=8),
+)
+LINES = QUICKSTART.splitlines()
+
+
+@st.composite
+def damaged(draw: st.DrawFn) -> str:
+    lines = list(LINES)
+    for _ in range(draw(st.integers(1, 4))):
+        number = draw(st.integers(0, len(lines) - 1))
+        line = lines[number]
+        what = draw(st.sampled_from(["delete", "repeat", "swap", "value", "insert", "text"]))
+        if what == "delete" and len(lines) > 1:
+            del lines[number]
+        elif what == "repeat":
+            lines.insert(number, line)
+        elif what == "swap":
+            other = draw(st.integers(0, len(lines) - 1))
+            lines[number], lines[other] = lines[other], line
+        elif what == "value":
+            lines[number] = f"{line.partition(':')[0]}: {draw(SCALARS)}"
+        elif what == "insert":
+            at = draw(st.integers(0, len(line)))
+            lines[number] = line[:at] + draw(SCALARS) + line[at:]
+        else:
+            lines[number] = draw(st.text(max_size=30))
+    return "\n".join(lines)
+
+
+def check(content: bytes, *overrides: str) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "study.yaml"
+        path.write_bytes(content)
+        read = outcome(path, overrides)
+        if isinstance(read, StudyError):
+            assert read.problems
+            assert all(problem.message for problem in read.problems)
+            return
+        path.write_text(dump_yaml(read.resolved()), encoding="utf-8")
+        assert load_space(path) == read
+
+
+def outcome(path: Path, overrides: tuple[str, ...]) -> Space | StudyError:
+    try:
+        return load_space(path, overrides)
+    except StudyError as error:
+        return error
+
+
+@settings(derandomize=True, deadline=None, max_examples=200)
+@given(damaged())
+def test_damaged_studies(text):
+    check(text.encode("utf-8", "surrogatepass"))
+
+
+@settings(derandomize=True, deadline=None, max_examples=100)
+@given(st.text() | st.binary().map(lambda content: content.decode("latin-1")))
+def test_any_text(text):
+    check(text.encode("utf-8", "surrogatepass"))
+
+
+@settings(derandomize=True, deadline=None, max_examples=50)
+@given(st.binary())
+def test_any_bytes(content):
+    check(content)
+
+
+PATHS = ["seed", "fit", "fit.epochs", "datasets[0]", "datasets[0].n_colors", "datasets[0].split.train", "layers[1]"]
+PATHS += ["probes[1].rank", "backbones[0]", "store.memory", "name", "probes", "modes", "x.y", "datasets[0].vary"]
+
+
+@settings(derandomize=True, deadline=None, max_examples=200)
+@given(st.lists(st.tuples(st.sampled_from(PATHS) | st.text(max_size=5), SCALARS), min_size=1, max_size=3))
+def test_any_overrides(pairs):
+    check(QUICKSTART.encode(), *(f"{path}={value}" for path, value in pairs))
