@@ -85,7 +85,7 @@ def _reporter(trials: list[optuna.Trial], config: SearchConfig) -> OnEpoch | Non
 
     def on_epoch(position: int, epoch: int, validation_bits: float) -> bool:
         trials[position].report(validation_bits, epoch)
-        return trials[position].should_prune()
+        return bool(trials[position].should_prune())  # the median pruner returns numpy's
 
     return on_epoch
 

@@ -144,7 +144,7 @@ def backbone_path(space: Space, backbone: BackboneConfig) -> tuple[str | int, ..
 
 def _sources(space: Space) -> Iterator[tuple[BackboneConfig, tuple[int | str, ...], tuple[Mode, ...]]]:
     """Backbones with the study's layers and modes; controls have one layer and are read as one vector."""
-    modes = tuple(mode for mode in MODES if mode in space.modes)
+    modes: tuple[Mode, ...] = tuple(mode for mode in MODES if mode in space.modes)
     for backbone in space.backbones:
         yield backbone, space.layers, modes
     for control in space.controls:

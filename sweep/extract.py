@@ -78,12 +78,14 @@ def activation_key(cell: Cell, source: Source, split: SplitName) -> str:
 
 
 def plan_passes(cells: Iterable[Cell], sources: Mapping[Cell, Source], present: set[str]) -> list[Pass]:
-    """Passes that make every entry the cells need and the store lacks."""
+    """Passes that make every entry the cells need and the store lacks, each once."""
+    claimed = set(present)
     wanted: dict[tuple[Any, ...], dict[Output, None]] = {}
     for cell in cells:
         for split in SPLITS:
             key = activation_key(cell, sources[cell], split)
-            if key not in present:
+            if key not in claimed:
+                claimed.add(key)
                 group = (
                     cell.dataset.config,
                     split,

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from sweep.cells import Cell, Grid
 from sweep.extract import activation_bytes, count_samples
@@ -63,7 +64,7 @@ def print_plan(plan: Plan, console: Console) -> None:
         groups.setdefault((cell.dataset.name, cell.backbone.source), []).append(cell)
     for (dataset, backbone), cells in groups.items():
         table.add_row(
-            dataset,
+            Text(dataset),
             backbone,
             _distinct(cell.layer for cell in cells),
             _distinct(cell.mode for cell in cells),
@@ -79,8 +80,8 @@ def print_plan(plan: Plan, console: Console) -> None:
 
 def _summary(plan: Plan) -> str:
     counts = f"{len(plan.grid.cells)} cells: {len(plan.done)} done, {len(plan.to_do)} to do"
-    if plan.failed:
-        counts += f" ({len(plan.failed)} of them failed before)"
+    if failed := len(set(plan.failed) & set(plan.to_do)):
+        counts += f" ({failed} of them failed before)"
     if plan.held_back:
         counts += f", {len(plan.held_back)} held back"
     images = {(cell.dataset, cell.backbone): cell for cell in plan.to_do if not cell.is_control}

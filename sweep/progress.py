@@ -38,7 +38,7 @@ class Progress:
         rate = self._done / elapsed if elapsed > 0 else 0.0
         left = (self._total - self._done) / rate if rate else 0.0
         line = f"{self._title}: {self._done}/{self._total} {self._unit}, {rate:.2g}/s, {left:.0f} s left {note}"
-        self._console.print(line.strip(), highlight=False, soft_wrap=True)
+        self._console.print(line.strip(), highlight=False, soft_wrap=True, markup=False)
 
 
 @contextmanager
@@ -47,6 +47,6 @@ def progress(console: Console, title: str, total: int, unit: str) -> Iterator[Pr
     if not console.is_terminal:
         yield Progress(console, title, total, unit, None)
         return
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn(unit))
+    columns = (TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(), TextColumn(unit))
     with Bar(*columns, TimeElapsedColumn(), TimeRemainingColumn(), console=console) as bar:
         yield Progress(console, title, total, unit, bar)

@@ -130,9 +130,8 @@ class DiskStore:
         """
         staging = self._staging(key)
         waiting = self.parts_waiting(key)
-        if not waiting or (gaps := set(range(max(waiting))) - waiting):
-            what = f"lacks its parts {sorted(gaps)}" if waiting else "has no parts"
-            raise StoreError(f"the unfinished entry {staging} {what}; was it published by another run?")
+        if gaps := sorted(set(range(max(waiting, default=1))) - waiting):
+            raise StoreError(f"the unfinished entry {staging} lacks its parts {gaps}; did another run publish it?")
         parts = self._parts(staging)
         if contiguous and len(parts) > 1:
             whole = staging / _WHOLE  # not a part: a run killed here would take it for the first one

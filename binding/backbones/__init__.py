@@ -25,11 +25,13 @@ def describe(config: BackboneConfig, scene: Scene) -> Description:
         from binding.backbones._controls import control_class
 
         return control_class(config.name)(scene, config.seed).description
-    from binding.backbones._timm import describe_shipped, describe_timm
+    if config.kind == "shipped":
+        from binding.backbones._shipped import describe_shipped
 
-    return (
-        describe_shipped(config.name) if config.kind == "shipped" else describe_timm(config.name, config.image_size)
-    )
+        return describe_shipped(config)
+    from binding.backbones._timm import describe_timm
+
+    return describe_timm(config.name, config.image_size)
 
 
 def load(config: BackboneConfig, scene: Scene, device: torch.device) -> Backbone:
@@ -42,9 +44,13 @@ def load(config: BackboneConfig, scene: Scene, device: torch.device) -> Backbone
         from binding.backbones._controls import control_class
 
         return control_class(config.name)(scene, config.seed)
-    from binding.backbones._timm import load_shipped, load_timm
+    if config.kind == "shipped":
+        from binding.backbones._shipped import load_shipped
 
-    return load_shipped(config, device) if config.kind == "shipped" else load_timm(config, device)
+        return load_shipped(config, device)
+    from binding.backbones._timm import load_timm
+
+    return load_timm(config, device)
 
 
 __all__ = [

@@ -52,7 +52,8 @@ class Description(NamedTuple):
     """What can be known of a backbone without its weights.
 
     Attributes:
-        layers: names in order of depth: embed, 0, 1, ..., final (the last block after the final norm).
+        layers: names in order of depth: embed, 0, 1, ..., final (the last block after the model's final norm;
+            equal to the last block in models whose final norm comes after average pooling).
         layout: of every layer's tokens.
         image_size: pixels a side of the input; 0 where images are not read.
         is_control: whether its answer is known beforehand.

@@ -33,7 +33,7 @@ class Control(ABC):
 
     @property
     def identity(self) -> str:
-        """The control's name, and its seed where something is drawn."""
+        """The control's name and seed."""
         return f"control:{self.name} seed {self._seed}"
 
     @staticmethod
@@ -51,8 +51,7 @@ class Control(ABC):
 
     def _streams(self, batch: Batch) -> list[np.random.Generator]:
         """A random stream for each sample, the same whichever batch it comes in."""
-        keys = [(self._seed << 96) | (batch.stream << 64) | int(i) for i in batch.indices]
-        return [np.random.Generator(np.random.Philox(key=key)) for key in keys]
+        return [np.random.default_rng([self._seed, batch.stream, int(i)]) for i in batch.indices]
 
 
 class OracleObjects(Control):

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-import json
-import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
+from difflib import get_close_matches
 from functools import cache
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -57,22 +55,30 @@ class VisionTransformer:
     @torch.inference_mode()
     def forward(self, batch: Batch) -> dict[str, Float[Tensor, "batch token dim"]]:
         """Tokens of every layer; embed is what the first block sees, final is after the final norm."""
-        tokens: dict[str, Tensor] = {}
-        with _recording(self._model, tokens):
-            tokens["final"] = self._model.forward_features(self._pixels(batch.images))  # pyright: ignore
-        layout = self.description.layout
-        expected = (len(batch.images), layout.n_tokens, layout.width)
-        for layer, value in tokens.items():
-            if tuple(value.shape) != expected:
-                raise BackboneError(f"{self.identity}: layer {layer} has tokens {tuple(value.shape)}, not {expected}")
-        return tokens
+        return _tokens(self._model, self._pixels(batch.images), self.description, self.identity)
 
-    def _pixels(self, images: UInt8[Any, "batch height width 3"]) -> Float[Tensor, "batch 3 height width"]:
+    def _pixels(self, images: UInt8[Any, "batch height width 3"]) -> Float[Tensor, "batch 3 size size"]:
         size = self.description.image_size
         pixels = torch.from_numpy(images).to(self._device).permute(0, 3, 1, 2).float().div(255)
         if pixels.shape[-2:] != (size, size):
             pixels = interpolate(pixels, size=(size, size), mode="bilinear", align_corners=False)
         return (pixels - self._mean) / self._std
+
+
+def _tokens(model: nn.Module, pixels: Tensor, description: Description, name: str) -> dict[str, Tensor]:
+    """Tokens of every layer, checked against the layout."""
+    tokens: dict[str, Tensor] = {}
+    with _recording(model, tokens):
+        tokens["final"] = model.forward_features(pixels)  # pyright: ignore
+    layout = description.layout
+    expected = (len(pixels), layout.n_tokens, layout.width)
+    for layer, value in tokens.items():
+        if tuple(value.shape) != expected:
+            raise BackboneError(
+                f"{name}: layer {layer} has tokens {tuple(value.shape)}, not {expected} as its layout says, "
+                f"so they cannot be told apart; choose another ViT, {_ADVICE}"
+            )
+    return tokens
 
 
 @contextmanager
@@ -112,6 +118,8 @@ def describe_model(model: nn.Module, image_size: int) -> Description:
             f"{type(model).__name__} has no ViT blocks over a grid of patch tokens, so its layers have no token "
             f"layout that could be read; choose a ViT, {_ADVICE}"
         )
+    if not all(grid):
+        raise BackboneError(f"image_size {image_size} is smaller than a patch; choose a larger one")
     has_cls = getattr(model, "cls_token", None) is not None
     width = int(model.embed_dim)  # pyright: ignore
     layout = TokenLayout(has_cls, int(n_prefix) - has_cls, (int(grid[0]), int(grid[1])), width)
@@ -124,16 +132,24 @@ def digest(model: nn.Module) -> str:
     total = hashlib.sha256()
     for name, value in sorted(model.state_dict().items()):
         total.update(name.encode())
-        total.update(value.detach().cpu().contiguous().view(torch.uint8).numpy().tobytes())
+        total.update(value.detach().cpu().reshape(-1).view(torch.uint8).numpy().tobytes())
     return total.hexdigest()
 
 
 @cache
 def describe_timm(name: str, image_size: int | None) -> Description:
-    """A timm model's description, without its weights."""
-    with torch.device("meta"):
-        model = _create(name, image_size)
-    return describe_model(model, _input_size(model))
+    """A timm model's description, without its weights.
+
+    Raises:
+        BackboneError: an unknown name, or a model whose tokens have no layout that could be read.
+    """
+    declare_missing_operators()
+    with torch.device("meta"), torch.inference_mode():
+        model = _create(name, image_size).eval()
+        size = _input_size(model)
+        description = describe_model(model, size)
+        _tokens(model, torch.zeros(1, 3, size, size), description, f"timm model {name}")
+    return description
 
 
 def load_timm(config: BackboneConfig, device: torch.device) -> VisionTransformer:
@@ -142,14 +158,17 @@ def load_timm(config: BackboneConfig, device: torch.device) -> VisionTransformer
     Raises:
         BackboneError: an unknown name, or weights that cannot be had or do not fit.
     """
-    if config.kind == "random":
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(config.seed)
+    declare_missing_operators()
+    if config.kind == "random" and config.weights is not None:
+        raise BackboneError(f"{config.source} is untrained; to read {config.weights} write timm:{config.name}")
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(config.seed)
+        if config.kind == "random":
             model = _create(config.name, config.image_size)
-    elif config.weights is not None:
-        model = _from_file(config, Path(config.weights))
-    else:
-        model = _from_hub(config)
+        elif config.weights is not None:
+            model = _from_file(config, Path(config.weights))
+        else:
+            model = _from_hub(config)
     size = _input_size(model)
     settings: Any = model.pretrained_cfg
     return VisionTransformer(
@@ -157,21 +176,34 @@ def load_timm(config: BackboneConfig, device: torch.device) -> VisionTransformer
     )
 
 
-def _create(name: str, image_size: int | None, **options: Any) -> nn.Module:
-    declare_missing_operators()
+def _create(name: str, image_size: int | None, num_classes: int = 0, **options: Any) -> nn.Module:
     import timm
 
-    if not timm.is_model(name.partition(".")[0]):
-        close = timm.list_models(f"*{name.partition('.')[0].partition('_')[0]}*")[:3]
-        hint = f"; did you mean one of {', '.join(close)}?" if close else ""
-        raise BackboneError(f"timm has no model {name!r}{hint}")
-    size = {} if image_size is None else {"img_size": image_size}
+    _refuse_unknown(name)
+    if image_size is not None:
+        options["img_size"] = image_size
     try:
-        return timm.create_model(name, num_classes=0, **size, **options)
+        return timm.create_model(name, num_classes=num_classes, **options)
     except TypeError as error:
         if "img_size" not in str(error):
             raise
         raise BackboneError(f"timm model {name} does not take an image_size; leave it out") from error
+
+
+def _refuse_unknown(name: str) -> None:
+    import timm
+
+    architecture, _, tag = name.partition(".")
+    if not timm.is_model(architecture):
+        raise BackboneError(f"timm has no model {name!r}{_did_you_mean(architecture, timm.list_models())}")
+    trained = timm.list_models(f"{architecture}.*", pretrained=True)
+    if tag and name not in trained:
+        raise BackboneError(f"timm has no weights {tag!r} of {architecture}{_did_you_mean(name, trained)}")
+
+
+def _did_you_mean(name: str, names: list[str]) -> str:
+    close = get_close_matches(name, names, n=3)
+    return f"; did you mean {' or '.join(close)}?" if close else ""
 
 
 def _input_size(model: nn.Module) -> int:
@@ -182,21 +214,55 @@ def _input_size(model: nn.Module) -> int:
 
 def _from_file(config: BackboneConfig, path: Path) -> nn.Module:
     if not path.is_file():
-        raise BackboneError(f"weights file {path} does not exist")
-    overlay = {"file": str(path), "custom_load": False}
+        raise BackboneError(f"weights file {path} does not exist; it must be a .safetensors file or a state dict")
+    from timm.models import load_state_dict
+
+    _refuse_unknown(config.name)
     try:
-        return _create(config.name, config.image_size, pretrained=True, pretrained_cfg_overlay=overlay)
+        return _with_state(config, load_state_dict(str(path)))
     except BackboneError:
         raise
     except Exception as error:
-        first = next(iter(str(error).splitlines()), type(error).__name__)
+        reason = " ".join(str(error).split()) or type(error).__name__
         raise BackboneError(
-            f"weights file {path} does not hold a {config.name}: {first[:200]}; "
+            f"weights file {path} does not hold a {config.name}: {reason[:200]}; "
             "it must be a .safetensors file or a plain state dict of the same architecture"
         ) from error
 
 
+def _with_state(config: BackboneConfig, state: dict[str, Any]) -> nn.Module:
+    """A model all of whose weights come from a state dict, whatever classifier it holds beside them.
+
+    timm is strict only where the numbers of classes are equal; otherwise it leaves missing weights random.
+    """
+    import timm
+
+    settings: Any = timm.get_pretrained_cfg(config.name)
+    classifiers = [settings.classifier] if isinstance(settings.classifier, str) else settings.classifier or []
+    heads = tuple(f"{name}." for name in classifiers)
+    body = {key: value for key, value in state.items() if not key.startswith(heads)}
+    if not body:
+        raise ValueError("it holds no weights")
+    overlay = {"custom_load": False, "label_offset": 0, "num_classes": 0, "state_dict": dict(body)}
+    options = {"pretrained": True, "pretrained_cfg_overlay": overlay}
+    try:
+        model = _create(config.name, config.image_size, **options)
+    except RuntimeError:  # in other formats, such as CLIP's, the classifier gets its name only inside timm
+        if len(body) < len(state):
+            raise
+        overlay |= {"num_classes": settings.num_classes, "state_dict": dict(body)}
+        model = _create(config.name, config.image_size, num_classes=settings.num_classes, **options)
+        model.reset_classifier(0)  # pyright: ignore
+    model.pretrained_cfg["state_dict"] = None  # pyright: ignore
+    return model
+
+
 def _from_hub(config: BackboneConfig) -> nn.Module:
+    import timm
+
+    _refuse_unknown(config.name)
+    if not timm.is_model_pretrained(config.name):
+        raise BackboneError(f"timm has no weights of {config.name}; name a local file with `weights:`, {_ADVICE}")
     try:
         return _create(config.name, config.image_size, pretrained=True)
     except BackboneError:
@@ -208,43 +274,3 @@ def _from_hub(config: BackboneConfig) -> nn.Module:
             f"the weights of {config.source} are not in the cache {HF_HUB_CACHE} and the hub could not be reached "
             f"({type(error).__name__}); connect once, name a local file with `weights:`, {_ADVICE}"
         ) from error
-
-
-def _shipped_path(name: str) -> Path:
-    if name not in SHIPPED:
-        raise BackboneError(f"no backbone {name!r} ships with the project; there are {', '.join(SHIPPED)}")
-    return Path(str(resources.files("binding.backbones") / "weights" / f"{name}.safetensors"))
-
-
-@cache
-def shipped_header(name: str) -> dict[str, str]:
-    """Metadata of a shipped file: architecture, mean, std, and how it was trained."""
-    with _shipped_path(name).open("rb") as file:
-        (length,) = struct.unpack("<Q", file.read(8))
-        return json.loads(file.read(length))["__metadata__"]
-
-
-def describe_shipped(name: str) -> Description:
-    """A shipped model's description, from its file's header."""
-    architecture = json.loads(shipped_header(name)["architecture"])
-    side = architecture["img_size"] // architecture["patch_size"]
-    layers = ("embed", *(str(i) for i in range(architecture["depth"])), "final")
-    layout = TokenLayout(has_cls=True, n_registers=0, grid=(side, side), width=architecture["embed_dim"])
-    return Description(layers, layout, architecture["img_size"])
-
-
-def load_shipped(config: BackboneConfig, device: torch.device) -> VisionTransformer:
-    """One of the two small ViTs that ship with the project."""
-    declare_missing_operators()
-    from safetensors.torch import load_file
-    from timm.models.vision_transformer import VisionTransformer as Model
-
-    header = shipped_header(config.name)
-    architecture = json.loads(header["architecture"])
-    if config.image_size not in (None, architecture["img_size"]) or config.weights is not None:
-        raise BackboneError(f"{config.source} has its own weights and reads {architecture['img_size']} px only")
-    model = Model(**architecture, num_classes=0)
-    model.load_state_dict(load_file(_shipped_path(config.name)))
-    mean, std = json.loads(header["mean"]), json.loads(header["std"])
-    size = architecture["img_size"]
-    return VisionTransformer(model, f"{config.source} {size}px", mean, std, size, device)

@@ -1,0 +1,68 @@
+"""The two small ViTs that ship with the project, described by the headers of their files."""
+
+from __future__ import annotations
+
+import json
+import math
+import struct
+from functools import cache
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from binding._torchvision_ops import declare_missing_operators
+from binding.backbones._base import BackboneConfig, BackboneError, Description, TokenLayout
+from binding.backbones._timm import SHIPPED, VisionTransformer
+
+
+def _shipped_path(name: str) -> Path:
+    if name not in SHIPPED:
+        raise BackboneError(f"no backbone {name!r} ships with the project; there are {', '.join(SHIPPED)}")
+    return Path(str(resources.files("binding.backbones") / "weights" / f"{name}.safetensors"))
+
+
+@cache
+def _safetensors_header(name: str) -> dict[str, Any]:
+    with _shipped_path(name).open("rb") as file:
+        (length,) = struct.unpack("<Q", file.read(8))
+        return json.loads(file.read(length))
+
+
+def shipped_header(name: str) -> dict[str, str]:
+    """Metadata of a shipped file: architecture, mean, std, and how it was trained."""
+    return _safetensors_header(name)["__metadata__"]
+
+
+def describe_shipped(config: BackboneConfig) -> Description:
+    """A shipped model's description, from its file's header.
+
+    Raises:
+        BackboneError: no such model, or one asked to read other weights or another image size.
+    """
+    architecture = json.loads(shipped_header(config.name)["architecture"])
+    size = architecture["img_size"]
+    if config.image_size not in (None, size) or config.weights is not None:
+        raise BackboneError(f"{config.source} has its own weights and reads {size} px only")
+    side = size // architecture["patch_size"]
+    layers = ("embed", *(str(i) for i in range(architecture["depth"])), "final")
+    layout = TokenLayout(has_cls=True, n_registers=0, grid=(side, side), width=architecture["embed_dim"])
+    tensors = (entry for key, entry in _safetensors_header(config.name).items() if key != "__metadata__")
+    return Description(layers, layout, size, parameters=sum(math.prod(entry["shape"]) for entry in tensors))
+
+
+def load_shipped(config: BackboneConfig, device: torch.device) -> VisionTransformer:
+    """One of the two small ViTs that ship with the project."""
+    declare_missing_operators()
+    from safetensors.torch import load_file
+    from timm.models.vision_transformer import VisionTransformer as Model
+
+    size = describe_shipped(config).image_size
+    header = shipped_header(config.name)
+    architecture = json.loads(header["architecture"])
+    with torch.random.fork_rng(devices=[]):
+        model = Model(**architecture, num_classes=0)
+    model.load_state_dict(load_file(_shipped_path(config.name)))
+    mean, std = (tuple(json.loads(header[name])) for name in ("mean", "std"))
+    return VisionTransformer(model, f"{config.source} {size}px", mean, std, size, device)

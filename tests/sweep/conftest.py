@@ -1,0 +1,121 @@
+"""A small study that runs on a laptop in seconds, and the command that runs it as a user would."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+STUDY = """\
+name: small
+seed: 0
+datasets:
+  - name: shapes
+    scene: colorshape
+    n_colors: 2
+    n_shapes: 2
+    max_objects: 4
+    image_size: 64
+    object_size: 12
+    split: {policy: independent, train: 600, validation: 150, test: 200}
+backbones:
+  - shipped:shapes_vit_objects
+layers: [1, final]
+modes: [cls, all]
+controls: [oracle_objects, noise]
+probes:
+  - family: linear
+  - family: attention_quadratic
+    rank: 2
+fit: {epochs: 3, batch_size: 128}
+search: {suggestions: 2, ask: 2}
+seeds: 2
+intervals: {resamples: 200}
+"""
+
+
+@dataclass(frozen=True)
+class Project:
+    """A folder with a study file, and runs of the command in it."""
+
+    folder: Path
+
+    @property
+    def results(self) -> Path:
+        return self.folder / "results" / "small"
+
+    @property
+    def rows(self) -> list[Path]:
+        return sorted((self.results / "rows").glob("*.json"))
+
+    def write(self, text: str) -> None:
+        (self.folder / "study.yaml").write_text(text)
+
+    def start(self, *arguments: str) -> subprocess.Popen[str]:
+        """Start the command in a process group of its own."""
+        return subprocess.Popen(
+            [sys.executable, "-m", "sweep.run", "study.yaml", *arguments],
+            cwd=self.folder,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            env={**os.environ, "COLUMNS": "120"},
+            start_new_session=True,
+        )
+
+    def run(self, *arguments: str) -> tuple[int, str]:
+        """Exit code and output of the command."""
+        process = self.start(*arguments)
+        try:
+            output, _ = process.communicate(timeout=300)
+        finally:
+            if process.poll() is None:
+                os.killpg(process.pid, signal.SIGKILL)
+        return process.returncode, output
+
+
+def wait_until(condition: Callable[[], Any], timeout_s: float = 240) -> None:
+    """Poll a condition; fails the test when it does not come true."""
+    deadline = time.monotonic() + timeout_s
+    while not condition():
+        assert time.monotonic() < deadline, "waited too long"
+        time.sleep(0.05)
+
+
+def kill(process: subprocess.Popen[str]) -> None:
+    """SIGKILL a driver, and wait until the Ray processes it had started are gone too."""
+    family = [process.pid, *(child.pid for child in psutil.Process(process.pid).children(recursive=True))]
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    wait_until(lambda: not any(_alive(pid) for pid in family), timeout_s=60)
+
+
+def _alive(pid: int) -> bool:
+    try:
+        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Project:
+    made = Project(tmp_path)
+    made.write(STUDY)
+    return made
+
+
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Project, int, str]:
+    """The small study, run undisturbed: project, exit code and output. Not to be changed by a test."""
+    made = Project(tmp_path_factory.mktemp("finished"))
+    made.write(STUDY)
+    return made, *made.run()

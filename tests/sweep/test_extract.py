@@ -1,0 +1,252 @@
+"""Extraction: each entry once, the same values whichever block or batch they come in."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pytest
+import torch
+
+from binding.backbones import BackboneConfig, describe, load
+from binding.modes import Mode, read, shape
+from binding.probes import FAMILIES
+from binding.scenes import SPLITS, ColorShape, SplitName, SplitPolicy
+from binding.search import ProbeSpace
+from sweep import extract as extract_module
+from sweep.cells import Cell, make_grid
+from sweep.extract import (
+    Extractor,
+    Output,
+    Pass,
+    Source,
+    activation_bytes,
+    activation_key,
+    count_samples,
+    make_batch,
+    plan_passes,
+)
+from sweep.readout import find_readout
+from sweep.space import load_space, locate_in
+from sweep.store import Rows
+
+CPU = torch.device("cpu")
+SCENE = ColorShape(
+    n_colors=2,
+    n_shapes=2,
+    max_objects=3,
+    image_size=64,
+    object_size=12,
+    split=SplitPolicy(train=25, validation=8, test=9),
+)
+SIZES: dict[SplitName, int] = {"train": 25, "validation": 8, "test": 9}
+SHIPPED = BackboneConfig(source="shipped:shapes_vit_objects")
+NOISE = BackboneConfig(source="control:noise")
+STUDY = """\
+name: small
+datasets:
+  - {name: shapes, scene: colorshape, n_colors: 2, n_shapes: 2, max_objects: 3, image_size: 64, object_size: 12,
+     split: {policy: independent, train: 25, validation: 8, test: 9}}
+backbones: [shipped:shapes_vit_objects]
+layers: [embed, final]
+modes: [cls, mean_spatial]
+controls: [noise]
+probes: [{family: linear}, {family: quadratic}]
+"""
+
+
+@pytest.fixture(scope="module")
+def cells(tmp_path_factory: pytest.TempPathFactory) -> tuple[Cell, ...]:
+    path: Path = tmp_path_factory.mktemp("study") / "study.yaml"
+    path.write_text(STUDY, encoding="utf-8")
+    return make_grid(load_space(path), find_readout("binding"), locate_in(path)).cells
+
+
+def source(identity: str = "vit 64px", digest: str = "d1", **fingerprints: str) -> Source:
+    prints = {name: SCENE.open(name).fingerprint for name in SPLITS} | fingerprints
+    return Source(prints, SIZES, identity, digest)  # type: ignore[arg-type]
+
+
+def sources_of(cells: tuple[Cell, ...]) -> Mapping[Cell, Source]:
+    return {cell: source(cell.backbone.source) for cell in cells}
+
+
+def test_keys_follow_the_content(cells: tuple[Cell, ...]) -> None:
+    cell = cells[0]
+    keys = [
+        activation_key(cell, source(), "train"),
+        activation_key(cell, source(), "validation"),
+        activation_key(cell, source(identity="vit 96px"), "train"),
+        activation_key(cell, source(digest="d2"), "train"),
+        activation_key(cell, source(train="f00d"), "train"),
+        activation_key(replace(cell, layer="3"), source(), "train"),
+        activation_key(replace(cell, mode="cls_mean"), source(), "train"),
+        activation_key(replace(cell, settings=replace(cell.settings, store_dtype="float32")), source(), "train"),
+    ]
+    assert len(set(keys)) == len(keys)
+
+
+def test_keys_do_not_follow_what_activations_do_not_depend_on(cells: tuple[Cell, ...]) -> None:
+    cell = cells[0]
+    other_probe = replace(cell.probe, space=ProbeSpace.of("dnn"))
+    for same in (
+        replace(cell, probe=other_probe),
+        replace(cell, dataset=replace(cell.dataset, name="another")),
+        replace(cell, settings=replace(cell.settings, seed=7, n_seeds=1)),
+    ):
+        assert activation_key(same, source(), "test") == activation_key(cell, source(), "test")
+    assert activation_key(cell, source(train="f00d"), "test") == activation_key(cell, source(), "test")
+
+
+def test_a_pass_makes_all_layers_and_modes_of_a_split(cells: tuple[Cell, ...]) -> None:
+    passes = plan_passes(cells, sources_of(cells), set())
+    assert [(job.backbone.source, job.split, job.n_samples) for job in passes] == [
+        (backbone, split, SIZES[split]) for backbone in (SHIPPED.source, NOISE.source) for split in SPLITS
+    ]
+    entries = {(layer, mode) for layer in ("embed", "final") for mode in ("cls", "mean_spatial")}
+    for job in passes:
+        found = [(output.layer, output.mode) for output in job.outputs]
+        assert sorted(found) == (sorted(entries) if job.backbone == SHIPPED else [("code", "cls")])
+        assert job.dtype == "float16"
+    keys = [output.key for job in passes for output in job.outputs]
+    assert len(set(keys)) == len(keys) == 3 * 4 + 3
+    needed = {activation_key(cell, sources_of(cells)[cell], split) for cell in cells for split in SPLITS}
+    assert set(keys) == needed
+
+
+def test_what_the_store_has_is_not_made_again(cells: tuple[Cell, ...]) -> None:
+    sources = sources_of(cells)
+    everything = plan_passes(cells, sources, set())
+    keys = {output.key for job in everything for output in job.outputs}
+    assert plan_passes(cells, sources, keys) == []
+    lacking = everything[1].outputs[2]
+    assert plan_passes(cells, sources, keys - {lacking.key}) == [replace(everything[1], outputs=(lacking,))]
+
+
+def test_an_entry_that_two_backbones_share_is_made_once(cells: tuple[Cell, ...]) -> None:
+    """The same model under two names, such as with its own image size left out and written out."""
+    twins = tuple(replace(cells[0], backbone=replace(SHIPPED, image_size=size)) for size in (None, 64))
+    passes = plan_passes(twins, dict.fromkeys(twins, source()), set())
+    assert [(job.backbone.image_size, job.split) for job in passes] == [(None, split) for split in SPLITS]
+
+
+@pytest.mark.parametrize(("n_samples", "n_blocks"), [(1, 1), (512, 1), (513, 2), (1024, 2), (6400, 13)])
+def test_blocks_cover_the_samples(n_samples: int, n_blocks: int) -> None:
+    job = Pass(SCENE, "train", SHIPPED, (), "float16", n_samples)
+    assert job.n_blocks == n_blocks
+
+
+def test_a_batch_has_codes_and_images() -> None:
+    split = SCENE.open("validation")
+    indices = np.array([5, 0, 5])
+    batch = make_batch(split, indices, images=True)
+    np.testing.assert_array_equal(batch.object_codes, split.object_codes[indices])
+    np.testing.assert_array_equal(batch.feature_codes, SCENE.space.feature_codes(split.object_codes[indices]))
+    np.testing.assert_array_equal(batch.images, split.images(indices))
+    np.testing.assert_array_equal(batch.indices, indices)
+    assert [make_batch(SCENE.open(name), indices, images=False).stream for name in SPLITS] == [0, 1, 2]
+
+
+def test_images_are_drawn_for_those_that_look_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    def drawn(indices: np.ndarray) -> np.ndarray:
+        raise AssertionError
+
+    split = SCENE.open("train")
+    monkeypatch.setattr(split, "images", drawn)
+    with pytest.raises(AssertionError):
+        make_batch(split, np.arange(4), images=True)
+    assert make_batch(split, np.arange(4), images=False).images.size == 0
+
+
+OUTPUTS: tuple[Output, ...] = tuple(
+    Output(layer, mode, f"{layer}-{mode}")
+    for layer in ("embed", "3", "final")
+    for mode in ("cls", "mean_spatial", "cls_mean", "all")
+)
+
+
+def whole(job: Pass, key: str, extractor: Extractor) -> Rows:
+    tables: list[pa.Table] = [extractor.extract(job, block)[key] for block in range(job.n_blocks)]
+    return Rows.of(tables, "activations")
+
+
+@pytest.mark.parametrize("dtype", ["float16", "float32"])
+def test_blocks_together_are_the_backbones_tokens(monkeypatch: pytest.MonkeyPatch, dtype: str) -> None:
+    monkeypatch.setattr(extract_module, "BLOCK_SAMPLES", 10)
+    monkeypatch.setattr(extract_module, "_BATCH_SAMPLES", {"cpu": 4})
+    job = Pass(SCENE, "train", SHIPPED, OUTPUTS, dtype, 25)
+    backbone = load(SHIPPED, SCENE, CPU)
+    tokens = backbone.forward(make_batch(SCENE.open("train"), np.arange(25), images=True))
+    extractor = Extractor(CPU)
+    blocks = [extractor.extract(job, block) for block in range(job.n_blocks)]
+    assert [len(block[OUTPUTS[0].key]) for block in blocks] == [10, 10, 5]
+    for output in OUTPUTS:
+        layout = backbone.description.layout
+        expected = read(tokens[output.layer], output.mode, layout).numpy()
+        rows = Rows.of([block[output.key] for block in blocks], "activations")
+        assert rows.shape == (25, *shape(output.mode, layout))
+        assert rows[:].dtype == dtype
+        np.testing.assert_allclose(rows[:], expected, rtol=1e-3, atol=2e-3 if dtype == "float16" else 2e-5)
+
+
+def test_a_block_can_be_made_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(extract_module, "BLOCK_SAMPLES", 10)
+    job = Pass(SCENE, "train", SHIPPED, OUTPUTS, "float16", 25)
+    first, second = Extractor(CPU), Extractor(CPU)
+    second.extract(replace(job, split="test"), 0)
+    for key, table in first.extract(job, 1).items():
+        assert second.extract(job, 1)[key].equals(table), key
+
+
+@pytest.mark.parametrize("source", ["control:noise", "control:erased", "control:pixels", "control:oracle_objects"])
+def test_controls_do_not_depend_on_blocks(monkeypatch: pytest.MonkeyPatch, source: str) -> None:
+    job = Pass(SCENE, "train", BackboneConfig(source=source), (Output("code", "cls", "key"),), "float32", 25)
+    together = whole(job, "key", Extractor(CPU))[:]
+    monkeypatch.setattr(extract_module, "BLOCK_SAMPLES", 7)
+    monkeypatch.setattr(extract_module, "_BATCH_SAMPLES", {"cpu": 3})
+    np.testing.assert_array_equal(whole(job, "key", Extractor(CPU))[:], together)
+
+
+def test_an_extractor_turns_to_what_it_is_asked_for() -> None:
+    """The last split and backbone are held, and never mistaken for others."""
+    extractor = Extractor(CPU)
+    output = (Output("code", "cls", "key"),)
+    jobs = [
+        Pass(scene, split, BackboneConfig(source=f"control:{name}"), output, "float32", SIZES[split])
+        for scene in (SCENE, replace(SCENE, seed=5))
+        for split in SPLITS
+        for name in ("oracle_objects", "oracle_features")
+    ]
+    for job in (*jobs, *reversed(jobs)):
+        codes = job.scene.open(job.split).object_codes
+        expected = codes if job.backbone.name == "oracle_objects" else job.scene.space.feature_codes(codes)
+        np.testing.assert_array_equal(whole(job, "key", extractor)[:], expected)
+
+
+@pytest.mark.parametrize(
+    ("mode", "values"), [("cls", 128), ("mean_spatial", 128), ("cls_mean", 256), ("all", (1 + 64) * 128)]
+)
+def test_bytes_are_counted_as_they_are_stored(cells: tuple[Cell, ...], mode: Mode, values: int) -> None:
+    cell = replace(cells[0], mode=mode)
+    assert count_samples(SCENE) == 42
+    assert activation_bytes([cell]) == 42 * values * 2
+    wide = replace(cell, settings=replace(cell.settings, store_dtype="float32"))
+    assert activation_bytes([wide]) == 42 * values * 4
+    assert activation_bytes([cell, wide, replace(cell, layer="final")]) == 42 * values * (2 + 4 + 2)
+
+
+def test_bytes_are_counted_once_whatever_the_probes(cells: tuple[Cell, ...]) -> None:
+    same = [replace(cells[0], probe=replace(cells[0].probe, space=ProbeSpace.of(family))) for family in FAMILIES]
+    assert activation_bytes(same) == activation_bytes(same[:1]) > 0
+    assert activation_bytes([]) == 0
+
+
+def test_counted_bytes_are_those_of_the_tables(cells: tuple[Cell, ...]) -> None:
+    passes = plan_passes(cells, sources_of(cells), set())
+    extractor = Extractor(CPU)
+    made = [Rows.of([table], "activations")[:] for job in passes for table in extractor.extract(job, 0).values()]
+    assert activation_bytes(cells) == sum(array.nbytes for array in made)
+    assert describe(SHIPPED, SCENE).layout.width == 128

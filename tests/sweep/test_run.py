@@ -1,0 +1,201 @@
+"""The command as a user runs it: on real Ray, in processes of its own."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+from pathlib import Path
+
+import pandas as pd
+import pyarrow.parquet as pq
+import pytest
+
+from sweep.results import VOLATILE_COLUMNS
+from tests.sweep.conftest import STUDY, Project, kill, wait_until
+
+
+def table(project: Project) -> pd.DataFrame:
+    frame = pd.read_parquet(project.results / "results.parquet")
+    return frame.drop(columns=list(VOLATILE_COLUMNS))
+
+
+def test_a_study_ends_with_rows_table_and_report(finished: tuple[Project, int, str]) -> None:
+    project, code, output = finished
+    assert code == 0, output
+    frame = table(project)
+    assert len(frame) == 6
+    assert set(frame.status) == {"done"}
+    assert set(zip(frame.backbone, frame.layer, frame["mode"], frame.probe, strict=True)) == {
+        ("shipped:shapes_vit_objects", "1", "cls", "linear"),
+        ("shipped:shapes_vit_objects", "final", "cls", "linear"),
+        ("shipped:shapes_vit_objects", "1", "all", "attention_quadratic"),
+        ("shipped:shapes_vit_objects", "final", "all", "attention_quadratic"),
+        ("oracle_objects", "code", "cls", "linear"),
+        ("noise", "code", "cls", "linear"),
+    }
+    oracle = frame[frame.backbone == "oracle_objects"].iloc[0]
+    noise = frame[frame.backbone == "noise"].iloc[0]
+    assert oracle.direct_binding_ratio > 0.8
+    assert abs(noise.direct_binding_information_bits) < 0.05
+    assert oracle.direct_binding_ratio_low <= oracle.direct_binding_ratio <= oracle.direct_binding_ratio_high
+    attention = frame[frame.probe == "attention_quadratic"].iloc[0]
+    assert (attention.z_dim, attention.n_tokens) == (128, 65)
+    assert pd.read_csv(project.results / "results.csv").shape == (6, len(frame.columns) + len(VOLATILE_COLUMNS))
+    assert (project.results / "report.html").stat().st_size > 10_000
+    assert "6 cells: 0 done, 6 to do" in output
+    assert "report.html" in output
+    assert "STUDY.yaml" in output
+    assert "left out: shapes · cls · attention_quadratic: attention_quadratic reads all tokens" in output
+    assert not (project.results / "tune").exists()
+
+
+def test_the_same_command_again_does_nothing_and_says_so(finished: tuple[Project, int, str]) -> None:
+    project, _, _ = finished
+    before = {path: path.stat().st_mtime_ns for path in project.rows}
+    code, output = project.run()
+    assert code == 0
+    assert "6 cells: 6 done, 0 to do" in output
+    assert "extracting" not in output
+    assert "dashboard" not in output
+    assert {path: path.stat().st_mtime_ns for path in project.rows} == before
+
+
+def test_a_larger_study_measures_only_what_is_new_from_stored_activations(
+    finished: tuple[Project, int, str], tmp_path: Path
+) -> None:
+    project = Project(tmp_path / "larger")
+    shutil.copytree(finished[0].folder, project.folder)
+    project.write(
+        STUDY.replace("  - family: linear\n", "  - family: linear\n  - {family: quadratic_concat, rank: 2}\n")
+    )
+    before = {path.name: path.read_text() for path in project.rows}
+    code, output = project.run("--set", "controls=[oracle_objects]")
+    assert code == 0, output
+    assert "8 cells: 5 done, 3 to do" in output
+    assert "extracting" not in output
+    assert "1 rows of other settings are kept" in output
+    after = {path.name: path.read_text() for path in project.rows}
+    assert {name: after[name] for name in before} == before
+    assert len(table(project)) == 8
+
+
+def test_a_run_killed_in_the_middle_goes_on_and_ends_with_equal_rows(
+    finished: tuple[Project, int, str], project: Project
+) -> None:
+    first = project.start()
+    wait_until(lambda: len(project.rows) >= 2)
+    kill(first)
+    kept = {path: path.stat().st_mtime_ns for path in project.rows}
+    assert 2 <= len(kept) < 6
+    code, output = project.run()
+    assert code == 0, output
+    assert f"6 cells: {len(kept)} done, {6 - len(kept)} to do" in output
+    assert all(path.stat().st_mtime_ns == time for path, time in kept.items())
+    pd.testing.assert_frame_equal(table(project), table(finished[0]))
+
+
+def test_a_run_killed_while_extracting_goes_on_and_ends_with_equal_rows(
+    finished: tuple[Project, int, str], project: Project
+) -> None:
+    first = project.start()
+    wait_until(lambda: any((project.folder / "store").glob("*/*.staging/part-*.arrow")))
+    kill(first)
+    assert not project.rows
+    code, output = project.run()
+    assert code == 0, output
+    pd.testing.assert_frame_equal(table(project), table(finished[0]))
+
+
+def test_an_interrupt_keeps_what_is_done_and_says_how_to_go_on(project: Project) -> None:
+    process = project.start()
+    wait_until(lambda: len(project.rows) >= 1)
+    os.kill(process.pid, signal.SIGINT)
+    output, _ = process.communicate(timeout=120)
+    assert process.returncode == 130, output
+    assert "the same command goes on" in output
+    assert len(table(project)) == len(project.rows) >= 1
+
+
+def test_a_cell_that_fails_becomes_a_row_and_the_rest_completes(project: Project) -> None:
+    project.write(
+        STUDY.replace(
+            "  - family: linear\n",
+            "  - {family: quadratic_concat, rank: 2, learning_rate: 1.0e+30}\n  - family: linear\n",
+        )
+    )
+    arguments = ("--set", "modes=[cls]", "--set", "controls=[]", "--set", "layers=[final]")
+    code, output = project.run(*arguments)
+    assert code == 1, output
+    frame = table(project).set_index("probe")
+    assert frame.status.to_dict() == {"quadratic_concat": "failed", "linear": "done"}
+    assert "all 1 suggestions of quadratic_concat diverged" in frame.error["quadratic_concat"]
+    assert pd.isna(frame.binding_ratio["quadratic_concat"])
+    assert "1 cells failed" in output
+    again, output = project.run(*arguments)
+    assert again == 1
+    assert "2 cells: 1 done, 1 to do (1 of them failed before)" in output
+
+
+def test_a_row_of_other_data_is_stale_and_is_measured_again(
+    finished: tuple[Project, int, str], tmp_path: Path
+) -> None:
+    project = Project(tmp_path / "stale")
+    shutil.copytree(finished[0].folder, project.folder)
+    [path] = [path for path in project.rows if json.loads(path.read_text())["backbone"] == "noise"]
+    row = json.loads(path.read_text())
+    path.write_text(json.dumps(row | {"data_fingerprint": "of other data", "binding_ratio": 7.0}))
+    code, output = project.run()
+    assert code == 0, output
+    assert "stale, measured again because data or weights have changed" in output
+    renewed = json.loads(path.read_text())
+    assert {k: v for k, v in renewed.items() if k not in VOLATILE_COLUMNS} == {
+        k: v for k, v in row.items() if k not in VOLATILE_COLUMNS
+    }
+
+
+def test_damaged_activations_are_named_and_made_again(finished: tuple[Project, int, str], tmp_path: Path) -> None:
+    project = Project(tmp_path / "damaged")
+    shutil.copytree(finished[0].folder, project.folder)
+    for path in project.rows:
+        path.unlink()
+    [part, *_] = sorted((project.folder / "store").glob("*/*/part-*.arrow"), key=lambda p: -p.stat().st_size)
+    content = bytearray(part.read_bytes())
+    content[len(content) // 2] ^= 1
+    part.write_bytes(content)
+    code, output = project.run()
+    assert code == 0, output
+    assert f"{part} was altered after it was written" in output
+    pd.testing.assert_frame_equal(table(project), table(finished[0]))
+
+
+def test_limits_on_samples_and_cells(project: Project) -> None:
+    code, output = project.run(
+        "--limit", "100", "--max-cells", "1", "--set", "controls=[noise]", "--set", "modes=[cls]"
+    )
+    assert code == 0, output
+    assert "3 cells: 0 done, 1 to do, 2 held back" in output
+    frame = table(project)
+    assert len(frame) == 1
+    assert (frame.n_train[0], frame.n_validation[0], frame.n_test[0]) == (100, 100, 100)
+    samples = pq.read_table(project.results / "samples" / f"{frame.cell_id[0]}.parquet")
+    assert samples.num_rows == 4 * 2 * 100
+
+
+def test_a_second_run_of_the_same_study_is_refused(project: Project) -> None:
+    first = project.start()
+    wait_until(lambda: (project.results / "study.yaml").exists())
+    code, output = project.run()
+    os.killpg(first.pid, signal.SIGKILL)
+    first.wait()
+    assert code == 2
+    assert f"in use by process {first.pid}" in output
+
+
+@pytest.mark.parametrize("arguments", [["--limit", "0"], ["--max-cells", "x"], ["--gpus-per-cell", "2"]])
+def test_arguments_out_of_range_are_refused(arguments: list[str], project: Project) -> None:
+    code, output = project.run(*arguments)
+    assert code == 2
+    assert "must" in output
+    assert not project.results.exists()
