@@ -8,8 +8,9 @@ if TYPE_CHECKING:
     from binding.codes import FeatureGroup, FeatureSpace
     from binding.fit import FitConfig
     from binding.information import Estimate, IntervalConfig
-    from binding.measurement import MeasureConfig, Measurement, measure
+    from binding.measurement import Measurement, measure
     from binding.priors import UniformPrior
+    from binding.samples import MeasureConfig
     from binding.search import Choices, ProbeSpace, Range, SearchConfig
 
 __all__ = [
@@ -31,8 +32,9 @@ _HOMES = {
     "codes": ("FeatureGroup", "FeatureSpace"),
     "fit": ("FitConfig",),
     "information": ("Estimate", "IntervalConfig"),
-    "measurement": ("MeasureConfig", "Measurement", "measure"),
+    "measurement": ("Measurement", "measure"),
     "priors": ("UniformPrior",),
+    "samples": ("MeasureConfig",),
     "search": ("Choices", "ProbeSpace", "Range", "SearchConfig"),
 }
 

@@ -2,88 +2,24 @@
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
-from typing import NamedTuple
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import torch
-from jaxtyping import Float, Float64, Int, UInt8
+from jaxtyping import Float, Int, UInt8
 
-from binding.activations import ArrayRows, Rows, Standardizer
+from binding._trainer import TargetResult, Trainer
 from binding.codes import FeatureSpace
-from binding.fit import Examples, FitConfig, Fitted, OnEpoch, fit
-from binding.information import Estimate, IntervalConfig, TestLosses, measures
+from binding.fit import Fitted
+from binding.information import Estimate, TestLosses, measures
 from binding.priors import UniformPrior
-from binding.probes import FAMILIES, HeadShape, Probe, Target
+from binding.probes import FAMILIES, Target
+from binding.samples import MeasureConfig, Samples, SplitSamples
 from binding.scenes import Entropies
-from binding.search import ProbeSpace, SearchConfig
-from binding.tuning import NothingTrainedError, Suggestion, Tuned, tune
+from binding.search import ProbeSpace
 
 _FALLING_BITS = 0.01
-
-
-class Samples(NamedTuple):
-    """One split: activations and what is known of its scenes."""
-
-    activations: ArrayRows
-    """[samples dim], or [samples token dim] for attention probes."""
-    object_codes: UInt8[np.ndarray, "samples objects"]
-    conditional_entropy_bits: Float64[np.ndarray, " samples"]
-    """H(O | F = f_i) of every sample."""
-    prior_log_odds: Float64[np.ndarray, "samples objects"] | None = None
-    """Exact prior log-odds (nats) of o_k given o_<k and F; None where the prior is unknown."""
-
-
-class SplitSamples(NamedTuple):
-    """The three splits of a data set, seen through one layer and mode."""
-
-    space: FeatureSpace
-    train: Samples
-    validation: Samples
-    test: Samples
-    entropies: Entropies | None = None
-    """Exact entropies of the test split; None leaves B_O, B_F and β_O empty."""
-    has_cls: bool = True
-    """Whether token 0 is a CLS token, where activations have tokens."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class MeasureConfig:
-    """How a measurement is made: training, tuning, seeds and intervals."""
-
-    fit: FitConfig = field(default_factory=FitConfig)
-    search: SearchConfig = field(default_factory=SearchConfig)
-    intervals: IntervalConfig = field(default_factory=IntervalConfig)
-    seed: int = 0
-    """Seed of the search and of the first refit; the others count up from it."""
-    n_seeds: int = 2
-    """How many times the tuned probe of each target is trained."""
-
-
-Progress = Callable[[str], None]
-
-
-@dataclass(frozen=True)
-class TargetResult:
-    """What came of one target: tuned probe, its trainings with every seed, and their test losses."""
-
-    suggestions: list[Suggestion]
-    fits: list[Fitted]
-    test_bits: Float64[np.ndarray, "seeds samples"]
-    accuracy: float
-    on_edge: list[str]
-
-    @property
-    def probe(self) -> Probe:
-        """The winner's hyper-parameters."""
-        return self.fits[0].probe
-
-    @property
-    def best_epochs(self) -> list[int]:
-        """Best epoch of every seed; 0 is the untrained state."""
-        return [result.best_epoch for result in self.fits]
 
 
 @dataclass(frozen=True)
@@ -184,7 +120,6 @@ def measure_samples(
     *,
     feature_probe: ProbeSpace | None = None,
     device: torch.device | None = None,
-    progress: Progress | None = None,
 ) -> Measurement:
     """Measure one cell.
 
@@ -195,7 +130,6 @@ def measure_samples(
         feature_probe: the family of the F probe; by default the same, or quadratic_concat where the family
             has no F probe.
         device: where to train; the CPU by default.
-        progress: told what is being trained.
 
     Raises:
         ValueError: a family that cannot read these activations.
@@ -208,7 +142,7 @@ def measure_samples(
         reason = FAMILIES[space.family].refuses(mode, target, len(samples.space.groups))
         if reason:
             raise ValueError(reason)
-    trainer = _Trainer(samples, config, device or torch.device("cpu"), progress or _silent)
+    trainer = Trainer(samples, config, device or torch.device("cpu"))
     targets: dict[Target, TargetResult] = {
         "objects": trainer.tuned("objects", probe),
         "features": trainer.tuned("features", feature_probe),
@@ -254,108 +188,3 @@ def _still_falling(fitted: Fitted, epochs: int) -> bool:
         return False
     earlier = [point.validation_bits for point in fitted.curve[: max(1, int(0.9 * epochs))]]
     return min(earlier) - fitted.validation_bits > _FALLING_BITS
-
-
-def _silent(message: str) -> None:
-    del message
-
-
-class _Trainer:
-    """Trains probes of any target on one set of samples."""
-
-    def __init__(
-        self, samples: SplitSamples, config: MeasureConfig, device: torch.device, progress: Progress
-    ) -> None:
-        self._samples = samples
-        self._config = config
-        self._device = device
-        self._progress = progress
-        standardizer = Standardizer.of(samples.train.activations) if config.fit.standardize else None
-        self._rows = [
-            Rows(split.activations, standardizer, device)
-            for split in (samples.train, samples.validation, samples.test)
-        ]
-
-    def tuned(self, target: Target, space: ProbeSpace) -> TargetResult:
-        """Tune the family for a target, then train the winner with every seed."""
-        shape, examples = self._shape(target), self._examples(target)
-        seed = self._config.seed
-
-        def together(probes: list[Probe], on_epoch: OnEpoch | None) -> list[Fitted]:
-            self._progress(f"{target}: {len(probes)} suggestions")
-            return self._fit(probes, target, shape, examples, seed, on_epoch)
-
-        tuned = tune(space, self._config.search, together, _stable(seed, target))
-        return self._finish(target, tuned, space, shape, examples)
-
-    def refitted(self, target: Target, probe: Probe) -> TargetResult:
-        """Train a probe with every seed, without tuning."""
-        shape, examples = self._shape(target), self._examples(target)
-        [first] = self._fit([probe], target, shape, examples, self._config.seed)
-        return self._finish(target, Tuned(first, []), None, shape, examples)
-
-    def _finish(
-        self, target: Target, tuned: Tuned, space: ProbeSpace | None, shape: HeadShape, examples: list[Examples]
-    ) -> TargetResult:
-        """The search trained the winner with the first seed, so only the other seeds are left to train."""
-        self._progress(f"{target}: {self._config.n_seeds} seeds")
-        seeds = range(self._config.seed, self._config.seed + self._config.n_seeds)
-        kept = [] if tuned.best.status == "pruned" else [tuned.best]
-        fits = kept + [
-            fitted
-            for seed in seeds[len(kept) :]
-            for fitted in self._fit([tuned.best.probe], target, shape, examples, seed)
-        ]
-        finite = [fitted for fitted in fits if np.isfinite(fitted.validation_bits)]
-        if not finite:
-            raise NothingTrainedError(f"the {target} probe diverged with every seed")
-        evaluated = [fitted.evaluate(examples[2]) for fitted in finite]
-        return TargetResult(
-            suggestions=tuned.suggestions,
-            fits=finite,
-            test_bits=np.stack([bits for bits, _ in evaluated]),
-            accuracy=float(np.mean([accuracy for _, accuracy in evaluated])),
-            on_edge=space.on_edge(tuned.best.probe) if space else [],
-        )
-
-    def _fit(
-        self,
-        probes: list[Probe],
-        target: Target,
-        shape: HeadShape,
-        examples: list[Examples],
-        seed: int,
-        on_epoch: OnEpoch | None = None,
-    ) -> list[Fitted]:
-        untrained = target in ("direct", "given")
-        train, validation, _ = examples
-        config = self._config.fit
-        return fit(probes, shape, train, validation, config, seed=seed, untrained=untrained, on_epoch=on_epoch)
-
-    def _shape(self, target: Target) -> HeadShape:
-        space = self._samples.space
-        width = 0 if target == "given" else self._samples.train.activations.shape[-1]
-        if target == "features":
-            return HeadShape(width, space.n_features, has_cls=self._samples.has_cls)
-        given = 0 if target == "objects" else space.n_features
-        return HeadShape(width, space.n_objects, given, space.sizes, self._samples.has_cls)
-
-    def _examples(self, target: Target) -> list[Examples]:
-        """Training, validation and test examples of a target."""
-        splits = (self._samples.train, self._samples.validation, self._samples.test)
-        return [self._example(target, split, rows) for split, rows in zip(splits, self._rows, strict=True)]
-
-    def _example(self, target: Target, split: Samples, rows: Rows) -> Examples:
-        features = self._samples.space.feature_codes(split.object_codes)
-        if target == "given":
-            rows = Rows(np.zeros((len(features), 0), dtype=np.float32), None, self._device)
-        bits = {"objects": split.object_codes, "features": features}.get(
-            target, np.concatenate([split.object_codes, features], axis=1)
-        )
-        odds = split.prior_log_odds if target in ("direct", "given") else None
-        return Examples.of(rows, bits, odds, self._device)
-
-
-def _stable(seed: int, target: Target) -> int:
-    """A sampler seed that differs between targets and is the same in every process."""
-    return int.from_bytes(hashlib.sha256(f"{seed} {target}".encode()).digest()[:4], "big")

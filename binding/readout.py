@@ -14,12 +14,14 @@ import numpy as np
 import pyarrow as pa
 import torch
 
+from binding._trainer import TargetResult
 from binding.activations import ArrayRows
 from binding.backbones import TokenLayout
 from binding.fit import FitConfig
 from binding.information import FLAGS, IntervalConfig
-from binding.measurement import MeasureConfig, Measurement, Samples, SplitSamples, TargetResult, measure_samples
+from binding.measurement import Measurement, measure_samples
 from binding.probes import FAMILIES, Probe, Target
+from binding.samples import MeasureConfig, Samples, SplitSamples
 from binding.scenes import Scene, Split, SplitName
 from binding.search import ProbeSpace, SearchConfig
 

@@ -59,13 +59,16 @@ def run_job(config: dict[str, Any], *, jobs: list[Job], store: Any, ledger: Any,
 
     job = jobs[config["job"]]
     started = time.perf_counter()
+
+    def write(row: Mapping[str, object], *tables: pa.Table | None) -> None:
+        where = {"wall_s": round(time.perf_counter() - started, 3), **volatile_columns(str(_device()))}
+        ray.get(ledger.write.remote({**row, **where}, *tables))
+        tune.report({"failed": int(row["status"] == "failed")})
+
     try:
-        row, samples, curves = _measure(job, store, root)
+        write(*_measure(job, store, root))
     except Exception as error:  # noqa: BLE001 - a cell that fails is a result, the others go on
-        row, samples, curves = failed_row(job, error), None, None
-    row |= {"wall_s": round(time.perf_counter() - started, 3), **volatile_columns(str(_device()))}
-    ray.get(ledger.write.remote(row, samples, curves))
-    tune.report({"failed": int(row["status"] == "failed")})
+        write(failed_row(job, error), None, None)
 
 
 def _measure(job: Job, store: Any, root: Path) -> tuple[dict[str, object], pa.Table, pa.Table]:

@@ -19,7 +19,8 @@ from sweep.activations import NAME, ActivationStore, split_keys
 from sweep.cell import Job, Ledger, failed_row, run_job, volatile_columns
 from sweep.cells import Cell
 from sweep.cluster import Resources
-from sweep.extract import Source, activation_key, plan_passes, run_passes
+from sweep.extract import Source, activation_key, plan_passes
+from sweep.passes import run_passes
 from sweep.progress import Progress, progress
 from sweep.readout import Readout
 from sweep.results import ResultsDirectory
@@ -74,11 +75,11 @@ def run_cells(run: Run) -> bool:
     wanted = {key for keys in activations.values() for key in keys.values()} | set(labels.values())
     present, damages = ray.get(store.present.remote(sorted(wanted)))
     for damage in damages:
-        run.console.print(f"store: {damage}; it is made again", highlight=False, soft_wrap=True)
+        run.console.print(f"store: {damage}; it is made again", highlight=False, markup=False, soft_wrap=True)
     _store_labels(run, store, labels, present)
-    _extract(run, store, present)
+    errors = _extract(run, store, present)
     jobs = [_job(run, cell, activations[cell], labels) for cell in run.cells]
-    return _measure(run, jobs, store)
+    return _measure(run, [job for job in jobs if not _lost_activations(run, job, errors)], store)
 
 
 def _on_this_node(actor: type, *arguments: Any, name: str) -> Any:
@@ -103,15 +104,24 @@ def _store_labels(run: Run, store: Any, keys: Mapping[tuple[Scene, SplitName], s
             ray.get(store.put_labels.remote(key, dict(run.readout.labels(scene.open(split)))))
 
 
-def _extract(run: Run, store: Any, present: set[str]) -> None:
+def _extract(run: Run, store: Any, present: set[str]) -> dict[str, BaseException]:
+    """Make the entries the store lacks; returns the errors of those that could not be made."""
     passes = plan_passes(run.cells, run.sources, present)
     if not passes:
-        return
+        return {}
     total = sum(job.n_samples for job in passes)
     gpus = run.resources.gpus > 0
     n_actors = min(run.resources.gpus or run.resources.cpus, sum(job.n_blocks for job in passes))
     with progress(run.console, "extracting", total, "samples") as bar:
-        run_passes(passes, store, bar, n_actors=n_actors, gpus=gpus)
+        return run_passes(passes, store, bar, n_actors=n_actors, gpus=gpus)
+
+
+def _lost_activations(run: Run, job: Job, errors: Mapping[str, BaseException]) -> bool:
+    """Whether a cell's activations could not be extracted; it gets a row that says why."""
+    error = next((errors[keys["activations"]] for keys in job.keys.values() if keys["activations"] in errors), None)
+    if error is not None:
+        run.results.write(failed_row(job, error) | {"wall_s": None, **volatile_columns("")})
+    return error is not None
 
 
 def _job(run: Run, cell: Cell, keys: Mapping[SplitName, str], labels: Mapping[tuple[Scene, SplitName], str]) -> Job:
@@ -134,6 +144,8 @@ def data_fingerprint(source: Source) -> str:
 
 def _measure(run: Run, jobs: list[Job], store: Any) -> bool:
     """One Tune trial a job; trials that are lost with their worker are tried again, then recorded as failed."""
+    if not jobs:
+        return True
     ledger = _on_this_node(Ledger, run.results.root.absolute(), name="ledger")
     trainable = tune.with_parameters(run_job, jobs=jobs, store=store, ledger=ledger, root=run.store_root)
     folder = run.results.root.absolute() / "tune"

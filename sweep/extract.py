@@ -7,11 +7,9 @@ are deterministic, so that Ray may repeat them, and a run that was killed goes o
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache
-from itertools import cycle
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -22,12 +20,10 @@ from binding.backbones import Backbone, BackboneConfig, Batch, load
 from binding.modes import Mode, read, shape
 from binding.scenes import SPLITS, Scene, Split, SplitName
 from sweep.cells import Cell
-from sweep.progress import Progress
 from sweep.store import store_key, to_table
 
 BLOCK_SAMPLES = 512
 _BATCH_SAMPLES = {"cpu": 64, "cuda": 256}
-_CALLS_AHEAD = 2
 
 
 class Output(NamedTuple):
@@ -53,6 +49,10 @@ class Pass:
     def n_blocks(self) -> int:
         """Number of blocks."""
         return -(-self.n_samples // BLOCK_SAMPLES)
+
+    def block_samples(self, block: int) -> int:
+        """Number of samples of a block; the last one may be shorter."""
+        return min(BLOCK_SAMPLES, self.n_samples - block * BLOCK_SAMPLES)
 
 
 class Source(NamedTuple):
@@ -123,7 +123,7 @@ class Extractor:
             tokens = backbone.forward(batch)
             for output in job.outputs:
                 value = read(tokens[output.layer], output.mode, backbone.description.layout)
-                parts[output.key].append(value.cpu().numpy().astype(job.dtype))
+                parts[output.key].append(_stored(value.cpu().numpy(), job.dtype, output))
         return {key: to_table({"activations": np.concatenate(values)}) for key, values in parts.items()}
 
     def _opened(self, job: Pass) -> tuple[Split, Backbone]:
@@ -132,6 +132,23 @@ class Extractor:
         if self._backbone is None or self._backbone[0] != (job.scene, job.backbone):
             self._backbone = ((job.scene, job.backbone), load(job.backbone, job.scene, self._device))
         return self._split[1], self._backbone[1]
+
+
+def _stored(values: np.ndarray, dtype: str, output: Output) -> np.ndarray:
+    """Values in the type of the store.
+
+    Raises:
+        ValueError: values that are not finite, or that the type cannot hold.
+    """
+    with np.errstate(over="ignore"):
+        stored = values.astype(dtype)
+    if not np.isfinite(stored).all():
+        largest = np.abs(values).max()
+        raise ValueError(
+            f"activations of layer {output.layer} are not finite in {dtype} (largest value {largest:.3g}); "
+            "set `store: {dtype: float32}`, or leave the layer out"
+        )
+    return stored
 
 
 def _assigned_device() -> torch.device:
@@ -149,64 +166,6 @@ def make_batch(split: Split, indices: np.ndarray, *, images: bool) -> Batch:
     codes = split.object_codes[indices]
     pictures = split.images(indices) if images else np.zeros((len(indices), 0, 0, 3), dtype=np.uint8)
     return Batch(indices, pictures, codes, split.space.feature_codes(codes), SPLITS.index(split.name))
-
-
-def run_passes(passes: Sequence[Pass], store: Any, progress: Progress, *, n_actors: int, gpus: bool) -> None:
-    """Extract everything, publishing each pass as it completes.
-
-    Args:
-        passes: what to extract.
-        store: handle of the `ActivationStore` actor.
-        progress: told how many images are done.
-        n_actors: extractor actors; each takes one GPU or one CPU.
-        gpus: whether they are pinned to GPUs.
-    """
-    import ray
-
-    remote: Any = ray.remote(Extractor)
-    actor = remote.options(num_cpus=1, num_gpus=int(gpus), max_restarts=2, max_task_retries=2)
-    extractors = [actor.remote() for _ in range(n_actors)]
-    jobs = deque(_blocks_to_do(passes, store, progress))
-    left = {number: sum(1 for job in jobs if job.number == number) for number in range(len(passes))}
-    flight: dict[Any, _Block] = {}
-    turns = cycle(extractors)
-    while jobs or flight:
-        while jobs and len(flight) < n_actors * _CALLS_AHEAD:
-            job = jobs.popleft()
-            flight[next(turns).extract.remote(passes[job.number], job.block)] = job
-        [done], _ = ray.wait(list(flight), num_returns=1)
-        job = flight.pop(done)
-        ray.get(store.append.remote(job.block, done))
-        progress.advance(job.n_samples)
-        left[job.number] -= 1
-        if not left[job.number]:
-            ray.get(store.publish.remote(passes[job.number]))
-    for extractor in extractors:
-        ray.kill(extractor)
-
-
-class _Block(NamedTuple):
-    number: int
-    block: int
-    n_samples: int
-
-
-def _blocks_to_do(passes: Sequence[Pass], store: Any, progress: Progress) -> Iterator[_Block]:
-    """Blocks that no earlier run has left behind; a pass without any is published at once."""
-    import ray
-
-    for number, job in enumerate(passes):
-        waiting: set[int] = ray.get(store.parts_waiting.remote(job))
-        blocks = [block for block in range(job.n_blocks) if block not in waiting]
-        progress.advance(sum(_block_samples(job, block) for block in waiting))
-        if not blocks:
-            ray.get(store.publish.remote(job))
-        for block in blocks:
-            yield _Block(number, block, _block_samples(job, block))
-
-
-def _block_samples(job: Pass, block: int) -> int:
-    return min(BLOCK_SAMPLES, job.n_samples - block * BLOCK_SAMPLES)
 
 
 @cache

@@ -127,7 +127,8 @@ def _work(arguments: argparse.Namespace, study: Study, console: Console) -> int:
     sources = open_sources(study.plan.to_do, study.plan.done, study.space, study.locate)
     stale = _stale(study, sources)
     for cell in stale:
-        console.print(f"stale, measured again because data or weights have changed: {cell.name}", highlight=False)
+        line = f"stale, measured again because data or weights have changed: {cell.name}"
+        console.print(line, highlight=False, markup=False, soft_wrap=True)
     cells = [*stale, *study.plan.to_do]
     study_yaml = dump_yaml(study.space.resolved())
     complete = True

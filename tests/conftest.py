@@ -2,6 +2,4 @@
 
 from jaxtyping import install_import_hook
 
-install_import_hook(
-    ["binding", "sweep"], "beartype.beartype(conf=beartype.BeartypeConf(is_pep484_tower=True))"
-)
+install_import_hook(["binding", "sweep"], "beartype.beartype(conf=beartype.BeartypeConf(is_pep484_tower=True))")

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from binding.backbones import Backbone, Batch
-from binding.modes import MODES, read, refuses, shape
+from binding.modes import MODES, Mode, read, refuses, shape
 from binding.scenes import SPLITS, Scene, SplitName
 
 _FEW = 4
@@ -110,7 +110,7 @@ class BackboneConformance:
     def test_every_mode_has_the_shape_it_announces(self, backbone: Backbone, batch: Batch) -> None:
         layout = backbone.description.layout
         tokens = backbone.forward(batch)[backbone.description.layers[0]]
-        offered = [mode for mode in MODES if refuses(mode, layout) is None]
+        offered: list[Mode] = [mode for mode in MODES if refuses(mode, layout) is None]
         assert offered
         for mode in offered:
             assert tuple(read(tokens, mode, layout).shape) == (_FEW, *shape(mode, layout))

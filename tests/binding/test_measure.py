@@ -9,7 +9,8 @@ import pytest
 
 from binding import FeatureSpace, FitConfig, MeasureConfig, ProbeSpace, SearchConfig, UniformPrior, measure
 from binding.information import Estimate
-from binding.measurement import Measurement, Samples, SplitSamples, measure_samples
+from binding.measurement import Measurement, measure_samples
+from binding.samples import Samples, SplitSamples
 from binding.scenes import SPLITS, ColorShape, SplitPolicy
 from binding.search import Choices
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
-import signal
 import subprocess
 import sys
 import time
@@ -79,7 +79,7 @@ class Project:
             output, _ = process.communicate(timeout=300)
         finally:
             if process.poll() is None:
-                os.killpg(process.pid, signal.SIGKILL)
+                kill(process)
         return process.returncode, output
 
 
@@ -92,18 +92,14 @@ def wait_until(condition: Callable[[], Any], timeout_s: float = 240) -> None:
 
 
 def kill(process: subprocess.Popen[str]) -> None:
-    """SIGKILL a driver, and wait until the Ray processes it had started are gone too."""
-    family = [process.pid, *(child.pid for child in psutil.Process(process.pid).children(recursive=True))]
-    os.kill(process.pid, signal.SIGKILL)
+    """SIGKILL a driver, then whatever it leaves behind, as if the machine had gone down."""
+    family = psutil.Process(process.pid).children(recursive=True)
+    process.kill()
     process.wait()
-    wait_until(lambda: not any(_alive(pid) for pid in family), timeout_s=60)
-
-
-def _alive(pid: int) -> bool:
-    try:
-        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
-        return False
+    for member in family:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            member.kill()
+    psutil.wait_procs(family, timeout=30)
 
 
 @pytest.fixture

@@ -187,8 +187,7 @@ def test_a_second_run_of_the_same_study_is_refused(project: Project) -> None:
     first = project.start()
     wait_until(lambda: (project.results / "study.yaml").exists())
     code, output = project.run()
-    os.killpg(first.pid, signal.SIGKILL)
-    first.wait()
+    kill(first)
     assert code == 2
     assert f"in use by process {first.pid}" in output
 

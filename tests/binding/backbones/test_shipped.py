@@ -130,7 +130,7 @@ def test_tokens_of_every_layer_are_those_of_the_models_own_modules(name: str) ->
     pixels = torch.from_numpy((batch.images / 255.0 - 0.5) / 0.5).float().permute(0, 3, 1, 2)
     expected: list[Tensor] = [model.norm_pre(model._pos_embed(model.patch_embed(pixels)))]
     for block in model.blocks:
-        expected.append(block(expected[-1]))  # noqa: PERF401
+        expected.append(block(expected[-1]))
     expected.append(model.norm(expected[-1]))
     tokens = shipped(name).forward(batch)
     for layer, value in zip(shipped(name).description.layers, expected, strict=True):

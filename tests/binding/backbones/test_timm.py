@@ -1,30 +1,34 @@
 from __future__ import annotations
 
-import json
-import pickle
 import re
-import subprocess
-import sys
 from collections.abc import Iterator
 from functools import cache
 from itertools import pairwise
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
 import torch
-from safetensors.torch import save_file
-from torch import Tensor, nn
+from torch import nn
 
-from binding._torchvision_ops import declare_missing_operators
-from binding.backbones import SHIPPED, Backbone, BackboneConfig, BackboneError, Batch, TokenLayout, describe, load
+from binding.backbones import Backbone, BackboneConfig, BackboneError, Batch, TokenLayout, describe, load
 from binding.backbones._timm import VisionTransformer, digest
-from binding.scenes import ColorShape, SplitPolicy
+from binding.scenes import ColorShape
 from binding.testing import BackboneConformance, batch_of
-
-declare_missing_operators()
-import timm  # noqa: E402
+from tests.binding.backbones.reference import (
+    CPU,
+    SCENE,
+    TINY,
+    TOLERANCE,
+    by_hand,
+    lively,
+    normalised,
+    read,
+    save,
+    timm,
+)
 
 
 class Case(NamedTuple):

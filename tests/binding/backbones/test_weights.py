@@ -1,8 +1,41 @@
 from __future__ import annotations
 
 import json
+import os
+import pickle
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from binding.backbones import SHIPPED, BackboneConfig, BackboneError, load
+from binding.backbones._timm import digest
+from binding.testing import batch_of
+from tests.binding.backbones.reference import (
+    CPU,
+    SCENE,
+    TINY,
+    TOLERANCE,
+    by_hand,
+    lively,
+    normalised,
+    read,
+    save,
+    timm,
+    tiny,
+)
+
+
 @pytest.mark.parametrize("wrapped", [False, True])
-def test_files_of_both_kinds_give_the_weights_they_hold(wrapped: bool, tmp_path: Path, batch: Batch) -> None:
+def test_files_of_both_kinds_give_the_weights_they_hold(wrapped: bool, tmp_path: Path) -> None:
+    batch = batch_of(SCENE, range(2))
     state = tiny().state_dict()
     torch.save({"model": state, "epoch": 3} if wrapped else state, tmp_path / "weights.pth")
     backbones = read(save(tiny(), tmp_path / "weights.safetensors")), read(tmp_path / "weights.pth")
@@ -58,6 +91,11 @@ def test_models_with_counters_among_their_weights_have_a_digest() -> None:
     before = digest(model)
     model.num_batches_tracked += 1  # pyright: ignore
     assert digest(model) != before
+
+
+def test_the_same_values_under_another_name_are_other_weights() -> None:
+    layer = nn.Linear(2, 2)
+    assert digest(nn.ModuleDict({"query": layer})) != digest(nn.ModuleDict({"value": layer}))
 
 
 def test_digests_are_equal_in_another_process(tmp_path: Path) -> None:
@@ -212,8 +250,8 @@ def test_an_unreachable_hub_is_one_error_with_every_way_out(tmp_path: Path) -> N
         "    print(error)"
     )
     cache_folder = tmp_path / "hub"
-    environment = {"HF_HUB_OFFLINE": "1", "HF_HOME": str(tmp_path), "HF_HUB_CACHE": str(cache_folder)}
-    environment |= {"TORCH_HOME": str(tmp_path), "PYTHONPATH": str(Path.cwd())}
+    environment = os.environ | {"HF_HUB_OFFLINE": "1", "HF_HOME": str(tmp_path), "HF_HUB_CACHE": str(cache_folder)}
+    environment |= {"TORCH_HOME": str(tmp_path)}
     script = [sys.executable, "-W", "error", "-c", code]
     message = subprocess.run(script, env=environment, capture_output=True, text=True, check=True).stdout
     for expected in ("timm:vit_tiny_patch16_224", str(cache_folder), "`weights:`", f"shipped:{SHIPPED[0]}"):

@@ -1,0 +1,79 @@
+"""Drives extraction: hands blocks to extractor actors and keeps what they return."""
+
+from __future__ import annotations
+
+from collections import Counter, deque
+from collections.abc import Iterator, Sequence
+from itertools import cycle
+from typing import Any, NamedTuple
+
+import ray
+from ray.exceptions import RayError, RayTaskError
+
+from sweep.extract import Extractor, Pass
+from sweep.progress import Progress
+
+_CALLS_AHEAD = 2
+
+
+class _Block(NamedTuple):
+    number: int
+    block: int
+    n_samples: int
+
+
+def run_passes(
+    passes: Sequence[Pass], store: Any, progress: Progress, *, n_actors: int, gpus: bool
+) -> dict[str, BaseException]:
+    """Extract everything, publishing each pass as it completes; a pass that fails does not stop the others.
+
+    Args:
+        passes: what to extract.
+        store: handle of the `ActivationStore` actor.
+        progress: told how many samples are done.
+        n_actors: extractor actors; each takes one GPU or one CPU.
+        gpus: whether they are pinned to GPUs.
+
+    Returns:
+        The error of every entry of the store that could not be made.
+    """
+    remote: Any = ray.remote(Extractor)
+    actor = remote.options(num_cpus=1, num_gpus=int(gpus), max_restarts=2, max_task_retries=2)
+    extractors = [actor.remote() for _ in range(n_actors)]
+    blocks = deque(_blocks_to_do(passes, store, progress))
+    left = Counter(block.number for block in blocks)
+    failed: dict[int, BaseException] = {}
+    flight: dict[Any, _Block] = {}
+    turns = cycle(extractors)
+    while blocks or flight:
+        while blocks and len(flight) < n_actors * _CALLS_AHEAD:
+            block = blocks.popleft()
+            if block.number not in failed:
+                flight[next(turns).extract.remote(passes[block.number], block.block)] = block
+        if not flight:
+            continue
+        [done], _ = ray.wait(list(flight), num_returns=1)
+        block = flight.pop(done)
+        progress.advance(block.n_samples)
+        left[block.number] -= 1
+        try:
+            ray.get(store.append.remote(block.block, done))
+            if not left[block.number]:
+                ray.get(store.publish.remote(passes[block.number]))
+        except RayError as error:
+            failed[block.number] = error.cause if isinstance(error, RayTaskError) and error.cause else error
+    for extractor in extractors:
+        ray.kill(extractor)
+    return {output.key: error for number, error in failed.items() for output in passes[number].outputs}
+
+
+def _blocks_to_do(passes: Sequence[Pass], store: Any, progress: Progress) -> Iterator[_Block]:
+    """Blocks that no earlier run has left behind; a pass without any is published at once."""
+    for number, job in enumerate(passes):
+        waiting: set[int] = ray.get(store.parts_waiting.remote(job))
+        blocks = [block for block in range(job.n_blocks) if block not in waiting]
+        progress.advance(sum(job.block_samples(block) for block in waiting))
+        if not blocks:
+            ray.get(store.publish.remote(job))
+        for block in blocks:
+            yield _Block(number, block, job.block_samples(block))
