@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STUDY ?= search_spaces/quickstart.yaml
 
-.PHONY: quickstart test slow check format schema clean
+.PHONY: quickstart test slow check format docs clean
 
 quickstart: $(VENV)/.installed
 	$(BIN)/python -m sweep.run $(STUDY)
@@ -24,8 +24,9 @@ format: $(VENV)/.installed-dev
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-schema: $(VENV)/.installed
+docs: $(VENV)/.installed
 	$(BIN)/python -m sweep.space --schema > search_spaces/schema.json
+	$(BIN)/python -m sweep.reference docs
 
 clean:
 	rm -rf $(VENV) build *.egg-info .pytest_cache .ruff_cache

@@ -1,0 +1,111 @@
+"""Writes the reference pages of the docs from the code: `python -m sweep.reference docs`."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from sweep._schema import json_schema
+from sweep.readout import find_readout
+from sweep.views import all_columns
+
+_STUDIES = """\
+# Study files
+
+A study is one YAML file. Every key, with its default; keys without one must be given. The first line
+`# yaml-language-server: $schema=search_spaces/schema.json` (or wherever the schema lies) gives completion and checks
+in editors that know the YAML language server.
+
+Any field of a data set may be `{grid: [a, b]}`; fields that move together go into
+`vary: [{n_colors: 2, n_shapes: 2}, ...]`. Any setting of a probe may be a value, `{choices: [a, b]}` or
+`{low: a, high: b, log: true}`; what is not fixed is tuned. Numbers are those of YAML 1.2 (`1e-3` is a number, `no` is
+text); duplicate keys, anchors and tags are refused.
+
+Cells that cannot be measured are left out of the grid, and said: a mode the backbone does not offer, attention
+on pooled modes, all other families on the mode `all`. Controls have one layer and are read in the mode `cls`.
+"""
+_RESULTS = """\
+# Results
+
+`results/NAME/` is the state of a study:
+
+```
+study.yaml            the study with nothing left to defaults
+rows/CELL.json        one row a cell, written atomically: the truth
+samples/CELL.parquet  test losses: sample, target, seed, bits
+curves/CELL.parquet   learning curves: target, seed, epoch, train_bits, validation_bits; suggestions in its metadata
+results.parquet .csv  the rows of the study as a table: one row a cell
+report.html figures/  views of it
+lock                  held by the run that writes
+```
+
+The table, the report and the figures can be deleted; any run of the study makes them again. Rows of cells that a
+changed study file no longer names are kept in `rows/` and left out of the table. The last five columns may differ
+between equal runs; all others repeat on the same machine with the same study.
+"""
+_SECTIONS = {
+    "Data set `colorshape`": "ColorShapeDataset",
+    "Data set `balancedcolorshape`": "BalancedColorShapeDataset",
+    "`split` of a data set": "ColorShapeDatasetSplitPolicy",
+    "Backbone": "Backbone",
+    "Probe `linear`": "LinearProbe",
+    "Probe `quadratic_concat`": "QuadraticConcatProbe",
+    "Probe `dnn_concat`": "DnnConcatProbe",
+    "Probe `quadratic_concat_reuse`": "QuadraticConcatReuseProbe",
+    "Probe `multilinear_concat_reuse`": "MultilinearConcatReuseProbe",
+    "Probe `attention_quadratic`": "AttentionQuadraticProbe",
+    "`fit`": "Fit",
+    "`search`": "Search",
+    "`intervals`": "Intervals",
+    "`store`": "Store",
+}
+
+
+def studies_page() -> str:
+    """docs/studies.md: every key of a study file."""
+    schema = json_schema()
+    parts = [_STUDIES, "## The file\n", *_keys(schema)]
+    for title, name in _SECTIONS.items():
+        definition = schema["$defs"][name]  # pyright: ignore
+        parts += [f"\n## {title}\n", *_keys(definition)]
+    return "\n".join(parts) + "\n"
+
+
+def _keys(definition: Mapping[str, Any]) -> Iterator[str]:
+    yield "| key | default | meaning |"
+    yield "|---|---|---|"
+    for name, entry in definition["properties"].items():
+        required = name in definition.get("required", ())
+        default = "" if required or "default" not in entry else f"`{json.dumps(entry['default'])}`"
+        yield f"| `{name}` | {_cell(default)} | {_cell(entry.get('description', ''))} |"
+
+
+def results_page() -> str:
+    """docs/results.md: the results directory and the columns of the table."""
+    columns = all_columns(find_readout("binding"))
+    lines = [_RESULTS, "| column | meaning |", "|---|---|"]
+    for name, meaning in columns.items():
+        if not name.endswith(("_low", "_high")):
+            interval = " (with `_low`, `_high`)" if f"{name}_low" in columns else ""
+            lines.append(f"| `{name}`{interval} | {_cell(meaning)} |")
+    return "\n".join(lines) + "\n"
+
+
+def _cell(text: str) -> str:
+    return text.replace("|", "\\|").replace("\n", " ")
+
+
+PAGES = {"studies.md": studies_page, "results.md": results_page}
+
+
+def main() -> None:
+    """Write the pages into the folder given."""
+    for name, page in PAGES.items():
+        (Path(sys.argv[1]) / name).write_text(page(), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,61 @@
+"""What the documents say is true: studies load, code runs, reference pages are up to date."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from sweep.cells import make_grid
+from sweep.readout import find_readout
+from sweep.reference import PAGES
+from sweep.space import load_space, locate_in
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def blocks(language: str) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", README, re.DOTALL)
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_reference_pages_are_up_to_date(page: str) -> None:
+    assert (ROOT / "docs" / page).read_text(encoding="utf-8") == PAGES[page](), "run `make docs`"
+
+
+def test_the_study_of_the_readme_loads_and_has_cells(tmp_path: Path) -> None:
+    [study] = blocks("yaml")
+    path = tmp_path / "mine.yaml"
+    path.write_text(study, encoding="utf-8")
+    space = load_space(path)
+    grid = make_grid(space, find_readout("binding"), locate_in(path))
+    assert len(space.datasets) == 3
+    assert {cell.probe.family for cell in grid.cells} == {probe.family for probe in space.probes}
+    assert {cell.mode for cell in grid.cells} == set(space.modes)
+
+
+def test_the_code_of_the_readme_runs(capsys: pytest.CaptureFixture[str]) -> None:
+    [code] = blocks("python")
+    exec(compile(code, "README.md", "exec"), {})
+    assert capsys.readouterr().out.startswith("Estimate(value=0.9")
+
+
+def test_every_option_of_the_command_line_that_the_readme_names_exists() -> None:
+    from sweep.run import parser
+
+    known = {option for action in parser()._actions for option in action.option_strings}
+    assert set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", README)) <= known
+
+
+def test_links_of_the_readme_lead_somewhere() -> None:
+    for target in re.findall(r"\]\(([^)#]+)\)", README):
+        assert target.startswith("https://") or (ROOT / target).exists(), target
+
+
+@pytest.mark.parametrize("study", sorted((ROOT / "search_spaces").glob("*.yaml")), ids=lambda path: path.stem)
+def test_every_shipped_study_has_cells(study: Path) -> None:
+    space = load_space(study)
+    assert make_grid(space, find_readout("binding"), locate_in(study)).cells
+    assert space.name == study.stem
