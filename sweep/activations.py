@@ -18,7 +18,7 @@ import pyarrow as pa
 from binding.scenes import SplitName
 from sweep.extract import Pass
 from sweep.readout import SplitData
-from sweep.store import DiskStore, Rows, to_table
+from sweep.store import DiskStore, Rows, StoreError, to_table
 
 NAME = "activations"
 
@@ -73,8 +73,17 @@ class ActivationStore:
             self._disk.write_part(key, block, table)
 
     def publish(self, job: Pass) -> None:
-        """Make complete entries of a pass's blocks."""
+        """Make complete entries of a pass's blocks; one that another run has published meanwhile stays.
+
+        Raises:
+            StoreError: blocks are missing.
+        """
         for output in job.outputs:
+            if self._disk.has(output.key):
+                self._disk.abandon(output.key)
+                continue
+            if missing := set(range(job.n_blocks)) - self._disk.parts_waiting(output.key):
+                raise StoreError(f"blocks {sorted(missing)} of entry {output.key} are missing from the store")
             description = {
                 "kind": "activations",
                 "backbone": job.backbone.source,

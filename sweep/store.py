@@ -160,6 +160,10 @@ class DiskStore:
     def discard(self, key: str) -> None:
         """Remove an entry and what is left of an unfinished one."""
         shutil.rmtree(self._folder(key), ignore_errors=True)
+        self.abandon(key)
+
+    def abandon(self, key: str) -> None:
+        """Remove what is left of an unfinished entry."""
         shutil.rmtree(self._staging(key), ignore_errors=True)
 
     def open(self, key: str) -> list[pa.Table]:
