@@ -20,8 +20,6 @@ from sweep.extract import Pass
 from sweep.readout import SplitData
 from sweep.store import DiskStore, Rows, StoreError, to_table
 
-NAME = "activations"
-
 
 class Entry(NamedTuple):
     """Where to read an entry: in the object store, or else in the store's folder."""
@@ -32,7 +30,7 @@ class Entry(NamedTuple):
 
 
 class ActivationStore:
-    """Named actor in front of a `DiskStore`.
+    """Actor in front of a `DiskStore`.
 
     Args:
         root: the store's folder.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -15,7 +16,7 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 from rich.console import Console
 
 from binding.scenes import SPLITS, Scene, SplitName, fingerprint
-from sweep.activations import NAME, ActivationStore, split_keys
+from sweep.activations import ActivationStore, split_keys
 from sweep.cell import Job, Ledger, failed_row, run_job, volatile_columns
 from sweep.cells import Cell
 from sweep.cluster import Resources
@@ -67,7 +68,7 @@ def run_cells(run: Run) -> bool:
     Returns:
         Whether the run came to its end; False after an interrupt.
     """
-    store = _on_this_node(ActivationStore, run.store_root, run.store_memory_bytes, name=NAME)
+    store = _on_this_node(run, ActivationStore, run.store_root, run.store_memory_bytes)
     labels = _label_keys(run)
     activations: dict[Cell, dict[SplitName, str]] = {
         cell: {split: activation_key(cell, run.sources[cell], split) for split in SPLITS} for cell in run.cells
@@ -82,8 +83,9 @@ def run_cells(run: Run) -> bool:
     return _measure(run, [job for job in jobs if not _lost_activations(run, job, errors)], store)
 
 
-def _on_this_node(actor: type, *arguments: Any, name: str) -> Any:
-    """An actor on the driver's node, which is where its files are."""
+def _on_this_node(run: Run, actor: type, *arguments: Any) -> Any:
+    """An actor on the driver's node, which is where its files are; named for the dashboard."""
+    name = f"{actor.__name__} of {run.study}, driver {os.getpid()}"
     here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
     remote: Any = ray.remote(actor)
     return remote.options(name=name, num_cpus=0, scheduling_strategy=here).remote(*arguments)
@@ -146,7 +148,7 @@ def _measure(run: Run, jobs: list[Job], store: Any) -> bool:
     """One Tune trial a job; trials that are lost with their worker are tried again, then recorded as failed."""
     if not jobs:
         return True
-    ledger = _on_this_node(Ledger, run.results.root.absolute(), name="ledger")
+    ledger = _on_this_node(run, Ledger, run.results.root.absolute())
     trainable = tune.with_parameters(run_job, jobs=jobs, store=store, ledger=ledger, root=run.store_root)
     folder = run.results.root.absolute() / "tune"
     with progress(run.console, "measuring", len(jobs), "cells") as bar:

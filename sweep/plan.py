@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
+from rich.box import SIMPLE
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -55,24 +56,20 @@ def make_plan(grid: Grid, rows: Mapping[str, Row], max_cells: int | None) -> Pla
 
 def print_plan(plan: Plan, console: Console) -> None:
     """Show what there is to do and what it needs."""
-    table = Table(title="plan", title_justify="left", show_lines=False)
-    for column in ("data set", "backbone", "layers", "modes", "probes", "cells", "to do"):
-        table.add_column(column, overflow="fold")
+    table = Table("data set", "backbone", "layers", "cells", "to do", box=SIMPLE, pad_edge=False)
+    for column in table.columns:
+        column.overflow = "fold"
     to_do = set(plan.to_do)
     groups: dict[tuple[str, str], list[Cell]] = {}
     for cell in plan.grid.cells:
         groups.setdefault((cell.dataset.name, cell.backbone.source), []).append(cell)
     for (dataset, backbone), cells in groups.items():
-        table.add_row(
-            Text(dataset),
-            backbone,
-            _distinct(cell.layer for cell in cells),
-            _distinct(cell.mode for cell in cells),
-            _distinct(cell.probe.family for cell in cells),
-            str(len(cells)),
-            str(sum(cell in to_do for cell in cells)),
-        )
+        layers = _distinct(cell.layer for cell in cells)
+        table.add_row(Text(dataset), backbone, layers, str(len(cells)), str(sum(cell in to_do for cell in cells)))
     console.print(table)
+    modes = _distinct(cell.mode for cell in plan.grid.cells)
+    probes = _distinct(cell.probe.family for cell in plan.grid.cells)
+    console.print(f"modes: {modes}; probes: {probes}", soft_wrap=True, highlight=False)
     for where, reason in plan.grid.left_out:
         console.print(f"left out: {where}: {reason}", soft_wrap=True, highlight=False, markup=False)
     console.print(_summary(plan), soft_wrap=True, highlight=False)
