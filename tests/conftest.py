@@ -1,5 +1,11 @@
 """Array shapes and types of both packages are checked in every test."""
 
+import pytest
 from jaxtyping import install_import_hook
 
 install_import_hook(["binding", "sweep"], "beartype.beartype(conf=beartype.BeartypeConf(is_pep484_tower=True))")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Tests that start Ray take longest: they go first, all on one worker, beside the others."""
+    items.sort(key=lambda item: item.get_closest_marker("xdist_group") is None)

@@ -9,6 +9,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+pytestmark = pytest.mark.xdist_group("ray")
 ROOT = Path(__file__).parents[1]
 
 

@@ -15,6 +15,8 @@ import pytest
 from sweep.results import VOLATILE_COLUMNS
 from tests.sweep.conftest import STUDY, Project, kill, wait_until
 
+pytestmark = pytest.mark.xdist_group("ray")
+
 
 def table(project: Project) -> pd.DataFrame:
     frame = pd.read_parquet(project.results / "results.parquet")
