@@ -11,6 +11,10 @@ from typing import NamedTuple
 NAMESPACE = "sweep"
 
 
+class ClusterError(RuntimeError):
+    """A Ray cluster that cannot be joined."""
+
+
 class Resources(NamedTuple):
     """What the cluster has, and what a trial takes."""
 
@@ -25,7 +29,11 @@ class Resources(NamedTuple):
 
 @contextmanager
 def ray_session(address: str | None) -> Iterator[Resources]:
-    """Run the block with Ray: a local one of its own, or the cluster at `address`."""
+    """Run the block with Ray: a local one of its own, or the cluster at `address`.
+
+    Raises:
+        ClusterError: there is no cluster at the address, or it does not let us in.
+    """
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")  # Tune's own status tables; progress is ours
     os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")  # rows are written by the ledger
@@ -34,13 +42,22 @@ def ray_session(address: str | None) -> Iterator[Resources]:
 
     for chatty in ("ray._private.authentication", "ray.tune"):
         logging.getLogger(chatty).setLevel(logging.ERROR)
-    context = ray.init(
-        address=address or "local",
-        namespace=NAMESPACE,
-        logging_level=logging.ERROR,
-        log_to_driver=False,
-        configure_logging=False,
-    )
+    try:
+        context = ray.init(
+            address=address or "local",
+            namespace=NAMESPACE,
+            logging_level=logging.ERROR,
+            log_to_driver=False,
+            configure_logging=False,
+        )
+    except (ConnectionError, RuntimeError, ValueError) as error:
+        if address is None:
+            raise
+        raise ClusterError(
+            f"no Ray cluster could be joined at --address {address}: {error}\n"
+            "start one with `ray start --head` and use --address auto on its machine; if it asks for a token, "
+            "export RAY_AUTH_MODE=token; without --address, Ray is started on this machine"
+        ) from error
     try:
         have = ray.cluster_resources()
         yield Resources(int(have.get("CPU", 1)), int(have.get("GPU", 0)), str(context.dashboard_url or ""))

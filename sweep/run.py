@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from sweep.cells import Cell, Grid
+    from sweep.cluster import Resources
     from sweep.extract import Source
     from sweep.plan import Plan
     from sweep.readout import Readout
@@ -67,12 +69,13 @@ def _share(text: str) -> float:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; returns its exit code."""
     arguments = parser().parse_args(argv)
+    from sweep.cluster import ClusterError
     from sweep.results import BusyError
     from sweep.space import StudyError
 
     try:
         return _run(arguments)
-    except (StudyError, BusyError) as error:
+    except (StudyError, BusyError, ClusterError) as error:
         print(error, file=sys.stderr)
         return USER_ERROR
     except KeyboardInterrupt:
@@ -120,6 +123,7 @@ def _read(arguments: argparse.Namespace) -> Study:
 
 
 def _work(arguments: argparse.Namespace, study: Study, console: Console) -> int:
+    from sweep.cluster import ray_session
     from sweep.sources import open_sources
     from sweep.space import dump_yaml
     from sweep.views import rebuild, show
@@ -130,12 +134,12 @@ def _work(arguments: argparse.Namespace, study: Study, console: Console) -> int:
         line = f"stale, measured again because data or weights have changed: {cell.name}"
         console.print(line, highlight=False, markup=False, soft_wrap=True)
     cells = [*stale, *study.plan.to_do]
-    study_yaml = dump_yaml(study.space.resolved())
-    complete = True
-    with study.results.locked():
+    with ExitStack() as held:
+        resources = held.enter_context(ray_session(arguments.address)) if cells else None
+        held.enter_context(study.results.locked())
+        study_yaml = dump_yaml(study.space.resolved())
         study.results.write_text("study.yaml", study_yaml)
-        if cells:
-            complete = _measure(arguments, study, cells, sources, console)
+        complete = resources is None or _measure(arguments, study, cells, sources, resources, console)
         report = rebuild(study.results, study.grid.cells, study.readout, study.space.name, study_yaml)
     failed = show(study.results, study.grid.cells, study.readout, console)
     _farewell(console, report, failed)
@@ -159,36 +163,40 @@ def _stale(study: Study, sources: dict[Cell, Source]) -> list[Cell]:
 
 
 def _measure(
-    arguments: argparse.Namespace, study: Study, cells: list[Cell], sources: dict[Cell, Source], console: Console
+    arguments: argparse.Namespace,
+    study: Study,
+    cells: list[Cell],
+    sources: dict[Cell, Source],
+    resources: Resources,
+    console: Console,
 ) -> bool:
     from sweep.cell import git_commit
-    from sweep.cluster import ray_session
     from sweep.engine import Run, run_cells
 
-    with ray_session(arguments.address) as resources:
-        if resources.dashboard:
-            console.print(f"Ray dashboard: http://{resources.dashboard}", highlight=False)
-        return run_cells(
-            Run(
-                study=study.space.name,
-                git_commit=git_commit(Path(__file__).parent),
-                readout=study.readout,
-                cells=cells,
-                sources=sources,
-                results=study.results,
-                store_root=arguments.store.absolute(),
-                store_memory_bytes=study.space.store.memory_bytes,
-                resources=resources,
-                gpus_per_cell=arguments.gpus_per_cell,
-                console=console,
-            )
+    if resources.dashboard:
+        console.print(f"Ray dashboard: http://{resources.dashboard}", highlight=False)
+    return run_cells(
+        Run(
+            study=study.space.name,
+            git_commit=git_commit(Path(__file__).parent),
+            readout=study.readout,
+            cells=cells,
+            sources=sources,
+            results=study.results,
+            store_root=arguments.store.absolute(),
+            store_memory_bytes=study.space.store.memory_bytes,
+            resources=resources,
+            gpus_per_cell=arguments.gpus_per_cell,
+            console=console,
         )
+    )
 
 
 def _farewell(console: Console, report: Path, failed: int) -> None:
     lines = [f"results: {report.with_name('results.parquet')} (and .csv)", f"report: {report.absolute().as_uri()}"]
     if failed:
-        lines.append(f"{failed} cells failed; the same command tries them again")
+        cells = "1 cell" if failed == 1 else f"{failed} cells"
+        lines.append(f"{cells} failed; the same command tries again")
     lines.append(
         "next: write a study of your own (README, section 'Your own study'), look at what it would do with "
         "`python -m sweep.run STUDY.yaml --plan`, then run it without --plan"

@@ -7,7 +7,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -60,7 +60,7 @@ class Project:
     def write(self, text: str) -> None:
         (self.folder / "study.yaml").write_text(text)
 
-    def start(self, *arguments: str) -> subprocess.Popen[str]:
+    def start(self, *arguments: str, environment: Mapping[str, str] = os.environ) -> subprocess.Popen[str]:
         """Start the command in a process group of its own."""
         return subprocess.Popen(
             [sys.executable, "-m", "sweep.run", "study.yaml", *arguments],
@@ -68,13 +68,13 @@ class Project:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
-            env={**os.environ, "COLUMNS": "120"},
+            env={**environment, "COLUMNS": "120"},
             start_new_session=True,
         )
 
-    def run(self, *arguments: str) -> tuple[int, str]:
+    def run(self, *arguments: str, environment: Mapping[str, str] = os.environ) -> tuple[int, str]:
         """Exit code and output of the command."""
-        process = self.start(*arguments)
+        process = self.start(*arguments, environment=environment)
         try:
             output, _ = process.communicate(timeout=300)
         finally:

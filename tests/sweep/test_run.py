@@ -6,14 +6,23 @@ import json
 import os
 import shutil
 import signal
+import socket
+import subprocess
+import sys
 from pathlib import Path
 
 import pandas as pd
 import pyarrow.parquet as pq
 import pytest
+import torch
+from safetensors.torch import save_file
 
+from binding._torchvision_ops import declare_missing_operators
 from sweep.results import VOLATILE_COLUMNS
 from tests.sweep.conftest import STUDY, Project, kill, wait_until
+
+declare_missing_operators()
+import timm  # noqa: E402
 
 pytestmark = pytest.mark.xdist_group("ray")
 
@@ -134,10 +143,25 @@ def test_a_cell_that_fails_becomes_a_row_and_the_rest_completes(project: Project
     assert frame.status.to_dict() == {"quadratic_concat": "failed", "linear": "done"}
     assert "all 1 suggestions of quadratic_concat diverged" in frame.error["quadratic_concat"]
     assert pd.isna(frame.binding_ratio["quadratic_concat"])
-    assert "1 cells failed" in output
+    assert "1 cell failed" in output
     again, output = project.run(*arguments)
     assert again == 1
     assert "2 cells: 1 done, 1 to do (1 of them failed before)" in output
+
+
+def test_a_backbone_whose_activations_cannot_be_stored_fails_alone(project: Project) -> None:
+    model = timm.create_model("vit_tiny_patch16_224", num_classes=0)
+    torch.nn.init.constant_(model.norm.weight, 1e6)
+    save_file(model.state_dict(), project.folder / "loud.safetensors")
+    source = "{source: 'timm:vit_tiny_patch16_224', weights: loud.safetensors, image_size: 64}"
+    project.write(STUDY.replace("shipped:shapes_vit_objects", source))
+    code, output = project.run("--set", "modes=[cls]", "--set", "controls=[noise]", "--set", "layers=[final]")
+    assert code == 1, output
+    frame = table(project).set_index("backbone")
+    assert frame.status.to_dict() == {"timm:vit_tiny_patch16_224": "failed", "noise": "done"}
+    error = frame.error["timm:vit_tiny_patch16_224"]
+    assert "activations of layer final are not finite in float16" in error
+    assert "set `store: {dtype: float32}`" in error
 
 
 def test_a_row_of_other_data_is_stale_and_is_measured_again(
@@ -192,6 +216,34 @@ def test_a_second_run_of_the_same_study_is_refused(project: Project) -> None:
     kill(first)
     assert code == 2
     assert f"in use by process {first.pid}" in output
+
+
+def test_a_study_runs_on_a_running_cluster(project: Project) -> None:
+    ray = Path(sys.executable).with_name("ray")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    environment = {**os.environ, "RAY_AUTH_MODE": "token"}
+    command = [ray, "start", "--head", "--block", "--num-cpus=2", f"--port={port}", "--include-dashboard=false"]
+    head = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    try:
+        assert head.stdout is not None
+        assert any("Ray runtime started" in line for line in head.stdout)
+        small = ("--limit", "100", "--set", "modes=[cls]", "--set", "controls=[oracle_objects]")
+        code, output = project.run("--address", f"127.0.0.1:{port}", *small, environment=environment)
+        assert code == 0, output
+        assert head.poll() is None
+    finally:
+        kill(head)
+    assert len(table(project)) == 3
+
+
+def test_no_cluster_at_the_address_is_one_message(project: Project) -> None:
+    code, output = project.run("--address", "auto", environment={**os.environ, "RAY_TMPDIR": str(project.folder)})
+    assert code == 2, output
+    assert "no Ray cluster could be joined at --address auto" in output
+    assert "Traceback" not in output
+    assert not project.results.exists()
 
 
 @pytest.mark.parametrize("arguments", [["--limit", "0"], ["--max-cells", "x"], ["--gpus-per-cell", "2"]])
