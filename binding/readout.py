@@ -14,7 +14,7 @@ import numpy as np
 import pyarrow as pa
 import torch
 
-from binding._trainer import TargetResult
+from binding._tables import curve_table, sample_table
 from binding.activations import ArrayRows
 from binding.backbones import TokenLayout
 from binding.fit import FitConfig
@@ -217,7 +217,7 @@ class BindingReadout:
             device=device,
         )
         row = _counts(scene, data, settings) | _row(measurement)
-        return Outcome({name: row[name] for name in COLUMNS}, _sample_table(measurement), _curve_table(measurement))
+        return Outcome({name: row[name] for name in COLUMNS}, sample_table(measurement), curve_table(measurement))
 
 
 def _samples(split: SplitArrays) -> Samples:
@@ -268,43 +268,3 @@ def _row(measurement: Measurement) -> dict[str, object]:
 
 def _hyperparameters(probe: Probe) -> dict[str, object]:
     return {"family": probe.family, **{item.name: getattr(probe, item.name) for item in fields(probe)}}
-
-
-def _sample_table(measurement: Measurement) -> pa.Table:
-    """Long table of test losses: sample, target, seed (position), bits."""
-    columns: dict[str, list[np.ndarray]] = {"sample": [], "target": [], "seed": [], "bits": []}
-    for target, losses in measurement.losses.named().items():
-        n_seeds, n_samples = losses.shape
-        columns["sample"].append(np.tile(np.arange(n_samples, dtype=np.int32), n_seeds))
-        columns["target"].append(np.full(losses.size, target))
-        columns["seed"].append(np.repeat(np.arange(n_seeds, dtype=np.int16), n_samples))
-        columns["bits"].append(losses.ravel())
-    joined = {name: np.concatenate(parts) for name, parts in columns.items()}
-    joined["target"] = pa.array(joined["target"]).dictionary_encode()  # pyright: ignore
-    return pa.table(joined)
-
-
-def _curve_table(measurement: Measurement) -> pa.Table:
-    """Long table of learning curves of the final trainings: target, seed (position), epoch, losses in bits."""
-    rows = [
-        {"target": target, "seed": seed, **point._asdict()}
-        for target, result in measurement.targets.items()
-        for seed, fitted in enumerate(result.fits)
-        for point in fitted.curve
-    ]
-    schema = pa.schema(
-        [
-            ("target", pa.string()),
-            ("seed", pa.int16()),
-            ("epoch", pa.int32()),
-            ("train_bits", pa.float64()),
-            ("validation_bits", pa.float64()),
-        ]
-    )
-    table = pa.Table.from_pylist(rows, schema)
-    return table.replace_schema_metadata({"suggestions": json.dumps(_suggestions(measurement.targets))})
-
-
-def _suggestions(targets: Mapping[Target, TargetResult]) -> dict[str, list[dict[str, object]]]:
-    """Everything that was tried, by target."""
-    return {name: [suggestion._asdict() for suggestion in result.suggestions] for name, result in targets.items()}

@@ -1,0 +1,53 @@
+"""Per-sample losses and learning curves of a measurement as tables."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+
+import numpy as np
+import pyarrow as pa
+
+from binding._trainer import TargetResult
+from binding.measurement import Measurement
+from binding.probes import Target
+
+
+def sample_table(measurement: Measurement) -> pa.Table:
+    """Long table of test losses: sample, target, seed (position), bits."""
+    columns: dict[str, list[np.ndarray]] = {"sample": [], "target": [], "seed": [], "bits": []}
+    for target, losses in measurement.losses.named().items():
+        n_seeds, n_samples = losses.shape
+        columns["sample"].append(np.tile(np.arange(n_samples, dtype=np.int32), n_seeds))
+        columns["target"].append(np.full(losses.size, target))
+        columns["seed"].append(np.repeat(np.arange(n_seeds, dtype=np.int16), n_samples))
+        columns["bits"].append(losses.ravel())
+    joined = {name: np.concatenate(parts) for name, parts in columns.items()}
+    joined["target"] = pa.array(joined["target"]).dictionary_encode()  # pyright: ignore
+    return pa.table(joined)
+
+
+def curve_table(measurement: Measurement) -> pa.Table:
+    """Long table of learning curves of the final trainings: target, seed (position), epoch, losses in bits."""
+    rows = [
+        {"target": target, "seed": seed, **point._asdict()}
+        for target, result in measurement.targets.items()
+        for seed, fitted in enumerate(result.fits)
+        for point in fitted.curve
+    ]
+    schema = pa.schema(
+        [
+            ("target", pa.string()),
+            ("seed", pa.int16()),
+            ("epoch", pa.int32()),
+            ("train_bits", pa.float64()),
+            ("validation_bits", pa.float64()),
+        ]
+    )
+    table = pa.Table.from_pylist(rows, schema)
+    return table.replace_schema_metadata({"suggestions": json.dumps(_suggestions(measurement.targets))})
+
+
+def _suggestions(targets: Mapping[Target, TargetResult]) -> dict[str, list[dict[str, object]]]:
+    """Everything that was tried, by target."""
+    return {name: [suggestion._asdict() for suggestion in result.suggestions] for name, result in targets.items()}
