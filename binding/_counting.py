@@ -40,7 +40,10 @@ def n_covering(present: tuple[int, ...], least: int, most: int) -> int:
 
 
 class GroupState(NamedTuple):
-    """One group's present values, seen from the cell that was decided last."""
+    """One group's present values, seen from the cell that was decided last.
+
+    In the last group the cell's own value counts as behind, for no later cell of its row has it.
+    """
 
     present: int
     ahead: int

@@ -65,7 +65,15 @@ class UniformPrior:
 
         Minus infinity where o_k = 1 is impossible, plus infinity where it is certain. Along the true
         code the implied probabilities multiply to 1 / n_object_codes(F).
+
+        Raises:
+            ValueError: an object code with fewer or more objects than the prior admits.
         """
+        sizes = object_codes.sum(axis=1, dtype=np.int64)
+        if outside := sizes[(sizes < self.min_objects) | (sizes > self.max_objects)].tolist():
+            raise ValueError(
+                f"the prior admits {self.min_objects} to {self.max_objects} objects, got a code with {outside[0]}"
+            )
         batches = [object_codes[i : i + _BATCH] for i in range(0, len(object_codes), _BATCH)]
         if not batches:
             return np.zeros(object_codes.shape)

@@ -66,10 +66,12 @@ class ColorShape(ShapeScene):
         objects = self.space.n_objects
         weights = np.array([comb(objects, m) for m in range(self.most_objects + 1)], dtype=np.float64)
         kept: list[np.ndarray] = []
-        while sum(map(len, kept)) < n:
+        n_kept = 0
+        while n_kept < n:
             sizes = rng.choice(len(weights), size=n, p=weights / weights.sum())
             proposed = random_subsets(rng, np.ones((n, objects), dtype=np.uint8), sizes)
             kept.append(proposed if admitted is None else proposed[self._admits(proposed, admitted)])
+            n_kept += len(kept[-1])
         return np.concatenate(kept)[:n]
 
     def _admits(self, object_codes: np.ndarray, admitted: np.ndarray) -> np.ndarray:

@@ -251,3 +251,11 @@ def test_unique_rows_of_values_whose_product_overflows() -> None:
     unique, which = _unique_rows(rows)
     np.testing.assert_array_equal(unique[which], rows)
     assert len(unique) == 3
+
+
+@pytest.mark.parametrize(("least", "most", "objects"), [(0, 2, 3), (2, 2, 1), (3, 4, 2)])
+def test_odds_of_a_code_the_prior_excludes_are_refused(least: int, most: int, objects: int) -> None:
+    codes = np.zeros((1, 4), dtype=np.uint8)
+    codes[0, :objects] = 1
+    with pytest.raises(ValueError, match=f"admits {least} to {most} objects, got a code with {objects}"):
+        UniformPrior(FeatureSpace.of(a=2, b=2), least, most).log_odds(codes)
