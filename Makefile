@@ -10,7 +10,7 @@ quickstart: $(VENV)/.installed
 	$(BIN)/python -m sweep.run $(STUDY)
 
 test: $(VENV)/.installed-dev
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadgroup -m "not slow"
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal -m "not slow"
 
 slow: $(VENV)/.installed-dev
 	$(BIN)/python -m pytest -m slow

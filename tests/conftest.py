@@ -7,5 +7,5 @@ install_import_hook(["binding", "sweep"], "beartype.beartype(conf=beartype.Beart
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Tests that start Ray take longest: they go first, all on one worker, beside the others."""
-    items.sort(key=lambda item: item.get_closest_marker("xdist_group") is None)
+    """Tests that start Ray take longest: they go first, so that the other worker has the rest to do meanwhile."""
+    items.sort(key=lambda item: item.get_closest_marker("starts_ray") is None)

@@ -9,7 +9,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-pytestmark = pytest.mark.xdist_group("ray")
+pytestmark = pytest.mark.starts_ray
 ROOT = Path(__file__).parents[1]
 
 

@@ -24,7 +24,7 @@ from tests.sweep.conftest import STUDY, Project, kill, wait_until
 declare_missing_operators()
 import timm  # noqa: E402
 
-pytestmark = pytest.mark.xdist_group("ray")
+pytestmark = pytest.mark.starts_ray
 
 
 def table(project: Project) -> pd.DataFrame:
