@@ -44,7 +44,7 @@ def test_controls_without_binding_measure_none_directly_and_flag_the_difference_
             "features_probe_excess",
             "direct_probe_excess",
             "excess_unexplained",
-        } & set(row.flags)
+        } & set(row["flags"])
 
 
 def test_noise_has_no_information_about_objects(rows: pd.DataFrame) -> None:
