@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import logging
 import os
+import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import NamedTuple
 
 NAMESPACE = "sweep"
+KNOCK_S = 10.0
 
 
 class ClusterError(RuntimeError):
@@ -43,6 +45,7 @@ def ray_session(address: str | None) -> Iterator[Resources]:
     for chatty in ("ray._private.authentication", "ray.tune"):
         logging.getLogger(chatty).setLevel(logging.ERROR)
     try:
+        _knock(address)
         context = ray.init(
             address=address or "local",
             namespace=NAMESPACE,
@@ -50,7 +53,7 @@ def ray_session(address: str | None) -> Iterator[Resources]:
             log_to_driver=False,
             configure_logging=False,
         )
-    except (ConnectionError, RuntimeError, ValueError) as error:
+    except (OSError, RuntimeError, ValueError) as error:
         if address is None:
             raise
         raise ClusterError(
@@ -63,3 +66,14 @@ def ray_session(address: str | None) -> Iterator[Resources]:
         yield Resources(int(have.get("CPU", 1)), int(have.get("GPU", 0)), str(context.dashboard_url or ""))
     finally:
         ray.shutdown()
+
+
+def _knock(address: str | None) -> None:
+    """Open and close a connection to a HOST:PORT: where nobody answers, Ray itself would wait for many minutes.
+
+    Raises:
+        OSError: nothing listens there.
+    """
+    host, _, port = (address or "").rpartition(":")
+    if host and port.isdigit():
+        socket.create_connection((host.strip("[]"), int(port)), timeout=KNOCK_S).close()
