@@ -132,6 +132,7 @@ def _job(run: Run, cell: Cell, keys: Mapping[SplitName, str], labels: Mapping[tu
         **cell.identity_columns(),
         "study": run.study,
         "data_fingerprint": data_fingerprint(source),
+        "n_skipped": source.n_skipped,
         "weights_digest": source.weights_digest,
         "git_commit": run.git_commit,
     }

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from functools import cache
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -62,6 +61,8 @@ class Source(NamedTuple):
     sizes: Mapping[SplitName, int]
     backbone_identity: str
     weights_digest: str
+    n_skipped: int = 0
+    """Samples that the three splits leave out."""
 
 
 def activation_key(cell: Cell, source: Source, split: SplitName) -> str:
@@ -168,10 +169,9 @@ def make_batch(split: Split, indices: np.ndarray, *, images: bool) -> Batch:
     return Batch(indices, pictures, codes, split.space.feature_codes(codes), SPLITS.index(split.name))
 
 
-@cache
 def count_samples(scene: Scene) -> int:
-    """Samples of the three splits; opening a split may take a second, and a plan asks for every layer."""
-    return sum(len(scene.open(split)) for split in SPLITS)
+    """Samples of the three splits, as far as they are known while the data may not be there."""
+    return sum(scene.size(split) or 0 for split in SPLITS)
 
 
 def activation_bytes(cells: Iterable[Cell]) -> int:

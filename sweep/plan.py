@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from binding.scenes import SPLITS, Missing, Scene
 from sweep.cells import Cell, Grid
 from sweep.extract import activation_bytes, count_samples
 from sweep.results import Row
@@ -72,7 +73,19 @@ def print_plan(plan: Plan, console: Console) -> None:
     console.print(f"modes: {modes}; probes: {probes}", soft_wrap=True, highlight=False)
     for where, reason in plan.grid.left_out:
         console.print(f"left out: {where}: {reason}", soft_wrap=True, highlight=False, markup=False)
+    for name, missing in _missing_data(plan.to_do).items():
+        console.print(f"missing: {name}: {missing}", soft_wrap=True, highlight=False, markup=False)
     console.print(_summary(plan), soft_wrap=True, highlight=False)
+
+
+def _missing_data(cells: Iterable[Cell]) -> dict[str, Missing]:
+    """Data sets that have to be got before the cells can be measured."""
+    found = {name: scene.missing() for name, scene in _scenes(cells).items()}
+    return {name: missing for name, missing in found.items() if missing is not None}
+
+
+def _scenes(cells: Iterable[Cell]) -> dict[str, Scene]:
+    return {cell.dataset.name: cell.dataset.config for cell in cells}
 
 
 def _summary(plan: Plan) -> str:
@@ -84,7 +97,10 @@ def _summary(plan: Plan) -> str:
     images = {(cell.dataset, cell.backbone): cell for cell in plan.to_do if not cell.is_control}
     n_images = sum(count_samples(cell.dataset.config) for cell in images.values())
     size = activation_bytes(plan.to_do)
+    unknown = [name for name, scene in _scenes(plan.to_do).items() if None in map(scene.size, SPLITS)]
     lines = [counts, f"at most {n_images:,} forward passes and {human_bytes(size)} of activations to store"]
+    if unknown:
+        lines.append(f"not counting data sets whose size only their data tells: {', '.join(unknown)}")
     if plan.foreign:
         lines.append(f"{plan.foreign} rows of other settings are kept, but not part of this study")
     return "\n".join(lines)

@@ -33,6 +33,7 @@ IDENTITY_COLUMNS = {
     "dataset": "name of the data set",
     "dataset_parameters": "its settings, JSON",
     "data_fingerprint": "hash of the content of the three splits",
+    "n_skipped": "samples of the three splits left out, because their image or prior could not be had",
     "backbone": "source of the backbone, or name of the control",
     "weights_digest": "sha256 of the weights",
     "layer": "embed, number of a block, or final",

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from binding.backbones import BackboneConfig, BackboneError, load
-from binding.scenes import SPLITS, Scene, SplitName
+from binding.scenes import SPLITS, DataError, Scene, SplitName
 from sweep.cells import Cell, backbone_path
 from sweep.extract import Source
 from sweep.space import Locate, Space, StudyError, StudyProblem
@@ -57,16 +57,19 @@ def _open(scene: Scene, backbone: BackboneConfig, fingerprints: dict[Scene, Any]
 
     try:
         if scene not in fingerprints:
+            if missing := scene.missing():
+                return DataError(str(missing))
             splits = {name: scene.open(name) for name in SPLITS}
             fingerprints[scene] = (
                 {name: split.fingerprint for name, split in splits.items()},
                 {name: len(split) for name, split in splits.items()},
+                sum(split.n_skipped for split in splits.values()),
             )
         model = load(backbone, scene, torch.device("cpu"))
     except ValueError as error:
         return error
-    prints, sizes = fingerprints[scene]
-    return Source(prints, sizes, model.identity, model.weights_digest)
+    prints, sizes, n_skipped = fingerprints[scene]
+    return Source(prints, sizes, model.identity, model.weights_digest, n_skipped)
 
 
 def label_fingerprints(sources: dict[Cell, Source]) -> dict[tuple[Scene, SplitName], str]:

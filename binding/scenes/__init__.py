@@ -1,7 +1,7 @@
 """Data sets whose images have known object codes."""
 
 from binding.scenes._balanced_colorshape import BalancedColorShape
-from binding.scenes._base import SPLITS, Entropies, Scene, Split, SplitName, fingerprint
+from binding.scenes._base import SPLITS, DataError, Entropies, Missing, Scene, Split, SplitName, fingerprint
 from binding.scenes._colorshape import ColorShape
 from binding.scenes._feature_splits import SplitPolicy
 
@@ -12,7 +12,9 @@ __all__ = [
     "SPLITS",
     "BalancedColorShape",
     "ColorShape",
+    "DataError",
     "Entropies",
+    "Missing",
     "Scene",
     "Split",
     "SplitName",

@@ -29,6 +29,22 @@ class Entropies(NamedTuple):
         return self.feature_bits + self.conditional_bits
 
 
+class Missing(NamedTuple):
+    """What a data set needs and this machine does not have."""
+
+    what: str
+    """What is not there, with the folder, file or variable."""
+    remedy: str
+    """How to get it."""
+
+    def __str__(self) -> str:
+        return f"{self.what}; {self.remedy}"
+
+
+class DataError(ValueError):
+    """Data on disk that is not there or not as it must be; the message names the file and what to do."""
+
+
 @runtime_checkable
 class Split(Protocol):
     """One split of a scene; sample i never depends on which other samples are asked for."""
@@ -64,15 +80,25 @@ class Split(Protocol):
         """The images of the given samples."""
         ...
 
+    @property
+    def n_skipped(self) -> int:
+        """Samples that were left out, because their image cannot be read or their prior cannot be computed."""
+        ...
+
     def __len__(self) -> int: ...
 
 
 @runtime_checkable
 class Scene(Protocol):
-    """A data set: a configuration from which the three splits follow."""
+    """A data set: a configuration from which the three splits follow.
+
+    A study is planned before its data is there: everything but `open` works without it.
+    """
 
     @property
-    def space(self) -> FeatureSpace: ...
+    def space(self) -> FeatureSpace:
+        """Feature groups; while a vocabulary that the data would tell is unknown, a group has the one value `?`."""
+        ...
 
     @property
     def image_size(self) -> int:
@@ -83,8 +109,20 @@ class Scene(Protocol):
         """The same data set with only the first `n_samples` of each split."""
         ...
 
+    def missing(self) -> Missing | None:
+        """What has to be there before a split can be opened, or None; a quick look, not a full check."""
+        ...
+
+    def size(self, name: SplitName) -> int | None:
+        """Samples of a split as far as known without opening it, or None."""
+        ...
+
     def open(self, name: SplitName) -> Split:
-        """One of the splits; drawing or reading begins here, not in the constructor."""
+        """One of the splits; drawing or reading begins here, not in the constructor.
+
+        Raises:
+            DataError: data that is not there or not as it must be.
+        """
         ...
 
 

@@ -14,7 +14,7 @@ from jaxtyping import Float64, Int, UInt8
 from binding._problems import Problem, at_least, refuse
 from binding.codes import FeatureGroup, FeatureSpace
 from binding.priors import FeatureDistribution, UniformPrior
-from binding.scenes._base import SPLITS, Entropies, SplitName, fingerprint
+from binding.scenes._base import SPLITS, Entropies, Missing, SplitName, fingerprint
 from binding.scenes._drawing import COLORS, SHAPES, Canvas, PlacementError, draw, place, shape_mask
 from binding.scenes._feature_splits import SplitPolicy, admitted_codes
 
@@ -119,6 +119,14 @@ class ShapeScene(ABC):
         sizes = {name: min(self.split.size(name), n_samples) for name in SPLITS}
         return replace(self, split=replace(self.split, **sizes))
 
+    def missing(self) -> Missing | None:
+        """Nothing: the images are drawn."""
+        return None
+
+    def size(self, name: SplitName) -> int:
+        """Samples of a split."""
+        return self.split.size(name)
+
     def admitted(self, name: SplitName) -> UInt8[np.ndarray, "admitted features"] | None:
         """Feature codes a split admits; None for all of them."""
         if self.split.policy == "independent" and not self.split.exclude_all_ones:
@@ -162,6 +170,10 @@ class ShapeSplit:
     @property
     def entropies(self) -> Entropies:
         return Entropies(self._distribution.feature_entropy_bits, self._distribution.conditional_entropy_bits)
+
+    @property
+    def n_skipped(self) -> int:
+        return 0
 
     @property
     def largest_code_probability(self) -> float:

@@ -37,8 +37,10 @@ class Choices:
 
 
 def provenance(rows: Sequence[Row]) -> tuple[Fact, ...]:
-    """Software versions, commit, devices, hosts and the time spent; what no row knows is left out."""
+    """Samples left out, versions, commit, devices, hosts and the time spent; what no row knows is not said."""
+    left_out = distinct(f"{row.dataset}: {row.n_skipped:.0f}" for row in rows if row.n_skipped > 0)
     facts = [
+        Fact("samples left out", tuple(left_out)),
         Fact("git commit", _tallied(row.git_commit for row in rows)),
         Fact("device", _tallied(row.device for row in rows)),
         Fact("host", _tallied(row.host for row in rows)),

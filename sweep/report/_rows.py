@@ -58,6 +58,7 @@ class Row:
     git_commit: str
     device: str
     host: str
+    n_skipped: float = math.nan
 
     @property
     def place(self) -> tuple[str, str, str, str, str]:
@@ -112,6 +113,7 @@ def _row(record: Mapping[str, Any], measures: tuple[Measure, ...]) -> Row:
         git_commit=text("git_commit"),
         device=text("device"),
         host=text("host"),
+        n_skipped=number("n_skipped"),
     )
 
 

@@ -30,6 +30,12 @@ class Groups:
     def limited(self, n_samples: int) -> Groups:
         raise NotImplementedError
 
+    def missing(self) -> None:
+        return None
+
+    def size(self, name: SplitName) -> int:
+        raise NotImplementedError
+
     def open(self, name: SplitName) -> Split:
         raise NotImplementedError
 

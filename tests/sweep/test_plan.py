@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
+from binding.scenes import ColorShape, Missing
 from sweep.cells import Cell, Grid, make_grid
 from sweep.plan import Plan, human_bytes, make_plan, print_plan
 from sweep.readout import find_readout
@@ -166,6 +167,17 @@ def test_what_is_left_out_is_said(grid_of: GridOf) -> None:
     reason = "quadratic_concat reads one vector, mode all gives all tokens"
     line = f"left out: shapes[n_colors=2] · all · quadratic_concat: {reason}"
     assert line in printed(plan).splitlines()
+
+
+def test_what_is_not_there_is_said_with_its_remedy(grid_of: GridOf, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ColorShape, "missing", lambda _: Missing("no [folder]", "make it"))
+    monkeypatch.setattr(ColorShape, "size", lambda _, name: None if name == "test" else 10)
+    grid = grid_of()
+    text = printed(make_plan(grid, {}, None)).splitlines()
+    assert "missing: shapes: no [folder]; make it" in text
+    assert "at most 40 forward passes" in "".join(text)
+    assert "not counting data sets whose size only their data tells: shapes" in text
+    assert "missing:" not in printed(make_plan(grid, rows_of(grid.cells, "done"), None))
 
 
 @pytest.mark.parametrize(

@@ -39,3 +39,8 @@ def test_hyperparameters_by_target(cell, measures):
     choices = chosen_hyperparameters(prepared(pd.DataFrame(rows), measures))
     assert choices.targets == ("direct", "objects")
     assert [line.texts for line in choices.lines] == [("", '{"rank": 4}'), ('{"rank": 8}', "")]
+
+
+def test_samples_that_were_left_out_are_said(cell, measures):
+    rows = [cell(n_skipped=3), cell(layer="1", n_skipped=3), cell(dataset="discs", n_skipped=0)]
+    assert provenance(prepared(pd.DataFrame(rows), measures))[0] == Fact("samples left out", ("squares: 3",))
