@@ -20,6 +20,10 @@ class Suggestion(NamedTuple):
     validation_bits: float
     best_epoch: int
     status: str
+    ranges: dict[str, str]
+    """What each value was drawn from, as Optuna writes distributions."""
+    curve: list[float]
+    """Validation loss of every epoch, bits a sample."""
 
 
 class Tuned(NamedTuple):
@@ -58,14 +62,19 @@ def tune(space: ProbeSpace, config: SearchConfig, fit_together: FitTogether, see
         fitted = fit_together([space.suggest(trial) for trial in trials], _reporter(trials, config))
         for trial, result in zip(trials, fitted, strict=True):
             _tell(study, trial, result)
-            suggestion = Suggestion(trial.params, result.validation_bits, result.best_epoch, result.status)
-            tried.append((result, suggestion))
+            tried.append((result, _suggestion(trial, result)))
     best = min(tried, key=lambda pair: pair[0].validation_bits)[0]
     if not math.isfinite(best.validation_bits):
         raise NothingTrainedError(
             f"all {len(tried)} suggestions of {space.family} diverged; lower the learning rate or standardize"
         )
     return Tuned(best, [suggestion for _, suggestion in tried])
+
+
+def _suggestion(trial: optuna.Trial, result: Fitted) -> Suggestion:
+    ranges = {name: optuna.distributions.distribution_to_json(item) for name, item in trial.distributions.items()}
+    curve = [point.validation_bits for point in result.curve]
+    return Suggestion(trial.params, result.validation_bits, result.best_epoch, result.status, ranges, curve)
 
 
 def _study(config: SearchConfig, seed: int) -> optuna.Study:

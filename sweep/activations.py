@@ -56,6 +56,10 @@ class ActivationStore:
                 damages.append(damage)
         return found, damages
 
+    def size_bytes(self, keys: list[str]) -> int:
+        """Bytes that entries take on disk, those that are there."""
+        return sum(self._disk.size_bytes(key) for key in keys if self._disk.has(key))
+
     def put_labels(self, key: str, labels: Mapping[str, np.ndarray]) -> None:
         """Keep a split's labels."""
         self._disk.write_part(key, 0, to_table(labels))

@@ -48,7 +48,7 @@ def run_job(config: dict[str, Any], *, jobs: list[Job], store: Any, ledger: Any,
     """The trainable: measure the cell that Tune's configuration names; a failure becomes a row.
 
     Args:
-        config: `{"job": index into jobs}`.
+        config: `{"job": {"number": index into jobs, ...}}`.
         jobs: all cells of the run.
         store: handle of the `ActivationStore` actor.
         ledger: handle of the `Ledger` actor.
@@ -57,18 +57,23 @@ def run_job(config: dict[str, Any], *, jobs: list[Job], store: Any, ledger: Any,
     import ray
     from ray import tune
 
-    job = jobs[config["job"]]
+    job = jobs[config["job"]["number"]]
     started = time.perf_counter()
 
     def write(row: Mapping[str, object], *tables: pa.Table | None) -> None:
         where = {"wall_s": round(time.perf_counter() - started, 3), **volatile_columns(str(_device()))}
         ray.get(ledger.write.remote({**row, **where}, *tables))
-        tune.report({"failed": int(row["status"] == "failed")})
+        tune.report({"failed": int(row["status"] == "failed"), **_numbers(row)})
 
     try:
         write(*_measure(job, store, root))
     except Exception as error:  # noqa: BLE001 - a cell that fails is a result, the others go on
         write(failed_row(job, error), None, None)
+
+
+def _numbers(row: Mapping[str, object]) -> dict[str, float]:
+    """The numbers of a row, for the logs that Tune writes."""
+    return {name: value for name, value in row.items() if isinstance(value, int | float)}
 
 
 def _measure(job: Job, store: Any, root: Path) -> tuple[dict[str, object], pa.Table, pa.Table]:

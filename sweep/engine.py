@@ -21,6 +21,7 @@ from sweep.cell import Job, Ledger, failed_row, run_job, volatile_columns
 from sweep.cells import Cell
 from sweep.cluster import Resources
 from sweep.extract import Source, activation_key, plan_passes
+from sweep.live import Metrics, Monitor, open_logs, tune_callbacks
 from sweep.passes import run_passes
 from sweep.progress import Progress, progress
 from sweep.readout import Readout
@@ -46,6 +47,7 @@ class Run:
         store_memory_bytes: how much of the object store activations may take.
         resources: of the cluster.
         gpus_per_cell: share of a GPU that a trial takes.
+        logs: names of the logs to keep beside the rows, of `sweep.run.LOGS`.
         console: where progress is shown.
     """
 
@@ -59,6 +61,7 @@ class Run:
     store_memory_bytes: int
     resources: Resources
     gpus_per_cell: float
+    logs: Sequence[str]
     console: Console
 
 
@@ -78,9 +81,22 @@ def run_cells(run: Run) -> bool:
     for damage in damages:
         run.console.print(f"store: {damage}; it is made again", highlight=False, markup=False, soft_wrap=True)
     _store_labels(run, store, labels, present)
-    errors = _extract(run, store, present)
     jobs = [_job(run, cell, activations[cell], labels) for cell in run.cells]
-    return _measure(run, [job for job in jobs if not _lost_activations(run, job, errors)], store)
+    with progress(run.console, run.study, len(jobs)) as line:
+        monitor = _monitor(run, line)
+        errors = _extract(run, store, present, monitor)
+        monitor.store(ray.get(store.size_bytes.remote(sorted(wanted))))
+        return _measure(
+            run, [job for job in jobs if not _lost_activations(run, job, errors, monitor)], store, monitor
+        )
+
+
+def _monitor(run: Run, line: Progress) -> Monitor:
+    headline = [measure.column for measure in run.readout.measures]
+    logs = open_logs(run.logs, run.results.root, headline)
+    monitor = Monitor(line, run.results, Metrics(run.study), logs, headline[0], run.console)
+    monitor.begins()
+    return monitor
 
 
 def _on_this_node(run: Run, actor: type, *arguments: Any) -> Any:
@@ -106,7 +122,7 @@ def _store_labels(run: Run, store: Any, keys: Mapping[tuple[Scene, SplitName], s
             ray.get(store.put_labels.remote(key, dict(run.readout.labels(scene.open(split)))))
 
 
-def _extract(run: Run, store: Any, present: set[str]) -> dict[str, BaseException]:
+def _extract(run: Run, store: Any, present: set[str], monitor: Monitor) -> dict[str, BaseException]:
     """Make the entries the store lacks; returns the errors of those that could not be made."""
     passes = plan_passes(run.cells, run.sources, present)
     if not passes:
@@ -114,15 +130,16 @@ def _extract(run: Run, store: Any, present: set[str]) -> dict[str, BaseException
     total = sum(job.n_samples for job in passes)
     gpus = run.resources.gpus > 0
     n_actors = min(run.resources.gpus or run.resources.cpus, sum(job.n_blocks for job in passes))
-    with progress(run.console, "extracting", total, "samples") as bar:
-        return run_passes(passes, store, bar, n_actors=n_actors, gpus=gpus)
+    monitor.extracting(total)
+    return run_passes(passes, store, monitor, n_actors=n_actors, gpus=gpus)
 
 
-def _lost_activations(run: Run, job: Job, errors: Mapping[str, BaseException]) -> bool:
+def _lost_activations(run: Run, job: Job, errors: Mapping[str, BaseException], monitor: Monitor) -> bool:
     """Whether a cell's activations could not be extracted; it gets a row that says why."""
     error = next((errors[keys["activations"]] for keys in job.keys.values() if keys["activations"] in errors), None)
     if error is not None:
         run.results.write(failed_row(job, error) | {"wall_s": None, **volatile_columns("")})
+        monitor.measured(job.cell, failed=True, n_train=0)
     return error is not None
 
 
@@ -145,32 +162,43 @@ def data_fingerprint(source: Source) -> str:
     return fingerprint(**source.fingerprints)
 
 
-def _measure(run: Run, jobs: list[Job], store: Any) -> bool:
+def _measure(run: Run, jobs: list[Job], store: Any, monitor: Monitor) -> bool:
     """One Tune trial a job; trials that are lost with their worker are tried again, then recorded as failed."""
     if not jobs:
         return True
     ledger = _on_this_node(run, Ledger, run.results.root.absolute())
     trainable = tune.with_parameters(run_job, jobs=jobs, store=store, ledger=ledger, root=run.store_root)
     folder = run.results.root.absolute() / "tune"
-    with progress(run.console, "measuring", len(jobs), "cells") as bar:
-        counter = CountCells(bar, lambda index: _record_lost(run, jobs[index]))
-        tuner = tune.Tuner(
-            tune.with_resources(trainable, run.resources.of_trial(run.gpus_per_cell)),
-            param_space={"job": tune.grid_search(list(range(len(jobs))))},
-            tune_config=tune.TuneConfig(reuse_actors=True),
-            run_config=tune.RunConfig(
-                name=f"run-{time.time_ns()}",
-                storage_path=str(folder),
-                verbose=0,
-                failure_config=tune.FailureConfig(max_failures=_WORKER_RETRIES),
-                callbacks=[counter],
-            ),
-        )
-        tuner.fit()
+    counter = CountCells(
+        lambda number, failed: monitor.measured(
+            jobs[number].cell, failed=failed, n_train=run.sources[jobs[number].cell].sizes["train"]
+        ),
+        lambda number: _record_lost(run, jobs[number]),
+    )
+    monitor.measuring()
+    tuner = tune.Tuner(
+        tune.with_resources(trainable, run.resources.of_trial(run.gpus_per_cell)),
+        param_space={"job": tune.grid_search([_readable(number, job) for number, job in enumerate(jobs)])},
+        tune_config=tune.TuneConfig(reuse_actors=True),
+        run_config=tune.RunConfig(
+            name=f"run-{time.time_ns()}",
+            storage_path=str(folder),
+            verbose=0,
+            failure_config=tune.FailureConfig(max_failures=_WORKER_RETRIES),
+            callbacks=[counter, *tune_callbacks(run.logs, run.results.root, run.study)],
+        ),
+    )
+    tuner.fit()
     complete = counter.finished == len(jobs)  # after an interrupt, fit returns as if nothing had happened
     if complete:
         shutil.rmtree(folder, ignore_errors=True)
     return complete
+
+
+def _readable(number: int, job: Job) -> dict[str, object]:
+    """What a trial is told: its number among the jobs, and for logs which cell that is."""
+    names = ("cell_id", "dataset", "backbone", "layer", "mode", "probe")
+    return {"number": number, **{name: job.known[name] for name in names}}
 
 
 def _record_lost(run: Run, job: Job) -> None:
@@ -180,29 +208,27 @@ def _record_lost(run: Run, job: Job) -> None:
 
 
 class CountCells(tune.Callback):
-    """Counts finished cells on the progress line and records those that were lost with their worker."""
+    """Counts finished cells, told by their number, and records those that were lost with their worker."""
 
-    def __init__(self, bar: Progress, on_lost: Callable[[int], None]) -> None:
-        self._bar = bar
+    def __init__(self, on_measured: Callable[[int, bool], None], on_lost: Callable[[int], None]) -> None:
+        self._on_measured = on_measured
         self._on_lost = on_lost
-        self._failed = 0
         self.finished = 0
 
     def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         """A cell has its row, done or failed."""
         del iteration, trials, info
-        self._advance(failed=bool((trial.last_result or {}).get("failed", 0)))
+        self._finish(trial, failed=bool((trial.last_result or {}).get("failed", 0)))
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         """A cell's worker died too often."""
         del iteration, trials, info
-        self._on_lost(trial.config["job"])
-        self._advance(failed=True)
+        self._on_lost(trial.config["job"]["number"])
+        self._finish(trial, failed=True)
 
-    def _advance(self, *, failed: bool) -> None:
+    def _finish(self, trial: Any, *, failed: bool) -> None:
         self.finished += 1
-        self._failed += failed
-        self._bar.advance(1, f"({self._failed} failed)" if self._failed else "")
+        self._on_measured(trial.config["job"]["number"], failed)
 
     def __getstate__(self) -> dict[str, Any]:
         return {}  # Tune pickles its callbacks to restore an experiment, which is never done here

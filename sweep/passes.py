@@ -11,7 +11,7 @@ import ray
 from ray.exceptions import RayError, RayTaskError
 
 from sweep.extract import Extractor, Pass
-from sweep.progress import Progress
+from sweep.live import Monitor
 
 _CALLS_AHEAD = 2
 
@@ -23,14 +23,14 @@ class _Block(NamedTuple):
 
 
 def run_passes(
-    passes: Sequence[Pass], store: Any, progress: Progress, *, n_actors: int, gpus: bool
+    passes: Sequence[Pass], store: Any, monitor: Monitor, *, n_actors: int, gpus: bool
 ) -> dict[str, BaseException]:
     """Extract everything, publishing each pass as it completes; a pass that fails does not stop the others.
 
     Args:
         passes: what to extract.
         store: handle of the `ActivationStore` actor.
-        progress: told how many samples are done.
+        monitor: told how many samples are done.
         n_actors: extractor actors; each takes one GPU or one CPU.
         gpus: whether they are pinned to GPUs.
 
@@ -40,7 +40,7 @@ def run_passes(
     remote: Any = ray.remote(Extractor)
     actor = remote.options(num_cpus=1, num_gpus=int(gpus), max_restarts=2, max_task_retries=2)
     extractors = [actor.remote() for _ in range(n_actors)]
-    blocks = deque(_blocks_to_do(passes, store, progress))
+    blocks = deque(_blocks_to_do(passes, store, monitor))
     left = Counter(block.number for block in blocks)
     failed: dict[int, BaseException] = {}
     flight: dict[Any, _Block] = {}
@@ -54,7 +54,7 @@ def run_passes(
             continue
         [done], _ = ray.wait(list(flight), num_returns=1)
         block = flight.pop(done)
-        progress.advance(block.n_samples)
+        monitor.extracted(block.n_samples)
         left[block.number] -= 1
         try:
             ray.get(store.append.remote(block.block, done))
@@ -67,12 +67,12 @@ def run_passes(
     return {output.key: error for number, error in failed.items() for output in passes[number].outputs}
 
 
-def _blocks_to_do(passes: Sequence[Pass], store: Any, progress: Progress) -> Iterator[_Block]:
+def _blocks_to_do(passes: Sequence[Pass], store: Any, monitor: Monitor) -> Iterator[_Block]:
     """Blocks that no earlier run has left behind; a pass without any is published at once."""
     for number, job in enumerate(passes):
         waiting: set[int] = ray.get(store.parts_waiting.remote(job))
         blocks = [block for block in range(job.n_blocks) if block not in waiting]
-        progress.advance(sum(job.block_samples(block) for block in waiting))
+        monitor.extracted(sum(job.block_samples(block) for block in waiting))
         if not blocks:
             ray.get(store.publish.remote(job))
         for block in blocks:

@@ -1,4 +1,4 @@
-"""One line of progress for long work: drawn in place in a terminal, now and then in a log file."""
+"""One line of progress for a whole study: drawn in place in a terminal, now and then in a log file."""
 
 from __future__ import annotations
 
@@ -7,46 +7,107 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import BarColumn, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.progress import Progress as Bar
 
 _LOG_EVERY_S = 15.0
+_REDRAWS_A_SECOND = 4
 
 
 class Progress:
-    """Counts what is done of a known total."""
+    """Counts images and cells of a run, and says how far it is.
 
-    def __init__(self, console: Console, title: str, total: int, unit: str, bar: Bar | None) -> None:
-        self._console = console
-        self._title, self._total, self._unit = title, total, unit
+    Args:
+        console: where the line is shown.
+        title: name of the study.
+        n_cells: cells the run has to measure.
+        bar: draws the line in a terminal; None writes it to a log.
+    """
+
+    def __init__(self, console: Console, title: str, n_cells: int, bar: Bar | None) -> None:
+        self._console, self._title = console, title
+        self.n_cells, self._cells, self._failed = n_cells, 0, 0
+        self._n_images, self._images = 0, 0
+        self._extracting_from = self._measuring_from = self._logged = time.monotonic()
+        self._extracted_at = self._extracting_from
         self._bar = bar
-        self._task = bar.add_task(title, total=total) if bar else None
-        self._done = 0
-        self._started = self._logged = time.monotonic()
+        self._task = bar.add_task("", total=n_cells) if bar else None
+        self._show()
 
-    def advance(self, amount: int, note: str = "") -> None:
-        """Add what was done; `note` is shown beside the count."""
-        self._done += amount
+    def extracting(self, n_images: int) -> None:
+        """So many more images are to be extracted."""
+        self._n_images += n_images
+        self._extracting_from = self._extracted_at = time.monotonic()
+        self._show()
+
+    def extracted(self, n_images: int) -> None:
+        """Count extracted images."""
+        self._images += n_images
+        self._extracted_at = time.monotonic()
+        self._show(finished=self._images == self._n_images)
+
+    def measuring(self) -> None:
+        """The first cells begin."""
+        self._measuring_from = time.monotonic()
+
+    def measured(self, *, failed: bool) -> None:
+        """Count a cell that has its row."""
+        self._cells += 1
+        self._failed += failed
+        self._show(finished=self._cells == self.n_cells)
+
+    def line(self) -> str:
+        """What is shown: cells, failures, images with their rate, time left."""
+        parts = [f"{self._cells}/{self.n_cells} cells"]
+        if self._failed:
+            parts.append(f"{self._failed} failed")
+        if self._n_images:
+            parts.append(f"{self._images}/{self._n_images} images at {_rate(self._images_a_second())}")
+        left = self._left_s()
+        if left is not None and (self._cells < self.n_cells or self._images < self._n_images):
+            parts.append(f"{duration(left)} left")
+        return ", ".join(parts)
+
+    def _images_a_second(self) -> float:
+        elapsed = self._extracted_at - self._extracting_from
+        return self._images / elapsed if elapsed > 0 else 0.0
+
+    def _left_s(self) -> float | None:
+        """What the rest takes at the speed so far; None while no cell has shown how long one takes."""
+        if not self._cells:
+            return None
+        left = (self.n_cells - self._cells) * (time.monotonic() - self._measuring_from) / self._cells
+        rate = self._images_a_second()
+        return left + ((self._n_images - self._images) / rate if rate else 0.0)
+
+    def _show(self, *, finished: bool = False) -> None:
         if self._bar is not None and self._task is not None:
-            self._bar.update(self._task, completed=self._done, description=f"{self._title} {note}".strip())
-        elif self._done >= self._total or time.monotonic() - self._logged > _LOG_EVERY_S:
-            self._log(note)
+            self._bar.update(self._task, completed=self._cells, description=f"{self._title}: {self.line()}")
+        elif finished or time.monotonic() - self._logged > _LOG_EVERY_S:
+            self._logged = time.monotonic()
+            self._console.print(f"{self._title}: {self.line()}", highlight=False, soft_wrap=True, markup=False)
 
-    def _log(self, note: str) -> None:
-        self._logged = time.monotonic()
-        elapsed = self._logged - self._started
-        rate = self._done / elapsed if elapsed > 0 else 0.0
-        left = (self._total - self._done) / rate if rate else 0.0
-        line = f"{self._title}: {self._done}/{self._total} {self._unit}, {rate:.2g}/s, {left:.0f} s left {note}"
-        self._console.print(line.strip(), highlight=False, soft_wrap=True, markup=False)
+
+def _rate(images_a_second: float) -> str:
+    return f"{images_a_second:.0f}/s" if images_a_second >= 10 else f"{images_a_second:.2g}/s"
+
+
+def duration(seconds: float) -> str:
+    """Seconds in the two units that read best: 48 s, 3 min 20 s, 2 h 5 min."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60} s"
+    return f"{whole // 3600} h {whole % 3600 // 60} min"
 
 
 @contextmanager
-def progress(console: Console, title: str, total: int, unit: str) -> Iterator[Progress]:
-    """Show progress while the block runs."""
+def progress(console: Console, title: str, n_cells: int) -> Iterator[Progress]:
+    """Show the progress of a study while the block runs."""
     if not console.is_terminal:
-        yield Progress(console, title, total, unit, None)
+        yield Progress(console, title, n_cells, None)
         return
-    columns = (TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(), TextColumn(unit))
-    with Bar(*columns, TimeElapsedColumn(), TimeRemainingColumn(), console=console) as bar:
-        yield Progress(console, title, total, unit, bar)
+    columns = (SpinnerColumn(), TextColumn("{task.description}", markup=False), BarColumn(20), TimeElapsedColumn())
+    with Bar(*columns, console=console, refresh_per_second=_REDRAWS_A_SECOND) as bar:
+        yield Progress(console, title, n_cells, bar)

@@ -89,6 +89,15 @@ class ResultsDirectory:
         files = sorted((self.root / "rows").glob("*.json"))
         return {path.stem: json.loads(path.read_text()) for path in files}
 
+    def row(self, cell: str) -> Row:
+        """The row of a cell."""
+        return json.loads((self.root / "rows" / f"{cell}.json").read_text())
+
+    def curves(self, cell: str) -> pa.Table | None:
+        """Learning curves of a cell; None if it has none."""
+        path = self.root / "curves" / f"{cell}.parquet"
+        return pq.read_table(path) if path.is_file() else None
+
     def write(self, row: Row, samples: pa.Table | None = None, curves: pa.Table | None = None) -> None:
         """Write a cell's row, after what belongs to it, so that a row is never without its samples.
 

@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from sweep.results import ResultsDirectory
     from sweep.space import Locate, Space
 
+LOGS = {"tensorboard": "tensorboardX", "optuna": "optuna", "mlflow": "mlflow", "wandb": "wandb"}
+"""Logs that `--log` offers, with the package each needs."""
+
 DONE, CELLS_FAILED, USER_ERROR, INTERRUPTED = 0, 1, 2, 130
 
 
@@ -46,6 +49,14 @@ def parser() -> argparse.ArgumentParser:
     arguments.add_argument(
         "--gpus-per-cell", type=_share, default=0.25, metavar="SHARE", help="share of a GPU a cell trains on"
     )
+    arguments.add_argument(
+        "--log",
+        type=_logs,
+        default=_logs("tensorboard,optuna"),
+        metavar="NAMES",
+        help="logs to keep beside the rows: tensorboard, optuna, mlflow, wandb, separated by commas, or none; "
+        "by default tensorboard,optuna",
+    )
     return arguments
 
 
@@ -54,6 +65,13 @@ def _whole(text: str) -> int:
     if value < 1:
         raise argparse.ArgumentTypeError(f"must be a whole number ≥ 1, got {text!r}")
     return value
+
+
+def _logs(text: str) -> tuple[str, ...]:
+    names = () if text == "none" else tuple(dict.fromkeys(text.split(",")))
+    if unknown := [name for name in names if name not in LOGS]:
+        raise argparse.ArgumentTypeError(f"there is no log {unknown[0]!r}; there are {', '.join(LOGS)}, none")
+    return names
 
 
 def _share(text: str) -> float:
@@ -70,12 +88,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; returns its exit code."""
     arguments = parser().parse_args(argv)
     from sweep.cluster import ClusterError
+    from sweep.packages import MissingPackageError
     from sweep.results import BusyError
     from sweep.space import StudyError
 
     try:
         return _run(arguments)
-    except (StudyError, BusyError, ClusterError) as error:
+    except (StudyError, BusyError, ClusterError, MissingPackageError) as error:
         print(error, file=sys.stderr)
         return USER_ERROR
     except KeyboardInterrupt:
@@ -98,9 +117,11 @@ class Study:
 def _run(arguments: argparse.Namespace) -> int:
     from rich.console import Console
 
+    from sweep.packages import require
     from sweep.plan import print_plan
 
     console = Console()
+    require(LOGS[name] for name in arguments.log)
     study = _read(arguments)
     print_plan(study.plan, console)
     return DONE if arguments.plan else _work(arguments, study, console)
@@ -187,6 +208,7 @@ def _measure(
             store_memory_bytes=study.space.store.memory_bytes,
             resources=resources,
             gpus_per_cell=arguments.gpus_per_cell,
+            logs=arguments.log,
             console=console,
         )
     )

@@ -1,4 +1,4 @@
-"""Progress: a log ends with N/N, a terminal shows a bar."""
+"""One line for a study: what is done, failed, left; now and then in a log, in place in a terminal."""
 
 from __future__ import annotations
 
@@ -9,23 +9,15 @@ import pytest
 from rich.console import Console
 
 from sweep import progress as progress_module
-from sweep.progress import progress
-
-LINE = re.compile(r"extracting: (\d+)/(\d+) samples, \S+/s, \d+ s left\s*(.*)")
+from sweep.progress import duration, progress
 
 
 def console(*, terminal: bool) -> Console:
-    return Console(file=io.StringIO(), width=80, force_terminal=terminal)
+    return Console(file=io.StringIO(), width=120, force_terminal=terminal)
 
 
-def text(shown: Console) -> str:
-    return shown.file.getvalue()  # type: ignore[attr-defined]
-
-
-def logged(shown: Console) -> list[tuple[int, int, str]]:
-    matches = [LINE.fullmatch(line) for line in text(shown).splitlines()]
-    assert all(matches)
-    return [(int(match[1]), int(match[2]), match[3]) for match in matches if match]
+def lines(shown: Console) -> list[str]:
+    return shown.file.getvalue().splitlines()  # type: ignore[attr-defined]
 
 
 @pytest.fixture
@@ -38,59 +30,70 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
 
 def test_a_log_ends_with_everything_done(clock: list[float]) -> None:
     shown = console(terminal=False)
-    with progress(shown, "extracting", 300, "samples") as bar:
+    with progress(shown, "mine", 2) as line:
+        line.extracting(300)
+        clock[0] += 3
         for _ in range(3):
-            bar.advance(100)
-    assert logged(shown) == [(300, 300, "")]
+            line.extracted(100)
+        line.measuring()
+        clock[0] += 8
+        line.measured(failed=False)
+        line.measured(failed=True)
+    assert lines(shown) == [
+        "mine: 0/2 cells, 300/300 images at 100/s",
+        "mine: 2/2 cells, 1 failed, 300/300 images at 100/s",
+    ]
 
 
 def test_a_log_speaks_now_and_then(clock: list[float]) -> None:
     shown = console(terminal=False)
-    with progress(shown, "extracting", 40, "samples") as bar:
+    with progress(shown, "mine", 40) as line:
         for _ in range(40):
             clock[0] += 4
-            bar.advance(1, "(1 failed)")
-    assert logged(shown) == [(done, 40, "(1 failed)") for done in (*range(4, 40, 4), 40)]
+            line.measured(failed=False)
+    assert [text.split(",")[0] for text in lines(shown)] == [f"mine: {n}/40 cells" for n in range(4, 41, 4)]
 
 
-def test_a_log_tells_rate_and_time_left(clock: list[float]) -> None:
+def test_time_left_follows_the_cells_so_far(clock: list[float]) -> None:
     shown = console(terminal=False)
-    with progress(shown, "extracting", 200, "samples") as bar:
+    with progress(shown, "mine", 10) as line:
+        line.measuring()
         clock[0] += 20
-        bar.advance(50)
-    assert text(shown) == "extracting: 50/200 samples, 2.5/s, 60 s left\n"
+        line.measured(failed=False)
+        assert lines(shown)[-1] == "mine: 1/10 cells, 3 min 0 s left"
 
 
-def test_work_found_done_is_logged_without_a_rate(clock: list[float]) -> None:
+def test_images_left_count_too(clock: list[float]) -> None:
     shown = console(terminal=False)
-    with progress(shown, "extracting", 7, "samples") as bar:
-        bar.advance(0)
-        assert text(shown) == ""
-        bar.advance(7)
-    assert logged(shown) == [(7, 7, "")]
+    with progress(shown, "mine", 3) as line:
+        line.extracting(100)
+        line.measuring()
+        clock[0] += 20
+        line.extracted(40)
+        line.measured(failed=False)
+        assert line.line() == "1/3 cells, 40/100 images at 2/s, 1 min 10 s left"
 
 
-def test_the_last_line_is_there_when_time_has_passed_too(clock: list[float]) -> None:
-    shown = console(terminal=False)
-    with progress(shown, "extracting", 2, "samples") as bar:
-        for _ in range(2):
-            clock[0] += 60
-            bar.advance(1)
-    assert [line[:2] for line in logged(shown)] == [(1, 2), (2, 2)]
+def test_no_time_is_promised_before_a_cell_is_done(clock: list[float]) -> None:
+    with progress(console(terminal=False), "mine", 3) as line:
+        line.extracting(100)
+        clock[0] += 10
+        line.extracted(50)
+        assert line.line() == "0/3 cells, 50/100 images at 5/s"
 
 
-def test_brackets_are_not_markup(clock: list[float]) -> None:
-    shown = console(terminal=False)
-    with progress(shown, "extracting", 1, "samples") as bar:
-        bar.advance(1, "s[a=1]")
-    assert text(shown).endswith("s[a=1]\n")
-
-
-def test_a_terminal_shows_a_bar() -> None:
+def test_a_terminal_draws_one_line_and_names_are_not_markup() -> None:
     shown = console(terminal=True)
-    with progress(shown, "measuring", 3, "cells") as bar:
-        bar.advance(1, "[red]")
-        bar.advance(2, "[a=1]")
-    last = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", text(shown)).replace("\r", "\n").strip().splitlines()[-1]
-    assert "measuring [a=1]" in last
-    assert "3/3 cells" in last
+    with progress(shown, "[red]study", 2) as line:
+        line.measured(failed=True)
+        line.measured(failed=False)
+    plain = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", "\n".join(lines(shown))).replace("\r", "\n").strip()
+    assert "[red]study: 2/2 cells, 1 failed" in plain.splitlines()[-1]
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(0.4, "0 s"), (59.4, "59 s"), (59.6, "1 min 0 s"), (3599, "59 min 59 s"), (7500, "2 h 5 min")],
+)
+def test_durations(seconds: float, text: str) -> None:
+    assert duration(seconds) == text

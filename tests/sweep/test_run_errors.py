@@ -110,6 +110,7 @@ def test_the_command_line_has_just_these_options() -> None:
         "--store",
         "--address",
         "--gpus-per-cell",
+        "--log",
     }
 
 

@@ -1,0 +1,121 @@
+"""Tells everything that follows a run what has happened: the progress line, the metrics, the logs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import pyarrow as pa
+from rich.console import Console
+
+from binding.fit import FitConfig
+from sweep.cells import Cell
+from sweep.live._logs import Finished, Log
+from sweep.live._metrics import Metrics
+from sweep.live._optuna import tried
+from sweep.progress import Progress
+from sweep.results import ResultsDirectory, Row
+
+
+class Monitor:
+    """Follows one run; nothing that goes wrong here reaches the run.
+
+    Args:
+        line: the progress line.
+        results: where rows are read from.
+        metrics: for Prometheus; None for none.
+        logs: by name.
+        headline: the measure of which the best is shown.
+        console: where a log that fails is said.
+    """
+
+    def __init__(
+        self,
+        line: Progress,
+        results: ResultsDirectory,
+        metrics: Metrics | None,
+        logs: Mapping[str, Log],
+        headline: str,
+        console: Console,
+    ) -> None:
+        self._line, self._results, self._console = line, results, console
+        self._metrics, self._headline = metrics, headline
+        self._logs = dict(logs)
+        self._states = {"done": 0, "failed": 0, "waiting": line.n_cells}
+
+    def begins(self) -> None:
+        """The run begins: what its study has reached before is shown."""
+        if self._metrics is None:
+            return
+        self._metrics.cells(**self._states)
+        for row in self._results.rows().values():
+            self._best(row)
+
+    def extracting(self, n_images: int) -> None:
+        """So many images are to be extracted."""
+        self._line.extracting(n_images)
+
+    def extracted(self, n_images: int) -> None:
+        """Images were extracted."""
+        self._line.extracted(n_images)
+        if self._metrics is not None:
+            self._metrics.images(n_images)
+
+    def store(self, size_bytes: int) -> None:
+        """Size of the activations that the run reads."""
+        if self._metrics is not None:
+            self._metrics.store(size_bytes)
+
+    def measuring(self) -> None:
+        """The first cells begin."""
+        self._line.measuring()
+
+    def measured(self, cell: Cell, *, failed: bool, n_train: int) -> None:
+        """A cell has its row."""
+        self._line.measured(failed=failed)
+        self._states["failed" if failed else "done"] += 1
+        self._states["waiting"] -= 1
+        found = self._guarded("live view", lambda: self._read(cell))
+        if found is None:
+            return
+        if self._metrics is not None:
+            self._metrics.cells(**self._states)
+            seconds = found.row.get("wall_s")
+            self._metrics.trained(steps=_steps(cell.settings.fit, found, n_train), seconds=float(str(seconds or 0)))
+            self._best(found.row)
+        for name, log in list(self._logs.items()):
+            if self._guarded(f"log {name}", lambda log=log: (log.cell(found),)) is None:
+                del self._logs[name]
+
+    def _read(self, cell: Cell) -> Finished:
+        row = self._results.row(cell.cell_id)
+        return Finished(cell.name, row, self._results.curves(cell.cell_id))
+
+    def _best(self, row: Row) -> None:
+        value = row.get(self._headline)
+        if self._metrics is not None and isinstance(value, int | float):
+            self._metrics.measure(str(row["dataset"]), str(row["backbone"]), self._headline, value)
+
+    def _guarded(self, what: str, work: Callable[[], Any]) -> Any:
+        """What `work` returns, or None if it fails: a view must never end a run."""
+        try:
+            return work()
+        except Exception as error:  # noqa: BLE001
+            message = f"{what} fails ({type(error).__name__}: {error}); the study goes on without it"
+            self._console.print(message, highlight=False, markup=False, soft_wrap=True)
+            return None
+
+
+def _steps(fit: FitConfig, finished: Finished, n_train: int) -> int:
+    """Optimiser steps of all probes of a cell; the search trains the winner with the first seed."""
+    if finished.curves is None:
+        return 0
+    suggestions = {target: found for target, found in tried(finished).items() if found}
+    epochs = sum(len(one["curve"]) for found in suggestions.values() for one in found)
+    epochs += sum(not (seed == 0 and target in suggestions) for target, seed in _trainings(finished.curves))
+    return epochs * -(-n_train // (fit.batch_size * fit.accumulate))
+
+
+def _trainings(curves: pa.Table) -> list[tuple[str, int]]:
+    """Target and seed of every epoch of the final trainings."""
+    return list(zip(curves["target"].to_pylist(), curves["seed"].to_pylist(), strict=True))

@@ -1,0 +1,74 @@
+"""An Optuna storage that optuna-dashboard opens: one study for each tuned target of each cell."""
+
+from __future__ import annotations
+
+import json
+import math
+import warnings
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from sweep.live._logs import Finished
+
+
+class OptunaLog:
+    """Copies what a cell tried into a journal file; a cell measured again replaces its studies."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._storage: Any = None
+
+    def cell(self, finished: Finished) -> None:
+        for target, suggestions in tried(finished).items():
+            if suggestions:
+                self._study(f"{finished.name} · {target}", suggestions)
+
+    def _study(self, name: str, suggestions: list[dict[str, Any]]) -> None:
+        import optuna
+
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+            storage = self._opened()
+            if name in {known.study_name for known in storage.get_all_studies()}:
+                optuna.delete_study(study_name=name, storage=storage)
+            study = optuna.create_study(study_name=name, storage=storage, direction="minimize")
+            study.set_metric_names(["validation_bits"])
+            study.add_trials([_trial(suggestion) for suggestion in suggestions])
+
+    def _opened(self) -> Any:
+        import optuna
+        from optuna.storages import JournalStorage
+        from optuna.storages.journal import JournalFileBackend
+
+        if self._storage is None:
+            optuna.logging.set_verbosity(optuna.logging.WARNING)
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            self._storage = JournalStorage(JournalFileBackend(str(self._path)))
+        return self._storage
+
+
+def tried(finished: Finished) -> Mapping[str, list[dict[str, Any]]]:
+    """Every suggestion of a cell by target: values, ranges, validation_bits, best_epoch, status, curve."""
+    if finished.curves is None:
+        return {}
+    return json.loads((finished.curves.schema.metadata or {}).get(b"suggestions", b"{}"))
+
+
+def _trial(suggestion: Mapping[str, Any]) -> Any:
+    from optuna.distributions import json_to_distribution
+    from optuna.trial import TrialState, create_trial
+
+    bits = suggestion["validation_bits"]
+    finite = bits is not None and math.isfinite(bits)
+    told = TrialState.PRUNED if suggestion["status"] == "pruned" else TrialState.COMPLETE
+    return create_trial(
+        state=told if finite else TrialState.FAIL,
+        value=bits if finite else None,
+        params=suggestion["values"],
+        distributions={name: json_to_distribution(text) for name, text in suggestion["ranges"].items()},
+        intermediate_values={
+            epoch: value for epoch, value in enumerate(suggestion["curve"], start=1) if math.isfinite(value)
+        },
+        user_attrs={"best_epoch": suggestion["best_epoch"], "status": suggestion["status"]},
+    )

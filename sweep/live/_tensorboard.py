@@ -1,0 +1,55 @@
+"""TensorBoard event files: a folder a cell, with its learning curves and its measures."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from sweep.live._logs import Finished
+
+_UNSAFE = re.compile(r"[^A-Za-z0-9._=,+\[\]-]+")
+_LOSSES = ("train_bits", "validation_bits")
+
+
+class TensorBoardLog:
+    """Writes one event file a cell below a folder, `DATASET/BACKBONE/LAYER MODE PROBE ID`.
+
+    Tags are `TARGET/train_bits_seed_0` and so on over epochs, and `measures/NAME` at the layer's depth.
+    """
+
+    def __init__(self, root: Path, measures: Sequence[str]) -> None:
+        self._root = root
+        self._measures = measures
+
+    def cell(self, finished: Finished) -> None:
+        from tensorboardX import SummaryWriter
+
+        folder = self.folder(finished)
+        shutil.rmtree(folder, ignore_errors=True)
+        with SummaryWriter(str(folder), max_queue=100_000) as writer:
+            writer.add_text("cell", finished.name)
+            if finished.row["status"] == "failed":
+                writer.add_text("error", f"```\n{finished.row['error']}\n```")
+            for tag, value, step in [*_curves(finished), *self._measured(finished)]:
+                writer.add_scalar(tag, value, step)
+
+    def folder(self, finished: Finished) -> Path:
+        """Where a cell's event file lies."""
+        row = finished.row
+        last = "-".join(str(row[name]) for name in ("layer", "mode", "probe"))
+        parts = (str(row["dataset"]), str(row["backbone"]), f"{last}-{str(row['cell_id'])[:8]}")
+        return self._root.joinpath(*(_UNSAFE.sub("_", part) for part in parts))
+
+    def _measured(self, finished: Finished) -> Iterator[tuple[str, Any, Any]]:
+        for name in self._measures:
+            if finished.row.get(name) is not None:
+                yield f"measures/{name}", finished.row[name], finished.row["layer_index"]
+
+
+def _curves(finished: Finished) -> Iterator[tuple[str, float, int]]:
+    for point in [] if finished.curves is None else finished.curves.to_pylist():
+        for loss in _LOSSES:
+            yield f"{point['target']}/{loss}_seed_{point['seed']}", point[loss], point["epoch"]

@@ -1,0 +1,179 @@
+"""Logs are faithful copies of rows and curves, replace what they had of a cell, and cannot harm a run."""
+
+from __future__ import annotations
+
+import io
+import json
+import math
+import struct
+from pathlib import Path
+from typing import Any
+
+import optuna
+import pyarrow as pa
+import pytest
+from optuna.distributions import CategoricalDistribution, FloatDistribution, distribution_to_json
+from rich.console import Console
+
+from binding.fit import FitConfig
+from sweep.cells import make_grid
+from sweep.live import Finished, Monitor, open_logs
+from sweep.live._monitor import _steps
+from sweep.live._optuna import OptunaLog
+from sweep.live._tensorboard import TensorBoardLog
+from sweep.progress import progress
+from sweep.readout import find_readout
+from sweep.results import ResultsDirectory
+from sweep.run import LOGS, main
+from sweep.space import load_space, locate_in
+from tests.sweep.conftest import STUDY
+
+NAME = "shapes · shipped:vit · 2 · cls · linear (0123abcd)"
+ROW = {
+    "cell_id": "0123abcdef",
+    "status": "done",
+    "dataset": "shapes[n=2]",
+    "backbone": "shipped:vit",
+    "layer": "2",
+    "layer_index": 2,
+    "mode": "cls",
+    "probe": "linear",
+    "binding_ratio": 0.5,
+    "wall_s": 3.0,
+}
+RANGES = {
+    "learning_rate": distribution_to_json(FloatDistribution(1e-3, 2.0, log=True)),
+    "rank": distribution_to_json(CategoricalDistribution((4, 16))),
+}
+
+
+def suggestion(rate: float, curve: list[float], status: str = "finished") -> dict[str, Any]:
+    best = min(range(len(curve)), key=lambda epoch: math.inf if math.isnan(curve[epoch]) else curve[epoch])
+    values = {"learning_rate": rate, "rank": 4}
+    return {
+        "values": values,
+        "validation_bits": curve[best] if math.isfinite(curve[best]) else math.inf,
+        "best_epoch": best + 1,
+        "status": status,
+        "ranges": RANGES,
+        "curve": curve,
+    }
+
+
+def finished(*suggestions: dict[str, Any]) -> Finished:
+    rows = [
+        {"target": "objects", "seed": seed, "epoch": epoch, "train_bits": 5.0 / epoch, "validation_bits": 6.0 / epoch}
+        for seed in (0, 1)
+        for epoch in (1, 2, 3)
+    ]
+    metadata = {"suggestions": json.dumps({"objects": list(suggestions), "given": []})}
+    return Finished(NAME, ROW, pa.Table.from_pylist(rows).replace_schema_metadata(metadata))
+
+
+DONE = finished(
+    suggestion(0.5, [7.0, 6.0, 6.5]), suggestion(2.0, [math.nan], "diverged"), suggestion(0.01, [9.0], "pruned")
+)
+
+
+def events(folder: Path) -> list[Any]:
+    """The events of a folder's only file: each a length, a checksum, the event, a checksum."""
+    from tensorboardX.proto.event_pb2 import Event
+
+    [path] = folder.rglob("events*")
+    data, found = path.read_bytes(), []
+    while data:
+        (length,) = struct.unpack("<Q", data[:8])
+        found.append(Event.FromString(data[12 : 12 + length]))
+        data = data[16 + length :]
+    return found
+
+
+def scalars(folder: Path) -> dict[tuple[str, int], float]:
+    return {
+        (value.tag, event.step): value.simple_value
+        for event in events(folder)
+        for value in event.summary.value
+        if value.HasField("simple_value")
+    }
+
+
+def test_tensorboard_has_curves_and_measures(tmp_path: Path) -> None:
+    TensorBoardLog(tmp_path, ["binding_ratio", "absent"]).cell(DONE)
+    found = scalars(tmp_path / "shapes[n=2]" / "shipped_vit" / "2-cls-linear-0123abcd")
+    assert found["measures/binding_ratio", 2] == 0.5
+    assert found["objects/validation_bits_seed_1", 3] == 2.0
+    assert len(found) == 1 + 2 * 2 * 3
+
+
+def test_a_cell_measured_again_replaces_its_event_file(tmp_path: Path) -> None:
+    log = TensorBoardLog(tmp_path, ["binding_ratio"])
+    log.cell(DONE)
+    log.cell(DONE._replace(row={**ROW, "binding_ratio": 0.75}, curves=None))
+    assert scalars(tmp_path) == {("measures/binding_ratio", 2): 0.75}
+
+
+def test_tensorboard_shows_the_error_of_a_failed_cell(tmp_path: Path) -> None:
+    row = {**ROW, "status": "failed", "error": "OutOfMemoryError: 3 GB", "binding_ratio": None}
+    TensorBoardLog(tmp_path, ["binding_ratio"]).cell(Finished(NAME, row, None))
+    assert any(b"OutOfMemoryError" in event.SerializeToString() for event in events(tmp_path))
+
+
+def test_optuna_has_every_suggestion_with_its_ranges_and_curve(tmp_path: Path) -> None:
+    log = OptunaLog(tmp_path / "deep" / "optuna.journal")
+    log.cell(DONE)
+    log.cell(DONE)
+    backend = optuna.storages.journal.JournalFileBackend(str(tmp_path / "deep" / "optuna.journal"))
+    storage = optuna.storages.JournalStorage(backend)
+    assert [study.study_name for study in optuna.get_all_study_summaries(storage)] == [f"{NAME} · objects"]
+    best, diverged, pruned = optuna.load_study(study_name=f"{NAME} · objects", storage=storage).trials
+    assert (best.value, best.params) == (6.0, {"learning_rate": 0.5, "rank": 4})
+    assert best.distributions["learning_rate"] == FloatDistribution(1e-3, 2.0, log=True)
+    assert best.intermediate_values == {1: 7.0, 2: 6.0, 3: 6.5}
+    assert (diverged.state.name, diverged.value, diverged.intermediate_values) == ("FAIL", None, {})
+    assert (pruned.state.name, pruned.value) == ("PRUNED", 9.0)
+
+
+class BrokenLog:
+    calls = 0
+
+    def cell(self, finished: Finished) -> None:
+        self.calls += 1
+        raise OSError("disk full")
+
+
+def test_a_log_that_fails_is_said_once_and_dropped(tmp_path: Path) -> None:
+    shown = Console(file=io.StringIO(), width=200)
+    results = ResultsDirectory(tmp_path)
+    broken = BrokenLog()
+    path = tmp_path / "study.yaml"
+    path.write_text(STUDY)
+    cell = make_grid(load_space(path), find_readout("binding"), locate_in(path)).cells[0]
+    results.write({**ROW, "cell_id": cell.cell_id}, curves=DONE.curves)
+    with progress(shown, "mine", 2) as line:
+        monitor = Monitor(line, results, None, {"broken": broken}, "binding_ratio", shown)
+        for _ in range(2):
+            monitor.measured(cell, failed=False, n_train=10)
+    text = shown.file.getvalue()  # type: ignore[attr-defined]
+    assert broken.calls == 1
+    assert text.count("log broken fails (OSError: disk full); the study goes on without it") == 1
+    assert "mine: 2/2 cells" in text
+
+
+def test_steps_count_the_search_and_the_other_seeds() -> None:
+    epochs = 3 + 1 + 1 + 3  # three suggestions, then the winner with the second seed
+    assert _steps(FitConfig(batch_size=100, accumulate=2), DONE, n_train=1001) == epochs * 6
+
+
+def test_every_log_is_written_by_someone(tmp_path: Path) -> None:
+    written = set(open_logs(tuple(LOGS), tmp_path, []))
+    assert written | {"mlflow", "wandb"} == set(LOGS)
+
+
+def test_unknown_and_missing_logs_are_refused(capsys: pytest.CaptureFixture[str], monkeypatch: Any) -> None:
+    with pytest.raises(SystemExit) as refused:
+        main(["study.yaml", "--log", "tensorboard,tensorbord"])
+    assert refused.value.code == 2
+    assert "there is no log 'tensorbord'" in capsys.readouterr().err
+    monkeypatch.setattr("sweep.packages.find_spec", lambda name: None)
+    assert main(["study.yaml", "--log", "wandb"]) == 2
+    assert "not installed: wandb" in capsys.readouterr().err
