@@ -39,7 +39,8 @@ samples/CELL.parquet  test losses: sample, target, seed, bits
 curves/CELL.parquet   learning curves: target, seed, epoch, train_bits, validation_bits; suggestions in its metadata
 results.parquet .csv  the rows of the study as a table: one row a cell
 report.html figures/  views of it
-tensorboard/          event files, one a cell; optuna.journal: what was tried, for optuna-dashboard (see monitoring.md)
+tensorboard/          event files, one a cell (see monitoring.md)
+optuna.journal        what was tried, for optuna-dashboard
 lock                  held by the run that writes
 ```
 
