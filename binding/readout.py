@@ -6,8 +6,9 @@ It fulfils the engine's protocol (`sweep.readout.Readout`) without importing the
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
+from pathlib import Path
 from typing import Any, Literal, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
@@ -218,6 +219,14 @@ class BindingReadout:
         )
         row = _counts(scene, data, settings) | _row(measurement)
         return Outcome({name: row[name] for name in COLUMNS}, sample_table(measurement), curve_table(measurement))
+
+    def exhibits(
+        self, results: Path, rows: Sequence[Mapping[str, Any]], scenes: Mapping[str, Scene]
+    ) -> Iterable[Any]:
+        """Drawings for the report, see `binding.exhibits`."""
+        from binding.exhibits import exhibits  # brings matplotlib, which measuring does without
+
+        return exhibits(results, rows, scenes)
 
 
 def _samples(split: SplitArrays) -> Samples:

@@ -6,9 +6,10 @@ study file) among the entry points of the group `sweep.readouts`.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from importlib.metadata import entry_points
-from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol, runtime_checkable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -78,6 +79,30 @@ class Outcome(Protocol):
 
 
 @runtime_checkable
+class Exhibit(Protocol):
+    """A titled drawing that a read-out adds to the report."""
+
+    @property
+    def title(self) -> str: ...
+
+    @property
+    def caption(self) -> str: ...
+
+    @property
+    def alternative(self) -> str:
+        """What the drawing shows, for readers who cannot see it."""
+        ...
+
+    def draw(self) -> Any:
+        """A matplotlib figure, a Vega-Lite specification (a mapping), or a PNG (bytes).
+
+        Where the values of a specification have the fields dataset, backbone, mode or probe, the report's filters
+        apply to them. Anything raised becomes a note in the report, which is written all the same.
+        """
+        ...
+
+
+@runtime_checkable
 class Readout(Protocol):
     """A measurement that the engine can sweep."""
 
@@ -115,6 +140,18 @@ class Readout(Protocol):
         device: torch.device,
     ) -> Outcome:
         """Measure one cell."""
+        ...
+
+    def exhibits(
+        self, results: Path, rows: Sequence[Mapping[str, Any]], scenes: Mapping[str, Scene]
+    ) -> Iterable[Exhibit]:
+        """What the report shows beside the tables and figures that every read-out has.
+
+        Args:
+            results: the folder of the study's results, with a file a cell in `samples/` and `curves/`.
+            rows: result rows, of done and failed cells.
+            scenes: the study's data sets by name.
+        """
         ...
 
 
