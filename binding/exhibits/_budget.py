@@ -49,7 +49,13 @@ def draw_budget(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     bar = {"field": "bar", "type": "nominal", "title": None, "sort": None, "axis": {"labelLimit": 260}}
     return {
         "data": {"values": values},
-        "facet": {"field": "of", "type": "nominal", "title": None, "sort": None, "header": _HEADER},
+        "facet": {
+            "field": "of",
+            "type": "nominal",
+            "title": None,
+            "sort": list(dict.fromkeys(value["of"] for value in values)),
+            "header": _HEADER,
+        },
         "columns": 1,
         "resolve": {"scale": {"y": "independent"}},
         "spec": {

@@ -39,7 +39,7 @@ def importances(results: Path, rows: Sequence[Mapping[str, Any]]) -> Iterator[Ex
             "Importance of hyper-parameters",
             f"Share of each hyper-parameter in what makes a suggestion good (PED-ANOVA), over the suggestions of "
             f"{of_cells}; a suggestion is judged by its validation loss beyond the best of its own cell. "
-            f"Probes with fewer than {FEWEST_TRIALS} suggestions, or with a single setting that varied, are left out.",
+            f"Probes with fewer than {FEWEST_TRIALS} suggestions, or a single setting that varied, are left out.",
             "Bars of importance by probe family, target and hyper-parameter.",
             partial(draw_importances, results, chosen),
         )
@@ -106,7 +106,7 @@ def tried(results: Path, rows: Sequence[Mapping[str, Any]]) -> dict[tuple[str, s
 
 
 def importance(trials: Sequence[Trial]) -> dict[str, float]:
-    """Importance of the hyper-parameters that vary, adding up to 1; empty for a single one, or where too little was tried."""
+    """Importance of the hyper-parameters that vary, adding up to 1; empty for a single one and for few trials."""
     if len(trials) < FEWEST_TRIALS:
         return {}
     names = [name for name in trials[0].values if len({str(trial.values.get(name)) for trial in trials}) > 1]
