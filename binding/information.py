@@ -14,6 +14,7 @@ B* = I(O;Z|F) - excess(O probe) + excess(F probe): a bad F probe inflates it. B*
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass, fields
 from typing import NamedTuple
@@ -21,10 +22,10 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float64
 
-from binding._problems import Problem, at_least, refuse
+from binding.intervals import Estimate, IntervalConfig, Losses, Means, Resampled, interval, resample, spread
 from binding.scenes import Entropies
 
-_RESAMPLES_AT_ONCE = 250
+__all__ = ["FLAGS", "Estimate", "IntervalConfig", "Measures", "TestLosses", "measures", "resampled_losses"]
 
 FLAGS = {
     "features_probe_excess": "B* exceeds the direct bound by more than the interval of their paired difference, and "
@@ -42,36 +43,6 @@ FLAGS = {
 """What each flag of a row means."""
 
 
-class Estimate(NamedTuple):
-    """A value with the bounds of its interval."""
-
-    value: float
-    low: float
-    high: float
-
-
-@dataclass(frozen=True, kw_only=True)
-class IntervalConfig:
-    """How intervals are made: a hierarchical bootstrap over seeds, then test samples."""
-
-    level: float = 0.95
-    """Coverage the interval aims at."""
-    resamples: int = 2000
-    """Bootstrap resamples."""
-
-    def __post_init__(self) -> None:
-        refuse("intervals", self.problems())
-
-    def problems(self) -> Iterator[Problem]:
-        """Every broken rule."""
-        if not 0 < self.level < 1:
-            yield Problem("level", f"must lie strictly between 0 and 1, got {self.level}")
-        yield from at_least("resamples", self.resamples, 100)
-
-
-Losses = Float64[np.ndarray, "seeds samples"]
-
-
 @dataclass(frozen=True)
 class TestLosses:
     """Test losses in bits, [seeds samples] each; the same samples in the same order everywhere."""
@@ -86,45 +57,6 @@ class TestLosses:
     def named(self) -> dict[str, Losses]:
         """The four losses by target."""
         return {item.name: getattr(self, item.name) for item in fields(self)}
-
-
-Means = dict[str, Float64[np.ndarray, " resamples"]]
-
-
-def resampled_means(
-    losses: TestLosses,
-    conditional_entropy_bits: Float64[np.ndarray, " samples"],
-    *,
-    resamples: int,
-    seed: int,
-) -> Means:
-    """Means of losses and entropies over bootstrap resamples of seeds, then of samples.
-
-    One resample draws the same seeds and the same samples for every loss and for the samples' own
-    entropies: they vary together, and resampling only some of them would give wrong intervals.
-
-    Args:
-        losses: test losses in bits.
-        conditional_entropy_bits: H(O | F = f_i) of every test sample.
-        resamples: number of resamples.
-        seed: seed of the resampling.
-
-    Returns:
-        For each target, and for `entropy`, one mean a resample.
-    """
-    rng = np.random.default_rng(seed)
-    by_seed = losses.named() | {"entropy": conditional_entropy_bits[None]}
-    means: dict[str, list[np.ndarray]] = {name: [] for name in by_seed}
-    n_samples = len(conditional_entropy_bits)
-    n_seeds = {len(values) for name, values in by_seed.items() if name != "entropy"}
-    for start in range(0, resamples, _RESAMPLES_AT_ONCE):
-        count = min(_RESAMPLES_AT_ONCE, resamples - start)
-        samples = rng.multinomial(n_samples, np.full(n_samples, 1 / n_samples), size=count) / n_samples
-        seeds = {n: rng.multinomial(n, np.full(n, 1 / n), size=count) / n for n in sorted(n_seeds)}
-        seeds[1] = np.ones((count, 1))
-        for name, values in by_seed.items():
-            means[name].append(((samples @ values.T) * seeds[len(values)]).sum(axis=1))
-    return {name: np.concatenate(parts) for name, parts in means.items()}
 
 
 class Measures(NamedTuple):
@@ -155,17 +87,78 @@ def measures(
     Returns:
         Estimates; a ratio whose entropy is 0 is None.
     """
-    point: Means = {name: np.array([values.mean()]) for name, values in losses.named().items()}
-    point["entropy"] = np.array([conditional_entropy_bits.mean()])
-    resampled = resampled_means(losses, conditional_entropy_bits, resamples=config.resamples, seed=seed)
-    values, spreads = _derived(point, entropies), _derived(resampled, entropies)
-    estimates = {name: _estimate(values[name], spreads[name], config.level) for name in values}
+    values = derived(mean_losses(losses, conditional_entropy_bits), entropies)
+    resampled = resampled_losses(losses, conditional_entropy_bits, resamples=config.resamples, seed=seed)
+    estimates = _estimates(values, resampled, entropies, config.level, seed)
     difference = estimates.pop("difference_bits")
+    point = mean_losses(losses, conditional_entropy_bits)
     flags = [] if difference is None else list(_flags(difference, point, entropies))
     return Measures(estimates, flags, _seed_spread(losses))
 
 
-def _derived(means: Means, entropies: Entropies | None) -> dict[str, np.ndarray | None]:
+def mean_losses(losses: TestLosses, conditional_entropy_bits: Float64[np.ndarray, " samples"]) -> Means:
+    """Mean of each loss and, as `entropy`, of the samples' entropies, one number each."""
+    point: Means = {name: np.array([values.mean()]) for name, values in losses.named().items()}
+    return point | {"entropy": np.array([conditional_entropy_bits.mean()])}
+
+
+def resampled_losses(
+    losses: TestLosses, conditional_entropy_bits: Float64[np.ndarray, " samples"], *, resamples: int, seed: int
+) -> Resampled:
+    """Means of losses and entropies over bootstrap resamples of seeds, then of samples.
+
+    One resample draws the same seeds and the same samples for every loss and for the samples' own
+    entropies: they vary together, and resampling only some of them would give wrong intervals.
+
+    Args:
+        losses: test losses in bits.
+        conditional_entropy_bits: H(O | F = f_i) of every test sample.
+        resamples: number of resamples.
+        seed: seed of the resampling.
+
+    Returns:
+        For each target, and for `entropy`, one mean a resample.
+    """
+    return resample(losses.named() | {"entropy": conditional_entropy_bits[None]}, resamples=resamples, seed=seed)
+
+
+def _estimates(
+    values: dict[str, np.ndarray | None],
+    resampled: Resampled,
+    entropies: Entropies | None,
+    level: float,
+    seed: int,
+) -> dict[str, Estimate | None]:
+    both, seeds = derived(resampled.both, entropies), derived(resampled.seeds, entropies)
+    bounds = _bounds(resampled.both, entropies)
+    estimates: dict[str, Estimate | None] = {}
+    for name, value in values.items():
+        drawn, between = both[name], seeds[name]
+        if value is None or drawn is None or between is None:
+            estimates[name] = None
+            continue
+        at = float(value[0])
+        found = spread(at, drawn, [(between, resampled.n_seeds)], resampled.n_samples, seed=seed)
+        estimates[name] = interval(at, found, level, bounds.get(name, (-math.inf, math.inf)))
+    return estimates
+
+
+def _bounds(means: Means, entropies: Entropies | None) -> dict[str, tuple[float, float]]:
+    """What losses and information can be: no loss is below 0, no information above its entropy."""
+    losses = ("object_loss_bits", "feature_loss_bits", "direct_loss_bits")
+    ratios = ("object_information_ratio", "direct_binding_ratio")
+    bounds: dict[str, tuple[float, float]] = {
+        **dict.fromkeys(losses, (0.0, math.inf)),
+        **dict.fromkeys(ratios, (-math.inf, 1.0)),
+    }
+    bounds["direct_binding_information_bits"] = (-math.inf, float(means["entropy"].max()))
+    if entropies is not None:
+        bounds["object_information_bits"] = (-math.inf, entropies.object_bits)
+        bounds["feature_information_bits"] = (-math.inf, entropies.feature_bits)
+    return bounds
+
+
+def derived(means: Means, entropies: Entropies | None) -> dict[str, np.ndarray | None]:
     """Every column from the means of losses and entropies."""
     entropy = means["entropy"]
     binding = entropy - (means["objects"] - means["features"])
@@ -193,13 +186,6 @@ def _ratio(bits: np.ndarray | None, entropy: np.ndarray | float) -> np.ndarray |
     if bits is None or np.min(entropy) <= 0:
         return None
     return bits / entropy
-
-
-def _estimate(value: np.ndarray | None, resampled: np.ndarray | None, level: float) -> Estimate | None:
-    if value is None or resampled is None:
-        return None
-    low, high = np.quantile(resampled, [(1 - level) / 2, (1 + level) / 2])
-    return Estimate(float(value[0]), float(low), float(high))
 
 
 def _flags(difference: Estimate, means: Means, entropies: Entropies | None) -> Iterator[str]:

@@ -1,6 +1,17 @@
-"""Suites that the tests of a new data set or backbone inherit; the only part of the package that needs pytest."""
+"""Suites that the tests of a new data set, backbone or probe inherit; the only part that needs pytest."""
 
 from binding.testing._backbones import BackboneConformance, batch_of
+from binding.testing._known_codes import GaussianCode, KnownCode, Truth, known_codes
+from binding.testing._measurement import MeasurementConformance
 from binding.testing._scenes import SceneConformance
 
-__all__ = ["BackboneConformance", "SceneConformance", "batch_of"]
+__all__ = [
+    "BackboneConformance",
+    "GaussianCode",
+    "KnownCode",
+    "MeasurementConformance",
+    "SceneConformance",
+    "Truth",
+    "batch_of",
+    "known_codes",
+]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from binding.information import FLAGS, IntervalConfig, TestLosses, measures, resampled_means
+from binding.information import FLAGS, IntervalConfig, TestLosses, measures
 from binding.scenes import Entropies
 
 ENTROPIES = Entropies(feature_bits=5.0, conditional_bits=8.0)
@@ -91,26 +91,6 @@ def test_a_difference_within_its_interval_is_not_flagged() -> None:
     rng = np.random.default_rng(0)
     noisy = TestLosses(*(mean + 3 * rng.standard_normal((2, 300)) for mean in (6.1, 2.0, 4.0, 8.0)))
     assert measures(noisy, np.full(300, 8.0), ENTROPIES, QUICK, seed=0).flags == []
-
-
-def test_the_interval_covers_the_expected_loss_as_often_as_it_says() -> None:
-    """1,000 experiments with one seed: the mean of skewed losses is covered in 93 to 97 of 100."""
-    rng = np.random.default_rng(0)
-    covered = 0
-    for experiment in range(1000):
-        bits = rng.gamma(2.0, 1.5, size=(1, 200))
-        data = TestLosses(bits, bits, bits, bits)
-        means = resampled_means(data, np.zeros(200), resamples=300, seed=experiment)
-        low, high = np.quantile(means["objects"], [0.025, 0.975])
-        covered += low <= 3.0 <= high
-    assert 930 <= covered <= 970
-
-
-def test_seeds_are_resampled_too() -> None:
-    spread = TestLosses(*(np.array([[1.0], [3.0]]) + np.zeros((2, 50)) for _ in range(4)))
-    means = resampled_means(spread, np.zeros(50), resamples=500, seed=0)["objects"]
-    assert set(np.round(means, 9)) == {1.0, 2.0, 3.0}
-    assert 0.4 < np.mean(np.isclose(means, 2.0)) < 0.6
 
 
 def test_the_spread_between_seeds_is_that_of_the_difference_form() -> None:
