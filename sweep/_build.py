@@ -8,7 +8,7 @@ from dataclasses import fields, replace
 from pathlib import Path as FilePath
 from typing import Any
 
-from binding.backbones import SHIPPED, BackboneConfig
+from binding.backbones import PAPER, SHIPPED, BackboneConfig
 from binding.fit import FitConfig
 from binding.information import IntervalConfig
 from binding.probes import ALIASES, FAMILIES
@@ -19,7 +19,7 @@ from sweep._parts import Parts
 from sweep._place import Settings, path_text
 from sweep._schema import BACKBONE, DATASET, FIT, INTERVALS, PROBE, SEARCH, STORE
 from sweep._sentences import Sentence
-from sweep._study import DatasetSpec, ProbeSpec, Space, StoreConfig
+from sweep._study import DatasetSpec, Layers, LayerStride, ProbeSpec, Space, StoreConfig
 from sweep._study_error import StudyError, did_you_mean
 from sweep._yaml import Path
 
@@ -40,6 +40,7 @@ def build(settings: Settings, folder: FilePath, source: str) -> Space:
     parts = Parts(settings)
     datasets = tuple(_datasets(parts))
     backbones = tuple(_backbones(parts, folder))
+    layers = _layers(parts, ("layers",), parts.study and parts.study.layers)
     fit = _fit(parts)
     probes = tuple(_probes(parts, fit))
     search = _plain_section(parts, "search", SEARCH, SearchConfig)
@@ -54,8 +55,8 @@ def build(settings: Settings, folder: FilePath, source: str) -> Space:
         readout=study.readout,
         seed=study.seed,
         datasets=datasets,
-        backbones=backbones,
-        layers=("all",) if study.layers == "all" else study.layers,
+        backbones=tuple(backbone for backbone, _ in backbones),
+        layers=layers,
         modes=study.modes,
         controls=study.controls,
         probes=probes,
@@ -64,6 +65,7 @@ def build(settings: Settings, folder: FilePath, source: str) -> Space:
         seeds=study.seeds,
         intervals=intervals,
         store=store,
+        backbone_layers=own if any(own := tuple(layers for _, layers in backbones)) else (),
         source=source,
     )
 
@@ -105,20 +107,41 @@ def _datasets(parts: Parts) -> Iterator[DatasetSpec]:
             yield made
 
 
-def _backbones(parts: Parts, folder: FilePath) -> Iterator[BackboneConfig]:
+def _layers(parts: Parts, path: Path, given: Any) -> Any:
+    """Layers as a study holds them; None where nothing is given."""
+    if isinstance(given, Border):
+        return parts.make(path, lambda: LayerStride(**given.given()))
+    return ("all",) if given == "all" else given
+
+
+def _backbones(parts: Parts, folder: FilePath) -> Iterator[tuple[BackboneConfig, Layers | None]]:
     if parts.raw("backbones", ()) == () and parts.raw("controls", ()) == ():
         parts.note(("backbones",), "empty grid: needs at least one backbone or control")
     first: dict[BackboneConfig, Path] = {}
     for path, entry in parts.entries("backbones", BACKBONE):
         given = {"source": entry} if isinstance(entry, str) else entry.given()
         at = path if isinstance(entry, str) else (*path, "source")
-        config = _backbone(parts, path, at, given, folder)
+        layers = _layers(parts, (*path, "layers"), given.pop("layers", None))
+        if given["source"].partition(":")[0] == "paper":
+            given, layers = _paper(parts, at, given, layers)
+        config = None if given is None else _backbone(parts, path, at, given, folder)
         if config is None:
             continue
         if config in first:
             parts.note(path, f"duplicate entry, the same as {path_text(first[config])}")
         first.setdefault(config, path)
-        yield config
+        yield config, layers
+
+
+def _paper(parts: Parts, at: Path, given: dict[str, Any], layers: Any) -> tuple[dict[str, Any] | None, Any]:
+    """Settings of one of the paper's backbones; what the entry says beside its name takes their place."""
+    name = given["source"].partition(":")[2]
+    if name not in PAPER:
+        parts.note(at, f"unknown backbone of the paper {name!r}; {did_you_mean(name, PAPER)}")
+        return None, None
+    choice = PAPER[name]
+    settings = {"image_size": choice.config.image_size, **given, "source": choice.config.source}
+    return settings, choice.layers if layers is None else layers
 
 
 def _backbone(parts: Parts, path: Path, at: Path, given: dict[str, Any], folder: FilePath) -> BackboneConfig | None:
@@ -128,12 +151,19 @@ def _backbone(parts: Parts, path: Path, at: Path, given: dict[str, Any], folder:
     if kind == "shipped" and name not in SHIPPED:
         parts.note(at, f"unknown shipped backbone {name!r}; {did_you_mean(name, SHIPPED)}")
     if given.get("weights") is not None:
-        given["weights"] = os.path.abspath(folder / given["weights"])  # noqa: PTH100, links are kept
+        given["weights"] = _absolute(folder, given["weights"].removeprefix("file:"))
+    prefix, _, place = given["source"].rpartition("hf:")
+    if prefix in ("", "random:") and place.startswith(("./", "../", "~")):
+        given["source"] = f"{prefix}hf:{_absolute(folder, place)}"
     known = len(parts.found)
     config = parts.make(path, lambda: BackboneConfig(**given))
     if at == path:  # the entry is the source itself
         parts.found[known:] = [Sentence(path, found.message) for found in parts.found[known:]]
     return config
+
+
+def _absolute(folder: FilePath, path: str) -> str:
+    return os.path.abspath(folder / os.path.expanduser(path))  # noqa: PTH100, PTH111, links are kept
 
 
 def _probes(parts: Parts, fit: FitConfig) -> Iterator[ProbeSpec]:

@@ -38,6 +38,7 @@ from sweep._generate import (
     setting,
     without_default,
 )
+from sweep._study import LayerStride
 from sweep._study_error import did_you_mean
 from sweep._yaml import show
 
@@ -96,7 +97,9 @@ def _text_tag(value: object) -> str:
 
 
 def _layers_tag(value: object) -> str:
-    return "<all>" if value == "all" else "<list>"
+    if value == "all":
+        return "<all>"
+    return "<stride>" if isinstance(value, dict | Border) else "<list>"
 
 
 def _dataset_model(scene: str, cls: type) -> type[Border]:
@@ -141,10 +144,6 @@ def _set_by_fit(what: str, otherwise: str) -> tuple[TypeForm, Any]:
 
 
 Dataset: TypeForm = named("scene", {scene: _dataset_model(scene, cls) for scene, cls in SCENES.items()}, {})
-Backbone: TypeForm = Annotated[
-    Annotated[str, Tag("<text>")] | Annotated[model_of(BackboneConfig, "Backbone"), Tag("<mapping>")],
-    Discriminator(_text_tag),
-]
 FeatureProbe: TypeForm = named("family", _probe_models("FeatureProbe", {}), ALIASES)
 _feature_probe = ModelField(
     default=None,
@@ -162,7 +161,18 @@ Search: TypeForm = model_of(SearchConfig, "Search")
 Intervals: TypeForm = model_of(IntervalConfig, "Intervals")
 _Layer = Annotated[int | Literal["embed", "final"], WrapValidator(_layer)]
 Layers: TypeForm = Annotated[
-    Annotated[Literal["all"], Tag("<all>")] | Annotated[list_of(_Layer), Tag("<list>")], Discriminator(_layers_tag)
+    Annotated[Literal["all"], Tag("<all>")]
+    | Annotated[list_of(_Layer), Tag("<list>")]
+    | Annotated[model_of(LayerStride, "LayerStride"), Tag("<stride>")],
+    Discriminator(_layers_tag),
+]
+_backbone_layers = ModelField(default=None, description="Layers of this backbone; null takes the study's.")
+Backbone: TypeForm = Annotated[
+    Annotated[str, Tag("<text>")]
+    | Annotated[
+        model_of(BackboneConfig, "Backbone", extra={"layers": (Layers | None, _backbone_layers)}), Tag("<mapping>")
+    ],
+    Discriminator(_text_tag),
 ]
 
 
@@ -190,9 +200,9 @@ class Study(Border):
     datasets: Annotated[tuple[Dataset, ...], ModelField(min_length=1)]  # pyright: ignore[reportInvalidTypeForm]
     """Data sets; any field may be {grid: [..]}."""
     backbones: tuple[Backbone, ...] = ()  # pyright: ignore[reportInvalidTypeForm]
-    """Frozen models: shipped:NAME, timm:NAME, random:NAME, or a mapping with more settings."""
+    """Frozen models: shipped:NAME, timm:NAME, hf:REPO, random:NAME, paper:NAME, or a mapping with more settings."""
     layers: Layers  # pyright: ignore[reportInvalidTypeForm]
-    """embed, final and numbers of blocks, negative ones from the end; or all."""
+    """embed, final and numbers of blocks, negative ones from the end; or all; or {every: 4}, all thinned out."""
     modes: list_of(literal(MODES))  # pyright: ignore[reportInvalidTypeForm]
     """What of a layer's tokens a probe sees."""
     controls: Annotated[tuple[literal(CONTROLS), ...], Distinct] = ()  # pyright: ignore[reportInvalidTypeForm]

@@ -42,6 +42,25 @@ class ProbeSpec:
     """Another family for the features; None for the same family and settings."""
 
 
+@dataclass(frozen=True)
+class LayerStride:
+    """All layers, thinned out."""
+
+    every: int
+    """embed, every such block counted back from the last, and final; 1 for all layers."""
+
+    def __post_init__(self) -> None:
+        refuse("layers", self.problems())
+
+    def problems(self) -> Iterator[Problem]:
+        """Every broken rule."""
+        yield from at_least("every", self.every, 1)
+
+
+Layers = tuple[int | str, ...] | LayerStride
+"""embed, final and numbers of blocks; ("all",) for every layer; or a stride."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class StoreConfig:
     """How activations are kept."""
@@ -73,8 +92,8 @@ class Space:
     """Data sets, grids written out."""
     backbones: tuple[BackboneConfig, ...]
     """Frozen models; without the controls."""
-    layers: tuple[int | str, ...]
-    """embed, final and numbers of blocks, negative ones from the end; ("all",) for every layer."""
+    layers: Layers
+    """embed, final and numbers of blocks, negative ones from the end; ("all",) for every layer; or a stride."""
     modes: tuple[Mode, ...]
     """What of a layer's tokens a probe sees."""
     controls: tuple[str, ...]
@@ -91,8 +110,15 @@ class Space:
     """Confidence intervals."""
     store: StoreConfig
     """How activations are kept."""
+    backbone_layers: tuple[Layers | None, ...] = ()
+    """Layers of each backbone that names its own, None for the others; empty if none does."""
     source: str = field(default="", compare=False, repr=False)
     """Text of the study file."""
+
+    def layers_of(self, position: int) -> Layers:
+        """Layers of a backbone, by its place among the backbones."""
+        own = self.backbone_layers[position] if self.backbone_layers else None
+        return self.layers if own is None else own
 
     def resolved(self) -> dict[str, Plain]:
         """The study in the form of a study file, nothing left to defaults; equal spaces give equal values."""
@@ -101,8 +127,8 @@ class Space:
             "readout": self.readout,
             "seed": self.seed,
             "datasets": [{"name": d.name, "scene": d.scene, **_mapping(d.config)} for d in self.datasets],
-            "backbones": [_mapping(backbone) for backbone in self.backbones],
-            "layers": "all" if self.layers == ("all",) else list(self.layers),
+            "backbones": [self._backbone(position) for position in range(len(self.backbones))],
+            "layers": _resolved_layers(self.layers),
             "modes": list(self.modes),
             "controls": list(self.controls),
             "probes": [_resolved_probe(probe) for probe in self.probes],
@@ -112,6 +138,15 @@ class Space:
             "intervals": _mapping(self.intervals),
             "store": {"dtype": self.store.dtype, "memory": self.store.memory_bytes},
         }
+
+    def _backbone(self, position: int) -> dict[str, Plain]:
+        own = self.backbone_layers[position] if self.backbone_layers else None
+        found = _mapping(self.backbones[position])
+        return found if own is None else {**found, "layers": _resolved_layers(own)}
+
+
+def _resolved_layers(layers: Layers) -> Plain:
+    return "all" if layers == ("all",) else plain(layers)
 
 
 def _resolved_probe(probe: ProbeSpec) -> dict[str, Plain]:

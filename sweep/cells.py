@@ -15,7 +15,7 @@ from binding.information import IntervalConfig
 from binding.modes import MODES, Mode, refuses
 from binding.search import SearchConfig
 from sweep.readout import Readout
-from sweep.space import DatasetSpec, Locate, ProbeSpec, Space, StudyError, StudyProblem, plain
+from sweep.space import DatasetSpec, Layers, LayerStride, Locate, ProbeSpec, Space, StudyError, StudyProblem, plain
 
 SCHEMA_VERSION = 1
 
@@ -123,7 +123,7 @@ def make_grid(space: Space, readout: Readout, locate: Locate) -> Grid:
             try:
                 names = resolve_layers(layers, description)
             except ValueError as error:
-                problems[locate(("layers",), f"{backbone.source}: {error}")] = None
+                problems[locate(_layers_path(space, backbone), f"{backbone.source}: {error}")] = None
                 continue
             for cell in _cells(space, readout, dataset, backbone, description, names, modes):
                 (cells if isinstance(cell, Cell) else left_out)[cell] = None  # pyright: ignore
@@ -142,16 +142,23 @@ def backbone_path(space: Space, backbone: BackboneConfig) -> tuple[str | int, ..
     return ("controls", space.controls.index(backbone.name))
 
 
-def _sources(space: Space) -> Iterator[tuple[BackboneConfig, tuple[int | str, ...], tuple[Mode, ...]]]:
+def _layers_path(space: Space, backbone: BackboneConfig) -> tuple[str | int, ...]:
+    """Where a study names a backbone's layers."""
+    path = backbone_path(space, backbone)
+    is_own = bool(space.backbone_layers) and space.backbone_layers[int(path[1])] is not None
+    return (*path, "layers") if is_own else ("layers",)
+
+
+def _sources(space: Space) -> Iterator[tuple[BackboneConfig, Layers, tuple[Mode, ...]]]:
     """Backbones with the study's layers and modes; controls have one layer and are read as one vector."""
     modes: tuple[Mode, ...] = tuple(mode for mode in MODES if mode in space.modes)
-    for backbone in space.backbones:
-        yield backbone, space.layers, modes
+    for position, backbone in enumerate(space.backbones):
+        yield backbone, space.layers_of(position), modes
     for control in space.controls:
         yield BackboneConfig(source=f"control:{control}", seed=space.seed), ("all",), ("cls",)
 
 
-def resolve_layers(layers: tuple[int | str, ...], description: Description) -> list[str]:
+def resolve_layers(layers: Layers, description: Description) -> list[str]:
     """Names of the layers a study asks for, in order of depth.
 
     Raises:
@@ -160,6 +167,9 @@ def resolve_layers(layers: tuple[int | str, ...], description: Description) -> l
     if layers == ("all",):
         return list(description.layers)
     n_blocks = sum(name.isdigit() for name in description.layers)
+    if isinstance(layers, LayerStride):
+        kept = set(range(n_blocks - 1, -1, -layers.every))
+        return [name for name in description.layers if not name.isdigit() or int(name) in kept]
     named = {
         str(layer + n_blocks if isinstance(layer, int) and -n_blocks <= layer < 0 else layer): layer
         for layer in layers

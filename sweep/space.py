@@ -16,13 +16,15 @@ from binding.information import IntervalConfig
 from sweep._build import build, limited
 from sweep._place import read_settings
 from sweep._schema import json_schema
-from sweep._study import DatasetSpec, Plain, ProbeSpec, Space, StoreConfig, plain
+from sweep._study import DatasetSpec, Layers, LayerStride, Plain, ProbeSpec, Space, StoreConfig, plain
 from sweep._study_error import StudyError, StudyProblem
 from sweep._yaml import dump_yaml, read_text
 
 __all__ = [
     "DatasetSpec",
     "IntervalConfig",
+    "LayerStride",
+    "Layers",
     "Locate",
     "Plain",
     "ProbeSpec",

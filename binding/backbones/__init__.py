@@ -2,9 +2,21 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from binding.backbones._base import Backbone, BackboneConfig, BackboneError, Batch, Description, TokenLayout
+from binding.backbones._base import (
+    Backbone,
+    BackboneConfig,
+    BackboneError,
+    Batch,
+    Description,
+    Precision,
+    Reader,
+    TokenLayout,
+    whole,
+)
+from binding.backbones._paper import PAPER, PaperChoice
 
 if TYPE_CHECKING:
     import torch
@@ -21,17 +33,21 @@ def describe(config: BackboneConfig, scene: Scene) -> Description:
     Raises:
         BackboneError: no such backbone, or one whose token layout cannot be read.
     """
-    if config.kind == "control":
+    if config.library == "control":
         from binding.backbones._controls import control_class
 
         return control_class(config.name)(scene, config.seed).description
-    if config.kind == "shipped":
+    if config.library == "shipped":
         from binding.backbones._shipped import describe_shipped
 
         return describe_shipped(config)
+    if config.library == "hf":
+        from binding.backbones._transformers import describe_transformers
+
+        return describe_transformers(config)
     from binding.backbones._timm import describe_timm
 
-    return describe_timm(config.name, config.image_size)
+    return describe_timm(config.architecture, config.image_size)
 
 
 def load(config: BackboneConfig, scene: Scene, device: torch.device) -> Backbone:
@@ -40,28 +56,55 @@ def load(config: BackboneConfig, scene: Scene, device: torch.device) -> Backbone
     Raises:
         BackboneError: no such backbone, or weights that cannot be had or do not fit.
     """
-    if config.kind == "control":
+    if config.library == "control":
         from binding.backbones._controls import control_class
 
         return control_class(config.name)(scene, config.seed)
-    if config.kind == "shipped":
+    if config.library == "shipped":
         from binding.backbones._shipped import load_shipped
 
         return load_shipped(config, device)
+    if config.library == "hf":
+        from binding.backbones._transformers import load_transformers
+
+        return load_transformers(config, device)
     from binding.backbones._timm import load_timm
 
     return load_timm(config, device)
 
 
+def prefetch(config: BackboneConfig) -> list[Path]:
+    """Download the newest version of every file that loading the backbone reads; none for those that need none.
+
+    Raises:
+        BackboneError: a file that cannot be had.
+    """
+    if config.library == "hf":
+        from binding.backbones._transformers import fetch_transformers
+
+        return fetch_transformers(config, refresh=True)
+    if config.kind == "timm" and config.weights is None:
+        from binding.backbones._timm import fetch_timm
+
+        return [fetch_timm(config, refresh=True)]
+    return []
+
+
 __all__ = [
     "CONTROLS",
+    "PAPER",
     "SHIPPED",
     "Backbone",
     "BackboneConfig",
     "BackboneError",
     "Batch",
     "Description",
+    "PaperChoice",
+    "Precision",
+    "Reader",
     "TokenLayout",
     "describe",
     "load",
+    "prefetch",
+    "whole",
 ]

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol, runtime_checkable
+from pathlib import Path
+from typing import Any, Literal, NamedTuple, Protocol, get_args, runtime_checkable
 
 import numpy as np
-from jaxtyping import Float, UInt8
+from jaxtyping import UInt8
 from torch import Tensor
 
 from binding._problems import Problem, at_least, refuse
+
+KINDS = ("shipped", "timm", "hf", "random", "control")
+Precision = Literal["float32", "bfloat16", "float16"]
+_FORMS = "shipped:NAME, timm:NAME, hf:REPO, random:NAME, random:hf:REPO or control:NAME"
 
 
 class BackboneError(ValueError):
@@ -52,8 +57,9 @@ class Description(NamedTuple):
     """What can be known of a backbone without its weights.
 
     Attributes:
-        layers: names in order of depth: embed, 0, 1, ..., final (the last block after the model's final norm;
-            equal to the last block in models whose final norm comes after average pooling).
+        layers: names in order of depth: embed (what the first block sees), 0, 1, ... (what leaves a block), final
+            (the last block after the model's final norm, token by token; equal to the last block in models
+            whose final norm comes after average pooling).
         layout: of every layer's tokens.
         image_size: pixels a side of the input; 0 where images are not read.
         is_control: whether its answer is known beforehand.
@@ -71,6 +77,13 @@ class Description(NamedTuple):
         last = len(self.layers) - 1
         return self.layers.index(layer) / last if last else 1.0
 
+    @property
+    def forward_flops(self) -> float:
+        """Floating-point operations of one image's forward pass: products with weights, and attention."""
+        blocks = sum(layer.isdigit() for layer in self.layers)
+        tokens, width = self.layout.n_tokens, self.layout.width
+        return 2.0 * self.parameters * tokens + 4.0 * blocks * tokens**2 * width
+
 
 @dataclass(frozen=True, kw_only=True)
 class BackboneConfig:
@@ -81,13 +94,17 @@ class BackboneConfig:
     """
 
     source: str
-    """shipped:NAME, timm:NAME, random:NAME (an untrained timm model) or control:NAME."""
+    """shipped:NAME, timm:NAME, hf:REPO (or hf:REPO@REVISION, hf:./FOLDER); random:NAME, random:hf:REPO: untrained."""
     image_size: int | None = None
     """Pixels a side the images are resized to; null takes the model's own."""
     weights: str | None = None
-    """A .safetensors file, or a state dict readable without pickled code; null takes the source's own."""
+    """A .safetensors file or a state dict without pickled code, PATH or file:PATH; null takes the source's own."""
     seed: int = 0
     """Seed of what is random: the weights of random:NAME, the noise of controls."""
+    precision: Precision = "float32"
+    """Of the forward pass's matrix products; tokens stay float32 between blocks. Storage has a type of its own."""
+    compile: bool = False
+    """Whether torch.compile fuses each block; it needs a C++ compiler."""
 
     def __post_init__(self) -> None:
         refuse("backbone", self.problems())
@@ -95,12 +112,17 @@ class BackboneConfig:
     def problems(self) -> Iterator[Problem]:
         """Every broken rule."""
         kind, _, name = self.source.partition(":")
-        if kind not in ("shipped", "timm", "random", "control") or not name:
-            message = f"must be shipped:NAME, timm:NAME, random:NAME or control:NAME, got {self.source!r}"
-            yield Problem("source", message)
+        if kind not in KINDS or not name.removeprefix("hf:" if kind == "random" else ""):
+            yield Problem("source", f"must be {_FORMS}, got {self.source!r}")
         if self.image_size is not None:
             yield from at_least("image_size", self.image_size, 1)
         yield from at_least("seed", self.seed, 0)
+        if self.precision not in get_args(Precision):
+            yield Problem("precision", f"must be {', '.join(get_args(Precision))}, got {self.precision!r}")
+        if kind == "random" and self.weights is not None:
+            yield Problem("weights", f"{self.source} is untrained; to read a file write {_trained(name)}")
+        if kind == "control" and (self.precision != "float32" or self.compile):
+            yield Problem("source", "controls have no forward pass: no precision, nothing to compile")
 
     @property
     def kind(self) -> str:
@@ -112,6 +134,32 @@ class BackboneConfig:
         """What stands after it."""
         return self.source.partition(":")[2]
 
+    @property
+    def library(self) -> str:
+        """Where the architecture comes from: timm, hf, shipped or control."""
+        if self.kind == "random":
+            return "hf" if self.name.startswith("hf:") else "timm"
+        return self.kind
+
+    @property
+    def architecture(self) -> str:
+        """The library's name of the architecture."""
+        return self.name.removeprefix("hf:") if self.kind == "random" else self.name
+
+    @property
+    def weights_file(self) -> Path | None:
+        """The local file of the weights, if one is named."""
+        return None if self.weights is None else Path(self.weights.removeprefix("file:")).expanduser()
+
+    @property
+    def forward_identity(self) -> str:
+        """How the forward pass computes, where it is not the plain way; a part of a backbone's identity."""
+        return f" {self.precision}" * (self.precision != "float32") + " compiled" * self.compile
+
+
+def _trained(name: str) -> str:
+    return name if name.startswith("hf:") else f"timm:{name}"
+
 
 class Batch(NamedTuple):
     """Samples as a backbone sees them; controls read the codes, models the images."""
@@ -122,6 +170,16 @@ class Batch(NamedTuple):
     feature_codes: UInt8[np.ndarray, "batch features"]
     stream: int
     """A number that differs between splits, for controls that draw noise."""
+
+
+Reader = Callable[[str, Tensor], Any]
+"""Makes something of a layer's name and tokens, float32 [batch token dim], as soon as they are there."""
+
+
+def whole(layer: str, tokens: Tensor) -> Tensor:
+    """Reads the tokens themselves."""
+    del layer
+    return tokens
 
 
 @runtime_checkable
@@ -144,6 +202,9 @@ class Backbone(Protocol):
     @property
     def reads_images(self) -> bool: ...
 
-    def forward(self, batch: Batch) -> dict[str, Float[Tensor, "batch token dim"]]:
-        """Tokens of every layer, by its name."""
+    def forward(self, batch: Batch, read: Reader = whole) -> dict[str, Any]:
+        """What `read` makes of the tokens of each layer, by its name, in order of depth.
+
+        Layers of which it makes None are left out: nothing of them stays in memory.
+        """
         ...

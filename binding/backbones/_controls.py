@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
 from jaxtyping import Float
-from torch import Tensor
 from torch.nn.functional import adaptive_avg_pool2d
 
-from binding.backbones._base import BackboneError, Batch, Description, TokenLayout
+from binding.backbones._base import BackboneError, Batch, Description, Reader, TokenLayout, whole
 from binding.scenes import Scene
 
 NOISE_WIDTH = 128
@@ -45,9 +44,10 @@ class Control(ABC):
     def vectors(self, batch: Batch) -> Float[np.ndarray, "batch dim"]:
         """One vector a sample."""
 
-    def forward(self, batch: Batch) -> dict[str, Float[Tensor, "batch token dim"]]:
+    def forward(self, batch: Batch, read: Reader = whole) -> dict[str, Any]:
         """The vectors as the only token of the only layer."""
-        return {_LAYER: torch.from_numpy(self.vectors(batch).astype(np.float32))[:, None]}
+        value = read(_LAYER, torch.from_numpy(self.vectors(batch).astype(np.float32))[:, None])
+        return {} if value is None else {_LAYER: value}
 
     def _streams(self, batch: Batch) -> list[np.random.Generator]:
         """A random stream for each sample, the same whichever batch it comes in."""

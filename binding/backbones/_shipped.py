@@ -14,7 +14,8 @@ import torch
 
 from binding._torchvision_ops import declare_missing_operators
 from binding.backbones._base import BackboneConfig, BackboneError, Description, TokenLayout
-from binding.backbones._timm import SHIPPED, VisionTransformer
+from binding.backbones._timm import tower_of
+from binding.backbones._vision import SHIPPED, Pixels, VisionTransformer
 
 
 def _shipped_path(name: str) -> Path:
@@ -64,5 +65,5 @@ def load_shipped(config: BackboneConfig, device: torch.device) -> VisionTransfor
     with torch.random.fork_rng(devices=[]):
         model = Model(**architecture, num_classes=0)
     model.load_state_dict(load_file(_shipped_path(config.name)))
-    mean, std = (tuple(json.loads(header[name])) for name in ("mean", "std"))
-    return VisionTransformer(model, f"{config.source} {size}px", mean, std, size, device)
+    pixels = Pixels(*(tuple(json.loads(header[name])) for name in ("mean", "std")))
+    return VisionTransformer(tower_of(model, size), config, pixels, size, device)

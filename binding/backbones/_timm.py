@@ -1,111 +1,23 @@
-"""Vision transformers of timm: tokens after the embedding, after every block, and after the final norm."""
+"""Vision transformers of timm."""
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Iterator
-from contextlib import contextmanager
 from difflib import get_close_matches
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 import torch
-from jaxtyping import Float, UInt8
-from torch import Tensor, nn
-from torch.nn.functional import interpolate
+from torch import nn
 
 from binding._torchvision_ops import declare_missing_operators
-from binding.backbones._base import BackboneConfig, BackboneError, Batch, Description, TokenLayout
-
-SHIPPED = ("shapes_vit_objects", "shapes_vit_features")
-_ADVICE = "or use a backbone that ships with the project: " + ", ".join(f"shipped:{name}" for name in SHIPPED)
-
-
-class VisionTransformer:
-    """A frozen timm ViT in evaluation mode; its images are resized without cropping (bilinear, no antialias).
-
-    Args:
-        model: a timm model with blocks, prefix tokens and a patch grid.
-        identity: everything but the weights that the tokens depend on.
-        mean: of the pixels in 0..1, one a channel.
-        std: likewise.
-        image_size: pixels a side of the input.
-        device: where to run.
-    """
-
-    reads_images = True
-
-    def __init__(
-        self,
-        model: nn.Module,
-        identity: str,
-        mean: tuple[float, ...],
-        std: tuple[float, ...],
-        image_size: int,
-        device: torch.device,
-    ) -> None:
-        self.identity = identity
-        self.description = describe_model(model, image_size)
-        self.weights_digest = digest(model)
-        self._model = model.eval().requires_grad_(requires_grad=False).to(device)
-        self._mean, self._std = (torch.tensor(value, device=device).view(3, 1, 1) for value in (mean, std))
-        self._device = device
-
-    @torch.inference_mode()
-    def forward(self, batch: Batch) -> dict[str, Float[Tensor, "batch token dim"]]:
-        """Tokens of every layer; embed is what the first block sees, final is after the final norm."""
-        return _tokens(self._model, self._pixels(batch.images), self.description, self.identity)
-
-    def _pixels(self, images: UInt8[Any, "batch height width 3"]) -> Float[Tensor, "batch 3 size size"]:
-        size = self.description.image_size
-        pixels = torch.from_numpy(images).to(self._device).permute(0, 3, 1, 2).float().div(255)
-        if pixels.shape[-2:] != (size, size):
-            pixels = interpolate(pixels, size=(size, size), mode="bilinear", align_corners=False)
-        return (pixels - self._mean) / self._std
+from binding.backbones._base import BackboneConfig, BackboneError, Description, TokenLayout
+from binding.backbones._hub import Repository, misfit, read_state
+from binding.backbones._vision import ADVICE, Pixels, Tower, VisionTransformer, check_image_size
 
 
-def _tokens(model: nn.Module, pixels: Tensor, description: Description, name: str) -> dict[str, Tensor]:
-    """Tokens of every layer, checked against the layout."""
-    tokens: dict[str, Tensor] = {}
-    with _recording(model, tokens):
-        tokens["final"] = model.forward_features(pixels)  # pyright: ignore
-    layout = description.layout
-    expected = (len(pixels), layout.n_tokens, layout.width)
-    for layer, value in tokens.items():
-        if tuple(value.shape) != expected:
-            raise BackboneError(
-                f"{name}: layer {layer} has tokens {tuple(value.shape)}, not {expected} as its layout says, "
-                f"so they cannot be told apart; choose another ViT, {_ADVICE}"
-            )
-    return tokens
-
-
-@contextmanager
-def _recording(model: nn.Module, tokens: dict[str, Tensor]) -> Iterator[None]:
-    """Collect the input of the first block and the output of every block."""
-    blocks: Any = model.blocks
-
-    def keep(name: str) -> Any:
-        def hook(_module: nn.Module, _inputs: object, output: Tensor) -> None:
-            tokens[name] = output
-
-        return hook
-
-    def embed(_module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
-        tokens["embed"] = inputs[0]
-
-    handles = [blocks[0].register_forward_pre_hook(embed)]
-    handles += [block.register_forward_hook(keep(str(i))) for i, block in enumerate(blocks)]
-    try:
-        yield
-    finally:
-        for handle in handles:
-            handle.remove()
-
-
-def describe_model(model: nn.Module, image_size: int) -> Description:
-    """Layers and token layout of a timm model, read from the model.
+def tower_of(model: nn.Module, image_size: int) -> Tower:
+    """A timm model's blocks and token layout, read from the model.
 
     Raises:
         BackboneError: a model without transformer blocks on a grid of patches.
@@ -116,24 +28,14 @@ def describe_model(model: nn.Module, image_size: int) -> Description:
     if not isinstance(blocks, nn.ModuleList | nn.Sequential) or n_prefix is None or grid is None:
         raise BackboneError(
             f"{type(model).__name__} has no ViT blocks over a grid of patch tokens, so its layers have no token "
-            f"layout that could be read; choose a ViT, {_ADVICE}"
+            f"layout that could be read; choose a ViT, {ADVICE}"
         )
-    if not all(grid):
-        raise BackboneError(f"image_size {image_size} is smaller than a patch; choose a larger one")
+    rows, columns = int(grid[0]), int(grid[1])
+    check_image_size((rows, columns), image_size)
     has_cls = getattr(model, "cls_token", None) is not None
     width = int(model.embed_dim)  # pyright: ignore
-    layout = TokenLayout(has_cls, int(n_prefix) - has_cls, (int(grid[0]), int(grid[1])), width)
-    layers = ("embed", *(str(i) for i in range(len(blocks))), "final")
-    return Description(layers, layout, image_size, parameters=sum(p.numel() for p in model.parameters()))
-
-
-def digest(model: nn.Module) -> str:
-    """sha256 of all weights, by name."""
-    total = hashlib.sha256()
-    for name, value in sorted(model.state_dict().items()):
-        total.update(name.encode())
-        total.update(value.detach().cpu().reshape(-1).view(torch.uint8).numpy().tobytes())
-    return total.hexdigest()
+    layout = TokenLayout(has_cls, int(n_prefix) - has_cls, (rows, columns), width)
+    return Tower(model, list(blocks), model.forward_features, layout)  # pyright: ignore
 
 
 @cache
@@ -147,9 +49,9 @@ def describe_timm(name: str, image_size: int | None) -> Description:
     with torch.device("meta"), torch.inference_mode():
         model = _create(name, image_size).eval()
         size = _input_size(model)
-        description = describe_model(model, size)
-        _tokens(model, torch.zeros(1, 3, size, size), description, f"timm model {name}")
-    return description
+        tower = tower_of(model, size)
+        tower.forward(torch.zeros(1, 3, size, size), f"timm model {name}", lambda _layer, _tokens: None)
+    return tower.describe(size)
 
 
 def load_timm(config: BackboneConfig, device: torch.device) -> VisionTransformer:
@@ -159,21 +61,34 @@ def load_timm(config: BackboneConfig, device: torch.device) -> VisionTransformer
         BackboneError: an unknown name, or weights that cannot be had or do not fit.
     """
     declare_missing_operators()
-    if config.kind == "random" and config.weights is not None:
-        raise BackboneError(f"{config.source} is untrained; to read {config.weights} write timm:{config.name}")
+    _refuse_unknown(config.architecture)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
         if config.kind == "random":
-            model = _create(config.name, config.image_size)
-        elif config.weights is not None:
-            model = _from_file(config, Path(config.weights))
+            model = _create(config.architecture, config.image_size)
         else:
-            model = _from_hub(config)
+            model = _from_file(config, config.weights_file or fetch_timm(config))
     size = _input_size(model)
     settings: Any = model.pretrained_cfg
-    return VisionTransformer(
-        model, f"{config.kind}:{config.name} {size}px", settings["mean"], settings["std"], size, device
-    )
+    return VisionTransformer(tower_of(model, size), config, Pixels(settings["mean"], settings["std"]), size, device)
+
+
+def fetch_timm(config: BackboneConfig, *, refresh: bool = False) -> Path:
+    """The file of a timm model's weights, downloaded if need be.
+
+    Raises:
+        BackboneError: there are none, or they cannot be had.
+    """
+    declare_missing_operators()
+    import timm
+
+    _refuse_unknown(config.name)
+    settings: Any = timm.get_pretrained_cfg(config.name)
+    if not timm.is_model_pretrained(config.name) or not settings.hf_hub_id:
+        raise BackboneError(f"timm has no weights of {config.name}; name a local file with `weights:`, {ADVICE}")
+    name, _, revision = settings.hf_hub_id.partition("@")
+    repository = Repository(name, revision or None, config.source)
+    return repository.fetch("model.safetensors", "pytorch_model.bin", refresh=refresh)
 
 
 def _create(name: str, image_size: int | None, num_classes: int = 0, **options: Any) -> nn.Module:
@@ -213,21 +128,13 @@ def _input_size(model: nn.Module) -> int:
 
 
 def _from_file(config: BackboneConfig, path: Path) -> nn.Module:
-    if not path.is_file():
-        raise BackboneError(f"weights file {path} does not exist; it must be a .safetensors file or a state dict")
-    from timm.models import load_state_dict
-
-    _refuse_unknown(config.name)
+    state = read_state(path, config.name)
     try:
-        return _with_state(config, load_state_dict(str(path)))
+        return _with_state(config, state)
     except BackboneError:
         raise
     except Exception as error:
-        reason = " ".join(str(error).split()) or type(error).__name__
-        raise BackboneError(
-            f"weights file {path} does not hold a {config.name}: {reason[:200]}; "
-            "it must be a .safetensors file or a plain state dict of the same architecture"
-        ) from error
+        raise BackboneError(misfit(path, config.name, error)) from error
 
 
 def _with_state(config: BackboneConfig, state: dict[str, Any]) -> nn.Module:
@@ -255,22 +162,3 @@ def _with_state(config: BackboneConfig, state: dict[str, Any]) -> nn.Module:
         model.reset_classifier(0)  # pyright: ignore
     model.pretrained_cfg["state_dict"] = None  # pyright: ignore
     return model
-
-
-def _from_hub(config: BackboneConfig) -> nn.Module:
-    import timm
-
-    _refuse_unknown(config.name)
-    if not timm.is_model_pretrained(config.name):
-        raise BackboneError(f"timm has no weights of {config.name}; name a local file with `weights:`, {_ADVICE}")
-    try:
-        return _create(config.name, config.image_size, pretrained=True)
-    except BackboneError:
-        raise
-    except Exception as error:
-        from huggingface_hub.constants import HF_HUB_CACHE
-
-        raise BackboneError(
-            f"the weights of {config.source} are not in the cache {HF_HUB_CACHE} and the hub could not be reached "
-            f"({type(error).__name__}); connect once, name a local file with `weights:`, {_ADVICE}"
-        ) from error

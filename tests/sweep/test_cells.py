@@ -13,12 +13,12 @@ from binding.backbones import BackboneConfig, describe
 from binding.codes import FeatureSpace
 from binding.modes import MODES
 from binding.probes import FAMILIES
-from binding.scenes import SplitName
+from binding.scenes import ColorShape, SplitName
 from binding.search import ProbeSpace
 from sweep.cells import Grid, LeftOut, make_grid, resolve_layers
 from sweep.readout import find_readout
 from sweep.results import IDENTITY_COLUMNS
-from sweep.space import DatasetSpec, ProbeSpec, Space, StudyError, load_space, locate_in
+from sweep.space import DatasetSpec, LayerStride, ProbeSpec, Space, StudyError, load_space, locate_in
 
 STUDY = """\
 name: small
@@ -268,3 +268,22 @@ def test_every_family_can_be_in_a_grid(grid_of: GridOf) -> None:
     grid = grid_of(f"probes=[{probes}]", "modes=[cls, all]")
     assert {cell.probe.family for cell in grid.cells} == set(FAMILIES)
     assert len(grid.cells) == len(FAMILIES)
+
+
+@pytest.mark.parametrize(("every", "blocks"), [(1, "012345"), (2, "135"), (3, "25"), (4, "15"), (6, "5"), (100, "5")])
+def test_a_stride_keeps_both_ends_and_counts_from_the_last_block(every: int, blocks: str) -> None:
+    description = describe(BackboneConfig(source="shipped:shapes_vit_objects"), ColorShape())
+    assert resolve_layers(LayerStride(every=every), description) == ["embed", *blocks, "final"]
+
+
+def test_layers_of_a_backbone_take_the_place_of_the_studys(grid_of: GridOf) -> None:
+    entry = "{source: shipped:shapes_vit_features, layers: {every: 3}}"
+    grid = grid_of(f"backbones=[shipped:shapes_vit_objects, {entry}]", "layers=[0]", "controls=[noise]")
+    found = {(cell.backbone.name, cell.layer) for cell in grid.cells}
+    features = {("shapes_vit_features", layer) for layer in ("embed", "2", "5", "final")}
+    assert found == features | {("shapes_vit_objects", "0"), ("noise", "code")}
+
+
+def test_layers_that_a_backbone_names_and_has_not_are_found_where_they_stand(grid_of: GridOf) -> None:
+    with pytest.raises(StudyError, match=r"backbones\[0\].layers: shipped:shapes_vit_objects: there is no layer 9"):
+        grid_of("backbones=[{source: shipped:shapes_vit_objects, layers: [9]}]")

@@ -7,13 +7,13 @@ from dataclasses import fields
 
 import pytest
 
-from binding.backbones import BackboneConfig
+from binding.backbones import PAPER, BackboneConfig
 from binding.fit import FitConfig
 from binding.information import IntervalConfig
 from binding.probes import ALIASES, FAMILIES
 from binding.scenes import BalancedColorShape, ColorShape, SplitPolicy
 from binding.search import Choices, ProbeSpace, Range, SearchConfig
-from sweep.space import DatasetSpec, ProbeSpec, Space, StoreConfig, StudyError, dump_yaml, load_space
+from sweep.space import DatasetSpec, LayerStride, ProbeSpec, Space, StoreConfig, StudyError, dump_yaml, load_space
 
 SMALL = """\
 name: small
@@ -279,7 +279,14 @@ def test_resolved_values_leave_nothing_to_defaults(read):
     assert resolved["layers"] == ["final"]
     assert resolved["store"] == {"dtype": "float16", "memory": 4000000000}
     assert resolved["backbones"] == [
-        {"source": "timm:vit_tiny_patch16_224", "image_size": None, "weights": None, "seed": 0}
+        {
+            "source": "timm:vit_tiny_patch16_224",
+            "image_size": None,
+            "weights": None,
+            "seed": 0,
+            "precision": "float32",
+            "compile": False,
+        }
     ]
     assert resolved["probes"] == [
         {
@@ -303,3 +310,48 @@ def test_study_errors_are_values_too(read, tmp_path):
     assert problem.file == str(tmp_path / "study.yaml")
     assert (problem.line, problem.path) == (8, "probes[0].family")
     assert problem.message == "unknown family 'lineer'; did you mean 'linear'?"
+
+
+def test_layers_may_be_a_stride_and_a_backbone_may_have_its_own(read):
+    text = SMALL.replace("[final]", "{every: 4}").replace(
+        "[timm:vit_tiny_patch16_224]",
+        "[timm:vit_tiny_patch16_224, {source: timm:vit_small_patch16_224, layers: [-1, embed]}]",
+    )
+    space = read(text)
+    assert space.layers == LayerStride(every=4)
+    assert [space.layers_of(position) for position in range(2)] == [LayerStride(every=4), (-1, "embed")]
+    resolved = space.resolved()
+    assert resolved["layers"] == {"every": 4}
+    assert "layers" not in resolved["backbones"][0]
+    assert resolved["backbones"][1]["layers"] == [-1, "embed"]
+    assert read(dump_yaml(resolved)) == space
+    assert read(SMALL).backbone_layers == ()
+
+
+@pytest.mark.parametrize("name", PAPER)
+def test_the_papers_backbones_are_what_its_script_reads(read, name):
+    space = read(SMALL.replace("timm:vit_tiny_patch16_224", f"paper:{name}").replace("[final]", "all"))
+    expected = {
+        "dinov2_large": ("hf:facebook/dinov2-large", 256, ("final",)),
+        "clip_large_224": ("hf:openai/clip-vit-large-patch14", 224, (-1,)),
+        "clip_large_336": ("hf:openai/clip-vit-large-patch14-336", 336, (-1,)),
+    }[name]
+    [backbone] = space.backbones
+    assert (backbone.source, backbone.image_size, space.layers_of(0)) == expected
+    assert read(dump_yaml(space.resolved())) == space
+
+
+def test_an_entry_may_change_a_backbone_of_the_paper(read):
+    entry = "{source: paper:dinov2_large, image_size: 224, layers: all, precision: bfloat16}"
+    space = read(SMALL.replace("timm:vit_tiny_patch16_224", entry))
+    assert space.backbones[0].image_size == 224
+    assert space.backbones[0].precision == "bfloat16"
+    assert space.layers_of(0) == ("all",)
+
+
+def test_paths_of_models_are_relative_to_the_study(read, tmp_path):
+    entries = "hf:./model, random:hf:../model, {source: timm:vit_tiny_patch16_224, weights: file:tiny.safetensors}"
+    first, second, third = read(SMALL.replace("timm:vit_tiny_patch16_224", entries)).backbones
+    assert first.source == f"hf:{tmp_path / 'model'}"
+    assert second.source == f"random:hf:{tmp_path.parent / 'model'}"
+    assert third.weights == str(tmp_path / "tiny.safetensors")

@@ -143,6 +143,29 @@ EMPTY = "empty grid: needs at least one entry, got none"
         ("{epochs: 40}", "", f"15: fit: {MAPPING}, got nothing"),
         ("[final]", "final", "9: layers: expected a list, got 'final'"),
         ("[final]", "", "9: layers: expected a list, got nothing"),
+        ("[final]", "{every: 0}", "9: layers.every: must be ≥ 1, got 0"),
+        (
+            "timm:vit_tiny_patch16_224",
+            "paper:dino_large",
+            "8: backbones[0]: unknown backbone of the paper 'dino_large'; did you mean 'dinov2_large'?",
+        ),
+        (
+            "timm:vit_tiny_patch16_224",
+            "{source: timm:vit_tiny_patch16_224, layers: [last]}",
+            "8: backbones[0].layers[0]: expected embed, final or the number of a block, got 'last'; "
+            "known: embed, final",
+        ),
+        (
+            "timm:vit_tiny_patch16_224",
+            "{source: timm:vit_tiny_patch16_224, precision: half}",
+            "8: backbones[0].precision: unknown precision 'half'; known: float32, bfloat16, float16",
+        ),
+        (
+            "timm:vit_tiny_patch16_224",
+            "{source: random:vit_tiny_patch16_224, weights: a.pth}",
+            "8: backbones[0].weights: random:vit_tiny_patch16_224 is untrained; "
+            "to read a file write timm:vit_tiny_patch16_224",
+        ),
         ("[final]", "[true]", "9: layers[0]: expected embed, final or the number of a block, got true"),
         ("[final]", "[1.5]", "9: layers[0]: expected embed, final or the number of a block, got 1.5"),
         ("- family: linear", "- linear", f"12: probes[0]: {MAPPING}, got 'linear'"),
@@ -209,7 +232,8 @@ EMPTY = "empty grid: needs at least one entry, got none"
         (
             "timm:vit_tiny_patch16_224",
             "tim:x",
-            "8: backbones[0]: must be shipped:NAME, timm:NAME, random:NAME or control:NAME, got 'tim:x'",
+            "8: backbones[0]: must be shipped:NAME, timm:NAME, hf:REPO, random:NAME, random:hf:REPO or control:NAME, "
+            "got 'tim:x'",
         ),
         (
             "- timm:vit_tiny_patch16_224",

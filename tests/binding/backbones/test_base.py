@@ -15,8 +15,8 @@ from binding.backbones import (
     load,
 )
 from binding.backbones._controls import CONTROL_CLASSES, Control
-from binding.backbones._timm import SHIPPED as SHIPPED_FILES
-from binding.backbones._timm import VisionTransformer
+from binding.backbones._vision import SHIPPED as SHIPPED_FILES
+from binding.backbones._vision import VisionTransformer
 from binding.scenes import ColorShape, SplitPolicy
 
 SCENE = ColorShape(
@@ -64,7 +64,7 @@ def test_source_is_a_kind_and_a_name() -> None:
 
 @pytest.mark.parametrize("source", ["", "vit_tiny_patch16_224", "timm:", ":noise", "hub:vit", "Timm:vit", "timm"])
 def test_sources_of_another_form_are_refused(source: str) -> None:
-    with pytest.raises(ConfigurationError, match="shipped:NAME, timm:NAME, random:NAME or control:NAME"):
+    with pytest.raises(ConfigurationError, match="must be shipped:NAME, timm:NAME, hf:REPO, random:NAME"):
         BackboneConfig(source=source)
 
 

@@ -18,7 +18,7 @@ from torch import Tensor
 from binding._torchvision_ops import declare_missing_operators
 from binding.backbones import SHIPPED, Backbone, BackboneConfig, BackboneError, Batch, TokenLayout, describe, load
 from binding.backbones._shipped import shipped_header
-from binding.backbones._timm import digest
+from binding.backbones._vision import digest
 from binding.scenes import ColorShape, SplitName, SplitPolicy
 from binding.testing import BackboneConformance, batch_of
 

@@ -14,7 +14,7 @@ import torch
 from torch import nn
 
 from binding.backbones import Backbone, BackboneConfig, BackboneError, Batch, TokenLayout, describe, load
-from binding.backbones._timm import VisionTransformer, digest
+from binding.backbones._vision import VisionTransformer, digest
 from binding.scenes import ColorShape
 from binding.testing import BackboneConformance, batch_of
 from tests.binding.backbones.reference import (
@@ -227,8 +227,8 @@ def test_a_model_has_its_own_mean_and_deviation(batch: Batch) -> None:
 def test_loaded_models_are_in_evaluation_mode_and_frozen() -> None:
     backbone = read(kind="random")
     assert isinstance(backbone, VisionTransformer)
-    assert not any(module.training for module in backbone._model.modules())
-    assert not any(parameter.requires_grad for parameter in backbone._model.parameters())
+    assert not any(module.training for module in backbone._tower.model.modules())
+    assert not any(parameter.requires_grad for parameter in backbone._tower.model.parameters())
 
 
 def test_another_image_size_interpolates_position_embeddings_and_changes_the_identity(
