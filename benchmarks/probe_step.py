@@ -1,24 +1,29 @@
-"""A training step of each probe family against the plain formulation, as a ratio measured in one run.
+"""A training step of each probe family against the plain formulation and against the machine's matrix products.
 
-    python benchmarks/probe_step.py [--batch 512] [--dim 1024] [--rounds 3]
+    python benchmarks/probe_step.py [--batch 512] [--dim 1024] [--tokens 257] [--rounds 3]
+        [--device cuda] [--precision tf32] [--threads 1 --clock cpu] [--families dnn_concat ..] [--save NAME]
 
 Plain: activations and codes are expanded to one input a head, [batch width heads], and contracted with einsum,
-as the formulas are written. Both sides take forward, backward and a step of Adam on equal inputs.
+as the formulas are written. Both sides take forward, backward and a step of Adam on equal inputs, in turns.
+Rate: FLOPs that the step cannot do without (see `necessary_flops`) over its time, optimiser included, as a share of
+the best of some plain matrix products of like shapes into memory that is there already, measured in the same turns.
 """
 
 from __future__ import annotations
 
 import argparse
-import time
 from collections.abc import Callable
 from itertools import product
 
 import torch
+from measuring import CLOCKS, in_turns, machine, matrix_works, save
 from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits, gelu
 
+from binding._allocator import keep_freed_memory
 from binding._pack import Pack
 from binding.probes import (
+    FAMILIES,
     AttentionQuadratic,
     DnnConcat,
     HeadShape,
@@ -32,7 +37,6 @@ from binding.probes import (
 
 SIDE = 8
 HEADS = SIDE * SIDE
-TOKENS = 65
 
 
 def expanded(z: Tensor, codes: Tensor, mask: Tensor) -> Tensor:
@@ -94,17 +98,18 @@ PLAIN = {
 
 
 def plain_step(probe: Probe, shape: HeadShape, z: Tensor, codes: Tensor) -> Callable[[], Tensor]:
-    """A closure that takes one step in the plain formulation and returns the logits."""
+    """A closure that takes one step in the plain formulation and returns the logits before it."""
     drawn = probe.initial(shape, torch.Generator().manual_seed(0))
-    parameters = {name: value.requires_grad_() for name, value in drawn.items()}
+    parameters = {name: value.to(z.device).requires_grad_() for name, value in drawn.items()}
     optimizer = torch.optim.Adam(parameters.values(), lr=probe.learning_rate)
+    mask = shape.mask.to(z.device)
 
     def step() -> Tensor:
         optimizer.zero_grad()
         if isinstance(probe, AttentionQuadratic):
-            logits = plain_attention(parameters, z, codes, shape.mask)
+            logits = plain_attention(parameters, z, codes, mask)
         else:
-            logits = PLAIN[type(probe)](parameters, expanded(z, codes, shape.mask), probe)
+            logits = PLAIN[type(probe)](parameters, expanded(z, codes, mask), probe)
         binary_cross_entropy_with_logits(logits, codes + 0.5).backward()
         optimizer.step()
         return logits.detach()
@@ -112,52 +117,120 @@ def plain_step(probe: Probe, shape: HeadShape, z: Tensor, codes: Tensor) -> Call
     return step
 
 
-def fast_step(probe: Probe, shape: HeadShape, z: Tensor, codes: Tensor) -> Callable[[], Tensor]:
-    """The same step as the library takes it, in a pack of one."""
-    pack = Pack([(0, probe)], shape, seed=0, device=z.device)
+def fast_step(pack: Pack, z: Tensor, codes: Tensor) -> Callable[[], None]:
+    """The same step as the library takes it, in a pack."""
 
-    def step() -> Tensor:
-        with torch.no_grad():
-            logits = probe.logits(pack.parameters, shape, z[:2], codes[:2])[0]
+    def step() -> None:
         pack.backward(z, codes, None, share=1.0)
         pack.step(1.0)
-        return logits
 
     return step
 
 
-def seconds(step: Callable[[], Tensor]) -> float:
-    start = time.perf_counter()
-    step()
-    return time.perf_counter() - start
+def necessary_flops(probe: Probe, shape: HeadShape, batch: int, tokens: int) -> float:
+    """Multiplications and additions of the matrix products of one step that no rearrangement removes.
+
+    A product of known inputs with weights is done twice (forward, gradient of the weights), one of computed
+    inputs three times (the gradient of the inputs too), attention's two products with the tokens twice each.
+    Of the codes only those that a head may see count. Elementwise work and the optimiser count nothing.
+    """
+    dim, heads, seen = shape.z_dim, shape.n_heads, float(shape.mask.sum()) / shape.n_heads
+    inputs = dim + seen
+    if isinstance(probe, Linear):
+        return 4 * batch * heads * inputs
+    if isinstance(probe, QuadraticConcat):
+        return 4 * batch * heads * 2 * probe.rank * inputs
+    if isinstance(probe, MultilinearConcatReuse):
+        return 4 * batch * probe.rank * (sum(shape.group_sizes) * dim + len(shape.group_sizes) * heads * seen)
+    if isinstance(probe, DnnConcat):
+        width = probe.hidden_dim or dim
+        return heads * batch * (4 * inputs * width + 6 * width**2 * (probe.num_layers - 2) + 6 * width)
+    assert isinstance(probe, AttentionQuadratic)
+    turned = 6 * (heads + shape.n_codes) * dim**2
+    queries = 4 * batch * heads * seen * dim
+    attention = 8 * batch * heads * (tokens - 1) * dim
+    form = 2 * probe.rank * batch * heads * (6 * dim + 4 * inputs)
+    return turned + queries + attention + form
 
 
-def main() -> None:
+def arguments_of() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--batch", type=int, default=512)
     parser.add_argument("--dim", type=int, default=1024)
+    parser.add_argument("--tokens", type=int, default=257, help="of attention, CLS among them")
+    parser.add_argument("--hidden", type=int, default=256, help="hidden width of the DNN of four layers")
+    parser.add_argument("--pack", type=int, default=1, help="probes in the pack; the plain form trains one")
     parser.add_argument("--rounds", type=int, default=3)
-    arguments = parser.parse_args()
+    parser.add_argument("--threads", type=int, default=0)
+    parser.add_argument("--clock", choices=CLOCKS, default="wall")
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--families", nargs="*", choices=FAMILIES, default=list(FAMILIES))
+    parser.add_argument("--no-plain", action="store_true", help="leave the plain formulation out")
+    parser.add_argument("--save", metavar="NAME", help="write results/NAME.json")
+    return parser.parse_args()
+
+
+def measure(probe: Probe, arguments: argparse.Namespace, device: torch.device) -> dict[str, object]:
+    """One row of the table."""
     generator = torch.Generator().manual_seed(1)
     shape = HeadShape(arguments.dim, HEADS, group_sizes=(SIDE, SIDE))
-    probes = [
+    batch, tokens = arguments.batch, arguments.tokens
+    size = (batch, tokens, arguments.dim) if probe.reads_tokens else (batch, arguments.dim)
+    z = torch.randn(size, generator=generator).to(device)
+    codes = torch.randint(2, (batch, HEADS), generator=generator).to(device) - 0.5
+    pack = Pack([(i, probe) for i in range(arguments.pack)], shape, seed=0, device=device)
+    with torch.no_grad():
+        logits = probe.logits(pack.parameters, shape, z, codes)[0]
+    works: list[Callable[[], object]] = [fast_step(pack, z, codes)]
+    if not arguments.no_plain:
+        plain = plain_step(probe, shape, z, codes)
+        torch.testing.assert_close(plain(), logits, rtol=1e-3, atol=1e-4)
+        works.append(plain)
+    products = matrix_works(device)
+    quick, *others = in_turns([*works, *(work for work, _ in products)], arguments.rounds, arguments.clock)
+    rates = [flops / time for (_, flops), time in zip(products, others[-len(products) :], strict=True)]
+    flops = arguments.pack * necessary_flops(probe, shape, batch, tokens)
+    return {
+        "family": probe.family,
+        "plain_s": None if arguments.no_plain else others[0],
+        "here_s": quick,
+        "times_as_fast": None if arguments.no_plain else others[0] / quick * arguments.pack,
+        "necessary_gflop": flops / 1e9,
+        "matrix_gflop_per_s": max(rates) / 1e9,
+        "share_of_matrix_rate": flops / quick / max(rates),
+    }
+
+
+def main() -> None:
+    arguments = arguments_of()
+    if arguments.threads:
+        torch.set_num_threads(arguments.threads)
+    device = torch.device(arguments.device)
+    keep_freed_memory()
+    probes: list[Probe] = [
         Linear(),
         QuadraticConcat(rank=16),
         QuadraticConcatReuse(rank=16),
         MultilinearConcatReuse(rank=16),
-        DnnConcat(num_layers=4, hidden_dim=256),
+        DnnConcat(num_layers=4, hidden_dim=arguments.hidden),
         AttentionQuadratic(rank=16),
     ]
-    print(f"batch {arguments.batch}, width {arguments.dim}, {HEADS} heads, {torch.get_num_threads()} threads")
+    sizes = {name: getattr(arguments, name) for name in ("batch", "dim", "tokens", "hidden", "pack", "clock")}
+    where = machine(device) | sizes
+    print(where)
+    rows = []
     for probe in probes:
-        size = (arguments.batch, TOKENS, arguments.dim) if probe.reads_tokens else (arguments.batch, arguments.dim)
-        z = torch.randn(size, generator=generator)
-        codes = torch.randint(2, (arguments.batch, HEADS), generator=generator) - 0.5
-        plain, fast = plain_step(probe, shape, z, codes), fast_step(probe, shape, z, codes)
-        torch.testing.assert_close(plain()[:2], fast(), rtol=1e-3, atol=1e-5)
-        times = [(seconds(plain), seconds(fast)) for _ in range(arguments.rounds)]
-        slow, quick = (min(column) for column in zip(*times, strict=True))
-        print(f"{probe.family:26} plain {slow:8.4f} s, here {quick:8.4f} s, {slow / quick:5.1f} times as fast")
+        if probe.family not in arguments.families:
+            continue
+        row = measure(probe, arguments, device)
+        rows.append(row)
+        print(
+            "   ".join(
+                f"{name} {value:.4g}" if isinstance(value, float) else str(value) for name, value in row.items()
+            )
+        )
+    if arguments.save:
+        save(arguments.save, where, rows)
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits
+from torch.optim.adam import adam
 
 from binding.probes import Dropout, HeadShape, Parameters, Probe
 
@@ -36,12 +37,12 @@ class Pack:
             name: torch.stack([member[name] for member in drawn]).to(device).requires_grad_() for name in drawn[0]
         }
         self._generators = [torch.Generator(device).manual_seed(seed + 1) for _ in members]
-        self._rates = torch.tensor([probe.learning_rate for _, probe in members], device=device)
-        self._decays = torch.tensor([probe.weight_decay for _, probe in members], device=device)
+        self._rates = [probe.learning_rate for _, probe in members]
+        self._decays = [probe.weight_decay for _, probe in members]
         self._first = {name: torch.zeros_like(value) for name, value in self.parameters.items()}
         self._second = {name: torch.zeros_like(value) for name, value in self.parameters.items()}
-        self._gradients = {name: torch.zeros_like(value) for name, value in self.parameters.items()}
-        self._steps = 0
+        self._gradients: dict[str, Tensor] = {}
+        self._steps = torch.zeros(len(members), len(drawn[0]), device=device)
 
     def backward(
         self,
@@ -55,24 +56,40 @@ class Pack:
         logits = self.probe.logits(self.parameters, self.shape, z, codes, dropout)
         losses = head_losses(logits, codes, offset).mean(dim=(1, 2))
         gradients = torch.autograd.grad(losses.sum() * share, list(self.parameters.values()), allow_unused=True)
-        for total, gradient in zip(self._gradients.values(), gradients, strict=True):
+        for name, gradient in zip(self.parameters, gradients, strict=True):
             if gradient is not None:
-                total.add_(gradient)
+                self._add(name, gradient)
         return losses.detach()
+
+    def _add(self, name: str, gradient: Tensor) -> None:
+        """The first gradient since the last step is kept as it comes, which saves two passes over memory."""
+        if name in self._gradients:
+            self._gradients[name].add_(gradient)
+        else:
+            self._gradients[name] = gradient.contiguous()
 
     @torch.no_grad()
     def step(self, factor: float) -> None:
         """One step of Adam with L2, with `factor` times each member's learning rate; clears the gradients."""
-        self._steps += 1
-        first_bias, second_bias = (1 - beta**self._steps for beta in _BETAS)
-        for name, value in self.parameters.items():
-            ones = (1,) * (value.ndim - 1)
-            gradient = self._gradients[name].addcmul_(value, self._decays.view(-1, *ones))
-            first = self._first[name].lerp_(gradient, 1 - _BETAS[0])
-            second = self._second[name].mul_(_BETAS[1]).addcmul_(gradient, gradient, value=1 - _BETAS[1])
-            rates = (self._rates * (factor / first_bias)).view(-1, *ones)
-            value.sub_(first.div(second.div(second_bias).sqrt_().add_(_EPSILON)).mul_(rates))
-            gradient.zero_()
+        names = list(self._gradients)
+        for index, (rate, decay) in enumerate(zip(self._rates, self._decays, strict=True)):
+            adam(
+                [self.parameters[name][index] for name in names],
+                [self._gradients[name][index] for name in names],
+                [self._first[name][index] for name in names],
+                [self._second[name][index] for name in names],
+                max_exp_avg_sqs=[],
+                state_steps=list(self._steps[index, : len(names)]),
+                fused=True,
+                amsgrad=False,
+                beta1=_BETAS[0],
+                beta2=_BETAS[1],
+                lr=rate * factor,
+                weight_decay=decay,
+                eps=_EPSILON,
+                maximize=False,
+            )
+        self._gradients.clear()
 
     def member(self, index: int) -> Parameters:
         """A copy of one member's parameters, without the pack axis."""
@@ -83,9 +100,11 @@ class Pack:
         indices = staying.nonzero().flatten()
         self.positions = [self.positions[i] for i in indices.tolist()]
         self._generators = [self._generators[i] for i in indices.tolist()]
-        self._rates, self._decays = self._rates[indices], self._decays[indices]
+        self._rates = [self._rates[i] for i in indices.tolist()]
+        self._decays = [self._decays[i] for i in indices.tolist()]
+        self._steps = self._steps[indices]
         self.parameters = {name: value.detach()[indices].requires_grad_() for name, value in self.parameters.items()}
-        for state in (self._first, self._second, self._gradients):
+        for state in (self._first, self._second):
             state.update({name: value[indices] for name, value in state.items()})
 
 

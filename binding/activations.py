@@ -91,5 +91,10 @@ class Rows:
             tensor.sub_(mean).div_(deviation)
         return tensor
 
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """[samples dim] or [samples token dim]."""
+        return self._array.shape
+
     def __len__(self) -> int:
         return len(self._array)

@@ -13,12 +13,11 @@ from jaxtyping import Float, Float64, Int
 from torch import Tensor
 
 from binding._pack import Pack, head_losses
+from binding._pack_memory import evaluation_rows, in_budget, pack_budget_bytes, training_bytes
 from binding._problems import Problem, at_least, refuse
 from binding.activations import Rows
 from binding.probes import HeadShape, Parameters, Probe
 
-_PACK_BYTES = 2**30
-_EVALUATION_ROWS = 2048
 _CERTAIN = 1e4  # stands for infinite prior odds: such a head has no loss and no gradient
 
 OnEpoch = Callable[[int, int, float], bool]
@@ -136,7 +135,7 @@ class Fitted:
     def evaluate(self, examples: Examples) -> tuple[Float64[np.ndarray, " samples"], float]:
         """Loss in bits of every sample, and the share of bits guessed right."""
         losses, correct = [], 0.0
-        for indices in torch.arange(len(examples.codes)).split(_EVALUATION_ROWS):
+        for indices in torch.arange(len(examples.codes)).split(evaluation_rows(examples.z.shape)):
             z, codes, offset = examples.batch(indices)
             logits = self._logits(z, codes)
             losses.append(_bits(logits, codes, offset)[0])
@@ -183,26 +182,12 @@ def fit(
         prior_bits = float(results[0].evaluate(validation)[0].mean())
         for result in results:
             result.validation_bits = prior_bits
-    for positions in _affordable(probes, shape, config):
+    n_tokens = train.z.shape[1] if len(train.z.shape) > 2 else 1
+    sizes = [training_bytes(probe, shape, config.batch_size, n_tokens) for probe in probes]
+    for positions in in_budget(sizes, pack_budget_bytes(device)):
         packs = _packs([(i, probes[i]) for i in positions], shape, seed, device)
         _train(packs, results, train, validation, config, seed, on_epoch)
     return results
-
-
-def _affordable(probes: Sequence[Probe], shape: HeadShape, config: FitConfig) -> Iterator[list[int]]:
-    """Positions in groups whose parameters, optimiser state and hidden units fit in memory together."""
-    group: list[int] = []
-    total = 0
-    for position, probe in enumerate(probes):
-        drawn = probe.initial(shape, torch.Generator().manual_seed(0))
-        widest = max(value.numel() // max(value.shape[0], 1) for value in drawn.values())
-        size = 4 * (6 * sum(value.numel() for value in drawn.values()) + 4 * config.batch_size * widest)
-        if group and total + size > _PACK_BYTES:
-            yield group
-            group, total = [], 0
-        group.append(position)
-        total += size
-    yield group
 
 
 def _packs(members: list[tuple[int, Probe]], shape: HeadShape, seed: int, device: torch.device) -> list[Pack]:
@@ -284,7 +269,7 @@ def _finish_epoch(
 def _mean_bits(pack: Pack, examples: Examples) -> list[float]:
     """Mean loss of each member in bits a sample."""
     total = torch.zeros(len(pack.positions), dtype=torch.float64, device=examples.codes.device)
-    for indices in torch.arange(len(examples.codes)).split(_EVALUATION_ROWS):
+    for indices in torch.arange(len(examples.codes)).split(evaluation_rows(examples.z.shape)):
         z, codes, offset = examples.batch(indices)
         total += _bits(pack.probe.logits(pack.parameters, pack.shape, z, codes), codes, offset).sum(1)
     return (total / len(examples.codes)).tolist()

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 
 import pyarrow as pa
 
+from binding._allocator import keep_freed_memory
 from binding.modes import shape
 from binding.scenes import SPLITS, SplitName
 from sweep.activations import SplitKeys, read_split
@@ -114,6 +115,7 @@ def _device() -> Any:
         return torch.device("cuda")
     cpus = ray.get_runtime_context().get_assigned_resources().get("CPU", 1)
     torch.set_num_threads(max(1, int(cpus)))
+    keep_freed_memory()
     return torch.device("cpu")
 
 

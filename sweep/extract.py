@@ -15,6 +15,7 @@ import numpy as np
 import pyarrow as pa
 import torch
 
+from binding._allocator import keep_freed_memory
 from binding.backbones import Backbone, BackboneConfig, Batch, load
 from binding.modes import Mode, read, shape
 from binding.scenes import SPLITS, Scene, Split, SplitName
@@ -159,6 +160,7 @@ def _assigned_device() -> torch.device:
     if ray.get_gpu_ids():
         return torch.device("cuda")
     torch.set_num_threads(1)
+    keep_freed_memory()
     return torch.device("cpu")
 
 

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from binding._problems import Problem, at_least
 from binding.probes._base import Dropout, HeadShape, Parameters, Probe, dense, normal
+from binding.probes._pooling import attention, by_head, pool
 from binding.probes._quadratic import QuadraticConcat, sum_of_products
 
 
@@ -42,6 +43,10 @@ class AttentionQuadratic(Probe):
     def without_activations(self) -> Probe:
         return QuadraticConcat(learning_rate=self.learning_rate, weight_decay=self.weight_decay, rank=self.rank)
 
+    def units(self, shape: HeadShape, n_tokens: int) -> int:
+        pooled, columns = 2 * shape.z_dim + n_tokens, 3 * 2 * self.rank
+        return super().units(shape, n_tokens) + (pooled + columns) * shape.n_heads
+
     def _first_visible(self, shape: HeadShape) -> int:
         """The quadratic form always sees the codes; only the query can be kept from them."""
         del shape
@@ -70,12 +75,12 @@ class AttentionQuadratic(Probe):
         dropout: Dropout | None = None,
     ) -> Float[Tensor, "pack batch heads"]:
         del dropout
-        pooled = self.attend(parameters, shape, z, codes).flatten(1, 2) @ self._attended(shape, z)
-        pooled = pooled.unflatten(1, (-1, shape.n_heads))
-        columns = torch.einsum("bpkd,pkdc->pbck", pooled, parameters["pooled_weight"])
+        pooled = pool(*self._queries(parameters, shape, codes), self._attended(shape, z))
+        columns = by_head(pooled, parameters["pooled_weight"].flatten(0, 1)).unflatten(0, (-1, shape.n_heads))
         cls = z[:, 0] if shape.has_cls else z.new_zeros(len(z), 0)
         cls_weight = parameters.get("cls_weight", parameters["code_weight"][:, :0])
-        columns = columns + dense(cls, cls_weight, self.visible(shape, codes), parameters["code_weight"])
+        others = dense(cls, cls_weight, self.visible(shape, codes), parameters["code_weight"])
+        columns = others.add_(columns.permute(0, 2, 3, 1))
         width = shape.z_dim * (1 + shape.has_cls) + shape.n_codes
         return sum_of_products(columns, 2) * width**-0.5 + parameters["bias"][:, None]
 
@@ -87,19 +92,19 @@ class AttentionQuadratic(Probe):
         codes: Float[Tensor, "batch codes"],
     ) -> Float[Tensor, "batch pack heads attended"]:
         """Attention of every head over the tokens it may attend to; rows sum to 1."""
-        queries = self._queries(parameters, shape, codes)
-        scores = queries.flatten(1, 2) @ self._attended(shape, z).transpose(1, 2)
-        return (scores * shape.z_dim**-0.5).softmax(dim=2).unflatten(1, (-1, shape.n_heads))
+        weights = attention(*self._queries(parameters, shape, codes), self._attended(shape, z))
+        return weights.unflatten(1, (-1, shape.n_heads))
 
     def _attended(self, shape: HeadShape, z: Float[Tensor, "batch token dim"]) -> Float[Tensor, "batch attended dim"]:
         return z[:, 1:] if shape.has_cls and not self.attend_cls else z
 
     def _queries(
         self, parameters: Parameters, shape: HeadShape, codes: Float[Tensor, "batch codes"]
-    ) -> Float[Tensor, "batch pack heads dim"]:
-        """Wq is applied to the few base and code vectors, not to every sample's query."""
+    ) -> tuple[Float[Tensor, "pack heads dim"], Float[Tensor, "pack seen dim"], Float[Tensor, "batch heads seen"]]:
+        """Parts of the queries over sqrt(D); Wq turns the few base and code vectors, not every sample's query."""
         start = 0 if self.use_conditioned_query else shape.n_heads
-        seen = codes[:, start:, None] * shape.mask[start:].to(codes)
-        turned_base = parameters["query_base"] @ parameters["query_weight"]
-        turned_code = parameters["query_code"][:, start:] @ parameters["query_weight"]
-        return torch.einsum("bck,pcd->bpkd", seen, turned_code) + turned_base
+        seen = codes[:, None, start:] * shape.mask[start:].T.to(codes)
+        query_weight = parameters["query_weight"] * shape.z_dim**-0.5
+        turned_base = parameters["query_base"] @ query_weight
+        turned_code = parameters["query_code"][:, start:] @ query_weight
+        return turned_base, turned_code, seen

@@ -125,6 +125,11 @@ class Probe(ABC):
         del n_groups
         return None
 
+    def units(self, shape: HeadShape, n_tokens: int) -> int:
+        """About how many numbers a training step holds for every sample, parameters apart."""
+        del n_tokens
+        return 4 * shape.n_heads
+
     def without_activations(self) -> Probe:
         """The probe that remains when z is taken away; it is called with a z of width 0."""
         return self

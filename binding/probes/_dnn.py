@@ -41,6 +41,10 @@ class DnnConcat(Probe):
     def structure(self) -> tuple[object, ...]:
         return (self.use_conditioned_query, self.num_layers, self.hidden_dim, self.dropout)
 
+    def units(self, shape: HeadShape, n_tokens: int) -> int:
+        kept = 2 * (self.num_layers - 1) * (2 if self.dropout else 1)  # of every layer, before and after GELU
+        return super().units(shape, n_tokens) + (kept + 2) * self._width(shape) * shape.n_heads
+
     def _width(self, shape: HeadShape) -> int:
         inputs = shape.z_dim + self.n_visible(shape)
         return self.hidden_dim or min(max(inputs, 128), 1024)
@@ -73,7 +77,7 @@ class DnnConcat(Probe):
             hidden = gelu(hidden)
             if dropout is not None and self.dropout:
                 hidden = hidden * self._kept(hidden, dropout)
-            hidden = torch.baddbmm(flat[f"bias{layer}"], hidden, flat[f"weight{layer}"])
+            hidden = torch.bmm(hidden, flat[f"weight{layer}"]).add_(flat[f"bias{layer}"])
         return hidden.squeeze(2).unflatten(0, (pack, shape.n_heads)).transpose(1, 2)
 
     def _kept(self, hidden: Float[Tensor, "rows batch width"], dropout: Dropout) -> Float[Tensor, "rows batch width"]:
@@ -85,9 +89,13 @@ class DnnConcat(Probe):
 def _first_layer(
     flat: Parameters, z: Float[Tensor, "batch dim"], visible: Visible
 ) -> Float[Tensor, "rows batch width"]:
-    """[z ; y_k] times the first weights of every head of every member, as rows; z is never copied."""
+    """[z ; y_k] times the first weights of every head of every member, as rows; z is never copied.
+
+    The bias goes with the codes, as the weight of a code that is always 1.
+    """
     rows = len(flat["z_weight"])
-    heads = visible.mask.shape[1]
-    hidden_codes = visible.mask.T.repeat(rows // heads, 1).unsqueeze(2)
-    hidden = torch.baddbmm(flat["bias0"], visible.codes.expand(rows, -1, -1), flat["code_weight"] * hidden_codes)
-    return torch.baddbmm(hidden, z.expand(rows, -1, -1), flat["z_weight"])
+    mask = visible.mask.T.repeat(rows // visible.mask.shape[1], 1).unsqueeze(2)
+    weight = torch.cat([flat["code_weight"] * mask, flat["bias0"]], dim=1)
+    codes = torch.cat([visible.codes, visible.codes.new_ones(len(z), 1)], dim=1)
+    hidden = torch.bmm(z.expand(rows, -1, -1), flat["z_weight"])
+    return hidden.baddbmm_(codes.expand(rows, -1, -1), weight)

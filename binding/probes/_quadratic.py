@@ -31,6 +31,9 @@ class QuadraticConcat(Probe):
     def structure(self) -> tuple[object, ...]:
         return (self.use_conditioned_query, self.rank)
 
+    def units(self, shape: HeadShape, n_tokens: int) -> int:
+        return super().units(shape, n_tokens) + 3 * 2 * self.rank * shape.n_heads
+
     def initial(self, shape: HeadShape, generator: torch.Generator) -> Parameters:
         columns = 2 * self.rank
         return {

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import product
 from typing import ClassVar
 
 import torch
@@ -13,7 +13,6 @@ from torch import Tensor
 
 from binding._problems import Problem, at_least
 from binding.probes._base import Dropout, HeadShape, Parameters, Probe, normal
-from binding.probes._quadratic import sum_of_products
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,6 +37,9 @@ class MultilinearConcatReuse(Probe):
     def structure(self) -> tuple[object, ...]:
         return (self.use_conditioned_query, self.rank)
 
+    def units(self, shape: HeadShape, n_tokens: int) -> int:
+        return super().units(shape, n_tokens) + 3 * len(shape.group_sizes) * self.rank * shape.n_heads
+
     def initial(self, shape: HeadShape, generator: torch.Generator) -> Parameters:
         columns = self.rank * len(shape.group_sizes)
         return {
@@ -57,24 +59,26 @@ class MultilinearConcatReuse(Probe):
         del dropout
         visible = self.visible(shape, codes)
         code_weight = parameters["code_weight"]
-        pack = len(code_weight)
+        pack, n_groups = len(code_weight), len(shape.group_sizes)
         factors = visible.codes.expand(pack, -1, -1) @ (code_weight * visible.mask[:, None, :]).flatten(2)
-        factors = factors.view(pack, len(codes), -1, shape.n_heads) + self._shared(parameters["z_weight"], shape, z)
+        own = factors.view(pack, len(codes), n_groups, self.rank, *shape.group_sizes).unbind(dim=2)
+        shared = self._shared(parameters["z_weight"], shape, z)
+        terms = [one + other for one, other in zip(own, shared, strict=True)]
         scale = (shape.z_dim + self.n_visible(shape)) ** -0.5
-        return sum_of_products(factors, len(shape.group_sizes)) * scale + parameters["bias"][:, None]
+        return math.prod(terms[1:], start=terms[0]).sum(dim=2).flatten(2) * scale + parameters["bias"][:, None]
 
     def _shared(
         self, z_weight: Float[Tensor, "pack dim values"], shape: HeadShape, z: Float[Tensor, "batch dim"]
-    ) -> Float[Tensor, "pack batch columns heads"]:
-        """The part of the factors that comes from z: one product a feature value, copied to its objects."""
+    ) -> list[Float[Tensor, "pack batch rank ..."]]:
+        """The part of each factor that comes from z, with the axes of the groups: long in the factor's own only."""
         per_value = z.expand(len(z_weight), -1, -1) @ z_weight
         parts = per_value.split([self.rank * size for size in shape.group_sizes], dim=2)
-        values = torch.tensor(list(product(*(range(size) for size in shape.group_sizes))), device=z.device)
-        copies = [
-            part.unflatten(2, (self.rank, size)).index_select(3, values[:, g])
-            for g, (part, size) in enumerate(zip(parts, shape.group_sizes, strict=True))
+        return [
+            part.view(
+                *part.shape[:2], self.rank, *(size if g == own else 1 for g, size in enumerate(shape.group_sizes))
+            )
+            for own, part in enumerate(parts)
         ]
-        return torch.cat(copies, dim=2)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,0 +1,111 @@
+"""Attention of many heads over the same tokens, a few samples at a time, with its gradient written out."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+_CHUNK_BYTES = 2**22
+
+
+def pool(
+    base: Float[Tensor, "pack heads dim"],
+    turned: Float[Tensor, "pack codes dim"],
+    seen: Float[Tensor, "batch heads codes"],
+    tokens: Float[Tensor, "batch token dim"],
+) -> Float[Tensor, "batch rows dim"]:
+    """Tokens pooled by every head of every member, rows member by member.
+
+    Head k of a sample has the query base_k + Σ_i seen_ki turned_i and the weights softmax(query·token).
+    The queries are never held for the whole batch, and the tokens of a few samples serve both products while
+    they lie in the cache. Gradients reach `base` and `turned`, and `seen` if asked for; tokens are data.
+    """
+    return _Pool.apply(base, turned, seen, tokens)  # pyright: ignore[reportReturnType]
+
+
+def by_head(
+    pooled: Float[Tensor, "batch rows dim"], weight: Float[Tensor, "rows dim columns"]
+) -> Float[Tensor, "rows batch columns"]:
+    """Every head's pooled tokens times its own weights."""
+    return _ByHead.apply(pooled.transpose(0, 1), weight)  # pyright: ignore[reportReturnType]
+
+
+def attention(
+    base: Float[Tensor, "pack heads dim"],
+    turned: Float[Tensor, "pack codes dim"],
+    seen: Float[Tensor, "batch heads codes"],
+    tokens: Float[Tensor, "batch token dim"],
+) -> Float[Tensor, "batch rows token"]:
+    """Weights of the tokens for every head of every member; rows sum to 1."""
+    queries = _queries(base, turned, seen)
+    return torch.bmm(queries, tokens.transpose(1, 2)).softmax(dim=2)
+
+
+def _queries(base: Tensor, turned: Tensor, seen: Tensor) -> Float[Tensor, "batch rows dim"]:
+    pack, heads, dim = base.shape
+    queries = torch.bmm(seen.flatten(0, 1).expand(pack, -1, -1), turned)
+    queries = queries.view(pack, len(seen), heads, dim).add_(base[:, None])
+    return queries.transpose(0, 1).reshape(len(seen), pack * heads, dim)
+
+
+class _Pool(torch.autograd.Function):
+    """Keeps the weights of the tokens for the gradient, but not the queries: they are not needed there."""
+
+    @staticmethod
+    def forward(ctx: Any, base: Tensor, turned: Tensor, seen: Tensor, tokens: Tensor) -> Tensor:
+        rows = base.shape[0] * base.shape[1]
+        pooled = tokens.new_empty(len(tokens), rows, tokens.shape[2])
+        weights = tokens.new_empty(len(tokens), rows, tokens.shape[1])
+        for part in _parts(tokens):
+            weights[part] = attention(base, turned, seen[part], tokens[part])
+            torch.bmm(weights[part], tokens[part], out=pooled[part])
+        ctx.save_for_backward(turned, seen, tokens, weights)
+        ctx.heads = base.shape[1]
+        return pooled
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, Tensor, Tensor | None, None]:
+        turned, seen, tokens, weights = ctx.saved_tensors
+        pack, _, dim = turned.shape
+        of_base, of_turned = tokens.new_zeros(pack, ctx.heads, dim), torch.zeros_like(turned)
+        of_seen = torch.zeros_like(seen) if ctx.needs_input_grad[2] else None
+        for part in _parts(tokens):
+            of_weights = torch.bmm(gradients[0][part], tokens[part].transpose(1, 2))
+            of_scores = _softmax_gradient(of_weights, weights[part])
+            of_queries = torch.bmm(of_scores, tokens[part]).view(-1, pack, ctx.heads, dim)
+            of_base.add_(of_queries.sum(0))
+            members = of_queries.transpose(0, 1).reshape(pack, -1, dim)
+            of_turned.baddbmm_(seen[part].flatten(0, 1).T.expand(pack, -1, -1), members)
+            if of_seen is not None:
+                of_seen[part] = torch.einsum("bpkd,pcd->bkc", of_queries, turned)
+        return of_base, of_turned, of_seen, None
+
+
+class _ByHead(torch.autograd.Function):
+    """A product for each row whose weights are narrow: their gradient is made transposed, twice as fast."""
+
+    @staticmethod
+    def forward(ctx: Any, pooled: Tensor, weight: Tensor) -> Tensor:
+        ctx.save_for_backward(pooled, weight)
+        return torch.bmm(pooled, weight)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, Tensor]:
+        pooled, weight = ctx.saved_tensors
+        of_weight = torch.bmm(gradients[0].transpose(1, 2), pooled).transpose(1, 2)
+        return torch.bmm(gradients[0], weight.transpose(1, 2)), of_weight
+
+
+def _softmax_gradient(of_weights: Tensor, weights: Tensor) -> Tensor:
+    products = of_weights.mul_(weights)
+    return products.sub_(weights * products.sum(2, keepdim=True))
+
+
+def _parts(tokens: Tensor) -> list[slice]:
+    """Samples whose tokens fit in a core's cache; on a GPU all at once."""
+    bytes_each = tokens[:1].numel() * tokens.element_size()
+    size = len(tokens) if tokens.is_cuda else max(1, _CHUNK_BYTES // max(bytes_each, 1))
+    return [slice(start, start + size) for start in range(0, len(tokens), max(size, 1))]
