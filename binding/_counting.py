@@ -7,35 +7,57 @@ from itertools import product
 from math import comb, prod
 from typing import NamedTuple
 
-
-@cache
-def n_subsets(cells: int, least: int, most: int) -> int:
-    """Number of subsets of `cells` things with between `least` and `most` members."""
-    return sum(comb(cells, k) for k in range(max(least, 0), min(cells, most) + 1))
+SizeWeights = tuple[int, ...]
+"""Weight of a subset with 0, 1, 2, ... members; larger ones do not count."""
 
 
 @cache
+def between(least: int, most: int) -> SizeWeights:
+    """Every subset with `least` to `most` members counts once."""
+    return tuple(int(size >= least) for size in range(most + 1))
+
+
+@cache
+def n_draws_onto(n_draws: int, most: int) -> SizeWeights:
+    """For k = 0 to `most`: the sequences of draws in which exactly k given things occur, by inclusion-exclusion."""
+    return tuple(
+        sum((-1) ** left_out * comb(k, left_out) * (k - left_out) ** n_draws for left_out in range(k + 1))
+        for k in range(most + 1)
+    )
+
+
+@cache
+def weighted_subsets(cells: int, weights: SizeWeights) -> int:
+    """Total weight of the subsets of `cells` things."""
+    return sum(weight * comb(cells, size) for size, weight in enumerate(weights) if weight)
+
+
 def n_covering(present: tuple[int, ...], least: int, most: int) -> int:
-    """Number of object codes with `least` to `most` objects that touch every present feature value.
+    """Number of object codes with `least` to `most` objects that touch every present feature value."""
+    return weighted_covering(present, between(least, most))
 
-    This is Σ_k N_k(a) with N_k(a) = Σ_i (-1)^{Σ i_g} Π_g C(a_g, i_g) C(Π_g (a_g - i_g), k).
+
+@cache
+def weighted_covering(present: tuple[int, ...], weights: SizeWeights) -> int:
+    """Total weight of the object codes that touch every present feature value.
+
+    This is Σ_k w_k N_k(a) with N_k(a) = Σ_i (-1)^{Σ i_g} Π_g C(a_g, i_g) C(Π_g (a_g - i_g), k).
 
     Args:
         present: number a_g of present values in each group.
-        least: smallest number of objects, inclusive.
-        most: largest number of objects, inclusive.
+        weights: weight w_k of a code with k objects.
 
     Returns:
-        The exact count; 1 for the empty scene if `least` is 0, and 0 if only some groups are empty.
+        The exact sum; w_0 for the empty scene, and 0 if only some groups are empty.
     """
     if min(present) == 0:
-        return int(max(present) == 0 and least <= 0 <= most)
+        return weights[0] if weights and max(present) == 0 else 0
     total = 0
     for left_out in product(*(range(a + 1) for a in present)):
         sign = -1 if sum(left_out) % 2 else 1
         ways = prod(comb(a, i) for a, i in zip(present, left_out, strict=True))
         cells = prod(a - i for a, i in zip(present, left_out, strict=True))
-        total += sign * ways * n_subsets(cells, least, most)
+        total += sign * ways * weighted_subsets(cells, weights)
     return total
 
 
@@ -52,9 +74,14 @@ class GroupState(NamedTuple):
     uncovered_behind: int
 
 
-@cache
 def n_completions(groups: tuple[GroupState, ...], least: int, most: int) -> int:
-    """Number of ways to fill the cells after a given one so that every present value ends up covered.
+    """Number of ways to fill the cells after a given one with `least` to `most` further objects."""
+    return weighted_completions(groups, between(least, most))
+
+
+@cache
+def weighted_completions(groups: tuple[GroupState, ...], weights: SizeWeights) -> int:
+    """Total weight of the ways to fill the cells after a given one so that every present value ends up covered.
 
     Cells are filled in the order of the object code (last group fastest). The cells still to come
     form one block per group: those that agree with the last cell in all earlier groups and lie
@@ -62,10 +89,9 @@ def n_completions(groups: tuple[GroupState, ...], least: int, most: int) -> int:
 
     Args:
         groups: for each group, the present values still ahead of and uncovered around the cell.
-        least: smallest number of further objects, inclusive.
-        most: largest number of further objects, inclusive.
+        weights: weight of a completion with 0, 1, 2, ... further objects.
     """
-    if most < 0 or groups[0].uncovered_behind or (len(groups) == 1 and groups[0].uncovered_here):
+    if not weights or groups[0].uncovered_behind or (len(groups) == 1 and groups[0].uncovered_here):
         return 0
     choices = [
         product(range(g.uncovered_ahead + 1), range(g.uncovered_here + 1), range(g.uncovered_behind + 1))
@@ -78,7 +104,7 @@ def n_completions(groups: tuple[GroupState, ...], least: int, most: int) -> int:
             comb(g.uncovered_ahead, ahead) * comb(g.uncovered_behind, behind)
             for g, (ahead, _, behind) in zip(groups, left_out, strict=True)
         )
-        total += sign * ways * n_subsets(_cells_to_come(groups, left_out), least, most)
+        total += sign * ways * weighted_subsets(_cells_to_come(groups, left_out), weights)
     return total
 
 

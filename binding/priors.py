@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -11,36 +12,35 @@ from itertools import product
 import numpy as np
 from jaxtyping import Float64, Int, UInt8
 
-from binding._counting import GroupState, n_completions, n_covering
+from binding._counting import GroupState, SizeWeights, between, n_draws_onto, weighted_completions, weighted_covering
 from binding._problems import Problem, refuse
 from binding.codes import FeatureSpace
 
 _BATCH = 4096
 
 
-@dataclass(frozen=True)
-class UniformPrior:
-    """Given F, every object code with F and with `min_objects` to `max_objects` objects is equally likely.
-
-    The uniform prior over all object codes of at most M objects has min_objects 0; the balanced
-    prior, exactly k objects covering the chosen features, has both bounds equal to k.
-
-    Raises:
-        ConfigurationError: the bounds are negative or in the wrong order.
-    """
+class SizePrior(ABC):
+    """Given F and the number of objects, every object code with F is equally likely."""
 
     space: FeatureSpace
-    min_objects: int
-    max_objects: int
 
-    def __post_init__(self) -> None:
-        if not 0 <= self.min_objects <= self.max_objects:
-            message = f"needs 0 ≤ min_objects ≤ max_objects, got {self.min_objects} and {self.max_objects}"
-            refuse("prior", [Problem("max_objects", message)])
+    @property
+    @abstractmethod
+    def size_weights(self) -> SizeWeights:
+        """Relative probability, a whole number, of an object code with 0, 1, 2, ... objects."""
 
-    def n_object_codes(self, present: tuple[int, ...]) -> int:
-        """Exact number of object codes with the given number of present values in each group."""
-        return n_covering(present, self.min_objects, min(self.max_objects, self.space.n_objects))
+    def mass(self, present: tuple[int, ...]) -> int:
+        """Exact total weight of the object codes with the given number of present values in each group."""
+        return weighted_covering(present, self.size_weights)
+
+    def entropy_bits(self, present: tuple[int, ...]) -> float:
+        """H(O | F = f) = log2 W - Σ_k N_k w_k log2 w_k / W with W = Σ_k N_k w_k, of a code with these counts."""
+        mass, surplus = self.mass(present), 0.0
+        for size, weight in enumerate(self.size_weights):
+            if weight > 1:
+                alone = (0,) * size + (weight,)
+                surplus += weighted_covering(present, alone) / mass * math.log2(weight)
+        return math.log2(mass) - surplus
 
     def conditional_entropy_bits(
         self, feature_codes: UInt8[np.ndarray, "batch features"]
@@ -51,14 +51,15 @@ class UniformPrior:
             ValueError: a feature code that no admitted object code has.
         """
         vectors, which = np.unique(self.space.present_counts(feature_codes), axis=0, return_inverse=True)
-        counts = [self.n_object_codes(tuple(vector)) for vector in vectors.tolist()]
-        if 0 in counts:
-            bad = tuple(vectors[counts.index(0)].tolist())
-            raise ValueError(
-                f"no object code with {self.min_objects} to {self.max_objects} objects has "
-                f"{bad} present values in the groups"
-            )
-        return np.array([math.log2(count) for count in counts])[which.reshape(-1)]
+        present = [tuple(vector) for vector in vectors.tolist()]
+        if bad := [vector for vector in present if not self.mass(vector)]:
+            raise ValueError(f"no object code with {self._sizes} objects has {bad[0]} present values in the groups")
+        return np.array([self.entropy_bits(vector) for vector in present])[which.reshape(-1)]
+
+    @property
+    def _sizes(self) -> str:
+        admitted = [size for size, weight in enumerate(self.size_weights) if weight]
+        return f"{admitted[0]} to {admitted[-1]}"
 
     def log_odds(self, object_codes: UInt8[np.ndarray, "batch objects"]) -> Float64[np.ndarray, "batch objects"]:
         """Log-odds (nats) of o_k given the true o_<k and F, by exact counting of completions.
@@ -70,10 +71,9 @@ class UniformPrior:
             ValueError: an object code with fewer or more objects than the prior admits.
         """
         sizes = object_codes.sum(axis=1, dtype=np.int64)
-        if outside := sizes[(sizes < self.min_objects) | (sizes > self.max_objects)].tolist():
-            raise ValueError(
-                f"the prior admits {self.min_objects} to {self.max_objects} objects, got a code with {outside[0]}"
-            )
+        admitted = np.flatnonzero(self.size_weights)
+        if outside := sizes[~np.isin(sizes, admitted)].tolist():
+            raise ValueError(f"the prior admits {self._sizes} objects, got a code with {outside[0]}")
         batches = [object_codes[i : i + _BATCH] for i in range(0, len(object_codes), _BATCH)]
         if not batches:
             return np.zeros(object_codes.shape)
@@ -133,9 +133,49 @@ class UniformPrior:
         last = groups[-1]
         if len(groups) > 1:  # no later cell of this row has the present value of the last group
             groups[-1] = last._replace(uncovered_here=0, uncovered_behind=last.uncovered_behind + last.uncovered_here)
-        placed = state[-1]
-        count = n_completions(tuple(groups), self.min_objects - placed, self.max_objects - placed)
-        return math.log(count) if count else -math.inf
+        weight = weighted_completions(tuple(groups), self.size_weights[state[-1] :])
+        return math.log(weight) if weight else -math.inf
+
+
+@dataclass(frozen=True)
+class UniformPrior(SizePrior):
+    """Given F, every object code with F and with `min_objects` to `max_objects` objects is equally likely.
+
+    The uniform prior over all object codes of at most M objects has min_objects 0; the balanced
+    prior, exactly k objects covering the chosen features, has both bounds equal to k.
+
+    Raises:
+        ConfigurationError: the bounds are negative or in the wrong order.
+    """
+
+    space: FeatureSpace
+    min_objects: int
+    max_objects: int
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.min_objects <= self.max_objects:
+            message = f"needs 0 ≤ min_objects ≤ max_objects, got {self.min_objects} and {self.max_objects}"
+            refuse("prior", [Problem("max_objects", message)])
+
+    @property
+    def size_weights(self) -> SizeWeights:
+        return between(self.min_objects, min(self.max_objects, self.space.n_objects))
+
+    def n_object_codes(self, present: tuple[int, ...]) -> int:
+        """Exact number of object codes with the given number of present values in each group."""
+        return self.mass(present)
+
+
+@dataclass(frozen=True)
+class DrawsPrior(SizePrior):
+    """A scene is `n_draws` independent draws among all objects; what is drawn twice counts once."""
+
+    space: FeatureSpace
+    n_draws: int
+
+    @property
+    def size_weights(self) -> SizeWeights:
+        return n_draws_onto(self.n_draws, min(self.n_draws, self.space.n_objects))
 
 
 def _unique_rows(rows: Int[np.ndarray, "n columns"]) -> tuple[np.ndarray, np.ndarray]:
@@ -154,57 +194,57 @@ def _unique_rows(rows: Int[np.ndarray, "n columns"]) -> tuple[np.ndarray, np.nda
 
 @dataclass(frozen=True)
 class FeatureDistribution:
-    """P(F) over the feature codes that a split admits, proportional to their number of object codes.
+    """P(F) over the feature codes that a split admits, proportional to the weight of their object codes.
 
     Attributes:
         multiplicity: how many admitted feature codes have each vector of present counts.
-        prior: the prior that gives each code its number of object codes.
+        prior: the prior that gives each code its weight; under a uniform prior, its number of object codes.
     """
 
-    prior: UniformPrior
+    prior: SizePrior
     multiplicity: tuple[tuple[tuple[int, ...], int], ...]
 
     @classmethod
-    def over_all(cls, prior: UniformPrior) -> FeatureDistribution:
+    def over_all(cls, prior: SizePrior) -> FeatureDistribution:
         """All feature codes of the space; in closed form, so that large spaces are no problem."""
         sizes = prior.space.sizes
         vectors = product(*(range(size + 1) for size in sizes))
-        pairs = [(v, math.prod(map(math.comb, sizes, v))) for v in vectors if prior.n_object_codes(v)]
+        pairs = [(v, math.prod(map(math.comb, sizes, v))) for v in vectors if prior.mass(v)]
         return cls(prior, tuple(pairs))
 
     @classmethod
-    def over(cls, prior: UniformPrior, feature_codes: UInt8[np.ndarray, "codes features"]) -> FeatureDistribution:
+    def over(cls, prior: SizePrior, feature_codes: UInt8[np.ndarray, "codes features"]) -> FeatureDistribution:
         """The given feature codes only."""
         counter = Counter(map(tuple, prior.space.present_counts(feature_codes).tolist()))
-        return cls(prior, tuple((v, m) for v, m in sorted(counter.items()) if prior.n_object_codes(v)))
+        return cls(prior, tuple((v, m) for v, m in sorted(counter.items()) if prior.mass(v)))
 
     @property
     def n_object_codes(self) -> int:
-        """Number of object codes with an admitted feature code."""
-        return sum(m * self.prior.n_object_codes(v) for v, m in self.multiplicity)
+        """Weight of all object codes with an admitted feature code; under a uniform prior, their number."""
+        return sum(m * self.prior.mass(v) for v, m in self.multiplicity)
 
-    def _terms(self) -> Iterator[tuple[int, float, int]]:
-        """For every vector of counts: feature codes with it, probability of each, object codes of each."""
-        total = self.n_object_codes
+    def _terms(self) -> Iterator[tuple[int, int, float]]:
+        """For every vector of counts: feature codes with it, weight of each, H(O | F = f) of each."""
         for vector, multiplicity in self.multiplicity:
-            count = self.prior.n_object_codes(vector)
-            yield multiplicity, count / total, count
+            yield multiplicity, self.prior.mass(vector), self.prior.entropy_bits(vector)
 
     @property
     def feature_entropy_bits(self) -> float:
         """H(F) in bits."""
-        total = math.log2(self.n_object_codes)
-        return sum(m * p * (total - math.log2(count)) for m, p, count in self._terms())
+        total = self.n_object_codes
+        bits = math.log2(total)
+        return sum(m * (mass / total) * (bits - math.log2(mass)) for m, mass, _ in self._terms())
 
     @property
     def conditional_entropy_bits(self) -> float:
         """H(O|F) in bits, the exact expectation over the admitted codes."""
-        return sum(m * p * math.log2(count) for m, p, count in self._terms())
+        total = self.n_object_codes
+        return sum(m * (mass / total) * bits for m, mass, bits in self._terms())
 
     @property
     def largest_probability(self) -> float:
         """P(F) of the most likely admitted code; near 1 the split hardly tests generalisation."""
-        return max(p for _, p, _ in self._terms())
+        return max(mass for _, mass, _ in self._terms()) / self.n_object_codes
 
 
 def conditional_entropy_given_size_bits(space: FeatureSpace, n_objects: int) -> float:

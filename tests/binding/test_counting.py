@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from binding._counting import n_covering, n_subsets
+from binding._counting import between, n_covering, n_draws_onto, weighted_subsets
 
 # number of n x n matrices of zeros and ones without an empty row or column, OEIS A048291
 COVERING_SQUARES = {1: 1, 2: 7, 3: 265, 4: 41503, 5: 24997921, 8: 17343602252913832063}
@@ -29,7 +29,7 @@ def covering_by_enumeration(present: tuple[int, ...], least: int, most: int) -> 
 @pytest.mark.parametrize("cells", range(5))
 def test_subsets_of_every_size_range(cells: int) -> None:
     for least, most in product(range(-2, 7), repeat=2):
-        assert n_subsets(cells, least, most) == sum(1 for _ in subsets(range(cells), least, most))
+        assert weighted_subsets(cells, between(least, most)) == sum(1 for _ in subsets(range(cells), least, most))
 
 
 @pytest.mark.parametrize(
@@ -79,3 +79,11 @@ def test_the_order_of_the_groups_does_not_matter(present: list[int], data: st.Da
     most = data.draw(st.integers(least, prod(present)))
     turned = tuple(data.draw(st.permutations(present)))
     assert n_covering(tuple(present), least, most) == n_covering(turned, least, most)
+
+
+def test_draws_that_hit_every_one_of_some_things() -> None:
+    for n_draws, most in product(range(6), range(4)):
+        counted = [
+            sum(set(draws) == set(range(k)) for draws in product(range(k), repeat=n_draws)) for k in range(most)
+        ]
+        assert list(n_draws_onto(n_draws, most - 1)) == counted
