@@ -38,7 +38,7 @@ def build(settings: Settings, folder: FilePath, source: str) -> Space:
         StudyError: with all mistakes.
     """
     parts = Parts(settings)
-    datasets = tuple(_datasets(parts))
+    datasets = tuple(_datasets(parts, folder))
     backbones = tuple(_backbones(parts, folder))
     layers = _layers(parts, ("layers",), parts.study and parts.study.layers)
     fit = _fit(parts)
@@ -92,12 +92,12 @@ def _store(parts: Parts) -> StoreConfig:
     return made or StoreConfig()
 
 
-def _datasets(parts: Parts) -> Iterator[DatasetSpec]:
+def _datasets(parts: Parts, folder: FilePath) -> Iterator[DatasetSpec]:
     seed = parts.raw("seed", 0)
     seed = seed if isinstance(seed, int) and seed >= 0 else 0
     first: dict[str, Path] = {}
     for path, model in parts.entries("datasets", DATASET):
-        for made in expand(model, path, seed):
+        for made in expand(model, path, seed, folder):
             if isinstance(made, Sentence):
                 parts.note(*made)
                 continue

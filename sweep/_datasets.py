@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
+import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import MISSING, fields, replace
 from itertools import product
+from pathlib import Path as FilePath
 from typing import Any, NamedTuple
 
 from binding._problems import ConfigurationError
@@ -41,13 +43,14 @@ class Axis(NamedTuple):
     is_varied: bool
 
 
-def expand(model: Border, path: Path, seed: int) -> Iterator[DatasetSpec | Sentence]:
+def expand(model: Border, path: Path, seed: int, folder: FilePath) -> Iterator[DatasetSpec | Sentence]:
     """The data sets of one entry, or what is wrong with them.
 
     Args:
         model: the entry, checked against the schema.
         path: where it stands.
         seed: of data sets that have none of their own.
+        folder: what relative paths are relative to.
     """
     given = model.given()
     name, scene, vary = given.pop("name"), given.pop("scene"), given.pop("vary", ())
@@ -65,7 +68,7 @@ def expand(model: Border, path: Path, seed: int) -> Iterator[DatasetSpec | Sente
     for points in product(*(axis.points for axis in axes)):
         varied = [point for point, axis in zip(points, axes, strict=True) if axis.is_varied]
         point = {field: value for one in points for field, value in one.items()}
-        yield from _scene(name + _label(varied), scene, point, path, seed)
+        yield from _scene(name + _label(varied), scene, _with_paths(scene, point, folder), path, seed)
 
 
 def _axes(given: Mapping[str, Any], path: Path, holder: FieldPath) -> Iterator[Axis]:
@@ -131,6 +134,17 @@ def _scene(name: str, scene: str, point: Point, path: Path, seed: int) -> Iterat
             yield Sentence(point[field].path if field in point else (*path, *field), problem.message)
     else:
         yield DatasetSpec(name, scene, config)
+
+
+def _with_paths(scene: str, point: Point, folder: FilePath) -> Point:
+    """The same fields, paths made absolute."""
+    holds_path = {(item.name,) for item in fields(SCENES[scene]) if item.metadata.get("is_path")}
+    return {
+        field: Given(os.path.abspath(folder / FilePath(given.value).expanduser()), given.path)  # noqa: PTH100, links are kept
+        if field in holds_path and isinstance(given.value, str)
+        else given
+        for field, given in point.items()
+    }
 
 
 def _construct(cls: type, values: Mapping[FieldPath, object]) -> Any:

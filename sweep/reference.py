@@ -51,7 +51,9 @@ between equal runs; all others repeat on the same machine with the same study.
 _SECTIONS = {
     "Data set `colorshape`": "ColorShapeDataset",
     "Data set `balancedcolorshape`": "BalancedColorShapeDataset",
-    "`split` of a data set": "ColorShapeDatasetSplitPolicy",
+    "`split` of a data set that is drawn": "ColorShapeDatasetSplitPolicy",
+    "Data set `clevr`": "ClevrDataset",
+    "`split` of a data set that is read": "ClevrDatasetSplitSizes",
     "Backbone": "Backbone",
     "Probe `linear`": "LinearProbe",
     "Probe `quadratic_concat`": "QuadraticConcatProbe",

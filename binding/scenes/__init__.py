@@ -2,15 +2,17 @@
 
 from binding.scenes._balanced_colorshape import BalancedColorShape
 from binding.scenes._base import SPLITS, DataError, Entropies, Missing, Scene, Split, SplitName, fingerprint
+from binding.scenes._clevr import Clevr
 from binding.scenes._colorshape import ColorShape
 from binding.scenes._feature_splits import SplitPolicy
 
-SCENES: dict[str, type] = {"colorshape": ColorShape, "balancedcolorshape": BalancedColorShape}
+SCENES: dict[str, type] = {"colorshape": ColorShape, "balancedcolorshape": BalancedColorShape, "clevr": Clevr}
 
 __all__ = [
     "SCENES",
     "SPLITS",
     "BalancedColorShape",
+    "Clevr",
     "ColorShape",
     "DataError",
     "Entropies",
