@@ -53,6 +53,8 @@ _SECTIONS = {
     "Data set `balancedcolorshape`": "BalancedColorShapeDataset",
     "`split` of a data set that is drawn": "ColorShapeDatasetSplitPolicy",
     "Data set `clevr`": "ClevrDataset",
+    "Data set `vgcolor`": "VgColorDataset",
+    "Data set `vgtopattr`": "VgTopAttrDataset",
     "`split` of a data set that is read": "ClevrDatasetSplitSizes",
     "Backbone": "Backbone",
     "Probe `linear`": "LinearProbe",

@@ -5,8 +5,15 @@ from binding.scenes._base import SPLITS, DataError, Entropies, Missing, Scene, S
 from binding.scenes._clevr import Clevr
 from binding.scenes._colorshape import ColorShape
 from binding.scenes._feature_splits import SplitPolicy
+from binding.scenes._visual_genome import VgColor, VgTopAttr
 
-SCENES: dict[str, type] = {"colorshape": ColorShape, "balancedcolorshape": BalancedColorShape, "clevr": Clevr}
+SCENES: dict[str, type] = {
+    "colorshape": ColorShape,
+    "balancedcolorshape": BalancedColorShape,
+    "clevr": Clevr,
+    "vgcolor": VgColor,
+    "vgtopattr": VgTopAttr,
+}
 
 __all__ = [
     "SCENES",
@@ -21,5 +28,7 @@ __all__ = [
     "Split",
     "SplitName",
     "SplitPolicy",
+    "VgColor",
+    "VgTopAttr",
     "fingerprint",
 ]

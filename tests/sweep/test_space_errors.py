@@ -6,6 +6,7 @@ import time
 
 import pytest
 
+from binding.scenes import SCENES
 from sweep.space import StudyError, load_space
 
 STUDY = """\
@@ -93,7 +94,7 @@ EMPTY = "empty grid: needs at least one entry, got none"
         ("- timm:vit_tiny_patch16_224", "- {image_size: 4}", "8: backbones[0]: missing key 'source'"),
         # names
         ("colorshape", "colorshap", "5: datasets[0].scene: unknown scene 'colorshap'; did you mean 'colorshape'?"),
-        ("colorshape", "x", "5: datasets[0].scene: unknown scene 'x'; known: colorshape, balancedcolorshape"),
+        ("colorshape", "x", "5: datasets[0].scene: unknown scene 'x'; known: " + ", ".join(SCENES)),
         ("linear", "lineer", "12: probes[0].family: unknown family 'lineer'; did you mean 'linear'?"),
         ("seed: 0", "readout: bindin", "2: readout: unknown readout 'bindin'; did you mean 'binding'?"),
         ("seed: 0", "controls: [noise, noize]", "2: controls[1]: unknown control 'noize'; did you mean 'noise'?"),
