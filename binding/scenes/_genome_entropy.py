@@ -13,8 +13,7 @@ images of one shape at once. Nothing is subtracted, so nothing cancels.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import cache
-from itertools import product
+from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
@@ -34,17 +33,16 @@ class _Level(NamedTuple):
     """[states attributes]"""
 
 
-@cache
+@lru_cache(maxsize=256)
 def _levels(counts: tuple[int, ...]) -> tuple[_Level, ...]:
     """States of a multiset with these counts, from one attribute left to all."""
-    tables: list[list[tuple[int, list[int], list[bool]]]] = [[] for _ in range(sum(counts) + 1)]
-    strides = np.cumprod([1, *(count + 1 for count in counts[:-1])])
-    for left in product(*(range(count + 1) for count in counts)):
-        state = int(np.dot(left, strides))
-        possible = [count > 0 for count in left]
-        following = [state - int(stride) * able for stride, able in zip(strides, possible, strict=True)]
-        tables[sum(left)].append((state, following, possible))
-    return tuple(_Level(*map(np.array, zip(*table, strict=True))) for table in tables[1:])
+    shape = tuple(count + 1 for count in counts)
+    left = np.stack(np.unravel_index(np.arange(n_assignment_states(counts)), shape), axis=1)
+    strides = np.array([int(np.prod(shape[place + 1 :])) for place in range(len(shape))])
+    following = np.arange(len(left))[:, None] - strides * (left > 0)
+    n_left = left.sum(axis=1)
+    by_level = np.split(np.argsort(n_left, kind="stable"), np.cumsum(np.bincount(n_left))[:-1])
+    return tuple(_Level(states, following[states], left[states] > 0) for states in by_level[1:])
 
 
 def n_assignment_states(counts: Sequence[int]) -> int:
@@ -66,12 +64,15 @@ def assignment_entropy_bits(
     weight, entropy = np.zeros((n_images, n_states)), np.zeros((n_images, n_states))
     for left, level in enumerate(_levels(counts), start=1):
         terms = log_weights[:, n_instances - left, None, :] + weight[:, level.following]
-        terms[:, ~level.is_possible] = -np.inf
-        total = np.logaddexp.reduce(terms, axis=-1)
-        chance = np.exp(terms - total[..., None])
-        surprise = -chance * np.where(chance > 0, terms - total[..., None], 0.0)
-        weight[:, level.states] = total
-        entropy[:, level.states] = (surprise + chance * entropy[:, level.following]).sum(axis=-1)
+        terms += np.where(level.is_possible, 0.0, -np.inf)
+        largest = terms.max(axis=-1, keepdims=True)
+        chance = np.exp(terms - largest)
+        scale = chance.sum(axis=-1, keepdims=True)
+        chance /= scale
+        total = largest + np.log(scale)
+        gain = np.where(level.is_possible, entropy[:, level.following] - terms + total, 0.0)
+        weight[:, level.states] = total[..., 0]
+        entropy[:, level.states] = (chance * gain).sum(axis=-1)
     return entropy[:, n_states - 1] / np.log(2)
 
 
