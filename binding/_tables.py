@@ -9,14 +9,21 @@ import numpy as np
 import pyarrow as pa
 
 from binding._trainer import TargetResult
+from binding.intervals import Losses
 from binding.measurement import Measurement
 from binding.probes import Target
 
 
 def sample_table(measurement: Measurement) -> pa.Table:
-    """Long table of test losses: sample, target, seed (position), bits."""
+    """Long table of values in bits: sample, target, seed (position), bits.
+
+    Beside the losses of every target it has, as target `entropy`, the samples' own H(O | F = f_i), so that
+    every aggregate follows from the table.
+    """
+    values = {**measurement.losses.named(), **measurement.extra_losses}
+    values["entropy"] = measurement.sample_entropies_bits[None]
     columns: dict[str, list[np.ndarray]] = {"sample": [], "target": [], "seed": [], "bits": []}
-    for target, losses in measurement.losses.named().items():
+    for target, losses in values.items():
         n_seeds, n_samples = losses.shape
         columns["sample"].append(np.tile(np.arange(n_samples, dtype=np.int32), n_seeds))
         columns["target"].append(np.full(losses.size, target))
@@ -25,6 +32,26 @@ def sample_table(measurement: Measurement) -> pa.Table:
     joined = {name: np.concatenate(parts) for name, parts in columns.items()}
     joined["target"] = pa.array(joined["target"]).dictionary_encode()  # pyright: ignore
     return pa.table(joined)
+
+
+def by_target(samples: pa.Table) -> dict[str, Losses]:
+    """The values of `sample_table` back as [seeds samples], by target.
+
+    Raises:
+        ValueError: a table in which values are missing or doubled.
+    """
+    frame = samples.to_pandas()
+    found: dict[str, Losses] = {}
+    for target, part in frame.groupby(frame["target"].astype(str), sort=False):
+        ordered = part.sort_values(["seed", "sample"])
+        n_seeds, n_samples = int(part["seed"].max()) + 1, int(part["sample"].max()) + 1
+        expected = np.repeat(np.arange(n_seeds), n_samples), np.tile(np.arange(n_samples), n_seeds)
+        if len(part) != n_seeds * n_samples or not (
+            np.array_equal(ordered["seed"], expected[0]) and np.array_equal(ordered["sample"], expected[1])
+        ):
+            raise ValueError(f"target {target} should have each of {n_samples} samples once for {n_seeds} seeds")
+        found[str(target)] = ordered["bits"].to_numpy(np.float64).reshape(n_seeds, n_samples)
+    return found
 
 
 def curve_table(measurement: Measurement) -> pa.Table:

@@ -37,6 +37,15 @@ class TargetResult:
         """Best epoch of every seed; 0 is the untrained state."""
         return [result.best_epoch for result in self.fits]
 
+    @property
+    def gap_bits(self) -> float:
+        """Test loss minus training loss at the best epoch, mean over seeds; 0 for the untrained state."""
+        gaps = [
+            float(bits.mean()) - result.curve[result.best_epoch - 1].train_bits if result.best_epoch else 0.0
+            for result, bits in zip(self.fits, self.test_bits, strict=True)
+        ]
+        return float(np.mean(gaps))
+
 
 class Trainer:
     """Trains probes of any target on one set of samples."""
@@ -79,15 +88,15 @@ class Trainer:
             for seed in seeds[len(kept) :]
             for fitted in self._fit([tuned.best.probe], target, shape, examples, seed)
         ]
-        finite = [fitted for fitted in fits if np.isfinite(fitted.validation_bits)]
+        tested = [(fitted, *fitted.evaluate(examples[2])) for fitted in fits if np.isfinite(fitted.validation_bits)]
+        finite = [entry for entry in tested if np.isfinite(entry[1]).all()]
         if not finite:
             raise NothingTrainedError(f"the {target} probe diverged with every seed")
-        evaluated = [fitted.evaluate(examples[2]) for fitted in finite]
         return TargetResult(
             suggestions=tuned.suggestions,
-            fits=finite,
-            test_bits=np.stack([bits for bits, _ in evaluated]),
-            accuracy=float(np.mean([accuracy for _, accuracy in evaluated])),
+            fits=[fitted for fitted, _, _ in finite],
+            test_bits=np.stack([bits for _, bits, _ in finite]),
+            accuracy=float(np.mean([accuracy for _, _, accuracy in finite])),
             on_edge=space.on_edge(tuned.best.probe) if space else [],
         )
 

@@ -36,9 +36,13 @@ FLAGS = {
     "neither probe shows a loss that is provably too high.",
     "objects_probe_excess": "B* lies below the direct bound by more than the interval of their paired difference: "
     "the objects probe loses more than a probe needs, which deflates B*. Trust B*_direct.",
-    "last_epoch": "The validation loss of a probe was still falling at its last epoch: more epochs would lower it.",
+    "last_epoch": "The best epoch of a probe was its last: it may not have been trained to its end.",
+    "still_falling": "The validation loss of a probe fell by more than 0.01 bits over the last tenth of its epochs: "
+    "more epochs would lower it.",
+    "wide_gap": "The test loss of a probe is more than a tenth (and 0.1 bits) above its training loss: it has "
+    "learned its samples by heart, and more samples or a smaller probe would lower it.",
     "range_edge": "A tuned hyper-parameter ended at the edge of its range: a wider range may lower the loss.",
-    "diverged": "A probe of some seed reached no finite validation loss and is left out.",
+    "diverged": "A probe of some seed reached no finite validation or test loss and is left out.",
 }
 """What each flag of a row means."""
 

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int, UInt8
+from jaxtyping import Float, Float64, Int, UInt8
 
 from binding._trainer import TargetResult, Trainer
 from binding.codes import FeatureSpace
 from binding.fit import Fitted
 from binding.information import Estimate, TestLosses, measures
+from binding.intervals import Losses
 from binding.priors import UniformPrior
 from binding.probes import FAMILIES, Target
 from binding.samples import MeasureConfig, Samples, SplitSamples
@@ -20,6 +21,8 @@ from binding.scenes import Entropies
 from binding.search import ProbeSpace
 
 _FALLING_BITS = 0.01
+_WIDE_GAP_SHARE = 0.1
+_NEGLIGIBLE_GAP_BITS = 0.1
 
 
 @dataclass(frozen=True)
@@ -34,6 +37,8 @@ class Measurement:
         seed_spread_bits: standard deviation of B* between seeds.
         targets: everything behind the numbers, by target.
         losses: test losses in bits.
+        sample_entropies_bits: H(O | F = f_i) of every test sample.
+        extra_losses: losses of what was asked for beyond the four targets, see `binding.extras`.
     """
 
     estimates: dict[str, Estimate | None]
@@ -43,6 +48,8 @@ class Measurement:
     seed_spread_bits: float | None
     targets: dict[Target, TargetResult]
     losses: TestLosses
+    sample_entropies_bits: Float64[np.ndarray, " samples"]
+    extra_losses: dict[str, Losses] = field(default_factory=dict)
 
     def __getattr__(self, name: str) -> Estimate | None:
         """Estimates by name: `measurement.binding_ratio`."""
@@ -160,6 +167,7 @@ def measure_samples(
         seed_spread_bits=found.seed_spread_bits,
         targets=targets,
         losses=losses,
+        sample_entropies_bits=entropy,
     )
 
 
@@ -173,13 +181,23 @@ def default_feature_probe(probe: ProbeSpace) -> ProbeSpace:
 def _training_flags(targets: dict[Target, TargetResult], config: MeasureConfig) -> list[str]:
     tuned = [result for name, result in targets.items() if name != "given"]
     flags = []
-    if any(_still_falling(fitted, config.fit.epochs) for result in tuned for fitted in result.fits):
+    fits = [fitted for result in tuned for fitted in result.fits]
+    if any(fitted.best_epoch == config.fit.epochs for fitted in fits):
         flags.append("last_epoch")
+    if any(_still_falling(fitted, config.fit.epochs) for fitted in fits):
+        flags.append("still_falling")
+    if any(_gap_is_wide(result) for result in tuned):
+        flags.append("wide_gap")
     if any(result.on_edge for result in tuned):
         flags.append("range_edge")
     if any(len(result.fits) < config.n_seeds for result in tuned):
         flags.append("diverged")
     return flags
+
+
+def _gap_is_wide(result: TargetResult) -> bool:
+    """Whether the test loss is more than a tenth, and more than negligibly, above that of the training samples."""
+    return result.gap_bits > max(_WIDE_GAP_SHARE * float(result.test_bits.mean()), _NEGLIGIBLE_GAP_BITS)
 
 
 def _still_falling(fitted: Fitted, epochs: int) -> bool:

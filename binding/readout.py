@@ -25,6 +25,7 @@ from binding.probes import FAMILIES, Probe, Target
 from binding.samples import MeasureConfig, Samples, SplitSamples
 from binding.scenes import Scene, Split, SplitName
 from binding.search import ProbeSpace, SearchConfig
+from binding.stored import Difference, Stored, compare, estimate_columns, recompute
 
 
 @dataclass(frozen=True)
@@ -89,9 +90,14 @@ _BEFORE = {
     "best_epoch_objects": "best epoch of each seed",
     "best_epoch_features": "best epoch of each seed",
     "best_epoch_direct": "best epoch of each seed; 0 is the untrained state, the prior alone",
+    "train_gap_objects_bits": "test loss minus training loss of the objects probe at its best epoch",
+    "train_gap_features_bits": "the same of the features probe",
+    "train_gap_direct_bits": "the same of the direct probe",
     "n_suggestions": "probes tried for each target",
     "n_seeds": "trainings of each tuned probe",
+    "seed": "seed of the search, of the first training and of the bootstrap",
     "interval_level": "coverage the intervals aim at",
+    "interval_resamples": "bootstrap resamples behind each interval",
     "object_entropy_bits": "H(O), exact, of the test split",
     "feature_entropy_bits": "H(F), exact, of the test split",
     "conditional_entropy_bits": "H(O|F), mean over the test samples; what B* and β* use",
@@ -220,6 +226,22 @@ class BindingReadout:
         row = _counts(scene, data, settings) | _row(measurement)
         return Outcome({name: row[name] for name in COLUMNS}, sample_table(measurement), curve_table(measurement))
 
+    def recompute(self, row: Mapping[str, Any], samples: pa.Table) -> dict[str, object]:
+        """The columns that follow from stored losses."""
+        return recompute(Stored(row, samples))
+
+    def compare(
+        self,
+        cells: Mapping[str, tuple[Mapping[str, Any], pa.Table]],
+        pairs: Iterable[tuple[str, str]],
+        columns: Iterable[str],
+        config: IntervalConfig,
+        *,
+        seed: int,
+    ) -> list[Difference]:
+        """Paired differences of measures between cells on the same test samples."""
+        return compare({name: Stored(*cell) for name, cell in cells.items()}, pairs, columns, config, seed=seed)
+
     def exhibits(
         self, results: Path, rows: Sequence[Mapping[str, Any]], scenes: Mapping[str, Scene]
     ) -> Iterable[Any]:
@@ -247,7 +269,9 @@ def _counts(scene: Scene, data: Mapping[SplitName, SplitArrays], settings: TaskS
         "split_policy": policy,
         "n_suggestions": settings.search.suggestions,
         "n_seeds": settings.n_seeds,
+        "seed": settings.seed,
         "interval_level": settings.intervals.level,
+        "interval_resamples": settings.intervals.resamples,
     }
 
 
@@ -258,6 +282,7 @@ def _row(measurement: Measurement) -> dict[str, object]:
         result = measurement.targets[target]
         row[f"hyperparameters_{target}"] = json.dumps(_hyperparameters(result.probe), sort_keys=True)
         row[f"best_epoch_{target}"] = result.best_epochs
+        row[f"train_gap_{target}_bits"] = result.gap_bits
     exact = measurement.entropies
     row |= {
         "object_entropy_bits": exact and exact.object_bits,
@@ -269,10 +294,7 @@ def _row(measurement: Measurement) -> dict[str, object]:
         "seed_spread_bits": measurement.seed_spread_bits,
         "flags": measurement.flags,
     }
-    for name, estimate in measurement.estimates.items():
-        values = (None, None, None) if estimate is None else estimate
-        row |= dict(zip((name, f"{name}_low", f"{name}_high"), values, strict=True))
-    return row
+    return row | estimate_columns(measurement.estimates)
 
 
 def _hyperparameters(probe: Probe) -> dict[str, object]:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from binding.activations import ArrayRows
     from binding.backbones import TokenLayout
+    from binding.intervals import IntervalConfig
     from binding.scenes import Scene, Split, SplitName
     from sweep.cells import Cell
     from sweep.space import ProbeSpec
@@ -103,6 +104,31 @@ class Exhibit(Protocol):
 
 
 @runtime_checkable
+class Difference(Protocol):
+    """A measure of one cell minus that of another, on the same samples."""
+
+    @property
+    def one(self) -> str: ...
+
+    @property
+    def other(self) -> str: ...
+
+    @property
+    def column(self) -> str: ...
+
+    @property
+    def values(self) -> tuple[float, float]: ...
+
+    @property
+    def difference(self) -> tuple[float, float, float]:
+        """Value, and the bounds of its paired interval."""
+        ...
+
+    @property
+    def p_value(self) -> float: ...
+
+
+@runtime_checkable
 class Readout(Protocol):
     """A measurement that the engine can sweep."""
 
@@ -140,6 +166,30 @@ class Readout(Protocol):
         device: torch.device,
     ) -> Outcome:
         """Measure one cell."""
+        ...
+
+    def recompute(self, row: Mapping[str, Any], samples: pa.Table) -> Mapping[str, object]:
+        """The columns of a row that follow from its per-sample results, without training.
+
+        Raises:
+            ValueError: the table is not complete.
+        """
+        ...
+
+    def compare(
+        self,
+        cells: Mapping[str, tuple[Mapping[str, Any], pa.Table]],
+        pairs: Iterable[tuple[str, str]],
+        columns: Iterable[str],
+        config: IntervalConfig,
+        *,
+        seed: int,
+    ) -> Sequence[Difference]:
+        """Paired differences between cells, each given as its row and per-sample results.
+
+        Raises:
+            ValueError: cells that were not measured on the same samples.
+        """
         ...
 
     def exhibits(

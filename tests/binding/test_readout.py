@@ -40,7 +40,16 @@ ESTIMATES = [
     "direct_binding_ratio",
     "v_information_bits",
 ]
-COUNTS = ["n_train", "n_validation", "n_test", "n_suggestions", "n_seeds", "interval_level"]
+COUNTS = [
+    "n_train",
+    "n_validation",
+    "n_test",
+    "n_suggestions",
+    "n_seeds",
+    "seed",
+    "interval_level",
+    "interval_resamples",
+]
 ENTROPIES = [
     "object_entropy_bits",
     "feature_entropy_bits",
@@ -48,7 +57,9 @@ ENTROPIES = [
     "conditional_entropy_exact_bits",
 ]
 TUNED = [
-    f"{name}_{target}" for name in ("hyperparameters", "best_epoch") for target in ("objects", "features", "direct")
+    name.format(target)
+    for name in ("hyperparameters_{}", "best_epoch_{}", "train_gap_{}_bits")
+    for target in ("objects", "features", "direct")
 ]
 OTHERS = [
     "split_policy",
@@ -133,7 +144,7 @@ def test_a_row_has_exactly_the_columns_in_their_order(outcome: Outcome) -> None:
 def test_a_row_says_what_was_done(outcome: Outcome) -> None:
     row = outcome.row
     assert row["split_policy"] == "independent"
-    assert [row[name] for name in COUNTS] == [300, 150, 200, 2, 2, 0.9]
+    assert [row[name] for name in COUNTS] == [300, 150, 200, 2, 2, 3, 0.9, 200]
     for target in ("objects", "features", "direct"):
         probe = json.loads(row[f"hyperparameters_{target}"])  # type: ignore[arg-type]
         assert probe["family"] == "quadratic_concat"
@@ -224,7 +235,7 @@ def test_curves_tell_everything_that_was_tried(outcome: Outcome) -> None:
     first = tried["objects"][0]
     assert set(first["values"]) == {"learning_rate", "rank"}
     assert first["values"]["learning_rate"] == FAMILIES["quadratic_concat"]().learning_rate
-    assert set(first) == {"values", "validation_bits", "best_epoch", "status"}
+    assert set(first) == {"values", "ranges", "curve", "validation_bits", "best_epoch", "status"}
 
 
 def test_equal_cells_give_equal_rows(outcome: Outcome) -> None:

@@ -1,0 +1,59 @@
+"""Measures one cell in this process, without Ray: an independent check of what a run has written."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+
+from binding.scenes import SPLITS, SplitName
+from sweep.cells import Cell
+from sweep.engine import data_fingerprint
+from sweep.extract import Extractor, Source, activation_key, plan_passes
+from sweep.readout import Outcome, Readout, SplitData
+from sweep.sources import open_sources
+from sweep.space import Locate, Space
+from sweep.store import DiskStore, Rows
+
+
+def measured_again(
+    cell: Cell, space: Space, locate: Locate, readout: Readout, store: Path, *, fresh: bool
+) -> tuple[dict[str, object], Outcome]:
+    """The columns that a measurement gives, with the hashes of data and weights, and all of the outcome.
+
+    Args:
+        cell: what to measure.
+        space: its study.
+        locate: finds the lines of mistakes.
+        readout: what is measured.
+        store: folder of activations; sound entries are used.
+        fresh: whether to extract even what is stored.
+
+    Raises:
+        StudyError: data or weights that cannot be opened.
+    """
+    source = open_sources([cell], [], space, locate)[cell]
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    data: dict[SplitName, SplitData] = {
+        split: SplitData(
+            _activations(cell, source, split, store, device, fresh=fresh),
+            readout.labels(cell.dataset.config.open(split)),
+        )
+        for split in SPLITS
+    }
+    outcome = readout.measure(cell, data, cell.description.layout, device)
+    hashes = {"data_fingerprint": data_fingerprint(source), "weights_digest": source.weights_digest}
+    return {**hashes, **outcome.row}, outcome
+
+
+def _activations(
+    cell: Cell, source: Source, split: SplitName, store: Path, device: torch.device, *, fresh: bool
+) -> Rows:
+    key = activation_key(cell, source, split)
+    disk = DiskStore(store)
+    if not fresh and disk.has(key) and disk.damage(key) is None:
+        return Rows.of(disk.open(key), "activations")
+    others = {activation_key(cell, source, other) for other in SPLITS if other != split}
+    [job] = plan_passes([cell], {cell: source}, others)
+    extractor = Extractor(device)
+    return Rows.of([extractor.extract(job, block)[key] for block in range(job.n_blocks)], "activations")

@@ -1,0 +1,162 @@
+"""Compares cells on the same samples: `python -m sweep.compare results/NAME CELL CELL`, or `--all` of them."""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import json
+import sys
+from collections.abc import Iterable, Sequence
+from itertools import combinations
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from binding.intervals import IntervalConfig, holm
+from sweep.readout import Difference, Readout
+from sweep.stored import ResultsError, StoredCell, open_results
+
+DONE, USER_ERROR = 0, 2
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line's arguments."""
+    arguments = argparse.ArgumentParser(
+        prog="python -m sweep.compare",
+        description="Differences between cells with paired intervals: one draw of seeds and samples serves both. "
+        "p-values are two-sided, from the bootstrap's standard error and Student's t; those of a table are corrected "
+        "after Holm, one family a measure.",
+        epilog="exit codes: 0 compared, 2 cells that do not exist or were not measured on the same samples",
+    )
+    arguments.add_argument("results", type=Path, help="results of a study, such as results/quickstart")
+    arguments.add_argument("cells", nargs="*", metavar="CELL", help="two or more cell ids, or beginnings of ids")
+    arguments.add_argument("--all", action="store_true", help="every pair of cells on the same data set")
+    arguments.add_argument(
+        "--where", action="append", default=[], metavar="COLUMN=VALUE", help="with --all: only such cells"
+    )
+    arguments.add_argument(
+        "--measure", action="append", default=[], metavar="COLUMN", help="only this measure; by default all"
+    )
+    arguments.add_argument("--level", type=float, default=0.95, help="coverage the intervals aim at (0.95)")
+    arguments.add_argument("--resamples", type=int, default=2000, metavar="N", help="bootstrap resamples (2000)")
+    arguments.add_argument("--seed", type=int, default=0, help="seed of the bootstrap (0)")
+    arguments.add_argument("--csv", type=Path, metavar="FILE", help="write the table to a CSV file")
+    arguments.add_argument("--json", type=Path, metavar="FILE", help="write the table to a JSON file")
+    return arguments
+
+
+class Line(NamedTuple):
+    """One line of the table."""
+
+    one: str
+    other: str
+    measure: str
+    value_one: float
+    value_other: float
+    difference: float
+    difference_low: float
+    difference_high: float
+    p_value: float
+    p_holm: float
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command; returns its exit code."""
+    options = parser().parse_args(argv)
+    try:
+        config = IntervalConfig(level=options.level, resamples=options.resamples)
+        lines, names = _compare(options, config)
+    except ValueError as error:
+        print(error, file=sys.stderr)
+        return USER_ERROR
+    _print(lines, names, options.level)
+    table = [line._asdict() for line in lines]
+    if options.csv:
+        with options.csv.open("w", newline="", encoding="utf-8") as file:
+            writer = csv.DictWriter(file, Line._fields)
+            writer.writeheader()
+            writer.writerows(table)
+    if options.json:
+        options.json.write_text(json.dumps(table, indent=1), encoding="utf-8")
+    return DONE
+
+
+def _compare(options: argparse.Namespace, config: IntervalConfig) -> tuple[list[Line], dict[str, str]]:
+    results = open_results(options.results)
+    columns = _columns(results.readout, options.measure)
+    if options.all == bool(options.cells):
+        raise ResultsError("name two or more cells, or say --all")
+    if options.all:
+        groups = _by_data([cell for cell in results.cells if _fits(cell, options.where)])
+        if not groups:
+            raise ResultsError("no two done cells of one data set fit; `results.csv` lists them")
+    else:
+        chosen = [results.find(prefix) for prefix in options.cells]
+        if len({cell.cell_id for cell in chosen}) < max(len(chosen), 2):
+            raise ResultsError("needs two or more different cells")
+        groups = [chosen]
+    found = [one for group in groups for one in _differences(results.readout, group, columns, config, options.seed)]
+    return _corrected(found), {cell.cell_id: cell.place for cell in results.cells}
+
+
+def _columns(readout: Readout, wanted: list[str]) -> list[str]:
+    offered = [measure.column for measure in readout.measures]
+    if unknown := [name for name in wanted if name not in offered]:
+        raise ResultsError(f"there is no measure {', '.join(unknown)}; there are {', '.join(offered)}")
+    return wanted or offered
+
+
+def _fits(cell: StoredCell, conditions: list[str]) -> bool:
+    for condition in conditions:
+        column, found, value = condition.partition("=")
+        if not found or column not in cell.row:
+            raise ResultsError(f"--where {condition}: must be COLUMN=VALUE with a column of results.csv")
+        if str(cell.row[column]) != value:
+            return False
+    return True
+
+
+def _by_data(cells: Iterable[StoredCell]) -> list[list[StoredCell]]:
+    groups: dict[Any, list[StoredCell]] = {}
+    for cell in cells:
+        groups.setdefault(cell.row["data_fingerprint"], []).append(cell)
+    return [group for group in groups.values() if len(group) > 1]
+
+
+def _differences(
+    readout: Readout, cells: list[StoredCell], columns: list[str], config: IntervalConfig, seed: int
+) -> Sequence[Difference]:
+    stored = {cell.cell_id: (cell.row, cell.samples()) for cell in cells}
+    return readout.compare(stored, list(combinations(stored, 2)), columns, config, seed=seed)
+
+
+def _corrected(found: Sequence[Difference]) -> list[Line]:
+    corrected: dict[int, float] = {}
+    for column in dict.fromkeys(one.column for one in found):
+        family = [number for number, one in enumerate(found) if one.column == column]
+        corrected |= dict(zip(family, holm([found[number].p_value for number in family]), strict=True))
+    return [
+        Line(one.one, one.other, one.column, *one.values, *one.difference, one.p_value, corrected[number])
+        for number, one in enumerate(found)
+    ]
+
+
+def _print(lines: list[Line], names: dict[str, str], level: float) -> None:
+    from rich.box import SIMPLE
+    from rich.console import Console
+    from rich.table import Table
+
+    console = Console()
+    ids = list(dict.fromkeys(cell for line in lines for cell in (line.one, line.other)))
+    for cell in ids:
+        console.print(f"{cell[:8]}  {names[cell]}", highlight=False, markup=False, soft_wrap=True)
+    table = Table("one", "other", "measure", "difference", f"{level:.0%} interval", "p", "p (Holm)", box=SIMPLE)
+    for line in lines:
+        bounds = f"[{line.difference_low:+.3f}, {line.difference_high:+.3f}]"
+        numbers = f"{line.difference:+.3f}", bounds, f"{line.p_value:.2g}", f"{line.p_holm:.2g}"
+        table.add_row(line.one[:8], line.other[:8], line.measure, *numbers)
+    wide = console if console.is_terminal else Console(width=max(console.width, 120))
+    wide.print(table)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
