@@ -8,7 +8,7 @@ from dataclasses import fields, replace
 from pathlib import Path as FilePath
 from typing import Any
 
-from binding.backbones import PAPER, SHIPPED, BackboneConfig
+from binding.backbones import BACKBONE_CONTROLS, CONTROL_ALIASES, PAPER, SHIPPED, BackboneConfig
 from binding.fit import FitConfig
 from binding.information import IntervalConfig
 from binding.probes import ALIASES, FAMILIES
@@ -58,7 +58,7 @@ def build(settings: Settings, folder: FilePath, source: str) -> Space:
         backbones=tuple(backbone for backbone, _ in backbones),
         layers=layers,
         modes=study.modes,
-        controls=study.controls,
+        controls=tuple(dict.fromkeys(CONTROL_ALIASES.get(name, name) for name in study.controls)),
         probes=probes,
         fit=fit,
         search=search,
@@ -117,6 +117,10 @@ def _layers(parts: Parts, path: Path, given: Any) -> Any:
 def _backbones(parts: Parts, folder: FilePath) -> Iterator[tuple[BackboneConfig, Layers | None]]:
     if parts.raw("backbones", ()) == () and parts.raw("controls", ()) == ():
         parts.note(("backbones",), "empty grid: needs at least one backbone or control")
+    controls = parts.raw("controls", ())
+    for number, name in enumerate(controls if isinstance(controls, tuple) and not parts.raw("backbones", ()) else ()):
+        if name in BACKBONE_CONTROLS:
+            parts.note(("controls", number), f"{name} is a control of backbones, and there are none")
     first: dict[BackboneConfig, Path] = {}
     for path, entry in parts.entries("backbones", BACKBONE):
         given = {"source": entry} if isinstance(entry, str) else entry.given()
@@ -148,6 +152,8 @@ def _backbone(parts: Parts, path: Path, at: Path, given: dict[str, Any], folder:
     kind, _, name = given["source"].partition(":")
     if kind == "control":
         parts.note(at, f"controls are named under `controls:`, got {given['source']!r}")
+    if kind == "random" and name.startswith("shipped:"):
+        kind, name = "shipped", name.removeprefix("shipped:")
     if kind == "shipped" and name not in SHIPPED:
         parts.note(at, f"unknown shipped backbone {name!r}; {did_you_mean(name, SHIPPED)}")
     if given.get("weights") is not None:

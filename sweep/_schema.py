@@ -18,7 +18,7 @@ from pydantic import (
 )
 from pydantic import Field as ModelField
 
-from binding.backbones import CONTROLS, BackboneConfig
+from binding.backbones import BACKBONE_CONTROLS, CONTROL_ALIASES, CONTROLS, BackboneConfig
 from binding.fit import FitConfig
 from binding.information import IntervalConfig
 from binding.modes import MODES
@@ -205,8 +205,9 @@ class Study(Border):
     """embed, final and numbers of blocks, negative ones from the end; or all; or {every: 4}, all thinned out."""
     modes: list_of(literal(MODES))  # pyright: ignore[reportInvalidTypeForm]
     """What of a layer's tokens a probe sees."""
-    controls: Annotated[tuple[literal(CONTROLS), ...], Distinct] = ()  # pyright: ignore[reportInvalidTypeForm]
-    """Inputs whose answer is known beforehand, measured like a backbone of one layer."""
+    controls: Annotated[tuple[literal((*CONTROLS, *BACKBONE_CONTROLS, *CONTROL_ALIASES)), ...], Distinct] = ()  # pyright: ignore[reportInvalidTypeForm]
+    """Inputs whose answer is known beforehand, measured like a backbone of one layer (oracle is oracle_objects); and
+    for each backbone random_init, its architecture untrained, and shuffled, its last layer with samples permuted."""
     probes: Annotated[tuple[Probe, ...], ModelField(min_length=1)]  # pyright: ignore[reportInvalidTypeForm]
     """Probe families; any setting may be {choices: [..]} or {low: .., high: .., log: true}."""
     fit: Fit = ModelField(default_factory=_FitMapping)  # pyright: ignore[reportInvalidTypeForm]

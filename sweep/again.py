@@ -8,6 +8,7 @@ import torch
 
 from binding.scenes import SPLITS, SplitName
 from sweep.cells import Cell
+from sweep.controls import as_controlled
 from sweep.engine import data_fingerprint
 from sweep.extract import Extractor, Source, activation_key, plan_passes
 from sweep.readout import Outcome, Readout, SplitData
@@ -41,7 +42,7 @@ def measured_again(
         )
         for split in SPLITS
     }
-    outcome = readout.measure(cell, data, cell.description.layout, device)
+    outcome = readout.measure(cell, as_controlled(cell, data), cell.description.layout, device)
     hashes = {"data_fingerprint": data_fingerprint(source), "weights_digest": source.weights_digest}
     return {**hashes, **outcome.row}, outcome
 

@@ -20,6 +20,7 @@ from binding.modes import shape
 from binding.scenes import SPLITS, SplitName
 from sweep.activations import SplitKeys, read_split
 from sweep.cells import Cell
+from sweep.controls import as_controlled
 from sweep.readout import SplitData, find_readout
 from sweep.results import ResultsDirectory
 
@@ -83,7 +84,9 @@ def _measure(job: Job, store: Any, root: Path) -> tuple[dict[str, object], pa.Ta
     data: dict[SplitName, SplitData] = {
         split: read_split(store, root, job.keys[split], in_memory=in_memory) for split in SPLITS
     }
-    outcome = find_readout(cell.settings.readout).measure(cell, data, cell.description.layout, _device())
+    outcome = find_readout(cell.settings.readout).measure(
+        cell, as_controlled(cell, data), cell.description.layout, _device()
+    )
     sample_shape = shape(cell.mode, cell.description.layout)
     return (
         {

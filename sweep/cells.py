@@ -45,6 +45,10 @@ class Cell:
     probe: ProbeSpec
     settings: Settings
     description: Description
+    control: str | None = None
+    """Control of a backbone: random_init or shuffled."""
+    control_of: str | None = None
+    """Source of the backbone it is a control of."""
 
     @cached_property
     def cell_id(self) -> str:
@@ -58,18 +62,27 @@ class Cell:
             "probe": plain(self.probe),
             "settings": plain(self.settings),
         }
+        if self.control is not None:
+            content |= {"control": self.control, "control_of": self.control_of}
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:20]
 
     @property
     def name(self) -> str:
         """For people: data set, backbone, layer, mode and probe; the id tells apart what differs in settings only."""
-        parts = (self.dataset.name, self.backbone.source, self.layer, self.mode, self.probe.family)
+        parts = (self.dataset.name, self.label, self.layer, self.mode, self.probe.family)
         return f"{' · '.join(parts)} ({self.cell_id[:8]})"
 
     @property
     def is_control(self) -> bool:
-        """Whether the answer is known beforehand."""
-        return self.description.is_control
+        """Whether it is a control: of a backbone, or an input whose answer is known beforehand."""
+        return self.control is not None or self.description.is_control
+
+    @property
+    def label(self) -> str:
+        """The backbone's source, the control's name, or both."""
+        if self.control is not None:
+            return f"{self.control}:{self.control_of}"
+        return self.backbone.name if self.description.is_control else self.backbone.source
 
     def identity_columns(self) -> dict[str, object]:
         """The columns of a row that say which cell it is."""
@@ -78,11 +91,13 @@ class Cell:
             "schema_version": SCHEMA_VERSION,
             "readout": self.settings.readout,
             "is_control": self.is_control,
+            "control": self.control or (self.backbone.name if self.description.is_control else None),
+            "control_of": self.control_of,
             "dataset": self.dataset.name,
             "dataset_parameters": json.dumps(plain(self.dataset.config), sort_keys=True),
-            "backbone": self.backbone.name if self.is_control else self.backbone.source,
+            "backbone": self.label,
             "layer": self.layer,
-            "layer_index": self.description.layers.index(self.layer) - (not self.is_control),
+            "layer_index": self.description.layers.index(self.layer) - (not self.description.is_control),
             "depth_fraction": self.description.depth_fraction(self.layer),
             "mode": self.mode,
             "probe": self.probe.family,
@@ -114,18 +129,19 @@ def make_grid(space: Space, readout: Readout, locate: Locate) -> Grid:
     cells: dict[Cell, None] = {}
     left_out: dict[LeftOut, None] = {}
     for dataset in space.datasets:
-        for backbone, layers, modes in _sources(space):
+        for source in _sources(space):
+            backbone = source.backbone
             try:
                 description = describe(backbone, dataset.config)
             except ValueError as error:
                 problems[locate(backbone_path(space, backbone), str(error))] = None
                 continue
             try:
-                names = resolve_layers(layers, description)
+                names = resolve_layers(source.layers, description)
             except ValueError as error:
                 problems[locate(_layers_path(space, backbone), f"{backbone.source}: {error}")] = None
                 continue
-            for cell in _cells(space, readout, dataset, backbone, description, names, modes):
+            for cell in _cells(space, readout, dataset, source, description, names):
                 (cells if isinstance(cell, Cell) else left_out)[cell] = None  # pyright: ignore
     if not cells and not problems:
         reasons = "; ".join(f"{where}: {reason}" for where, reason in left_out)
@@ -139,7 +155,7 @@ def backbone_path(space: Space, backbone: BackboneConfig) -> tuple[str | int, ..
     """Where a study names a backbone or control."""
     if backbone in space.backbones:
         return ("backbones", space.backbones.index(backbone))
-    return ("controls", space.controls.index(backbone.name))
+    return ("controls", space.controls.index(backbone.name if backbone.kind == "control" else "random_init"))
 
 
 def _layers_path(space: Space, backbone: BackboneConfig) -> tuple[str | int, ...]:
@@ -149,13 +165,31 @@ def _layers_path(space: Space, backbone: BackboneConfig) -> tuple[str | int, ...
     return (*path, "layers") if is_own else ("layers",)
 
 
-def _sources(space: Space) -> Iterator[tuple[BackboneConfig, Layers, tuple[Mode, ...]]]:
-    """Backbones with the study's layers and modes; controls have one layer and are read as one vector."""
+class _Source(NamedTuple):
+    """What cells of one backbone or control have in common."""
+
+    backbone: BackboneConfig
+    layers: Layers
+    modes: tuple[Mode, ...]
+    control: str | None = None
+    control_of: str | None = None
+
+
+def _sources(space: Space) -> Iterator[_Source]:
+    """Backbones with the study's layers and modes, and their controls; other controls have one layer and mode."""
     modes: tuple[Mode, ...] = tuple(mode for mode in MODES if mode in space.modes)
-    for position, backbone in enumerate(space.backbones):
-        yield backbone, space.layers_of(position), modes
+    trained = [_Source(backbone, space.layers_of(i), modes) for i, backbone in enumerate(space.backbones)]
+    yield from trained
     for control in space.controls:
-        yield BackboneConfig(source=f"control:{control}", seed=space.seed), ("all",), ("cls",)
+        if control == "random_init":
+            for source in trained:
+                if untrained := source.backbone.untrained(space.seed):
+                    yield source._replace(backbone=untrained, control=control, control_of=source.backbone.source)
+        elif control == "shuffled":
+            for source in trained:
+                yield source._replace(control=control, control_of=source.backbone.source)
+        else:
+            yield _Source(BackboneConfig(source=f"control:{control}", seed=space.seed), ("all",), ("cls",))
 
 
 def resolve_layers(layers: Layers, description: Description) -> list[str]:
@@ -183,10 +217,9 @@ def _cells(
     space: Space,
     readout: Readout,
     dataset: DatasetSpec,
-    backbone: BackboneConfig,
+    source: _Source,
     description: Description,
     layers: list[str],
-    modes: tuple[Mode, ...],
 ) -> Iterator[Cell | LeftOut]:
     settings = Settings(
         space.readout,
@@ -198,7 +231,8 @@ def _cells(
         space.intervals,
         space.store.dtype,
     )
-    for mode in modes:
+    backbone, control, control_of = source.backbone, source.control, source.control_of
+    for mode in source.modes:
         if reason := refuses(mode, description.layout):
             yield LeftOut(f"{backbone.source} · {mode}", reason)
             continue
@@ -208,5 +242,6 @@ def _cells(
                 if not description.is_control or not space.backbones:
                     yield LeftOut(f"{dataset.name} · {mode} · {probe.family}", reason)
                 continue
-            for layer in layers:
-                yield Cell(dataset, backbone, layer, mode, probe, settings, description)
+            # permuted samples tell nothing at any depth: one layer is enough
+            for layer in layers[-1:] if control == "shuffled" else layers:
+                yield Cell(dataset, backbone, layer, mode, probe, settings, description, control, control_of)

@@ -94,7 +94,7 @@ def _summary(plan: Plan) -> str:
         counts += f" ({failed} of them failed before)"
     if plan.held_back:
         counts += f", {len(plan.held_back)} held back"
-    images = {(cell.dataset, cell.backbone): cell for cell in plan.to_do if not cell.is_control}
+    images = {(cell.dataset, cell.backbone): cell for cell in plan.to_do if not cell.description.is_control}
     n_images = sum(count_samples(cell.dataset.config) for cell in images.values())
     size = activation_bytes(plan.to_do)
     unknown = [name for name, scene in _scenes(plan.to_do).items() if None in map(scene.size, SPLITS)]

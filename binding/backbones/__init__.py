@@ -24,6 +24,9 @@ if TYPE_CHECKING:
     from binding.scenes import Scene
 
 CONTROLS = ("oracle_objects", "oracle_features", "noise", "erased", "pixels")
+BACKBONE_CONTROLS = ("random_init", "shuffled")
+"""Controls that every backbone of a study has: its architecture untrained, and its activations of other samples."""
+CONTROL_ALIASES = {"oracle": "oracle_objects"}
 SHIPPED = ("shapes_vit_objects", "shapes_vit_features")
 
 
@@ -91,7 +94,9 @@ def prefetch(config: BackboneConfig) -> list[Path]:
 
 
 __all__ = [
+    "BACKBONE_CONTROLS",
     "CONTROLS",
+    "CONTROL_ALIASES",
     "PAPER",
     "SHIPPED",
     "Backbone",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, Protocol, get_args, runtime_checkable
 
@@ -15,7 +15,8 @@ from binding._problems import Problem, at_least, refuse
 
 KINDS = ("shipped", "timm", "hf", "random", "control")
 Precision = Literal["float32", "bfloat16", "float16"]
-_FORMS = "shipped:NAME, timm:NAME, hf:REPO, random:NAME, random:hf:REPO or control:NAME"
+_FORMS = "shipped:NAME, timm:NAME, hf:REPO, random:NAME, random:hf:REPO, random:shipped:NAME or control:NAME"
+_UNTRAINED = {"timm": "random:", "hf": "random:hf:", "shipped": "random:shipped:"}
 
 
 class BackboneError(ValueError):
@@ -138,13 +139,20 @@ class BackboneConfig:
     def library(self) -> str:
         """Where the architecture comes from: timm, hf, shipped or control."""
         if self.kind == "random":
-            return "hf" if self.name.startswith("hf:") else "timm"
+            library, colon, _ = self.name.partition(":")
+            return library if colon and library in ("hf", "shipped") else "timm"
         return self.kind
 
     @property
     def architecture(self) -> str:
         """The library's name of the architecture."""
-        return self.name.removeprefix("hf:") if self.kind == "random" else self.name
+        return self.name.removeprefix(f"{self.library}:") if self.kind == "random" else self.name
+
+    def untrained(self, seed: int) -> BackboneConfig | None:
+        """The same architecture with random weights; None for what has no training to lack."""
+        if self.kind not in _UNTRAINED:
+            return None
+        return replace(self, source=_UNTRAINED[self.kind] + self.name, weights=None, seed=seed)
 
     @property
     def weights_file(self) -> Path | None:
@@ -158,7 +166,7 @@ class BackboneConfig:
 
 
 def _trained(name: str) -> str:
-    return name if name.startswith("hf:") else f"timm:{name}"
+    return name if name.startswith(("hf:", "shipped:")) else f"timm:{name}"
 
 
 class Batch(NamedTuple):

@@ -42,28 +42,30 @@ def describe_shipped(config: BackboneConfig) -> Description:
     Raises:
         BackboneError: no such model, or one asked to read other weights or another image size.
     """
-    architecture = json.loads(shipped_header(config.name)["architecture"])
+    architecture = json.loads(shipped_header(config.architecture)["architecture"])
     size = architecture["img_size"]
     if config.image_size not in (None, size) or config.weights is not None:
         raise BackboneError(f"{config.source} has its own weights and reads {size} px only")
     side = size // architecture["patch_size"]
     layers = ("embed", *(str(i) for i in range(architecture["depth"])), "final")
     layout = TokenLayout(has_cls=True, n_registers=0, grid=(side, side), width=architecture["embed_dim"])
-    tensors = (entry for key, entry in _safetensors_header(config.name).items() if key != "__metadata__")
+    tensors = (entry for key, entry in _safetensors_header(config.architecture).items() if key != "__metadata__")
     return Description(layers, layout, size, parameters=sum(math.prod(entry["shape"]) for entry in tensors))
 
 
 def load_shipped(config: BackboneConfig, device: torch.device) -> VisionTransformer:
-    """One of the two small ViTs that ship with the project."""
+    """One of the two small ViTs that ship with the project, or its architecture with random weights."""
     declare_missing_operators()
     from safetensors.torch import load_file
     from timm.models.vision_transformer import VisionTransformer as Model
 
     size = describe_shipped(config).image_size
-    header = shipped_header(config.name)
+    header = shipped_header(config.architecture)
     architecture = json.loads(header["architecture"])
     with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(config.seed)
         model = Model(**architecture, num_classes=0)
-    model.load_state_dict(load_file(_shipped_path(config.name)))
+    if config.kind != "random":
+        model.load_state_dict(load_file(_shipped_path(config.architecture)))
     pixels = Pixels(*(tuple(json.loads(header[name])) for name in ("mean", "std")))
     return VisionTransformer(tower_of(model, size), config, pixels, size, device)

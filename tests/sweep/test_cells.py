@@ -229,6 +229,8 @@ def test_identity_columns_are_all_there(grid_of: GridOf) -> None:
         "schema_version": 1,
         "readout": "binding",
         "is_control": False,
+        "control": None,
+        "control_of": None,
         "dataset": "shapes",
         "dataset_parameters": "",
         "backbone": "shipped:shapes_vit_objects",
