@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from jaxtyping import Float64
+from jaxtyping import Float32, Float64
 
 from binding.activations import Rows, Standardizer
 from binding.fit import Examples, Fitted, OnEpoch, fit
@@ -24,6 +24,7 @@ class TargetResult:
     suggestions: list[Suggestion]
     fits: list[Fitted]
     test_bits: Float64[np.ndarray, "seeds samples"]
+    head_bits: Float32[np.ndarray, "seeds samples heads"]
     accuracy: float
     on_edge: list[str]
 
@@ -54,9 +55,9 @@ class Trainer:
         self._samples = samples
         self._config = config
         self._device = device
-        standardizer = Standardizer.of(samples.train.activations) if config.fit.standardize else None
+        self.standardizer = Standardizer.of(samples.train.activations) if config.fit.standardize else None
         self._rows = [
-            Rows(split.activations, standardizer, device)
+            Rows(split.activations, self.standardizer, device)
             for split in (samples.train, samples.validation, samples.test)
         ]
 
@@ -95,7 +96,8 @@ class Trainer:
         return TargetResult(
             suggestions=tuned.suggestions,
             fits=[fitted for fitted, _, _ in finite],
-            test_bits=np.stack([bits for _, bits, _ in finite]),
+            test_bits=np.stack([bits.sum(axis=1) for _, bits, _ in finite]),
+            head_bits=np.stack([bits for _, bits, _ in finite]).astype(np.float32),
             accuracy=float(np.mean([accuracy for _, _, accuracy in finite])),
             on_edge=space.on_edge(tuned.best.probe) if space else [],
         )

@@ -132,18 +132,21 @@ class Fitted:
     status: Literal["finished", "stopped", "pruned", "diverged"] = "finished"
 
     @torch.no_grad()
-    def evaluate(self, examples: Examples) -> tuple[Float64[np.ndarray, " samples"], float]:
-        """Loss in bits of every sample, and the share of bits guessed right."""
+    def evaluate(self, examples: Examples) -> tuple[Float64[np.ndarray, "samples heads"], float]:
+        """Loss in bits of every head of every sample, and the share of bits guessed right."""
         losses, correct = [], 0.0
         for indices in torch.arange(len(examples.codes)).split(evaluation_rows(examples.z.shape)):
             z, codes, offset = examples.batch(indices)
-            logits = self._logits(z, codes)
-            losses.append(_bits(logits, codes, offset)[0])
+            logits = self.logits(z, codes)
+            losses.append(_head_bits(logits, codes, offset)[0])
             guesses = logits[0] if offset is None else logits[0] + offset
             correct += ((guesses > 0) == (codes[:, : self.shape.n_heads] > 0)).double().mean(1).sum().item()
         return torch.cat(losses).cpu().numpy(), correct / len(examples.codes)
 
-    def _logits(self, z: Tensor, codes: Tensor) -> Tensor:
+    def logits(
+        self, z: Float[Tensor, "batch *tokens dim"], codes: Float[Tensor, "batch codes"]
+    ) -> Float[Tensor, "1 batch heads"]:
+        """Logits of some samples; codes are true bits minus 0.5, then the given ones."""
         if self.parameters is None:
             return z.new_zeros(1, len(z), self.shape.n_heads)
         packed = {name: value[None] for name, value in self.parameters.items()}
@@ -179,7 +182,7 @@ def fit(
     device = train.codes.device
     results = [Fitted(probe, shape) for probe in probes]
     if untrained:
-        prior_bits = float(results[0].evaluate(validation)[0].mean())
+        prior_bits = float(results[0].evaluate(validation)[0].sum(axis=1).mean())
         for result in results:
             result.validation_bits = prior_bits
     n_tokens = train.z.shape[1] if len(train.z.shape) > 2 else 1
@@ -277,5 +280,9 @@ def _mean_bits(pack: Pack, examples: Examples) -> list[float]:
 
 def _bits(logits: Tensor, codes: Tensor, offset: Tensor | None) -> Float64[Tensor, "pack batch"]:
     """Loss in bits of every sample: the sum over heads, in float64."""
+    return _head_bits(logits, codes, offset).sum(2)
+
+
+def _head_bits(logits: Tensor, codes: Tensor, offset: Tensor | None) -> Float64[Tensor, "pack batch heads"]:
     exact = head_losses(logits.double(), codes.double(), None if offset is None else offset.double())
-    return exact.sum(2) / math.log(2)
+    return exact / math.log(2)

@@ -10,6 +10,7 @@ import torch
 from jaxtyping import Float, Float64, Int, UInt8
 
 from binding._trainer import TargetResult, Trainer
+from binding.activations import Standardizer
 from binding.codes import FeatureSpace
 from binding.fit import Fitted
 from binding.information import Estimate, TestLosses, measures
@@ -39,6 +40,7 @@ class Measurement:
         losses: test losses in bits.
         sample_entropies_bits: H(O | F = f_i) of every test sample.
         extra_losses: losses of what was asked for beyond the four targets, see `binding.extras`.
+        standardizer: of the activations; None if they were read as they are.
     """
 
     estimates: dict[str, Estimate | None]
@@ -49,6 +51,7 @@ class Measurement:
     targets: dict[Target, TargetResult]
     losses: TestLosses
     sample_entropies_bits: Float64[np.ndarray, " samples"]
+    standardizer: Standardizer | None
     extra_losses: dict[str, Losses] = field(default_factory=dict)
 
     def __getattr__(self, name: str) -> Estimate | None:
@@ -168,6 +171,7 @@ def measure_samples(
         targets=targets,
         losses=losses,
         sample_entropies_bits=entropy,
+        standardizer=trainer.standardizer,
     )
 
 

@@ -7,20 +7,25 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
+from io import BytesIO
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 import torch
 
 from binding._tables import curve_table, sample_table
 from binding.activations import ArrayRows
-from binding.backbones import TokenLayout
+from binding.backbones import BackboneConfig, TokenLayout
+from binding.breakdown import breakdown
 from binding.fit import FitConfig
 from binding.information import FLAGS, IntervalConfig
 from binding.measurement import Measurement, measure_samples
+from binding.modes import Mode
+from binding.probe_file import ProbeFile
 from binding.probes import FAMILIES, Probe, Target
 from binding.samples import MeasureConfig, Samples, SplitSamples
 from binding.scenes import Scene, Split, SplitName
@@ -134,6 +139,12 @@ class Task(Protocol):
     @property
     def dataset(self) -> Any: ...
     @property
+    def backbone(self) -> BackboneConfig: ...
+    @property
+    def layer(self) -> str: ...
+    @property
+    def mode(self) -> Mode: ...
+    @property
     def probe(self) -> ProbeChoice: ...
     @property
     def settings(self) -> TaskSettings: ...
@@ -153,6 +164,8 @@ class TaskSettings(Protocol):
     def seed(self) -> int: ...
     @property
     def n_seeds(self) -> int: ...
+    @property
+    def store_dtype(self) -> str: ...
 
 
 @runtime_checkable
@@ -166,11 +179,21 @@ class SplitArrays(Protocol):
 
 
 class Outcome(NamedTuple):
-    """A cell's row, its losses of every test sample, and its learning curves."""
+    """A cell's row, its losses of every test sample, its learning curves, and what else is kept of it."""
 
     row: dict[str, object]
     samples: pa.Table
     curves: pa.Table
+    details: pa.Table
+    """Information per conjunction and per number of objects (`binding.breakdown`)."""
+    probes: ProbeFile
+
+    def files(self, known: Mapping[str, object], most_probe_bytes: int) -> dict[str, bytes]:
+        """details.parquet and, where they are small enough, the tuned probes as probes.safetensors."""
+        table = BytesIO()
+        pq.write_table(self.details, table)
+        probes = replace(self.probes, about=known).to_bytes(most_probe_bytes)
+        return {"details.parquet": table.getvalue()} | ({} if probes is None else {"probes.safetensors": probes})
 
 
 class BindingReadout:
@@ -224,7 +247,13 @@ class BindingReadout:
             device=device,
         )
         row = _counts(scene, data, settings) | _row(measurement)
-        return Outcome({name: row[name] for name in COLUMNS}, sample_table(measurement), curve_table(measurement))
+        return Outcome(
+            {name: row[name] for name in COLUMNS},
+            sample_table(measurement),
+            curve_table(measurement),
+            breakdown(measurement.targets, splits[2], scene.space, settings.intervals, seed=settings.seed),
+            _probe_file(measurement, cell, scene),
+        )
 
     def recompute(self, row: Mapping[str, Any], samples: pa.Table) -> dict[str, object]:
         """The columns that follow from stored losses."""
@@ -249,6 +278,18 @@ class BindingReadout:
         from binding.exhibits import exhibits  # brings matplotlib, which measuring does without
 
         return exhibits(results, rows, scenes)
+
+
+def _probe_file(measurement: Measurement, cell: Task, scene: Scene) -> ProbeFile:
+    return ProbeFile.of(
+        measurement,
+        space=scene.space,
+        backbone=cell.backbone,
+        layer=cell.layer,
+        mode=cell.mode,
+        dtype=cell.settings.store_dtype,
+        about={},
+    )
 
 
 def _samples(split: SplitArrays) -> Samples:

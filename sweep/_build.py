@@ -66,6 +66,7 @@ def build(settings: Settings, folder: FilePath, source: str) -> Space:
         intervals=intervals,
         store=store,
         backbone_layers=own if any(own := tuple(layers for _, layers in backbones)) else (),
+        keep_probes_bytes=study.keep_probes,
         source=source,
     )
 

@@ -220,6 +220,8 @@ class Study(Border):
     """Confidence intervals."""
     store: Store = ModelField(default_factory=Store)
     """How activations are kept."""
+    keep_probes: Annotated[int | str, WrapValidator(_memory)] = 10 * 10**6
+    """Most bytes of tuned probes kept of each cell, in results/NAME/probes: as many seeds as fit; 0 keeps none."""
 
 
 DATASET = TypeAdapter[Any](Dataset)

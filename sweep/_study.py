@@ -110,6 +110,8 @@ class Space:
     """Confidence intervals."""
     store: StoreConfig
     """How activations are kept."""
+    keep_probes_bytes: int = 10 * 10**6
+    """Most bytes of tuned probes kept of each cell."""
     backbone_layers: tuple[Layers | None, ...] = ()
     """Layers of each backbone that names its own, None for the others; empty if none does."""
     source: str = field(default="", compare=False, repr=False)
@@ -137,6 +139,7 @@ class Space:
             "seeds": self.seeds,
             "intervals": _mapping(self.intervals),
             "store": {"dtype": self.store.dtype, "memory": self.store.memory_bytes},
+            "keep_probes": self.keep_probes_bytes,
         }
 
     def _backbone(self, position: int) -> dict[str, Plain]:

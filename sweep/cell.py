@@ -41,12 +41,20 @@ class Ledger:
     def __init__(self, root: Path) -> None:
         self._results = ResultsDirectory(root)
 
-    def write(self, row: Mapping[str, object], samples: pa.Table | None, curves: pa.Table | None) -> None:
+    def write(
+        self,
+        row: Mapping[str, object],
+        samples: pa.Table | None,
+        curves: pa.Table | None,
+        files: Mapping[str, bytes],
+    ) -> None:
         """Write one cell."""
-        self._results.write(row, samples, curves)
+        self._results.write(row, samples, curves, files)
 
 
-def run_job(config: dict[str, Any], *, jobs: list[Job], store: Any, ledger: Any, root: Path) -> None:
+def run_job(
+    config: dict[str, Any], *, jobs: list[Job], store: Any, ledger: Any, root: Path, most_probe_bytes: int
+) -> None:
     """The trainable: measure the cell that Tune's configuration names; a failure becomes a row.
 
     Args:
@@ -55,6 +63,7 @@ def run_job(config: dict[str, Any], *, jobs: list[Job], store: Any, ledger: Any,
         store: handle of the `ActivationStore` actor.
         ledger: handle of the `Ledger` actor.
         root: the store's folder.
+        most_probe_bytes: how large the trained probes of a cell may be to be kept.
     """
     import ray
     from ray import tune
@@ -62,15 +71,15 @@ def run_job(config: dict[str, Any], *, jobs: list[Job], store: Any, ledger: Any,
     job = jobs[config["job"]["number"]]
     started = time.perf_counter()
 
-    def write(row: Mapping[str, object], *tables: pa.Table | None) -> None:
+    def write(row: Mapping[str, object], *rest: Any) -> None:
         where = {"wall_s": round(time.perf_counter() - started, 3), **volatile_columns(str(_device()))}
-        ray.get(ledger.write.remote({**row, **where}, *tables))
+        ray.get(ledger.write.remote({**row, **where}, *rest))
         tune.report({"failed": int(row["status"] == "failed"), **_numbers(row)})
 
     try:
-        write(*_measure(job, store, root))
+        write(*_measure(job, store, root, most_probe_bytes))
     except Exception as error:  # noqa: BLE001 - a cell that fails is a result, the others go on
-        write(failed_row(job, error), None, None)
+        write(failed_row(job, error), None, None, {})
 
 
 def _numbers(row: Mapping[str, object]) -> dict[str, float]:
@@ -78,7 +87,9 @@ def _numbers(row: Mapping[str, object]) -> dict[str, float]:
     return {name: value for name, value in row.items() if isinstance(value, int | float)}
 
 
-def _measure(job: Job, store: Any, root: Path) -> tuple[dict[str, object], pa.Table, pa.Table]:
+def _measure(
+    job: Job, store: Any, root: Path, most_probe_bytes: int
+) -> tuple[dict[str, object], pa.Table, pa.Table, Mapping[str, bytes]]:
     cell = job.cell
     in_memory = cell.mode != "all"
     data: dict[SplitName, SplitData] = {
@@ -99,6 +110,7 @@ def _measure(job: Job, store: Any, root: Path) -> tuple[dict[str, object], pa.Ta
         },
         outcome.samples,
         outcome.curves,
+        outcome.files(job.known, most_probe_bytes),
     )
 
 

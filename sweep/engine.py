@@ -47,6 +47,7 @@ class Run:
         store_memory_bytes: how much of the object store activations may take.
         resources: of the cluster.
         gpus_per_cell: share of a GPU that a trial takes.
+        most_probe_bytes: how large the trained probes of a cell may be to be kept.
         logs: names of the logs to keep beside the rows, of `sweep.run.LOGS`.
         console: where progress is shown.
     """
@@ -61,6 +62,7 @@ class Run:
     store_memory_bytes: int
     resources: Resources
     gpus_per_cell: float
+    most_probe_bytes: int
     logs: Sequence[str]
     console: Console
 
@@ -167,7 +169,9 @@ def _measure(run: Run, jobs: list[Job], store: Any, monitor: Monitor) -> bool:
     if not jobs:
         return True
     ledger = _on_this_node(run, Ledger, run.results.root.absolute())
-    trainable = tune.with_parameters(run_job, jobs=jobs, store=store, ledger=ledger, root=run.store_root)
+    trainable = tune.with_parameters(
+        run_job, jobs=jobs, store=store, ledger=ledger, root=run.store_root, most_probe_bytes=run.most_probe_bytes
+    )
     folder = run.results.root.absolute() / "tune"
     counter = CountCells(
         lambda number, failed: monitor.measured(

@@ -78,6 +78,15 @@ class Outcome(Protocol):
         """Learning curves of everything that was tried."""
         ...
 
+    def files(self, known: Mapping[str, object], most_probe_bytes: int) -> Mapping[str, bytes]:
+        """What else is kept of the cell, by folder and suffix: `details.parquet` becomes details/CELL.parquet.
+
+        Args:
+            known: the cell's identity and digests, as its row says them.
+            most_probe_bytes: how large trained probes may be; larger ones are left out.
+        """
+        ...
+
 
 @runtime_checkable
 class Exhibit(Protocol):

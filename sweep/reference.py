@@ -37,6 +37,8 @@ study.yaml            the study with nothing left to defaults
 rows/CELL.json        one row a cell, written atomically: the truth
 samples/CELL.parquet  test losses: sample, target, seed, bits
 curves/CELL.parquet   learning curves: target, seed, epoch, train_bits, validation_bits; suggestions in its metadata
+details/CELL.parquet  information per conjunction and per number of objects
+probes/CELL.safetensors  tuned probes, if they are small enough (`keep_probes`); python -m binding.apply uses them
 results.parquet .csv  the rows of the study as a table: one row a cell
 report.html figures/  views of it
 tensorboard/          event files, one a cell (see monitoring.md)

@@ -11,6 +11,7 @@ import json
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -100,27 +101,42 @@ class ResultsDirectory:
         path = self.root / "curves" / f"{cell}.parquet"
         return pq.read_table(path) if path.is_file() else None
 
-    def write(self, row: Row, samples: pa.Table | None = None, curves: pa.Table | None = None) -> None:
+    def write(
+        self,
+        row: Row,
+        samples: pa.Table | None = None,
+        curves: pa.Table | None = None,
+        files: Mapping[str, bytes] | None = None,
+    ) -> None:
         """Write a cell's row, after what belongs to it, so that a row is never without its samples.
+
+        Args:
+            row: the row.
+            samples: losses of the test samples.
+            curves: learning curves.
+            files: what else belongs to the cell, by folder and suffix: `probes.safetensors`.
 
         Raises:
             ValueError: a number of the row is not finite; nothing is written.
         """
         cell = str(row["cell_id"])
         text = json.dumps(row, indent=1, allow_nan=False)
-        tables = {
-            self.root / name / f"{cell}.parquet": table for name, table in (("samples", samples), ("curves", curves))
-        }
-        for path, table in tables.items():
-            if table is not None:
-                path.parent.mkdir(parents=True, exist_ok=True)
-                _atomically(path, lambda temporary, table=table: pq.write_table(table, temporary))
         path = self.root / "rows" / f"{cell}.json"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        _atomically(path, lambda temporary: temporary.write_text(text))
-        for path, table in tables.items():
-            if table is None:
-                path.unlink(missing_ok=True)
+        stale = set(self.root.glob(f"*/{cell}.*")) if path.exists() else set()
+        made: dict[Path, Callable[[Path], object]] = {
+            self.root / name / f"{cell}.parquet": partial(pq.write_table, table)
+            for name, table in (("samples", samples), ("curves", curves))
+            if table is not None
+        }
+        for name, content in (files or {}).items():
+            folder, _, suffix = name.partition(".")
+            made[self.root / folder / f"{cell}.{suffix}"] = partial(_write_bytes, content)
+        made[path] = lambda temporary: temporary.write_text(text)
+        for target, write in made.items():
+            target.parent.mkdir(parents=True, exist_ok=True)
+            _atomically(target, write)
+        for old in stale - set(made):
+            old.unlink(missing_ok=True)
 
     def write_text(self, name: str, text: str) -> Path:
         """Write a text file at once."""
@@ -152,6 +168,10 @@ def as_frame(rows: Iterable[Row], columns: Iterable[str]) -> pd.DataFrame:
         if numeric and any(value is not None for value in values):
             frame[name] = pd.to_numeric(frame[name])
     return frame
+
+
+def _write_bytes(content: bytes, path: Path) -> None:
+    path.write_bytes(content)
 
 
 def _without_null_types(table: pa.Table) -> pa.Table:

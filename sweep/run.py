@@ -208,6 +208,7 @@ def _measure(
             store_memory_bytes=study.space.store.memory_bytes,
             resources=resources,
             gpus_per_cell=arguments.gpus_per_cell,
+            most_probe_bytes=study.space.keep_probes_bytes,
             logs=arguments.log,
             console=console,
         )

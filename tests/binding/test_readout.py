@@ -11,9 +11,10 @@ import pyarrow.compute as pc
 import pytest
 import torch
 
-from binding.backbones import TokenLayout
+from binding.backbones import BackboneConfig, TokenLayout
 from binding.fit import FitConfig
 from binding.information import FLAGS, IntervalConfig, TestLosses, measures
+from binding.modes import Mode
 from binding.probes import FAMILIES
 from binding.readout import COLUMNS, MEASURES, BindingReadout, Outcome
 from binding.scenes import SPLITS, ColorShape, SplitPolicy
@@ -88,6 +89,7 @@ class Choice:
 class Settings:
     n_seeds: int = 2
     seed: int = 3
+    store_dtype: str = "float16"
     fit: FitConfig = field(default_factory=lambda: FitConfig(epochs=2, batch_size=64))
     search: SearchConfig = field(default_factory=lambda: SearchConfig(suggestions=2, ask=2))
     intervals: IntervalConfig = field(default_factory=lambda: IntervalConfig(level=0.9, resamples=200))
@@ -100,6 +102,9 @@ class Task:
     probe: Choice
     dataset: Dataset = field(default_factory=Dataset)
     settings: Settings = field(default_factory=Settings)
+    backbone: BackboneConfig = field(default_factory=lambda: BackboneConfig(source="control:oracle_objects"))
+    layer: str = "code"
+    mode: Mode = "cls"
 
 
 class Arrays(NamedTuple):
@@ -236,6 +241,8 @@ def test_curves_tell_everything_that_was_tried(outcome: Outcome) -> None:
     assert set(first["values"]) == {"learning_rate", "rank"}
     assert first["values"]["learning_rate"] == FAMILIES["quadratic_concat"]().learning_rate
     assert set(first) == {"values", "ranges", "curve", "validation_bits", "best_epoch", "status"}
+    assert set(first["ranges"]) == set(first["values"])
+    assert min(first["curve"]) == first["validation_bits"]
 
 
 def test_equal_cells_give_equal_rows(outcome: Outcome) -> None:

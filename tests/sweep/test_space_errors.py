@@ -65,7 +65,7 @@ EMPTY = "empty grid: needs at least one entry, got none"
             "seed: 0",
             "zzz: 0",
             "2: zzz: unknown key 'zzz'; known: name, readout, seed, datasets, backbones, layers, modes, controls, "
-            "probes, fit, search, seeds, intervals, store",
+            "probes, fit, search, seeds, intervals, store, keep_probes",
         ),
         (
             "n_colors: 2",

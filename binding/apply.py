@@ -1,0 +1,148 @@
+"""Applies tuned probes to new images: `python -m binding.apply RESULTS/probes/CELL.safetensors IMAGE...`."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float, Float32, UInt8
+
+from binding.backbones import Backbone, BackboneError, Batch, load
+from binding.breakdown import conjunctions
+from binding.fit import Fitted
+from binding.modes import read
+from binding.probe_file import ProbeFile, ProbeFileError
+
+_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")
+
+
+class Decoded(NamedTuple):
+    """What probes say of some images."""
+
+    bits: Bool[np.ndarray, "images heads"]
+    probabilities: Float32[np.ndarray, "images heads"]
+    """Of each bit, given the decoded bits before it; the mean over seeds."""
+
+
+@torch.no_grad()
+def decode(fits: Sequence[Fitted], z: Float[np.ndarray, "images *tokens dim"]) -> Decoded:
+    """Read codes out of activations, greedily from the first head to the last.
+
+    In training head k sees the true bits before its own; new images have none, so it is shown the bits decoded so
+    far: bit k is set where the mean probability of the seeds exceeds one half. The most likely code as a whole may
+    be another one.
+
+    Args:
+        fits: one probe trained with several seeds, of the objects or of the features.
+        z: standardised activations.
+    """
+    n_heads = fits[0].shape.n_heads
+    rows = torch.from_numpy(np.ascontiguousarray(z, dtype=np.float32))
+    codes = torch.zeros(len(rows), n_heads)
+    probabilities = torch.zeros(len(rows), n_heads)
+    for k in range(n_heads):
+        heads = torch.stack([fitted.logits(rows, codes)[0, :, k].sigmoid() for fitted in fits])
+        probabilities[:, k] = heads.mean(0)
+        codes[:, k] = (probabilities[:, k] > 0.5).float() - 0.5
+    return Decoded((codes > 0).numpy(), probabilities.numpy())
+
+
+def activations(
+    file: ProbeFile, backbone: Backbone, images: UInt8[np.ndarray, "images height width 3"]
+) -> np.ndarray:
+    """Standardised activations of images of one size."""
+    space, n = file.space, len(images)
+    batch = Batch(
+        np.arange(n),
+        images,
+        np.zeros((n, space.n_objects), dtype=np.uint8),
+        np.zeros((n, space.n_features), dtype=np.uint8),
+        0,
+    )
+    tokens = backbone.forward(batch)[file.layer]
+    return file.standardized(read(tokens, file.mode, backbone.description.layout).cpu().numpy())
+
+
+def open_backbone(file: ProbeFile, device: torch.device) -> Backbone:
+    """The backbone that a file's probes read, with the weights they were tuned on.
+
+    Raises:
+        ProbeFileError: a control, which reads no images, or other weights than those of the file.
+        BackboneError: weights that cannot be had.
+    """
+    if file.backbone.kind == "control":
+        raise ProbeFileError(f"{file.backbone.source} reads codes, not images; choose the probes of a backbone")
+    scene: Any = None  # only controls look at the data set
+    backbone = load(file.backbone, scene, device)
+    if file.about.get("weights_digest") not in (None, backbone.weights_digest):
+        raise ProbeFileError(f"the weights of {file.backbone.source} are not those that the probes were tuned on")
+    return backbone
+
+
+def apply(file: ProbeFile, backbone: Backbone, paths: Sequence[Path]) -> Iterator[dict[str, Any]]:
+    """For each image: its objects and features, with the probability of each possible one."""
+    from PIL import Image
+
+    names = {
+        "objects": [" ".join(values) for values in conjunctions(file.space)],
+        "features": [f"{group.name} {value}" for group in file.space.groups for value in group.values],
+    }
+    for path in paths:
+        pixels = np.array(Image.open(path).convert("RGB"))[None]
+        z = activations(file, backbone, pixels)
+        found: dict[str, Any] = {"image": str(path)}
+        for target in ("objects", "features"):
+            decoded = decode(file.targets[target], z)
+            found[target] = [name for name, bit in zip(names[target], decoded.bits[0], strict=True) if bit]
+            numbers = (round(float(value), 4) for value in decoded.probabilities[0])
+            found[f"{target[:-1]}_probabilities"] = dict(zip(names[target], numbers, strict=True))
+        yield found
+
+
+def images_in(arguments: Sequence[Path]) -> list[Path]:
+    """Image files, those of folders in the order of their names.
+
+    Raises:
+        ProbeFileError: no such file, or a folder without images.
+    """
+    found: list[Path] = []
+    for path in arguments:
+        inside = sorted(p for p in path.iterdir() if p.suffix.lower() in _SUFFIXES) if path.is_dir() else [path]
+        if not inside or not all(p.is_file() for p in inside):
+            raise ProbeFileError(f"{path}: {'no images in this folder' if path.is_dir() else 'no such file'}")
+        found += inside
+    return found
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Print what tuned probes say of images; returns the exit code."""
+    parser = argparse.ArgumentParser(
+        prog="python -m binding.apply", description="Read the objects of new images with the tuned probes of a cell."
+    )
+    parser.add_argument("probes", type=Path, help="results/NAME/probes/CELL.safetensors")
+    parser.add_argument("images", type=Path, nargs="+", help="image files, or folders of them")
+    parser.add_argument("--json", action="store_true", help="one JSON object a line, with all probabilities")
+    parser.add_argument("--device", default="cpu", help="where the backbone runs: cpu or cuda")
+    options = parser.parse_args(argv)
+    try:
+        file = ProbeFile.read(options.probes)
+        paths = images_in(options.images)
+        backbone = open_backbone(file, torch.device(options.device))
+        for found in apply(file, backbone, paths):
+            print(
+                json.dumps(found) if options.json else f"{found['image']}: {', '.join(found['objects']) or 'nothing'}"
+            )
+    except (ProbeFileError, BackboneError, OSError) as error:
+        print(error, file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

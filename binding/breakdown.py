@@ -1,0 +1,145 @@
+"""Where binding information lies: per conjunction of features and per number of objects.
+
+By the chain rule a loss of object codes is a sum over heads, CE(O|Z,F) = Σ_k CE(o_k | o_<k, Z, F), and in the same
+order H(O|F) = Σ_k H(o_k | o_<k, F). So B*_direct = Σ_k [H(o_k | o_<k, F) - CE(o_k | o_<k, Z, F)]: each term belongs
+to one conjunction (such as red circle), given those before it, and the terms sum to the total. Grouped by the number
+of objects instead, the means over the samples of each group, weighted with its share, give the total.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+
+import numpy as np
+import pyarrow as pa
+from jaxtyping import Float64
+
+from binding._trainer import TargetResult
+from binding.codes import FeatureSpace
+from binding.intervals import Estimate, IntervalConfig, Losses, interval, resample, spread
+from binding.probes import Target
+from binding.samples import Samples
+
+_SCHEMA = pa.schema(
+    [
+        ("part", pa.string()),
+        ("name", pa.string()),
+        ("n_samples", pa.int64()),
+        ("weight", pa.float64()),
+        ("entropy_bits", pa.float64()),
+        ("object_loss_bits", pa.float64()),
+        ("feature_loss_bits", pa.float64()),
+        ("direct_loss_bits", pa.float64()),
+        ("given_loss_bits", pa.float64()),
+        *((f"{name}{end}", pa.float64()) for name in ("direct_bits", "v_bits") for end in ("", "_low", "_high")),
+    ]
+)
+_COLUMNS: dict[Target, str] = {
+    "objects": "object_loss_bits",
+    "features": "feature_loss_bits",
+    "direct": "direct_loss_bits",
+    "given": "given_loss_bits",
+}
+_Losses = Mapping[Target, Float64[np.ndarray, "seeds samples *heads"]]
+
+
+def breakdown(
+    targets: Mapping[Target, TargetResult], test: Samples, space: FeatureSpace, config: IntervalConfig, *, seed: int
+) -> pa.Table:
+    """Losses and information per conjunction and per number of objects.
+
+    Args:
+        targets: the four targets with their test losses of every head.
+        test: the test samples.
+        space: names the conjunctions.
+        config: level and number of resamples of the intervals (seeds, then samples).
+        seed: seed of the bootstrap.
+
+    Returns:
+        One row a part, `part` being conjunction or object_count: n_samples (that show the conjunction, or that have
+        the number of objects), weight (Σ weight · value is the total), entropy_bits (H(o_k | o_<k, F), or the
+        mean H(O|F); null where the prior is unknown), mean losses in bits, direct_bits (entropy_bits -
+        direct_loss_bits) and v_bits (given_loss_bits - direct_loss_bits) with intervals.
+    """
+    losses: _Losses = {name: result.head_bits.astype(np.float64) for name, result in targets.items()}
+    rows = [*_by_conjunction(losses, test, space, config, seed), *_by_count(losses, test, config, seed)]
+    return pa.Table.from_pylist(rows, _SCHEMA)
+
+
+def _by_conjunction(
+    losses: _Losses, test: Samples, space: FeatureSpace, config: IntervalConfig, seed: int
+) -> Iterator[dict[str, object]]:
+    entropy = None if test.prior_log_odds is None else prior_head_bits(test)
+    names = [" ".join(values) for values in conjunctions(space)]
+    differences = _differences(losses, entropy)
+    bounds = {
+        name: _estimates(dict(zip(names, np.moveaxis(values, 2, 0), strict=True)), config, seed)
+        for name, values in differences.items()
+    }
+    for k, conjunction in enumerate(names):
+        yield {
+            "part": "conjunction",
+            "name": conjunction,
+            "n_samples": int(test.object_codes[:, k].sum()),
+            "weight": 1.0,
+            "entropy_bits": None if entropy is None else float(entropy[:, k].mean()),
+            **{_COLUMNS[name]: float(losses[name][:, :, k].mean()) for name in _COLUMNS if name != "features"},
+            **_columns({name: found[conjunction] for name, found in bounds.items()}),
+        }
+
+
+def _by_count(losses: _Losses, test: Samples, config: IntervalConfig, seed: int) -> Iterator[dict[str, object]]:
+    totals: _Losses = {name: values.sum(axis=2) for name, values in losses.items()}
+    counts = test.object_codes.sum(axis=1)
+    for count in np.unique(counts):
+        here = counts == count
+        part: _Losses = {name: values[:, here] for name, values in totals.items()}
+        entropy = test.conditional_entropy_bits[here]
+        yield {
+            "part": "object_count",
+            "name": str(count),
+            "n_samples": int(here.sum()),
+            "weight": float(here.mean()),
+            "entropy_bits": float(entropy.mean()),
+            **{_COLUMNS[name]: float(values.mean()) for name, values in part.items()},
+            **_columns(_estimates(_differences(part, entropy), config, seed)),
+        }
+
+
+def _differences(losses: _Losses, entropy: np.ndarray | None) -> dict[str, np.ndarray]:
+    """Information of every sample; the mean over seeds stands for the probe that sees F alone."""
+    found = {"v_bits": losses["given"].mean(axis=0) - losses["direct"]}
+    return found if entropy is None else {"direct_bits": entropy - losses["direct"], **found}
+
+
+def _estimates(values: Mapping[str, Losses], config: IntervalConfig, seed: int) -> dict[str, Estimate]:
+    """Means over seeds and samples with their intervals; every entry is resampled alike."""
+    drawn = resample(values, resamples=config.resamples, seed=seed)
+    found = {}
+    for name, value in values.items():
+        mean = float(value.mean())
+        between = [(drawn.seeds[name], len(value))]
+        found[name] = interval(
+            mean, spread(mean, drawn.both[name], between, drawn.n_samples, seed=seed), config.level
+        )
+    return found
+
+
+def _columns(estimates: Mapping[str, Estimate]) -> dict[str, float]:
+    ends = ("", "_low", "_high")
+    return {
+        f"{name}{end}": value for name, found in estimates.items() for end, value in zip(ends, found, strict=True)
+    }
+
+
+def conjunctions(space: FeatureSpace) -> list[tuple[str, ...]]:
+    """The feature values of every possible object, in the order of the object code."""
+    values = [group.values for group in space.groups]
+    return [tuple(values[g][i] for g, i in enumerate(row)) for row in space.value_of_object.tolist()]
+
+
+def prior_head_bits(test: Samples) -> Float64[np.ndarray, "samples objects"]:
+    """-log2 P(o_k | o_<k, F) under the prior: bits of every sample, whose sum over heads is H(O | F = f_i)."""
+    assert test.prior_log_odds is not None
+    return np.logaddexp(0, (1 - 2.0 * test.object_codes) * test.prior_log_odds) / math.log(2)
