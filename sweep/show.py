@@ -1,0 +1,176 @@
+"""A study or one of its cells in the terminal: `python -m sweep.show RESULTS [--cell ID]`."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from sweep.readout import Readout, find_readout
+from sweep.results import VOLATILE_COLUMNS, ResultsDirectory, Row
+
+_BARS = "▁▂▃▄▅▆▇█"
+_LONGEST_CURVE = 60
+
+
+class ShowError(ValueError):
+    """Something to show that is not there."""
+
+
+def overview(results: ResultsDirectory, rows: Mapping[str, Row], console: Console) -> None:
+    """Done, failed and missing cells of each data set and backbone, and the failures."""
+    missing = _missing(results, rows)
+    counts: dict[tuple[str, str], Counter[str]] = {}
+    for row in rows.values():
+        counts.setdefault((str(row["dataset"]), str(row["backbone"])), Counter())[str(row["status"])] += 1
+    table = Table("data set", "backbone", "done", "failed", box=None, pad_edge=False)
+    for (dataset, backbone), states in sorted(counts.items()):
+        table.add_row(escape(dataset), escape(backbone), str(states["done"]), str(states["failed"]))
+    console.print(table)
+    states = Counter(str(row["status"]) for row in rows.values())
+    left = "" if missing is None else f", {missing} missing"
+    console.print(f"{len(rows)} cells: {states['done']} done, {states['failed']} failed{left}", highlight=False)
+    for cell, row in rows.items():
+        if row["status"] == "failed":
+            first = str(row["error"]).splitlines()[0]
+            console.print(f"{cell[:8]}  {_where(row)}: {first}", highlight=False, markup=False, soft_wrap=True)
+
+
+def _missing(results: ResultsDirectory, rows: Mapping[str, Row]) -> int | None:
+    """Cells of the study without a row; None where the study can no longer be read."""
+    from sweep.cells import make_grid
+    from sweep.space import StudyError, load_space, locate_in
+
+    path = results.root / "study.yaml"
+    try:
+        space = load_space(path)
+        grid = make_grid(space, find_readout(space.readout), locate_in(path))
+    except (OSError, ValueError, StudyError):
+        return None
+    return len({cell.cell_id for cell in grid.cells} - set(rows))
+
+
+def story(results: ResultsDirectory, row: Row, console: Console) -> None:
+    """Everything that is known of a cell."""
+    readout = find_readout(str(row["readout"]))
+    lines = [_where(row), f"cell {row['cell_id']}, {row['status']}", *_identity(row)]
+    if row["status"] == "failed":
+        lines += ["", str(row["error"])]
+    else:
+        lines += ["", *_numbers(row, readout), "", *_tuned(row), "", *_learning(results, str(row["cell_id"]))]
+    flags = row.get("flags")
+    for flag in flags if isinstance(flags, list) else []:
+        lines += ["", f"{flag}: {readout.flag_meanings.get(flag, 'unknown to this version')}"]
+    files = sorted(results.root.glob(f"*/{row['cell_id']}.*"))
+    lines += ["", *(f"{path.relative_to(results.root)}  {path.stat().st_size:,} bytes" for path in files)]
+    for line in lines:
+        console.print(line, highlight=False, markup=False, soft_wrap=True)
+
+
+def _where(row: Row) -> str:
+    return " · ".join(str(row[name]) for name in ("dataset", "backbone", "layer", "mode", "probe"))
+
+
+def _identity(row: Row) -> Iterator[str]:
+    for name in ("study", "data_fingerprint", "weights_digest", *VOLATILE_COLUMNS):
+        if row.get(name) not in (None, ""):
+            yield f"{name}: {row[name]}"
+
+
+def _numbers(row: Row, readout: Readout) -> Iterator[str]:
+    """Every number of the read-out with its interval; `low` and `high` are columns of their own."""
+    known = {measure.column: measure for measure in readout.measures}
+    for name in readout.columns:
+        value = row.get(name)
+        if name.endswith(("_low", "_high")) or isinstance(value, bool) or not isinstance(value, int | float):
+            continue
+        low, high = row.get(f"{name}_low"), row.get(f"{name}_high")
+        interval = (
+            f" [{low:.4g}, {high:.4g}]" if isinstance(low, int | float) and isinstance(high, int | float) else ""
+        )
+        symbol = f"  {known[name].symbol}" if name in known else ""
+        yield f"{name:36}{value:.4g}{interval}{symbol}"
+
+
+def _tuned(row: Row) -> Iterator[str]:
+    """What was tuned and chosen, whatever the read-out calls its targets."""
+    prefix = "hyperparameters_"
+    for name, value in row.items():
+        if name.startswith(prefix) and isinstance(value, str):
+            target = name.removeprefix(prefix)
+            chosen = ", ".join(f"{key} {_plain(item)}" for key, item in json.loads(value).items())
+            epochs = row.get(f"best_epoch_{target}")
+            yield f"{target}: {chosen}" + (f"; best epoch of each seed {epochs}" if epochs else "")
+
+
+def _plain(value: object) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def _learning(results: ResultsDirectory, cell: str) -> Iterator[str]:
+    """A small curve of the validation loss of each target and seed."""
+    curves = results.curves(cell)
+    if curves is None:
+        return
+    bits: dict[tuple[str, int], list[float]] = {}
+    for point in curves.to_pylist():
+        bits.setdefault((point["target"], point["seed"]), []).append(point["validation_bits"])
+    yield "validation loss by epoch, bits a sample"
+    for (target, seed), values in bits.items():
+        yield f"{target:9} seed {seed}  {sparkline(values)}  {values[0]:.4g} → {min(values):.4g}"
+
+
+def sparkline(values: Sequence[float]) -> str:
+    """A curve of one line, its lowest and highest value at the lowest and highest bar."""
+    step = max(1, -(-len(values) // _LONGEST_CURVE))
+    shown = list(values[::step])
+    low, high = min(shown), max(shown)
+    scale = (len(_BARS) - 1) / (high - low) if high > low else 0.0
+    return "".join(_BARS[round((value - low) * scale)] for value in shown)
+
+
+def find(rows: Mapping[str, Row], prefix: str) -> Row:
+    """The row of a cell whose id begins with `prefix`.
+
+    Raises:
+        ShowError: there is none, or more than one.
+    """
+    found = [cell for cell in rows if cell.startswith(prefix)]
+    if len(found) == 1:
+        return rows[found[0]]
+    if not found:
+        raise ShowError(f"no cell begins with {prefix!r}; without --cell all of them are counted")
+    shown = ", ".join(found[:5]) + (", ..." if len(found) > 5 else "")
+    raise ShowError(f"{len(found)} cells begin with {prefix!r}: {shown}; give more of the id")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Print a study or a cell; returns the exit code."""
+    parser = argparse.ArgumentParser(prog="python -m sweep.show", description="Show a study, or one of its cells.")
+    parser.add_argument("results", type=Path, help="folder of a study's results, such as results/quickstart")
+    parser.add_argument("--cell", metavar="ID", help="a cell, by the beginning of its id")
+    options = parser.parse_args(argv)
+    results, console = ResultsDirectory(options.results), Console()
+    try:
+        rows = results.rows()
+        if not rows:
+            raise ShowError(f"{options.results} holds no rows; it should be a folder such as results/quickstart")
+        if options.cell is None:
+            overview(results, rows, console)
+        else:
+            story(results, find(rows, options.cell), console)
+    except ShowError as error:
+        print(error, file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
