@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STUDY ?= search_spaces/quickstart.yaml
 
-.PHONY: quickstart test slow check format docs clean
+.PHONY: quickstart test slow check format docs blender clean
 
 quickstart: $(VENV)/.installed
 	$(BIN)/python -m sweep.run $(STUDY)
@@ -27,6 +27,9 @@ format: $(VENV)/.installed-dev
 docs: $(VENV)/.installed
 	$(BIN)/python -m sweep.space --schema > search_spaces/schema.json
 	$(BIN)/python -m sweep.reference docs
+
+blender: $(VENV)/.installed
+	$(BIN)/python -m binding.scenes.blender_env
 
 clean:
 	rm -rf $(VENV) build *.egg-info .pytest_cache .ruff_cache

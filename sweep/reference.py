@@ -54,6 +54,7 @@ _SECTIONS = {
     "Data set `colorshape`": "ColorShapeDataset",
     "Data set `balancedcolorshape`": "BalancedColorShapeDataset",
     "`split` of a data set that is drawn": "ColorShapeDatasetSplitPolicy",
+    "Data set `occlusionclevr`": "OcclusionClevrDataset",
     "Data set `clevr`": "ClevrDataset",
     "Data set `vgcolor`": "VgColorDataset",
     "Data set `vgtopattr`": "VgTopAttrDataset",

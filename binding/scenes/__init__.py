@@ -5,6 +5,8 @@ from binding.scenes._base import SPLITS, DataError, Entropies, Missing, Scene, S
 from binding.scenes._clevr import Clevr
 from binding.scenes._colorshape import ColorShape
 from binding.scenes._feature_splits import SplitPolicy
+from binding.scenes._making import Device, MadeScene, MakeError, Maker, Worker
+from binding.scenes._occlusionclevr import OcclusionClevr
 from binding.scenes._visual_genome import VgColor, VgTopAttr
 
 SCENES: dict[str, type] = {
@@ -13,6 +15,7 @@ SCENES: dict[str, type] = {
     "clevr": Clevr,
     "vgcolor": VgColor,
     "vgtopattr": VgTopAttr,
+    "occlusionclevr": OcclusionClevr,
 }
 
 __all__ = [
@@ -22,13 +25,19 @@ __all__ = [
     "Clevr",
     "ColorShape",
     "DataError",
+    "Device",
     "Entropies",
+    "MadeScene",
+    "MakeError",
+    "Maker",
     "Missing",
+    "OcclusionClevr",
     "Scene",
     "Split",
     "SplitName",
     "SplitPolicy",
     "VgColor",
     "VgTopAttr",
+    "Worker",
     "fingerprint",
 ]

@@ -12,8 +12,8 @@ from jaxtyping import UInt8
 
 from binding._problems import Problem
 from binding.priors import FeatureDistribution, UniformPrior
-from binding.scenes._colorshape import random_subsets
 from binding.scenes._feature_splits import SplitPolicy
+from binding.scenes._sampled_scene import random_subsets
 from binding.scenes._shape_scene import ShapeScene
 
 _PAPER_COUNTS = (522, 131, 131)

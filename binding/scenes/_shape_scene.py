@@ -2,31 +2,27 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cached_property
-from typing import ClassVar, TypeVar
 
 import numpy as np
-from jaxtyping import Float64, Int, UInt8
+from jaxtyping import Int, UInt8
 
 from binding._problems import Problem, at_least, refuse
 from binding.codes import FeatureGroup, FeatureSpace
-from binding.priors import FeatureDistribution, UniformPrior
-from binding.scenes._base import SPLITS, Entropies, Missing, SplitName, fingerprint
+from binding.scenes._base import Missing, SplitName, fingerprint
 from binding.scenes._drawing import COLORS, SHAPES, Canvas, PlacementError, draw, place, shape_mask
-from binding.scenes._feature_splits import SplitPolicy, admitted_codes
+from binding.scenes._feature_splits import SplitPolicy
+from binding.scenes._sampled_scene import SampledScene, SampledSplit
 
 _VERSION = 1
-_BLOCK = 4096
 _PLACEMENT_TRIALS = 32
-
-AnyShapeScene = TypeVar("AnyShapeScene", bound="ShapeScene")  # beartype rejects Self outside decorated classes
 
 
 @dataclass(frozen=True, kw_only=True)
-class ShapeScene(ABC):
+class ShapeScene(SampledScene):
     """Coloured shapes at random places; subclasses say how many objects and how they are drawn.
 
     Raises:
@@ -47,8 +43,6 @@ class ShapeScene(ABC):
     """Train, validation and test are drawn with seed, seed + 1 and seed + 2; in a study, by default with its seed."""
     split: SplitPolicy = field(default_factory=SplitPolicy)
     """Sizes of the splits and which feature codes they admit."""
-
-    salt: ClassVar[str]
 
     def __post_init__(self) -> None:
         refuse(type(self).__name__, self.problems())
@@ -85,25 +79,6 @@ class ShapeScene(ABC):
         """Objects in the fullest image."""
 
     @property
-    @abstractmethod
-    def prior(self) -> UniformPrior:
-        """Distribution of O given F."""
-
-    @abstractmethod
-    def feature_support(self) -> UInt8[np.ndarray, "codes features"]:
-        """Every feature code the data set can produce."""
-
-    @abstractmethod
-    def distribution(self, admitted: UInt8[np.ndarray, "admitted features"] | None) -> FeatureDistribution:
-        """P(F) when only the `admitted` feature codes are allowed; None allows all."""
-
-    @abstractmethod
-    def sample_codes(
-        self, rng: np.random.Generator, n: int, admitted: UInt8[np.ndarray, "admitted features"] | None
-    ) -> UInt8[np.ndarray, "n objects"]:
-        """Independent object codes whose feature codes are admitted."""
-
-    @property
     def canvas(self) -> Canvas:
         """Geometry of the images."""
         return Canvas(self.image_size, self.object_size, self.margin)
@@ -114,24 +89,9 @@ class ShapeScene(ABC):
         colors, shapes = tuple(COLORS)[: self.n_colors], SHAPES[: self.n_shapes]
         return FeatureSpace((FeatureGroup("color", colors), FeatureGroup("shape", shapes)))
 
-    def limited(self: AnyShapeScene, n_samples: int) -> AnyShapeScene:
-        """The same data set with only the first `n_samples` of each split."""
-        sizes = {name: min(self.split.size(name), n_samples) for name in SPLITS}
-        return replace(self, split=replace(self.split, **sizes))
-
     def missing(self) -> Missing | None:
         """Nothing: the images are drawn."""
         return None
-
-    def size(self, name: SplitName) -> int:
-        """Samples of a split."""
-        return self.split.size(name)
-
-    def admitted(self, name: SplitName) -> UInt8[np.ndarray, "admitted features"] | None:
-        """Feature codes a split admits; None for all of them."""
-        if self.split.policy == "independent" and not self.split.exclude_all_ones:
-            return None
-        return admitted_codes(self.feature_support(), self.split, name, self.salt)
 
     def open(self, name: SplitName) -> ShapeSplit:
         """One of the splits train, validation, test.
@@ -142,49 +102,17 @@ class ShapeScene(ABC):
         return ShapeSplit(self, name)
 
 
-class ShapeSplit:
+class ShapeSplit(SampledSplit):
     """One split of a scene of coloured shapes."""
 
     def __init__(self, scene: ShapeScene, name: SplitName) -> None:
+        super().__init__(scene, name)
         self.scene = scene
-        self.name: SplitName = name
-        self.space = scene.space
-        self.seed = scene.seed + SPLITS.index(name)
-        self._admitted = scene.admitted(name)
-        self._distribution = scene.distribution(self._admitted)
 
     @cached_property
     def fingerprint(self) -> str:
         """Hash of the drawing code's version and of every field of the scene."""
         return fingerprint(scene=type(self.scene).__name__, version=_VERSION, config=self.scene, split=self.name)
-
-    @cached_property
-    def object_codes(self) -> UInt8[np.ndarray, "samples objects"]:
-        """Object codes, read-only; drawn in blocks that each have a generator of their own."""
-        starts = range(0, len(self), _BLOCK)
-        rngs = [np.random.default_rng([self.seed, start // _BLOCK]) for start in starts]
-        codes = np.concatenate([self.scene.sample_codes(rng, _BLOCK, self._admitted) for rng in rngs])[: len(self)]
-        codes.setflags(write=False)
-        return codes
-
-    @property
-    def entropies(self) -> Entropies:
-        return Entropies(self._distribution.feature_entropy_bits, self._distribution.conditional_entropy_bits)
-
-    @property
-    def n_skipped(self) -> int:
-        return 0
-
-    @property
-    def largest_code_probability(self) -> float:
-        """Share of the split's mass that lies on its most likely feature code."""
-        return self._distribution.largest_probability
-
-    def conditional_entropy_bits(self) -> Float64[np.ndarray, " samples"]:
-        return self.scene.prior.conditional_entropy_bits(self.space.feature_codes(self.object_codes))
-
-    def prior_log_odds(self) -> Float64[np.ndarray, "samples objects"]:
-        return self.scene.prior.log_odds(self.object_codes)
 
     def images(self, indices: Int[np.ndarray, " batch"]) -> UInt8[np.ndarray, "batch height width 3"]:
         codes = self.object_codes[indices]
@@ -198,6 +126,3 @@ class ShapeSplit:
         pairs = [(color, shape) for color in colors for shape in shapes]
         masks = [shape_mask(shape, self.scene.object_size)[..., None] for _, shape in pairs]
         return masks, [np.array(COLORS[color], dtype=np.uint8) for color, _ in pairs]
-
-    def __len__(self) -> int:
-        return self.scene.split.size(self.name)
