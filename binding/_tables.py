@@ -20,8 +20,7 @@ def sample_table(measurement: Measurement) -> pa.Table:
     Beside the losses of every target it has, as target `entropy`, the samples' own H(O | F = f_i), so that
     every aggregate follows from the table.
     """
-    values = {**measurement.losses.named(), **measurement.extra_losses}
-    values["entropy"] = measurement.sample_entropies_bits[None]
+    values = {**measurement.losses.named(), "entropy": measurement.sample_entropies_bits[None]}
     columns: dict[str, list[np.ndarray]] = {"sample": [], "target": [], "seed": [], "bits": []}
     for target, losses in values.items():
         n_seeds, n_samples = losses.shape

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -14,7 +14,6 @@ from binding.activations import Standardizer
 from binding.codes import FeatureSpace
 from binding.fit import Fitted
 from binding.information import Estimate, TestLosses, measures
-from binding.intervals import Losses
 from binding.priors import UniformPrior
 from binding.probes import FAMILIES, Target
 from binding.samples import MeasureConfig, Samples, SplitSamples
@@ -39,7 +38,6 @@ class Measurement:
         targets: everything behind the numbers, by target.
         losses: test losses in bits.
         sample_entropies_bits: H(O | F = f_i) of every test sample.
-        extra_losses: losses of what was asked for beyond the four targets, see `binding.extras`.
         standardizer: of the activations; None if they were read as they are.
     """
 
@@ -52,7 +50,6 @@ class Measurement:
     losses: TestLosses
     sample_entropies_bits: Float64[np.ndarray, " samples"]
     standardizer: Standardizer | None
-    extra_losses: dict[str, Losses] = field(default_factory=dict)
 
     def __getattr__(self, name: str) -> Estimate | None:
         """Estimates by name: `measurement.binding_ratio`."""

@@ -17,9 +17,9 @@ from sweep._datasets import expand
 from sweep._generate import Border
 from sweep._parts import Parts
 from sweep._place import Settings, path_text
-from sweep._schema import BACKBONE, DATASET, FIT, INTERVALS, PROBE, SEARCH, STORE
+from sweep._schema import BACKBONE, DATASET, FIT, INTERVALS, PROBE, PUBLISHED, SEARCH, STORE
 from sweep._sentences import Sentence
-from sweep._study import DatasetSpec, Layers, LayerStride, ProbeSpec, Space, StoreConfig
+from sweep._study import DatasetSpec, Layers, LayerStride, ProbeSpec, Published, Space, StoreConfig
 from sweep._study_error import StudyError, did_you_mean
 from sweep._yaml import Path
 
@@ -46,6 +46,7 @@ def build(settings: Settings, folder: FilePath, source: str) -> Space:
     search = _plain_section(parts, "search", SEARCH, SearchConfig)
     intervals = _plain_section(parts, "intervals", INTERVALS, IntervalConfig)
     store = _store(parts)
+    published = tuple(_published(parts))
     problems = [*settings.problems, *(settings.problem(*sentence) for sentence in parts.found)]
     if problems:
         raise StudyError(problems)
@@ -67,8 +68,16 @@ def build(settings: Settings, folder: FilePath, source: str) -> Space:
         store=store,
         backbone_layers=own if any(own := tuple(layers for _, layers in backbones)) else (),
         keep_probes_bytes=study.keep_probes,
+        published=published,
         source=source,
     )
+
+
+def _published(parts: Parts) -> Iterator[Published]:
+    for path, model in parts.entries("published", PUBLISHED):
+        made = parts.make(path, lambda model=model: Published(**model.given()))
+        if made is not None:
+            yield made
 
 
 def limited(space: Space, limit: int) -> Space:

@@ -38,7 +38,7 @@ from sweep._generate import (
     setting,
     without_default,
 )
-from sweep._study import LayerStride
+from sweep._study import LayerStride, Published
 from sweep._study_error import did_you_mean
 from sweep._yaml import show
 
@@ -176,6 +176,7 @@ Backbone: TypeForm = Annotated[
 ]
 
 
+PublishedNumber: TypeForm = model_of(Published, "PublishedNumber")
 StudyName: TypeForm = _named_by(_STUDY_NAME)
 
 
@@ -222,6 +223,8 @@ class Study(Border):
     """How activations are kept."""
     keep_probes: Annotated[int | str, WrapValidator(_memory)] = 10 * 10**6
     """Most bytes of tuned probes kept of each cell, in results/NAME/probes: as many seeds as fit; 0 keeps none."""
+    published: tuple[PublishedNumber, ...] = ()  # pyright: ignore[reportInvalidTypeForm]
+    """Published numbers; a run ends with a table of published, measured and difference."""
 
 
 DATASET = TypeAdapter[Any](Dataset)
@@ -230,6 +233,7 @@ PROBE = TypeAdapter[Any](Probe)
 FIT = TypeAdapter[Any](Fit)
 SEARCH = TypeAdapter[Any](Search)
 INTERVALS = TypeAdapter[Any](Intervals)
+PUBLISHED = TypeAdapter[Any](PublishedNumber)
 STORE = TypeAdapter[Any](Store)
 
 

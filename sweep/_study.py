@@ -78,6 +78,37 @@ class StoreConfig:
         yield from at_least("memory", self.memory_bytes, 1)
 
 
+@dataclass(frozen=True, kw_only=True)
+class Published:
+    """A published number, held against what the study measures."""
+
+    column: str
+    """Column of the results."""
+    value: float
+    """The published number."""
+    tolerance: float
+    """Difference that still counts as reproduced."""
+    dataset: str | None = None
+    """Only cells of this data set."""
+    backbone: str | None = None
+    """Only cells of this backbone, as the results name it."""
+    layer: str | None = None
+    """Only cells of this layer."""
+    mode: str | None = None
+    """Only cells of this mode."""
+    probe: str | None = None
+    """Only cells of this probe family."""
+    source: str = ""
+    """Where it was published."""
+
+    def __post_init__(self) -> None:
+        refuse("published", self.problems())
+
+    def problems(self) -> Iterator[Problem]:
+        """Every broken rule."""
+        yield from at_least("tolerance", self.tolerance, 0)
+
+
 @dataclass(frozen=True)
 class Space:
     """A study: the grid of its cells and how each is measured."""
@@ -114,6 +145,8 @@ class Space:
     """Most bytes of tuned probes kept of each cell."""
     backbone_layers: tuple[Layers | None, ...] = ()
     """Layers of each backbone that names its own, None for the others; empty if none does."""
+    published: tuple[Published, ...] = ()
+    """Published numbers to hold the results against; no part of any cell's identity."""
     source: str = field(default="", compare=False, repr=False)
     """Text of the study file."""
 
@@ -140,6 +173,7 @@ class Space:
             "intervals": _mapping(self.intervals),
             "store": {"dtype": self.store.dtype, "memory": self.store.memory_bytes},
             "keep_probes": self.keep_probes_bytes,
+            "published": [_mapping(number) for number in self.published],
         }
 
     def _backbone(self, position: int) -> dict[str, Plain]:

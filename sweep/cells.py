@@ -14,7 +14,9 @@ from binding.fit import FitConfig
 from binding.information import IntervalConfig
 from binding.modes import MODES, Mode, refuses
 from binding.search import SearchConfig
+from sweep._study_error import did_you_mean
 from sweep.readout import Readout
+from sweep.results import IDENTITY_COLUMNS
 from sweep.space import DatasetSpec, Layers, LayerStride, Locate, ProbeSpec, Space, StudyError, StudyProblem, plain
 
 SCHEMA_VERSION = 1
@@ -143,6 +145,13 @@ def make_grid(space: Space, readout: Readout, locate: Locate) -> Grid:
                 continue
             for cell in _cells(space, readout, dataset, source, description, names):
                 (cells if isinstance(cell, Cell) else left_out)[cell] = None  # pyright: ignore
+    columns = (*IDENTITY_COLUMNS, *readout.columns)
+    for number, published in enumerate(space.published):
+        if published.column not in columns:
+            path = ("published", number, "column")
+            problems[locate(path, f"no column {published.column!r}; {did_you_mean(published.column, columns)}")] = (
+                None
+            )
     if not cells and not problems:
         reasons = "; ".join(f"{where}: {reason}" for where, reason in left_out)
         problems[locate((), f"no cell of the grid is possible: {reasons}")] = None

@@ -145,6 +145,7 @@ def _read(arguments: argparse.Namespace) -> Study:
 
 def _work(arguments: argparse.Namespace, study: Study, console: Console) -> int:
     from sweep.cluster import ray_session
+    from sweep.published import show_published
     from sweep.sources import open_sources
     from sweep.space import dump_yaml
     from sweep.views import rebuild, show
@@ -163,6 +164,7 @@ def _work(arguments: argparse.Namespace, study: Study, console: Console) -> int:
         complete = resources is None or _measure(arguments, study, cells, sources, resources, console)
         report = rebuild(study.results, study.grid.cells, study.readout, study.space.name, study_yaml)
     failed = show(study.results, study.grid.cells, study.readout, console)
+    show_published(study.results, study.grid.cells, study.space.published, console)
     _farewell(console, report, failed)
     if not complete:
         raise KeyboardInterrupt

@@ -16,7 +16,7 @@ from binding.information import IntervalConfig
 from sweep._build import build, limited
 from sweep._place import read_settings
 from sweep._schema import json_schema
-from sweep._study import DatasetSpec, Layers, LayerStride, Plain, ProbeSpec, Space, StoreConfig, plain
+from sweep._study import DatasetSpec, Layers, LayerStride, Plain, ProbeSpec, Published, Space, StoreConfig, plain
 from sweep._study_error import StudyError, StudyProblem
 from sweep._yaml import dump_yaml, read_text
 
@@ -28,6 +28,7 @@ __all__ = [
     "Locate",
     "Plain",
     "ProbeSpec",
+    "Published",
     "Space",
     "StoreConfig",
     "StudyError",

@@ -1,0 +1,86 @@
+"""Published numbers beside those a study has measured."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterable, Iterator, Sequence
+from typing import NamedTuple
+
+from rich.box import SIMPLE
+from rich.console import Console
+from rich.table import Table
+
+from sweep.cells import Cell
+from sweep.results import ResultsDirectory, Row
+from sweep.space import Published
+
+_PLACE = ("dataset", "backbone", "layer", "mode", "probe")
+
+
+class Line(NamedTuple):
+    """A published number and one cell that measured it; without a cell nothing is measured yet."""
+
+    column: str
+    dataset: str
+    backbone: str
+    layer: str
+    mode: str
+    probe: str
+    published: float
+    measured: float | None
+    difference: float | None
+    tolerance: float
+    verdict: str
+    source: str
+
+
+def held_against(rows: Iterable[Row], published: Iterable[Published]) -> Iterator[Line]:
+    """A line for every cell that a published number is about."""
+    done = [row for row in rows if row["status"] == "done" and not row["is_control"]]
+    for number in published:
+        wanted = {name: getattr(number, name) for name in _PLACE if getattr(number, name) is not None}
+        fitting = [row for row in done if all(row[name] == value for name, value in wanted.items())]
+        for row in fitting:
+            yield _line(number, row)
+        if not fitting:
+            place = (str(wanted.get(name, "")) for name in _PLACE)
+            yield Line(
+                number.column, *place, number.value, None, None, number.tolerance, "not measured", number.source
+            )
+
+
+def _line(number: Published, row: Row) -> Line:
+    place = (str(row[name]) for name in _PLACE)
+    measured = row.get(number.column)
+    if not isinstance(measured, int | float):
+        return Line(number.column, *place, number.value, None, None, number.tolerance, "undefined", number.source)
+    difference = measured - number.value
+    verdict = "reproduced" if abs(difference) <= number.tolerance else "differs"
+    return Line(number.column, *place, number.value, measured, difference, number.tolerance, verdict, number.source)
+
+
+def show_published(
+    results: ResultsDirectory, cells: Iterable[Cell], published: Sequence[Published], console: Console
+) -> None:
+    """Print the table and write it to published.csv; nothing where a study names no published numbers."""
+    if not published:
+        return
+    rows = results.rows()
+    lines = list(held_against([rows[cell.cell_id] for cell in cells if cell.cell_id in rows], published))
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerows([Line._fields, *lines])
+    results.write_text("published.csv", text.getvalue())
+    table = Table("where", "column", "published", "measured", "difference", "tolerance", "", box=SIMPLE)
+    for line in lines:
+        place = " · ".join(part for part in (line.backbone, line.layer, line.mode, line.probe) if part)
+        numbers = [_text(value, sign) for value, sign in ((line.published, ""), (line.measured, ""))]
+        table.add_row(place, line.column, *numbers, _text(line.difference, "+"), _text(line.tolerance), line.verdict)
+    console.print("\npublished | measured | difference", highlight=False)
+    wide = console if console.is_terminal else Console(file=console.file, width=max(console.width, 120))
+    wide.print(table)
+
+
+def _text(value: float | None, sign: str = "") -> str:
+    return "" if value is None else f"{value:{sign}.3f}"
