@@ -59,7 +59,7 @@ def build(settings: Settings, folder: FilePath, source: str) -> Space:
         backbones=tuple(backbone for backbone, _ in backbones),
         layers=layers,
         modes=study.modes,
-        controls=tuple(dict.fromkeys(CONTROL_ALIASES.get(name, name) for name in study.controls)),
+        controls=tuple(dict.fromkeys(CONTROL_ALIASES.get(str(name), str(name)) for name in study.controls)),
         probes=probes,
         fit=fit,
         search=search,

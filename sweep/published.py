@@ -44,20 +44,27 @@ def held_against(rows: Iterable[Row], published: Iterable[Published]) -> Iterato
         for row in fitting:
             yield _line(number, row)
         if not fitting:
-            place = (str(wanted.get(name, "")) for name in _PLACE)
-            yield Line(
-                number.column, *place, number.value, None, None, number.tolerance, "not measured", number.source
-            )
+            yield _line(number, {**dict.fromkeys(_PLACE, ""), **wanted}, "not measured")
 
 
-def _line(number: Published, row: Row) -> Line:
-    place = (str(row[name]) for name in _PLACE)
+def _line(number: Published, row: Row, otherwise: str = "undefined") -> Line:
+    """The number beside a row's; a row without it gets the other verdict."""
     measured = row.get(number.column)
-    if not isinstance(measured, int | float):
-        return Line(number.column, *place, number.value, None, None, number.tolerance, "undefined", number.source)
-    difference = measured - number.value
-    verdict = "reproduced" if abs(difference) <= number.tolerance else "differs"
-    return Line(number.column, *place, number.value, measured, difference, number.tolerance, verdict, number.source)
+    difference = measured - number.value if isinstance(measured, int | float) else None
+    verdict = otherwise
+    if difference is not None:
+        verdict = "reproduced" if abs(difference) <= number.tolerance else "differs"
+    place = {name: str(row[name]) for name in _PLACE}
+    return Line(
+        column=number.column,
+        **place,
+        published=number.value,
+        measured=measured if isinstance(measured, int | float) else None,
+        difference=difference,
+        tolerance=number.tolerance,
+        verdict=verdict,
+        source=number.source,
+    )
 
 
 def show_published(
