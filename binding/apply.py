@@ -14,7 +14,6 @@ import torch
 from jaxtyping import Bool, Float, Float32, UInt8
 
 from binding.backbones import Backbone, BackboneError, Batch, load
-from binding.breakdown import conjunctions
 from binding.fit import Fitted
 from binding.modes import read
 from binding.probe_file import ProbeFile, ProbeFileError
@@ -90,7 +89,7 @@ def apply(file: ProbeFile, backbone: Backbone, paths: Sequence[Path]) -> Iterato
     from PIL import Image
 
     names = {
-        "objects": [" ".join(values) for values in conjunctions(file.space)],
+        "objects": file.space.object_names,
         "features": [f"{group.name} {value}" for group in file.space.groups for value in group.values],
     }
     for path in paths:

@@ -71,10 +71,16 @@ def _by_conjunction(
     losses: _Losses, test: Samples, space: FeatureSpace, config: IntervalConfig, seed: int
 ) -> Iterator[dict[str, object]]:
     entropy = None if test.prior_log_odds is None else prior_head_bits(test)
-    names = [" ".join(values) for values in conjunctions(space)]
+    names = space.object_names
     differences = _differences(losses, entropy)
+    most = {} if entropy is None else dict(zip(names, entropy.mean(axis=0).tolist(), strict=True))
     bounds = {
-        name: _estimates(dict(zip(names, np.moveaxis(values, 2, 0), strict=True)), config, seed)
+        name: _estimates(
+            dict(zip(names, np.moveaxis(values, 2, 0), strict=True)),
+            config,
+            seed,
+            most if name == "direct_bits" else {},
+        )
         for name, values in differences.items()
     }
     for k, conjunction in enumerate(names):
@@ -103,7 +109,7 @@ def _by_count(losses: _Losses, test: Samples, config: IntervalConfig, seed: int)
             "weight": float(here.mean()),
             "entropy_bits": float(entropy.mean()),
             **{_COLUMNS[name]: float(values.mean()) for name, values in part.items()},
-            **_columns(_estimates(_differences(part, entropy), config, seed)),
+            **_columns(_estimates(_differences(part, entropy), config, seed, {"direct_bits": float(entropy.mean())})),
         }
 
 
@@ -113,16 +119,17 @@ def _differences(losses: _Losses, entropy: np.ndarray | None) -> dict[str, np.nd
     return found if entropy is None else {"direct_bits": entropy - losses["direct"], **found}
 
 
-def _estimates(values: Mapping[str, Losses], config: IntervalConfig, seed: int) -> dict[str, Estimate]:
-    """Means over seeds and samples with their intervals; every entry is resampled alike."""
+def _estimates(
+    values: Mapping[str, Losses], config: IntervalConfig, seed: int, most: Mapping[str, float]
+) -> dict[str, Estimate]:
+    """Means over seeds and samples with intervals, none above the `most` it can be; all are resampled alike."""
     drawn = resample(values, resamples=config.resamples, seed=seed)
     found = {}
     for name, value in values.items():
         mean = float(value.mean())
         between = [(drawn.seeds[name], len(value))]
-        found[name] = interval(
-            mean, spread(mean, drawn.both[name], between, drawn.n_samples, seed=seed), config.level
-        )
+        deviations = spread(mean, drawn.both[name], between, drawn.n_samples, seed=seed)
+        found[name] = interval(mean, deviations, config.level, (-math.inf, most.get(name, math.inf)))
     return found
 
 
@@ -131,12 +138,6 @@ def _columns(estimates: Mapping[str, Estimate]) -> dict[str, float]:
     return {
         f"{name}{end}": value for name, found in estimates.items() for end, value in zip(ends, found, strict=True)
     }
-
-
-def conjunctions(space: FeatureSpace) -> list[tuple[str, ...]]:
-    """The feature values of every possible object, in the order of the object code."""
-    values = [group.values for group in space.groups]
-    return [tuple(values[g][i] for g, i in enumerate(row)) for row in space.value_of_object.tolist()]
 
 
 def prior_head_bits(test: Samples) -> Float64[np.ndarray, "samples objects"]:

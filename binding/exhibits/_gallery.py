@@ -7,8 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from binding.exhibits._base import Exhibit
+from binding.exhibits._breakdown import breakdowns
 from binding.exhibits._budget import bits_budgets
 from binding.exhibits._importance import importances
+from binding.exhibits._samples import sample_sizes
 from binding.exhibits._scenes import scene_pictures
 from binding.scenes import Scene
 
@@ -17,10 +19,12 @@ def exhibits(results: Path, rows: Sequence[Mapping[str, Any]], scenes: Mapping[s
     """What to show beside the tables and figures that every read-out has.
 
     Args:
-        results: the folder of a study's results; `samples/` and `curves/` hold a file a cell.
+        results: the folder of a study's results; `samples/`, `curves/` and `details/` hold a file a cell.
         rows: result rows, of done and failed cells.
         scenes: the data sets of the study, by name.
     """
     yield from scene_pictures(scenes)
     yield from bits_budgets(rows)
+    yield from breakdowns(results, rows)
+    yield from sample_sizes(rows)
     yield from importances(results, rows)
