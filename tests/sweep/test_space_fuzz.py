@@ -1,15 +1,24 @@
-"""Damaged study files: a study or a StudyError comes of each, and nothing else."""
+"""Damaged study files: a study or a StudyError comes of each, and nothing else.
+
+The slow tests take ten thousand files, and a fuzzer that follows the reader's branches.
+"""
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import tempfile
 from pathlib import Path
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sweep._yaml import dump_yaml
-from sweep.space import Space, StudyError, load_space
+from sweep.cells import make_grid
+from sweep.plan import make_plan
+from sweep.readout import find_readout
+from sweep.space import Space, StudyError, load_space, locate_in
 
 QUICKSTART = (Path(__file__).parents[2] / "search_spaces" / "quickstart.yaml").read_text(encoding="utf-8")
 
@@ -97,3 +106,63 @@ PATHS += ["probes[1].rank", "backbones[0]", "store.memory", "name", "probes", "m
 @given(st.lists(st.tuples(st.sampled_from(PATHS) | st.text(max_size=5), SCALARS), min_size=1, max_size=3))
 def test_any_overrides(pairs):
     check(QUICKSTART.encode(), *(f"{path}={value}" for path, value in pairs))
+
+
+def plan(content: str) -> None:
+    """As `--plan` does, up to the sizes of what is to be stored."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "study.yaml"
+        path.write_bytes(content.encode("utf-8", "surrogatepass"))
+        try:
+            space = load_space(path)
+            grid = make_grid(space, find_readout(space.readout), locate_in(path))
+            made = make_plan(grid, {}, None)
+        except StudyError as error:
+            problems = error.problems
+        else:
+            assert len(made.to_do) == len(grid.cells) > 0
+            return
+        assert problems
+        assert all(str(problem).startswith(str(path)) for problem in problems)
+
+
+@settings(derandomize=True, deadline=None, max_examples=100)
+@given(damaged())
+def test_damaged_studies_are_planned_or_refused(text):
+    plan(text)
+
+
+@pytest.mark.slow
+@settings(deadline=None, max_examples=10_000)
+@given(damaged())
+def test_ten_thousand_damaged_studies_are_planned_or_refused(text):
+    plan(text)
+
+
+FUZZER = """
+import sys
+import tempfile
+from pathlib import Path
+import atheris
+with atheris.instrument_imports(include=["sweep"]):
+    from sweep.space import StudyError, load_space
+place = Path(tempfile.mkdtemp()) / "study.yaml"
+def one(data):
+    place.write_bytes(data)
+    try:
+        load_space(place)
+    except StudyError:
+        pass
+atheris.Setup(sys.argv, one)
+atheris.Fuzz()
+"""
+
+
+@pytest.mark.slow
+def test_a_fuzzer_that_follows_branches_finds_no_traceback(tmp_path):
+    pytest.importorskip("atheris", reason="atheris is not installed; it has wheels for Linux and few Pythons")
+    (tmp_path / "corpus").mkdir()
+    (tmp_path / "corpus" / "quickstart").write_text(QUICKSTART)
+    command = [sys.executable, "-c", FUZZER, "-runs=20000", "-max_len=4000", "corpus"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=900)
+    assert done.returncode == 0, done.stderr[-3000:]
