@@ -58,6 +58,7 @@ _SECTIONS = {
     "Data set `clevr`": "ClevrDataset",
     "Data set `vgcolor`": "VgColorDataset",
     "Data set `vgtopattr`": "VgTopAttrDataset",
+    "Data set `files`": "FilesDataset",
     "`split` of a data set that is read": "ClevrDatasetSplitSizes",
     "Backbone": "Backbone",
     "Probe `linear`": "LinearProbe",

@@ -7,6 +7,7 @@ from binding.scenes._colorshape import ColorShape
 from binding.scenes._feature_splits import SplitPolicy
 from binding.scenes._making import Device, MadeScene, MakeError, Maker, Worker
 from binding.scenes._occlusionclevr import OcclusionClevr
+from binding.scenes._files import Files
 from binding.scenes._visual_genome import VgColor, VgTopAttr
 
 SCENES: dict[str, type] = {
@@ -16,6 +17,7 @@ SCENES: dict[str, type] = {
     "vgcolor": VgColor,
     "vgtopattr": VgTopAttr,
     "occlusionclevr": OcclusionClevr,
+    "files": Files,
 }
 
 __all__ = [
@@ -30,6 +32,7 @@ __all__ = [
     "MadeScene",
     "MakeError",
     "Maker",
+    "Files",
     "Missing",
     "OcclusionClevr",
     "Scene",
