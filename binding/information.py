@@ -165,8 +165,8 @@ def _bounds(means: Means, entropies: Entropies | None) -> dict[str, tuple[float,
 def derived(means: Means, entropies: Entropies | None) -> dict[str, np.ndarray | None]:
     """Every column from the means of losses and entropies."""
     entropy = means["entropy"]
-    binding = entropy - (means["objects"] - means["features"])
-    direct = entropy - means["direct"]
+    binding = _defined(entropy - (means["objects"] - means["features"]))
+    direct = _defined(entropy - means["direct"])
     objects = None if entropies is None else entropies.object_bits - means["objects"]
     features = None if entropies is None else entropies.feature_bits - means["features"]
     return {
@@ -181,8 +181,13 @@ def derived(means: Means, entropies: Entropies | None) -> dict[str, np.ndarray |
         "direct_binding_information_bits": direct,
         "direct_binding_ratio": _ratio(direct, entropy),
         "v_information_bits": means["given"] - means["direct"],
-        "difference_bits": binding - direct,
+        "difference_bits": None if binding is None or direct is None else binding - direct,
     }
+
+
+def _defined(bits: np.ndarray) -> np.ndarray | None:
+    """None where the prior, and with it H(O|F), is unknown."""
+    return None if np.isnan(bits).any() else bits
 
 
 def _ratio(bits: np.ndarray | None, entropy: np.ndarray | float) -> np.ndarray | None:

@@ -6,6 +6,7 @@ It fulfils the engine's protocol (`sweep.readout.Readout`) without importing the
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from io import BytesIO
@@ -324,11 +325,11 @@ def _row(measurement: Measurement) -> dict[str, object]:
         row[f"hyperparameters_{target}"] = json.dumps(_hyperparameters(result.probe), sort_keys=True)
         row[f"best_epoch_{target}"] = result.best_epochs
         row[f"train_gap_{target}_bits"] = result.gap_bits
-    exact = measurement.entropies
+    exact, conditional = measurement.entropies, measurement.conditional_entropy_bits
     row |= {
         "object_entropy_bits": exact and exact.object_bits,
         "feature_entropy_bits": exact and exact.feature_bits,
-        "conditional_entropy_bits": measurement.conditional_entropy_bits,
+        "conditional_entropy_bits": None if math.isnan(conditional) else conditional,
         "conditional_entropy_exact_bits": exact and exact.conditional_bits,
         "object_accuracy": measurement.targets["objects"].accuracy,
         "feature_accuracy": measurement.targets["features"].accuracy,
