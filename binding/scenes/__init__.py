@@ -5,9 +5,9 @@ from binding.scenes._base import SPLITS, DataError, Entropies, Missing, Scene, S
 from binding.scenes._clevr import Clevr
 from binding.scenes._colorshape import ColorShape
 from binding.scenes._feature_splits import SplitPolicy
+from binding.scenes._files import Files
 from binding.scenes._making import Device, MadeScene, MakeError, Maker, Worker
 from binding.scenes._occlusionclevr import OcclusionClevr
-from binding.scenes._files import Files
 from binding.scenes._visual_genome import VgColor, VgTopAttr
 
 SCENES: dict[str, type] = {
@@ -29,10 +29,10 @@ __all__ = [
     "DataError",
     "Device",
     "Entropies",
+    "Files",
     "MadeScene",
     "MakeError",
     "Maker",
-    "Files",
     "Missing",
     "OcclusionClevr",
     "Scene",
