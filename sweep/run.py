@@ -148,7 +148,7 @@ def _work(arguments: argparse.Namespace, study: Study, console: Console) -> int:
     from sweep.published import show_published
     from sweep.sources import open_sources
     from sweep.space import dump_yaml
-    from sweep.views import rebuild, show
+    from sweep.views import announce, rebuild, show
 
     sources = open_sources(study.plan.to_do, study.plan.done, study.space, study.locate)
     stale = _stale(study, sources)
@@ -160,9 +160,9 @@ def _work(arguments: argparse.Namespace, study: Study, console: Console) -> int:
         resources = held.enter_context(ray_session(arguments.address)) if cells else None
         held.enter_context(study.results.locked())
         study_yaml = dump_yaml(study.space.resolved())
-        study.results.write_text("study.yaml", study_yaml)
+        announce(study.results, study.grid.cells, study_yaml)
         complete = resources is None or _measure(arguments, study, cells, sources, resources, console)
-        report = rebuild(study.results, study.grid.cells, study.readout, study.space.name, study_yaml)
+        report = rebuild(study.results, study.grid.cells, study.readout, study.space, study_yaml)
     failed = show(study.results, study.grid.cells, study.readout, console)
     show_published(study.results, study.grid.cells, study.space.published, console)
     _farewell(console, report, failed)

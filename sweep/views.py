@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import json
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 
 from sweep.cells import Cell
-from sweep.readout import Readout
-from sweep.results import IDENTITY_COLUMNS, VOLATILE_COLUMNS, ResultsDirectory, as_frame
+from sweep.readout import Exhibit, Readout
+from sweep.results import IDENTITY_COLUMNS, VOLATILE_COLUMNS, ResultsDirectory, Row, as_frame
+from sweep.space import Space
+
+CELLS_FILE = "cells.json"
+"""Identities of all cells of the study, for those who look at its results while it runs."""
 
 
 def all_columns(readout: Readout) -> dict[str, str]:
@@ -17,22 +24,60 @@ def all_columns(readout: Readout) -> dict[str, str]:
     return {**IDENTITY_COLUMNS, **readout.columns, **VOLATILE_COLUMNS}
 
 
-def rebuild(results: ResultsDirectory, cells: Iterable[Cell], readout: Readout, study: str, study_yaml: str) -> Path:
-    """Write results.parquet, results.csv, the figures and report.html; returns the path of the report."""
-    from sweep.report import write_report
+def announce(results: ResultsDirectory, cells: Iterable[Cell], study_yaml: str) -> None:
+    """Write what the study is, before any of its rows are there."""
+    results.write_text("study.yaml", study_yaml)
+    results.write_text(CELLS_FILE, json.dumps([cell.cell_id for cell in cells]))
 
+
+def rebuild(
+    results: ResultsDirectory, cells: Sequence[Cell], readout: Readout, space: Space, study_yaml: str
+) -> Path:
+    """Write results.parquet, results.csv and report.html; returns the path of the report."""
     rows = results.rows()
     kept = [rows[cell.cell_id] for cell in cells if cell.cell_id in rows]
-    columns = all_columns(readout)
-    results.write_table(kept, columns)
-    return write_report(
-        as_frame(kept, columns),
-        readout.measures,
-        title=study,
+    results.write_table(kept, all_columns(readout))
+    return write_page(results, kept, readout, space, study_yaml, n_cells=len(cells))
+
+
+def write_page(
+    results: ResultsDirectory,
+    rows: Sequence[Row],
+    readout: Readout,
+    space: Space | None,
+    study_yaml: str,
+    *,
+    n_cells: int | None = None,
+    notes: Sequence[str] = (),
+    path: Path | None = None,
+) -> Path:
+    """Write report.html; without a `space` the read-out's exhibits know no data sets."""
+    from sweep.report import Study, write_report
+
+    def exhibits() -> Iterable[Exhibit]:
+        return readout.exhibits(results.root, rows, _scenes(space))
+
+    study = Study(
+        title=space.name if space else results.root.name,
         study_yaml=study_yaml,
         flag_meanings=readout.flag_meanings,
-        folder=results.root,
+        probe_order=[probe.family for probe in space.probes] if space else [],
+        n_cells=n_cells,
+        notes=notes,
     )
+    page = path or results.root / "report.html"
+    return write_report(as_frame(rows, all_columns(readout)), readout.measures, study, page, exhibits)
+
+
+def _scenes(space: Space | None) -> Mapping[str, Any]:
+    """Data sets by name; those that share a name are numbered."""
+    seen: Counter[str] = Counter()
+    scenes: dict[str, Any] = {}
+    for dataset in space.datasets if space else ():
+        seen[dataset.name] += 1
+        again = seen[dataset.name]
+        scenes[dataset.name if again == 1 else f"{dataset.name} #{again}"] = dataset.config
+    return scenes
 
 
 def show(results: ResultsDirectory, cells: Iterable[Cell], readout: Readout, console: Console) -> int:

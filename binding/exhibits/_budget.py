@@ -12,7 +12,6 @@ from binding.exhibits._base import Exhibit
 PARTS = {"features": "#0072B2", "binding": "#E69F00", "unread": "#B8C0C8"}
 """Parts of H(O) and their colours (Okabe and Ito), from left to right."""
 _ESTIMATES = ("feature_information_bits", "binding_information_bits", "object_information_bits")
-_HEADER = {"labelLimit": 600, "labelAnchor": "start"}
 _PLACE = ("dataset", "backbone", "mode", "probe")
 
 
@@ -45,54 +44,26 @@ def best_layers(rows: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
 def draw_budget(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """A Vega-Lite specification of the bars."""
     values = [value for row in rows for value in budget(row)]
+    bars = list(dict.fromkeys(value["bar"] for value in values))
     bits = {"type": "quantitative", "title": "bits of H(O)"}
-    bar = {"field": "bar", "type": "nominal", "title": None, "sort": None, "axis": {"labelLimit": 260}}
-    return {
-        "data": {"values": values},
-        "facet": {
-            "field": "of",
-            "type": "nominal",
-            "title": None,
-            "sort": list(dict.fromkeys(value["of"] for value in values)),
-            "header": _HEADER,
-        },
-        "columns": 1,
-        "resolve": {"scale": {"y": "independent"}},
-        "spec": {
-            "width": 520,
-            "height": {"step": 18},
-            "layer": [
-                {
-                    "mark": {"type": "bar", "height": 11},
-                    "encoding": {
-                        "y": bar,
-                        "x": {"field": "start", **bits},
-                        "x2": {"field": "end"},
-                        "color": {
-                            "field": "part",
-                            "type": "nominal",
-                            "title": None,
-                            "sort": list(PARTS),
-                            "scale": {"domain": list(PARTS), "range": list(PARTS.values())},
-                        },
-                        "tooltip": [
-                            {"field": name, "type": "nominal"}
-                            for name in (*_PLACE, "layer", "part", "estimate", "H(O)")
-                        ],
-                    },
-                },
-                {
-                    "transform": [{"filter": "isValid(datum.low) && isValid(datum.high)"}],
-                    "mark": {"type": "rule", "strokeWidth": 1.4},
-                    "encoding": {
-                        "y": bar,
-                        "x": {"field": "low", **bits},
-                        "x2": {"field": "high"},
-                    },
-                },
-            ],
+    bar = {"field": "bar", "type": "nominal", "title": None, "sort": bars, "axis": {"labelLimit": 460}}
+    colours = {"domain": list(PARTS), "range": list(PARTS.values())}
+    tooltip = [{"field": name, "type": "nominal"} for name in (*_PLACE, "layer", "part", "estimate", "H(O)")]
+    parts = {
+        "mark": {"type": "bar", "height": 11},
+        "encoding": {
+            "y": bar,
+            "x": {"field": "start", **bits},
+            "x2": {"field": "end"},
+            "color": {"field": "part", "type": "nominal", "title": None, "sort": list(PARTS), "scale": colours},
+            "tooltip": tooltip,
         },
     }
+    whiskers = {
+        "mark": {"type": "rule", "strokeWidth": 1.4},
+        "encoding": {"y": bar, "x": {"field": "low", **bits}, "x2": {"field": "high"}},
+    }
+    return {"data": {"values": values}, "width": 560, "height": {"step": 19}, "layer": [parts, whiskers]}
 
 
 def budget(row: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -107,8 +78,7 @@ def budget(row: Mapping[str, Any]) -> list[dict[str, Any]]:
     return [
         {
             **place,
-            "of": f"{place['dataset']} · {place['backbone']}",
-            "bar": f"{place['mode']} · {place['probe']} · layer {place['layer']}",
+            "bar": " · ".join(place.values()),
             "H(O)": f"{entropy:.2f} bits",
             "part": part,
             "start": round(start, 4),

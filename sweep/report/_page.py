@@ -2,208 +2,174 @@
 
 from __future__ import annotations
 
-import base64
-from collections import Counter
-from collections.abc import Mapping
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import jinja2
 import pandas as pd
+from markupsafe import Markup
 
-from sweep.readout import Measure
-from sweep.report._figures import (
-    Picture,
-    heatmap_pictures,
-    layer_curve_pictures,
-    write_pictures,
-    write_whole,
-)
-from sweep.report._format import DECIMALS, abbreviations, estimate_text, first_line, symbol_parts
-from sweep.report._provenance import Choices, Fact, chosen_hyperparameters, dataset_settings, provenance
-from sweep.report._rows import Estimate, Row, prepared
+from sweep.readout import Exhibit, Measure
+from sweep.report._data import DIMENSIONS, as_script, page_data
+from sweep.report._exhibits import Shown, shown
+from sweep.report._format import DECIMALS, abbreviations, counted, estimate_text, first_line, symbol_parts
+from sweep.report._provenance import dataset_settings, provenance
+from sweep.report._rows import Row, prepared
 from sweep.report._summary import summary
+from sweep.report._vega import vega_script
+from sweep.report._whole import write_whole
 
-N_HEADLINE_MEASURES = 2
-
-
-@dataclass(frozen=True)
-class _MeasureText:
-    label: str
-    base: str
-    subscript: str
-    unit: str
-    meaning: str
-
-
-@dataclass(frozen=True)
-class _Line:
-    """A row of a table of results."""
-
-    mode: str
-    probe: str
-    layer: str
-    failed: bool
-    estimates: tuple[tuple[str, str], ...]
-    flags: tuple[tuple[str, str], ...]
+PAGE = Path(__file__).parent / "page"
+SCRIPTS = (
+    "state.js",
+    "format.js",
+    "filters.js",
+    "table.js",
+    "plot.js",
+    "curves.js",
+    "heatmap.js",
+    "ladder.js",
+    "main.js",
+)
+MOST_ERRORS, MOST_PLACES = 100, 12
 
 
-@dataclass(frozen=True)
-class _Group:
-    """The rows of one backbone on one data set."""
+@dataclass(frozen=True, kw_only=True)
+class Study:
+    """What a report says of its study, beside the rows."""
 
-    backbone: str
-    lines: tuple[_Line, ...]
-
-
-@dataclass(frozen=True)
-class _Results:
-    """A table of results: those of one data set."""
-
-    dataset: str
-    groups: tuple[_Group, ...]
-
-
-@dataclass(frozen=True)
-class _Flag:
-    short: str
-    name: str
-    n_cells: int
-    meaning: str
+    title: str
+    study_yaml: str = ""
+    flag_meanings: Mapping[str, str]
+    probe_order: Sequence[str] = ()
+    """Probe families as the study orders them."""
+    n_cells: int | None = None
+    """Cells of the whole study, if known."""
+    notes: Sequence[str] = ()
+    """What else the reader should know, such as a study file that could not be read."""
 
 
 @dataclass(frozen=True)
 class _Failure:
-    place: str
+    """An error and the cells that ended in it."""
+
     summary: str
     error: str
-
-
-@dataclass(frozen=True)
-class _Image:
-    source: str
-    width: int
-    caption: str
-
-
-@dataclass(frozen=True)
-class _Page:
-    """All that the template shows of the rows."""
-
-    summary: str
-    measures: tuple[_MeasureText, ...]
-    results: tuple[_Results, ...]
-    controls: tuple[_Results, ...]
-    curves: tuple[_Image, ...]
-    heatmaps: tuple[_Image, ...]
-    flags: tuple[_Flag, ...]
-    failures: tuple[_Failure, ...]
-    provenance: tuple[Fact, ...]
-    dataset_settings: tuple[Fact, ...]
-    choices: Choices
+    places: tuple[str, ...]
+    n_more: int
 
 
 def write_report(
     rows: pd.DataFrame,
     measures: tuple[Measure, ...],
-    *,
-    title: str,
-    study_yaml: str,
-    flag_meanings: Mapping[str, str],
-    folder: Path,
+    study: Study,
+    path: Path,
+    exhibits: Callable[[], Iterable[Exhibit]] = tuple,
 ) -> Path:
-    """Write `report.html` and `figures/*.png`, each file whole or not at all.
+    """Write the page, whole or not at all.
 
     Args:
         rows: result rows; each measure has the columns `X`, `X_low` and `X_high`.
-        measures: what the rows hold; all are tabled, the first two are drawn.
-        title: heading of the report.
-        study_yaml: the study as it was resolved.
-        flag_meanings: a sentence for each flag that rows may carry.
-        folder: where to write; made if it is not there.
+        measures: what the rows hold.
+        study: what is known of the study.
+        path: where to write; its folder is made if it is not there.
+        exhibits: finds the read-out's own drawings.
 
     Returns:
         The path of the page.
     """
     cells = prepared(rows, measures)
-    curves = layer_curve_pictures(cells, measures[:N_HEADLINE_MEASURES])
-    heatmaps = heatmap_pictures(cells, measures[:N_HEADLINE_MEASURES])
-    write_pictures([*curves, *heatmaps], folder / "figures")
-    contents = _contents(cells, measures, flag_meanings, curves, heatmaps)
-    path = folder / "report.html"
-    write_whole(path, _template().render(title=title, study_yaml=study_yaml, page=contents).encode())
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_whole(path, page(cells, measures, study, shown(exhibits)).encode())
     return path
 
 
-def _contents(
-    rows: tuple[Row, ...],
-    measures: tuple[Measure, ...],
-    flag_meanings: Mapping[str, str],
-    curves: list[Picture],
-    heatmaps: list[Picture],
-) -> _Page:
-    short = abbreviations(flag for row in rows for flag in row.flags)
-    return _Page(
+def page(rows: tuple[Row, ...], measures: tuple[Measure, ...], study: Study, exhibits: Sequence[Shown]) -> str:
+    """The page's HTML; every name from a study or a row is escaped."""
+    drawings = [exhibit.specification for exhibit in exhibits]
+    data = page_data(rows, measures, study.flag_meanings, study.probe_order, drawings)
+    return _template().render(
+        study=study,
         summary=summary(rows),
-        measures=tuple(_MeasureText(m.label, *symbol_parts(m), m.unit, m.meaning) for m in measures),
-        results=_results([row for row in rows if not row.is_control], measures, short),
-        controls=_results([row for row in rows if row.is_control], measures, short),
-        curves=tuple(_image(picture) for picture in curves),
-        heatmaps=tuple(_image(picture) for picture in heatmaps),
-        flags=_flags(rows, short, flag_meanings),
+        progress=_progress(rows, study),
+        measures=[(symbol_parts(measure), measure) for measure in measures],
+        dimensions=DIMENSIONS,
+        exhibits=exhibits,
+        tables=_tables(rows, measures),
+        flags=_flags(rows, study.flag_meanings),
         failures=_failures(rows),
         provenance=provenance(rows),
         dataset_settings=dataset_settings(rows),
-        choices=chosen_hyperparameters(rows),
+        n_rows=len(rows),
+        data=Markup(as_script(data)),  # noqa: S704 - as_script escapes it
+        style=Markup(_style()),  # noqa: S704 - our own file
+        vega=Markup(vega_script()) if rows else "",  # noqa: S704 - the library
+        script=Markup(_script()),  # noqa: S704 - our own files
     )
 
 
 def _template() -> jinja2.Template:
     """The page's template, in which every value is escaped and a missing one is an error."""
     environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(Path(__file__).parent),
+        loader=jinja2.FileSystemLoader(PAGE),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    return environment.get_template("report.html")
+    return environment.get_template("page.html")
 
 
-def _results(rows: list[Row], measures: tuple[Measure, ...], short: Mapping[str, str]) -> tuple[_Results, ...]:
-    tables: dict[str, dict[str, list[_Line]]] = {}
+def _style() -> str:
+    return (PAGE / "style.css").read_text(encoding="utf-8")
+
+
+def _script() -> str:
+    return "\n".join((PAGE / name).read_text(encoding="utf-8") for name in SCRIPTS)
+
+
+def _progress(rows: Sequence[Row], study: Study) -> str:
+    if study.n_cells is None or study.n_cells <= len(rows):
+        return ""
+    return f"{len(rows):,} of {counted(study.n_cells, 'cell')} so far"
+
+
+def _tables(rows: Sequence[Row], measures: tuple[Measure, ...]) -> list[dict[str, Any]]:
+    """All rows as text, a table a data set, for readers without scripts."""
+    short = abbreviations(flag for row in rows for flag in row.flags)
+    tables: dict[str, list[dict[str, Any]]] = defaultdict(list)
     for row in rows:
-        tables.setdefault(row.dataset, {}).setdefault(row.backbone, []).append(_line(row, measures, short))
-    return tuple(
-        _Results(dataset, tuple(_Group(backbone, tuple(lines)) for backbone, lines in groups.items()))
-        for dataset, groups in tables.items()
-    )
+        estimates = [_estimate(row, measure) for measure in measures]
+        flags = " ".join(short[flag] for flag in row.flags)
+        tables[row.dataset].append({"row": row, "estimates": estimates, "flags": flags})
+    return [{"dataset": dataset, "lines": lines} for dataset, lines in tables.items()]
 
 
-def _line(row: Row, measures: tuple[Measure, ...], short: Mapping[str, str]) -> _Line:
-    return _Line(
-        mode=row.mode,
-        probe=row.probe,
-        layer=row.layer,
-        failed=row.failed,
-        estimates=tuple(_estimate(row.estimates[measure.column], measure) for measure in measures),
-        flags=tuple((short[flag], flag) for flag in row.flags),
-    )
+def _estimate(row: Row, measure: Measure) -> str:
+    one = row.estimates[measure.column]
+    return " ".join(estimate_text(one.value, one.low, one.high, DECIMALS[measure.unit])).rstrip()
 
 
-def _estimate(estimate: Estimate, measure: Measure) -> tuple[str, str]:
-    return estimate_text(estimate.value, estimate.low, estimate.high, DECIMALS[measure.unit])
-
-
-def _flags(rows: tuple[Row, ...], short: Mapping[str, str], meanings: Mapping[str, str]) -> tuple[_Flag, ...]:
+def _flags(rows: Sequence[Row], meanings: Mapping[str, str]) -> list[dict[str, Any]]:
+    short = abbreviations(flag for row in rows for flag in row.flags)
     counts = Counter(flag for row in rows for flag in row.flags)
-    return tuple(_Flag(name, flag, counts[flag], meanings.get(flag, "")) for flag, name in short.items())
+    return [
+        {"short": name, "name": flag, "n_cells": counts[flag], "meaning": meanings.get(flag, "")}
+        for flag, name in short.items()
+    ]
 
 
-def _failures(rows: tuple[Row, ...]) -> tuple[_Failure, ...]:
-    failed = (row for row in rows if row.failed)
-    return tuple(_Failure(" · ".join(row.place), first_line(row.error), row.error.strip()) for row in failed)
-
-
-def _image(picture: Picture) -> _Image:
-    return _Image(f"data:image/png;base64,{base64.b64encode(picture.png).decode()}", picture.width, picture.caption)
+def _failures(rows: Sequence[Row]) -> list[_Failure]:
+    """The errors, each once with the cells that it ended, most frequent first."""
+    places: dict[str, list[str]] = defaultdict(list)
+    for row in rows:
+        if row.failed:
+            places[row.error.strip()].append(" · ".join(row.place))
+    frequent = sorted(places.items(), key=lambda item: -len(item[1]))
+    return [
+        _Failure(first_line(error), error, tuple(of_error[:MOST_PLACES]), max(0, len(of_error) - MOST_PLACES))
+        for error, of_error in frequent[:MOST_ERRORS]
+    ]

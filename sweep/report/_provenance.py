@@ -22,9 +22,9 @@ class Fact:
 
 @dataclass(frozen=True)
 class Choice:
-    """What the search chose for one cell: the place in the grid, and a text a target."""
+    """What the search chose for one cell: the position of its row, and a text a target."""
 
-    place: tuple[str, ...]
+    row: int
     texts: tuple[str, ...]
 
 
@@ -63,8 +63,44 @@ def chosen_hyperparameters(rows: Sequence[Row]) -> Choices:
     """What the search chose, for the cells that have chosen something."""
     columns = distinct(name for row in rows for name in row.hyperparameters)
     targets = tuple(column.removeprefix("hyperparameters").strip("_") or "all targets" for column in columns)
-    lines = (Choice(row.place, tuple(row.hyperparameters.get(name, "") for name in columns)) for row in rows)
+    varying = {(name, probe): _varying(rows, name, probe) for name in columns for probe in {r.probe for r in rows}}
+    lines = (
+        Choice(
+            position,
+            tuple(_settings(row.hyperparameters.get(name, ""), varying[name, row.probe]) for name in columns),
+        )
+        for position, row in enumerate(rows)
+    )
     return Choices(targets, tuple(line for line in lines if any(line.texts)))
+
+
+def _varying(rows: Sequence[Row], column: str, probe: str) -> set[str]:
+    """Settings in which the rows of a probe differ."""
+    found = [_object(row.hyperparameters.get(column, "")) for row in rows if row.probe == probe]
+    known = [settings for settings in found if settings is not None]
+    names = {name for settings in known for name in settings}
+    return {name for name in names if len({json.dumps(settings.get(name)) for settings in known}) > 1}
+
+
+def _settings(text: str, varying: set[str]) -> str:
+    """A JSON object as `name value, name value` of what varies, or of all if nothing does; other text as it is."""
+    settings = _object(text)
+    if settings is None:
+        return text
+    chosen = {name: value for name, value in settings.items() if name in varying}
+    return ", ".join(f"{name} {_setting(value)}" for name, value in (chosen or settings).items())
+
+
+def _object(text: str) -> dict[str, object] | None:
+    try:
+        value = json.loads(text)
+    except ValueError:
+        return None
+    return value if isinstance(value, dict) else None
+
+
+def _setting(value: object) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else json.dumps(value, ensure_ascii=False).strip('"')
 
 
 def _tallied(values: Iterable[str]) -> tuple[str, ...]:

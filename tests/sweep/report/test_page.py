@@ -1,10 +1,13 @@
-import base64
+import json
+from collections.abc import Callable
 from html.parser import HTMLParser
+from typing import Any, NamedTuple
 
 import pandas as pd
 import pytest
+from matplotlib.figure import Figure
 
-from sweep.report import write_report
+from sweep.report import Study, write_report
 
 MEANINGS = {"exceeds_direct": "The ratio exceeds the direct one.", "never_raised": "Not in this study."}
 YAML = "name: a\nseed: 17\n"
@@ -16,6 +19,7 @@ class Page(HTMLParser):
 
     def __init__(self, source: str) -> None:
         super().__init__()
+        self.source = source
         self.open: list[str] = []
         self.tags: list[tuple[str, dict[str, str | None]]] = []
         self.rows: list[list[str]] = []
@@ -37,9 +41,16 @@ class Page(HTMLParser):
         assert self.open.pop() == tag
 
     def handle_data(self, data):
+        if {"script", "style"} & set(self.open):
+            return
         self.words.append(data)
         if {"td", "th"} & set(self.open):
             self.rows[-1][-1] += data
+
+    @property
+    def data(self) -> dict[str, Any]:
+        start = self.source.index(">", self.source.index('id="data"')) + 1
+        return json.loads(self.source[start : self.source.index("</script>", start)])
 
     @property
     def text(self) -> str:
@@ -52,9 +63,9 @@ class Page(HTMLParser):
 
 @pytest.fixture
 def report(tmp_path, measures):
-    def write(rows: pd.DataFrame, **changed: object) -> Page:
-        arguments = {"title": "A study", "study_yaml": YAML, "flag_meanings": MEANINGS, **changed}
-        path = write_report(rows, measures, folder=tmp_path / "results", **arguments)
+    def write(rows: pd.DataFrame, exhibits=tuple, **changed) -> Page:
+        study = Study(**{"title": "A study", "study_yaml": YAML, "flag_meanings": MEANINGS, **changed})
+        path = write_report(rows, measures, study, tmp_path / "results" / "report.html", exhibits)
         assert path == tmp_path / "results" / "report.html"
         assert not list((tmp_path / "results").rglob("*.tmp"))
         return Page(path.read_text(encoding="utf-8"))
@@ -63,66 +74,48 @@ def report(tmp_path, measures):
 
 
 @pytest.fixture(scope="module")
-def folder(original_study, measures, tmp_path_factory):
-    """The results of the study, written once; tests only look."""
-    folder = tmp_path_factory.mktemp("results")
-    write_report(original_study, measures, title="A study", study_yaml=YAML, flag_meanings=MEANINGS, folder=folder)
-    return folder
+def page(original_study, measures, tmp_path_factory):
+    """The report of the study, written once; tests only look."""
+    path = tmp_path_factory.mktemp("results") / "report.html"
+    study = Study(title="A study", study_yaml=YAML, flag_meanings=MEANINGS)
+    return Page(write_report(original_study, measures, study, path).read_text(encoding="utf-8"))
 
 
-@pytest.fixture(scope="module")
-def page(folder):
-    return Page((folder / "report.html").read_text(encoding="utf-8"))
-
-
-def test_every_measure_is_explained_and_tabled(page, measures):
+def test_every_measure_is_explained_and_tabled_without_scripts(page, measures):
     for measure in measures:
         assert measure.label in page.text
         assert measure.meaning in page.text
-    assert page.row("mode") == ["mode", "probe", "layer", "γ* ratio", "γ*direct ratio", "G bits", "flags"]
-    assert page.row("mean", "linear", "final") == [
-        "mean",
-        "linear",
-        "final",
-        "0.550 [0.530, 0.580]",
-        "0.450 [0.430, 0.480]",
-        "5.50 [5.48, 5.53]",
-        "",
-    ]
+    heads = ["backbone", "mode", "probe", "layer", "γ* ratio", "γ*direct ratio", "G bits", "flags"]
+    assert page.row("backbone") == heads
+    numbers = ["0.550 [0.530, 0.580]", "0.450 [0.430, 0.480]", "5.50 [5.48, 5.53]"]
+    assert page.row("large", "mean", "linear", "final") == ["large", "mean", "linear", "final", *numbers, ""]
+    assert page.row("oracle (control)", "cls", "linear")[4] == "0.970 [0.950, 1.000]"
 
 
 def test_the_page_needs_nothing_beside_it(page):
-    assert not {"script", "link", "iframe", "object"} & {tag for tag, _ in page.tags}
     references = [
         value
         for _, attributes in page.tags
         for name, value in attributes.items()
-        if name in ("src", "href", "srcset")
+        if name in ("src", "href", "srcset", "action", "data")
     ]
-    assert len(references) == 4
-    assert all(value and value.startswith("data:image/png;base64,") for value in references)
-    assert "url(" not in page.text
-    assert "@import" not in page.text
+    assert references
+    assert all(value and value.startswith(("data:", "#")) for value in references)
+    policies = [one["content"] for tag, one in page.tags if tag == "meta" and "http-equiv" in one]
+    assert policies[0].startswith("default-src 'none'; img-src data:;")
 
 
-def test_the_figures_of_the_page_are_those_in_the_folder(page, folder):
-    embedded = {
-        base64.b64decode(attributes["src"].partition(",")[2]) for tag, attributes in page.tags if tag == "img"
-    }
-    files = {path.name: path.read_bytes() for path in (folder / "figures").iterdir()}
-    assert set(files) == {
-        f"{kind}_{measure}.png"
-        for kind in ("layer_curves", "heatmap")
-        for measure in ("grip_ratio", "direct_grip_ratio")
-    }
-    assert embedded == set(files.values())
-
-
-def test_controls_have_a_table_of_their_own(page):
-    text = page.text
-    controls = text.index("Controls")
-    assert text.rindex("oracle") > controls
-    assert text.index("large", text.index("Results")) < controls
+def test_the_data_of_the_scripts_are_those_of_the_rows(page, original_study):
+    data = page.data
+    assert data["names"]["backbone"] == ["large", "noise", "oracle", "small"]
+    assert len(data["columns"]["backbone"]) == len(original_study)
+    assert sum(data["columns"]["control"]) == 4
+    assert sum(data["columns"]["failed"]) == 1
+    values = data["estimates"]["grip_ratio"]
+    undefined = original_study["grip_ratio"].isna().sum()
+    assert values["value"].count(None) == values["low"].count(None) == undefined == 2
+    known = [value for value in values["value"] if value is not None]
+    assert sorted(known) == pytest.approx(sorted(original_study["grip_ratio"].dropna()))
 
 
 def test_flags_with_their_meanings(page):
@@ -132,77 +125,110 @@ def test_flags_with_their_meanings(page):
 
 
 def test_failures_with_their_errors(page):
-    assert "squares · small · cls · quadratic · final: ValueError: no room" in page.text
+    assert "ValueError: no room 1 cell squares · small · cls · quadratic · final" in page.text
     assert "Traceback: deep" in page.text
-    assert page.row("cls", "quadratic", "final")[3].startswith("0.57"), "the other backbone's"
-    assert ["cls", "quadratic", "final", "failed", ""] in [[one.strip() for one in row] for row in page.rows]
+    assert page.row("small", "cls", "quadratic", "final") == ["small", "cls", "quadratic", "final", "failed", ""]
+
+
+def test_equal_errors_are_shown_once_and_their_cells_counted(cell, report):
+    rows = [cell(layer=str(layer), status="failed", error="ValueError: no room\ndeep") for layer in range(20)]
+    text = report(pd.DataFrame(rows)).text
+    assert text.count("ValueError: no room") == 2, "summary and error"
+    assert "20 cells" in text
+    assert "and 8 more" in text
 
 
 def test_provenance(page):
-    text = page.text
     for fact in ("abc1234", "cpu", "torch 2.9.1", "seed: 17", '"n": 4'):
-        assert fact in text
+        assert fact in page.text
+
+
+HOSTILE = "</script><script>alert('&')</script><!--{{ 7 * 7 }}"
 
 
 @pytest.mark.filterwarnings("error")
 def test_hostile_names_are_escaped(cell, report):
-    hostile = "<script>alert('&')</script>"
-    row = cell(
-        dataset=hostile,
-        backbone=hostile,
-        layer=hostile,
-        layer_index=0,
-        mode=hostile,
-        probe=hostile,
-        flags=[hostile, '"><script>x'],
-        versions=hostile,
-        device=hostile,
-        dataset_parameters=hostile,
-        hyperparameters_objects=hostile,
-    )
-    failed = cell(status="failed", error=hostile)
-    meanings = {hostile: "<b>bold</b>"}
-    page = report(pd.DataFrame([row, failed]), title=hostile, study_yaml=hostile, flag_meanings=meanings)
-    assert "script" not in {tag for tag, _ in page.tags}
+    names = dict.fromkeys(("dataset", "backbone", "layer", "mode", "probe", "versions", "device"), HOSTILE)
+    hidden = dict.fromkeys(("dataset_parameters", "hyperparameters_objects"), HOSTILE)
+    row = cell(layer_index=0, flags=[HOSTILE, '"><script>x'], **names, **hidden)
+    failed = cell(status="failed", error=HOSTILE)
+    meanings = {HOSTILE: "<b>bold</b>"}
+    study = {"title": HOSTILE, "study_yaml": HOSTILE, "flag_meanings": meanings, "notes": [HOSTILE]}
+    page = report(pd.DataFrame([row, failed]), **study)
+    assert [tag for tag, _ in page.tags].count("script") == 3, "the data, the library, our own"
     assert "b" not in {tag for tag, _ in page.tags}
-    assert page.text.count(hostile) > 10
+    assert page.text.count(HOSTILE) > 10
     assert "<b>bold</b>" in page.text
+    assert page.data["names"]["probe"] == [HOSTILE, "linear"]
+    assert page.data["choices"]["texts"] == [HOSTILE]
 
 
-def test_light_dark_and_print(page):
-    style = page.text
-    assert "prefers-color-scheme: dark" in style
-    assert "@media print" in style
-
-
-def test_without_rows(report, tmp_path):
+def test_without_rows(report):
     page = report(pd.DataFrame())
     assert "No cell has been measured yet." in page.text
-    assert "img" not in {tag for tag, _ in page.tags}
-    assert list((tmp_path / "results" / "figures").iterdir()) == []
+    assert page.rows == []
 
 
 def test_with_nothing_but_failures(cell, report):
     page = report(pd.DataFrame([cell(status="failed", error="ValueError: no room")]))
     assert "All cells failed" in page.text
-    assert "img" not in {tag for tag, _ in page.tags}
 
 
-def test_several_data_sets(cell, report):
-    page = report(pd.DataFrame([cell(dataset="circles"), cell(dataset="squares")]))
-    captions = [attributes["alt"] for tag, attributes in page.tags if tag == "img"]
-    assert captions == [
-        f"{label} by {what}, {dataset}"
-        for what in ("layer", "backbone and layer")
-        for label in ("Grip ratio", "Direct grip ratio")
-        for dataset in ("circles", "squares")
+def test_a_study_that_still_runs_says_so(cell, report):
+    rows = pd.DataFrame([cell()])
+    assert "1 of 30 cells so far" in report(rows, n_cells=30).text
+    assert "so far" not in report(rows, n_cells=1).text
+
+
+def test_probes_stand_in_the_order_of_the_study(cell, report):
+    rows = pd.DataFrame([cell(probe=probe) for probe in ("attention", "linear", "dnn", "quadratic", "linear")])
+    page = report(rows, probe_order=["linear", "quadratic", "dnn"])
+    assert page.data["names"]["probe"] == ["linear", "linear #2", "quadratic", "dnn", "attention"]
+
+
+class Sketch(NamedTuple):
+    title: str
+    draw: Callable[[], Any]
+    caption: str = "a caption"
+    alternative: str = "a drawing"
+
+
+def test_exhibits_are_shown_and_failing_ones_noted(cell, report):
+    def broken() -> Figure:
+        raise RuntimeError("no <ink>")
+
+    specification = {"mark": "bar", "data": {"values": [{"probe": "</script>"}]}}
+    sketches = [
+        Sketch("Figure", lambda: Figure(figsize=(1, 1))),
+        Sketch("Broken", broken),
+        Sketch("Bars", lambda: specification),
+        Sketch("Picture", lambda: b"PNG bytes"),
+        Sketch("Wrong", lambda: 7),
     ]
+    page = report(pd.DataFrame([cell()]), exhibits=lambda: sketches)
+    pictures = [one["src"] for tag, one in page.tags if tag == "img"]
+    assert [picture.partition(",")[0] for picture in pictures] == ["data:image/png;base64"] * 2
+    assert pictures[1].endswith("UE5HIGJ5dGVz")
+    assert page.data["drawings"] == [None, None, specification, None, None]
+    assert "could not be drawn: RuntimeError: no <ink>" in page.text
+    assert page.text.count("could not be drawn") == 2
+    assert page.text.count("a caption") == 5
+
+
+def test_a_readout_that_cannot_even_list_its_exhibits(cell, report):
+    def some():
+        yield Sketch("First", lambda: {"mark": "bar"})
+        raise OSError("gone")
+
+    page = report(pd.DataFrame([cell()]), exhibits=some)
+    assert page.data["drawings"] == [{"mark": "bar"}, None]
+    assert "could not be drawn: OSError: gone" in page.text
 
 
 def test_the_same_rows_give_the_same_page(study, measures, tmp_path):
-    arguments = {"title": "t", "study_yaml": "", "flag_meanings": {}}
+    about = Study(title="t", flag_meanings={})
     pages = [
-        write_report(rows, measures, folder=tmp_path / name, **arguments).read_bytes()
+        write_report(rows, measures, about, tmp_path / name).read_bytes()
         for name, rows in (("a", study), ("b", study.iloc[::-1]))
     ]
     assert pages[0] == pages[1]

@@ -38,7 +38,7 @@ def test_hyperparameters_by_target(cell, measures):
     ]
     choices = chosen_hyperparameters(prepared(pd.DataFrame(rows), measures))
     assert choices.targets == ("direct", "objects")
-    assert [line.texts for line in choices.lines] == [("", '{"rank": 4}'), ('{"rank": 8}', "")]
+    assert [line.texts for line in choices.lines] == [("", "rank 4"), ("rank 8", "")]
 
 
 def test_samples_that_were_left_out_are_said(cell, measures):

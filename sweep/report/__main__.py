@@ -1,0 +1,171 @@
+"""The command line: `python -m sweep.report RESULTS`."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from sweep.readout import Readout, find_readout
+from sweep.report._publication import FIGURE_FORMATS, TABLE_FORMATS, write_figures, write_tables
+from sweep.results import ResultsDirectory, Row, as_frame
+from sweep.space import Space, StudyError, load_space
+from sweep.views import CELLS_FILE, all_columns, write_page
+
+DONE, USER_ERROR = 0, 2
+WATCH_S = 5.0
+
+
+class ReportError(ValueError):
+    """Results that cannot be reported, with what to do."""
+
+
+@dataclass(frozen=True)
+class _Found:
+    """What lies in a folder of results."""
+
+    results: ResultsDirectory
+    rows: list[Row]
+    readout: Readout
+    space: Space | None
+    study_yaml: str
+    n_cells: int | None
+    notes: tuple[str, ...]
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line's arguments."""
+    arguments = argparse.ArgumentParser(
+        prog="python -m sweep.report",
+        description="Write report.html from the rows that are there, also while the study runs.",
+    )
+    arguments.add_argument("results", type=Path, help="folder of a study's results, such as results/quickstart")
+    arguments.add_argument("--watch", action="store_true", help="write it again whenever rows change, until Ctrl-C")
+    arguments.add_argument(
+        "--output", type=Path, metavar="FILE", help="where to write; by default RESULTS/report.html"
+    )
+    arguments.add_argument(
+        "--figures",
+        type=_some_of(FIGURE_FORMATS),
+        metavar="pdf,svg,png",
+        help="also figures for a paper, in RESULTS/figures",
+    )
+    arguments.add_argument(
+        "--tables", type=_some_of(TABLE_FORMATS), metavar="latex,markdown,csv", help="also tables, in RESULTS/tables"
+    )
+    return arguments
+
+
+def _some_of(known: Sequence[str]) -> Callable[[str], list[str]]:
+    def read(text: str) -> list[str]:
+        names = [name.strip() for name in text.split(",")]
+        wrong = [name for name in names if name not in known]
+        if wrong:
+            raise argparse.ArgumentTypeError(f"must be some of {','.join(known)}, got {text!r}")
+        return names
+
+    return read
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command; returns its exit code."""
+    arguments = parser().parse_args(argv)
+    try:
+        _write(arguments)
+        while arguments.watch:
+            _wait_for_change(arguments.results)
+            _write(arguments)
+    except ReportError as error:
+        print(error, file=sys.stderr)
+        return USER_ERROR
+    except KeyboardInterrupt:
+        pass
+    return DONE
+
+
+def _write(arguments: argparse.Namespace) -> None:
+    found = _find(arguments.results)
+    page = write_page(
+        found.results,
+        found.rows,
+        found.readout,
+        found.space,
+        found.study_yaml,
+        n_cells=found.n_cells,
+        notes=found.notes,
+        path=arguments.output,
+    )
+    of = f" of {found.n_cells}" if found.n_cells else ""
+    print(f"report of {len(found.rows)}{of} cells: {page.absolute().as_uri()}", flush=True)
+    frame = as_frame(found.rows, all_columns(found.readout))
+    name = found.space.name if found.space else found.results.root.name
+    for kind, formats, write in (
+        ("figures", arguments.figures, write_figures),
+        ("tables", arguments.tables, write_tables),
+    ):
+        if formats:
+            folder = found.results.root / kind
+            print(f"{kind}: {len(write(frame, found.readout.measures, name, formats, folder))} files in {folder}")
+
+
+def _find(folder: Path) -> _Found:
+    """Read the rows, without the lock: every file is written whole.
+
+    Raises:
+        ReportError: no results there.
+    """
+    results = ResultsDirectory(folder)
+    if not folder.is_dir():
+        raise ReportError(f"{folder}: no such folder; give that of a study, such as results/quickstart")
+    rows = results.rows()
+    if not rows and not (folder / "study.yaml").is_file():
+        inside = sorted(path.parent.as_posix() for path in folder.glob("*/study.yaml"))
+        remedy = f"did you mean {' or '.join(inside[:3])}?" if inside else "give the folder of a study's results"
+        raise ReportError(f"{folder}: no results here; {remedy}")
+    space, study_yaml, notes = _study(folder)
+    planned = _planned(folder)
+    kept = list(rows.values()) if planned is None else [rows[cell] for cell in planned if cell in rows]
+    n_cells = None if planned is None else len(planned)
+    name = space.readout if space else str(kept[0]["readout"]) if kept else "binding"
+    return _Found(results, kept, _readout(name), space, study_yaml, n_cells, notes)
+
+
+def _study(folder: Path) -> tuple[Space | None, str, tuple[str, ...]]:
+    """The study beside the rows; rows of a study that can no longer be read are still worth a report."""
+    path = folder / "study.yaml"
+    if not path.is_file():
+        return None, "", ("No study.yaml stands beside these rows.",)
+    try:
+        return load_space(path), path.read_text(encoding="utf-8"), ()
+    except (StudyError, ValueError) as error:
+        return None, path.read_text(encoding="utf-8"), (f"The study cannot be read: {error}",)
+
+
+def _planned(folder: Path) -> list[str] | None:
+    path = folder / CELLS_FILE
+    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
+
+
+def _readout(name: str) -> Readout:
+    try:
+        return find_readout(name)
+    except ValueError as error:
+        raise ReportError(str(error)) from error
+
+
+def _wait_for_change(folder: Path) -> None:
+    before = _state(folder)
+    while _state(folder) == before:
+        time.sleep(WATCH_S)
+
+
+def _state(folder: Path) -> list[tuple[str, int]]:
+    return sorted((path.name, path.stat().st_mtime_ns) for path in (folder / "rows").glob("*.json"))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

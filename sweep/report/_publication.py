@@ -1,0 +1,169 @@
+"""Figures and tables for a paper, with intervals, and captions that say the study and its seeds."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal, get_args
+
+import pandas as pd
+
+from sweep.readout import Measure
+from sweep.report._figures import dataset_suffixes, heatmap_pictures, layer_curve_pictures
+from sweep.report._format import DECIMALS, counted, decimal, percent, symbol_parts
+from sweep.report._rows import Estimate, Row, distinct, prepared
+from sweep.report._whole import write_whole
+
+FigureFormat = Literal["pdf", "svg", "png"]
+TableFormat = Literal["latex", "markdown", "csv"]
+FIGURE_FORMATS: tuple[FigureFormat, ...] = get_args(FigureFormat)
+TABLE_FORMATS: tuple[TableFormat, ...] = get_args(TableFormat)
+_ENDINGS = {"latex": "tex", "markdown": "md", "csv": "csv"}
+_PLACE = {"backbone": "backbone", "mode": "mode", "probe": "probe", "layer": "layer"}
+_LATEX = {
+    "\\": r"\textbackslash{}",
+    **{sign: f"\\{sign}" for sign in "&%$#_{}"},
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+    "β": r"$\beta$",
+    "≥": r"$\geq$",
+    "–": "--",
+}
+
+
+def write_figures(
+    rows: pd.DataFrame, measures: tuple[Measure, ...], study: str, formats: Sequence[FigureFormat], folder: Path
+) -> list[Path]:
+    """Draw every measure by layer and by backbone and layer; `captions.md` beside the figures describes each.
+
+    Args:
+        rows: result rows.
+        measures: what to draw.
+        study: name of the study.
+        formats: files to write of each figure.
+        folder: where to write; made if it is not there.
+
+    Returns:
+        The paths written.
+    """
+    cells = prepared(rows, measures)
+    folder.mkdir(parents=True, exist_ok=True)
+    paths, captions = [], []
+    for picture in [*layer_curve_pictures(cells, measures), *heatmap_pictures(cells, measures)]:
+        captions.append(f"**{picture.name}**: {_caption(picture.caption, study, cells)}")
+        for ending in formats:
+            paths.append(folder / f"{picture.name}.{ending}")
+            write_whole(paths[-1], picture.drawn(ending))
+    paths.append(folder / "captions.md")
+    write_whole(paths[-1], "\n\n".join([*captions, ""]).encode())
+    return paths
+
+
+def write_tables(
+    rows: pd.DataFrame, measures: tuple[Measure, ...], study: str, formats: Sequence[TableFormat], folder: Path
+) -> list[Path]:
+    """Write a table a data set, failed cells left out; arguments as of `write_figures`."""
+    cells = prepared(rows, measures)
+    folder.mkdir(parents=True, exist_ok=True)
+    paths = []
+    for dataset, suffix in dataset_suffixes(distinct(row.dataset for row in cells)).items():
+        of_dataset = [row for row in cells if row.dataset == dataset and not row.failed]
+        caption = _caption(f"Measures by backbone, mode, probe and layer, {dataset}", study, of_dataset)
+        for name in formats:
+            text = _WRITERS[name](of_dataset, measures, caption, f"tab:results{suffix}")
+            paths.append(folder / f"results{suffix}.{_ENDINGS[name]}")
+            write_whole(paths[-1], text.encode())
+    return paths
+
+
+def _caption(what: str, study: str, rows: Sequence[Row]) -> str:
+    levels = sorted({row.interval_level for row in rows if row.interval_level > 0})
+    seeds = sorted({int(row.n_seeds) for row in rows if row.n_seeds > 0})
+    samples = sorted({int(row.n_test) for row in rows if row.n_test > 0})
+    parts = [f"{what}. Study {study}"]
+    if seeds:
+        parts.append(f"{' or '.join(counted(number, 'seed') for number in seeds)} a probe")
+    if samples:
+        parts.append(f"{' or '.join(f'{number:,}' for number in samples)} test samples")
+    if levels:
+        parts.append(f"{' or '.join(percent(level) for level in levels)} intervals")
+    return ", ".join(parts) + "."
+
+
+def _latex(rows: Sequence[Row], measures: tuple[Measure, ...], caption: str, label: str) -> str:
+    heads = [*_PLACE.values(), *(_latex_symbol(measure) for measure in measures)]
+    lines = [
+        r"% needs \usepackage{booktabs,longtable}",
+        rf"\begin{{longtable}}{{{'l' * len(_PLACE)}{'r' * len(measures)}}}",
+        rf"\caption{{{_in_latex(caption)}}}\label{{{label}}}\\",
+        r"\toprule",
+        " & ".join(heads) + r" \\",
+        r"\midrule",
+        r"\endhead",
+        r"\bottomrule",
+        r"\endfoot",
+    ]
+    for row in rows:
+        numbers = [_latex_estimate(row.estimates[measure.column], DECIMALS[measure.unit]) for measure in measures]
+        lines.append(" & ".join([*(_in_latex(name) for name in _place(row)), *numbers]) + r" \\")
+    return "\n".join([*lines, r"\end{longtable}", ""])
+
+
+def _latex_symbol(measure: Measure) -> str:
+    base, subscript = symbol_parts(measure)
+    lower = rf"$_{{\mathrm{{{_in_latex(subscript)}}}}}$" if subscript else ""
+    return _in_latex(base) + lower + (" (bits)" if measure.unit == "bits" else "")
+
+
+def _latex_estimate(estimate: Estimate, decimals: int) -> str:
+    if not estimate.is_defined:
+        return "--"
+    value = f"${decimal(estimate.value, decimals)}$"
+    if not estimate.is_bounded:
+        return value
+    return rf"{value} {{\scriptsize $[{decimal(estimate.low, decimals)}, {decimal(estimate.high, decimals)}]$}}"
+
+
+def _in_latex(text: str) -> str:
+    return "".join(_LATEX.get(sign, sign) for sign in text)
+
+
+def _markdown(rows: Sequence[Row], measures: tuple[Measure, ...], caption: str, _: str) -> str:
+    heads = [*_PLACE.values(), *(m.symbol + (" (bits)" if m.unit == "bits" else "") for m in measures)]
+    rules = [*["---"] * len(_PLACE), *["---:"] * len(measures)]
+    numbers = ([_plain_estimate(row.estimates[m.column], DECIMALS[m.unit]) for m in measures] for row in rows)
+    lines = [heads, rules, *([*_place(row), *of_row] for row, of_row in zip(rows, numbers, strict=True))]
+    escaped = [" | ".join(cell.replace("|", r"\|").replace("<", "&lt;") for cell in line) for line in lines]
+    return "\n".join([caption, "", *(f"| {line} |" for line in escaped), ""])
+
+
+def _plain_estimate(estimate: Estimate, decimals: int) -> str:
+    if not estimate.is_defined:
+        return "–"
+    value = decimal(estimate.value, decimals)
+    interval = f" [{decimal(estimate.low, decimals)}, {decimal(estimate.high, decimals)}]"
+    return value + (interval if estimate.is_bounded else "")
+
+
+def _csv(rows: Sequence[Row], measures: tuple[Measure, ...], _: str, __: str) -> str:
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    ends = [(measure.column, end) for measure in measures for end in ("", "_low", "_high")]
+    writer.writerow([*_PLACE, *(column + end for column, end in ends)])
+    for row in rows:
+        numbers = [number for m in measures for number in _numbers(row.estimates[m.column])]
+        writer.writerow([*_place(row), *numbers])
+    return text.getvalue()
+
+
+def _numbers(estimate: Estimate) -> list[str]:
+    return ["" if number != number else repr(number) for number in (estimate.value, estimate.low, estimate.high)]
+
+
+def _place(row: Row) -> list[str]:
+    return [getattr(row, name) + (" (control)" if name == "backbone" and row.is_control else "") for name in _PLACE]
+
+
+_WRITERS = {"latex": _latex, "markdown": _markdown, "csv": _csv}

@@ -1,0 +1,18 @@
+// A measure against depth: a line a probe, a panel a backbone and mode.
+const LEAST_CURVE_WIDTH = 300;
+
+const curvePanels = () => {
+  const limits = valueLimits(chosenRows);
+  const cells = chosenRows.filter((row) => !isControl(row) && isDefined(row));
+  return grouped(cells, ["dataset", "backbone", "mode"]).map((rows) => (width) => {
+    const controls = chosenRows.filter((row) => isControl(row) && isDefined(row) && columns.dataset[row] === columns.dataset[rows[0]]);
+    const x = { field: "layer", type: "ordinal", sort: layersOf(rows), title: "layer", axis: { labelOverlap: "greedy" }, scale: { type: "point", padding: 0.3 } };
+    return {
+      width, height: 190,
+      title: panelTitle(rows[0], names.dataset.length > 1 ? ["backbone", "mode", "dataset"] : ["backbone", "mode"]),
+      layer: [...controlLayers(controls, limits, width), ...estimateLayers(rows.map(valueOf), x, limits, "probe")],
+    };
+  });
+};
+const startCurves = (place) => addPanels(
+  place, (count) => `${state.measure.label} by layer, ${counted(count, "panel")}; the numbers are in the table of all cells.`, curvePanels, LEAST_CURVE_WIDTH);

@@ -1,0 +1,227 @@
+// What all figures share: looks, tooltips, reference bands, and drawing only what is seen.
+const COLOURS = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9"]; // Okabe and Ito
+const SHAPES = ["circle", "square", "triangle-up", "diamond", "cross", "triangle-down"];
+const CONTROL_COLOUR = "#8a949f";
+const TEXT_COLOUR = "#6b7580"; // the style sheet replaces it by that of the theme
+const MOST_PANELS = 12;
+const PANEL_MARGIN = 62; // axis labels and the gap to the next panel
+const MOST_PANEL_WIDTH = 620;
+const CONFIG = {
+  background: null,
+  font: 'system-ui, -apple-system, "Segoe UI", Roboto, sans-serif',
+  view: { stroke: null },
+  axis: { labelFontSize: 11, titleFontSize: 11, titleFontWeight: "normal", tickSize: 3, labelPadding: 4, titlePadding: 8, domainWidth: 1 },
+  axisX: { grid: false, labelAngle: 0 },
+  axisY: { domain: false, ticks: false },
+  title: { fontSize: 12.5, fontWeight: 600, anchor: "start", frame: "group", subtitleFontSize: 11, offset: 8 },
+  header: { labelFontSize: 12, labelFontWeight: 600, titleFontSize: 11 },
+  legend: { labelFontSize: 11.5, orient: "top", symbolType: "square" },
+  concat: { spacing: 26 },
+  facet: { spacing: 14 },
+  aria: false,
+};
+const styleOf = (dimension, at) => ({ colour: COLOURS[at % COLOURS.length], shape: SHAPES[at % SHAPES.length] });
+
+const tip = document.getElementById("tip");
+const showTip = (event, value) => {
+  if (value === null || value === undefined || value === "") { tip.hidden = true; return; }
+  const entries = typeof value === "object" ? Object.entries(value) : [["", String(value)]];
+  const lines = entries.map(([name, text]) => element("tr", {}, element("th", {}, name), element("td", {}, String(text))));
+  tip.replaceChildren(element("table", {}, ...lines));
+  tip.hidden = false;
+  const left = Math.min(event.clientX + 14, window.innerWidth - tip.offsetWidth - 8);
+  const below = event.clientY + 16 + tip.offsetHeight < window.innerHeight;
+  tip.style.left = `${Math.max(8, left)}px`;
+  tip.style.top = `${below ? event.clientY + 16 : Math.max(8, event.clientY - tip.offsetHeight - 10)}px`;
+};
+
+// Draws a specification in place of what is there; where two overlap, the later one stays.
+const draw = async (place, spec) => {
+  const turn = (place.turn ?? 0) + 1;
+  place.turn = turn;
+  const canvas = element("div");
+  const drawn = await vegaEmbed(canvas, { padding: 2, ...spec, config: { ...CONFIG, ...(spec.config ?? {}) } }, {
+    mode: "vega-lite", renderer: "svg", actions: false, defaultStyle: false, logLevel: 1,
+    tooltip: (_handler, event, _item, value) => showTip(event, value),
+  });
+  if (place.turn !== turn) { drawn.finalize(); return; }
+  place.drawn?.finalize();
+  place.drawn = drawn;
+  place.replaceChildren(canvas);
+};
+const clear = (place, ...children) => {
+  place.turn = (place.turn ?? 0) + 1;
+  place.drawn?.finalize();
+  place.drawn = null;
+  place.replaceChildren(...children);
+};
+
+// A figure is drawn when it comes into view, and again when what it shows has changed since.
+const figures = [];
+const watcher = new IntersectionObserver((seen) => {
+  for (const { target, isIntersecting } of seen) {
+    const figure = figures.find(({ place }) => place === target);
+    figure.visible = isIntersecting;
+    if (isIntersecting) refresh(figure);
+  }
+}, { rootMargin: "250px" });
+const refresh = (figure) => {
+  if (!figure.stale) return;
+  figure.stale = false;
+  figure.render();
+};
+const addFigure = (place, render) => {
+  const figure = { place, render, stale: true, visible: false };
+  figures.push(figure);
+  watcher.observe(place);
+  listeners.push(() => { figure.stale = true; if (figure.visible) refresh(figure); });
+  return figure;
+};
+window.addEventListener("beforeprint", () => figures.forEach(refresh));
+
+// As many panels side by side as there is room for, in rows of about the same length.
+const panelsAbreast = (place, count, least) => {
+  const most = Math.max(1, Math.floor(place.clientWidth / least));
+  return Math.ceil(count / Math.ceil(count / most));
+};
+
+// A figure of panels: as many as are asked for, the rest behind a button.
+const addPanels = (place, describe, find, least) => {
+  let most = MOST_PANELS;
+  const canvas = element("div");
+  const more = element("button", { type: "button", class: "more" });
+  place.append(canvas, more);
+  const render = () => {
+    const panels = find();
+    place.setAttribute("aria-label", describe(panels.length));
+    more.hidden = panels.length <= most;
+    more.style.display = more.hidden ? "none" : "";
+    more.textContent = `Show ${Math.min(MOST_PANELS, panels.length - most)} more of ${panels.length} panels`;
+    if (!panels.length) {
+      clear(canvas, element("p", { class: "empty" }, "Nothing to draw with these filters."));
+      return;
+    }
+    const shown = panels.slice(0, most);
+    const abreast = panelsAbreast(place, shown.length, least);
+    const width = Math.min(MOST_PANEL_WIDTH, Math.floor(place.clientWidth / abreast) - PANEL_MARGIN);
+    draw(canvas, { concat: shown.map((panel) => panel(width)), columns: abreast });
+  };
+  const figure = addFigure(place, render);
+  more.addEventListener("click", () => { most += MOST_PANELS; render(); });
+  listeners.push(() => { most = MOST_PANELS; });
+  new ResizeObserver(() => {
+    if (figure.width !== undefined && figure.width !== place.clientWidth) {
+      figure.stale = true;
+      if (figure.visible) refresh(figure);
+    }
+    figure.width = place.clientWidth;
+  }).observe(place);
+};
+
+// Limits of the value axis: all estimates and intervals; a ratio shows 0 to 1 in any case.
+const valueLimits = (rows) => {
+  let [low, high] = [0, state.measure.unit === "ratio" ? 1 : 0];
+  for (const row of rows) {
+    const one = estimateOf(row);
+    for (const end of [one.value, one.low, one.high]) {
+      if (end === null) continue;
+      low = Math.min(low, end);
+      high = Math.max(high, end);
+    }
+  }
+  const margin = 0.04 * (high - low || 1);
+  return [low < 0 ? low - margin : low, high + margin];
+};
+const valueAxis = (limits, withTitle) => ({
+  type: "quantitative",
+  scale: { domain: limits, nice: false, zero: false },
+  title: withTitle ? axisTitle(state.measure) : null,
+  axis: { tickCount: 5 },
+});
+
+// Controls of a data set as bands over the whole width, their names above them.
+const controlBands = (rows) => grouped(rows, ["backbone"]).map((of) => {
+  const all = of.map((row) => estimateOf(row));
+  return {
+    name: nameOf(of[0], "backbone"),
+    low: Math.min(...all.map((one) => one.low ?? one.value)),
+    high: Math.max(...all.map((one) => one.high ?? one.value)),
+    value: all.reduce((sum, one) => sum + one.value, 0) / all.length,
+    tip: { control: nameOf(of[0], "backbone"), ...Object.fromEntries(of.map((row) => [nameOf(row, "probe"), estimateText(row)])) },
+  };
+}).sort((a, b) => a.value - b.value);
+const controlLayers = (rows, limits, width) => {
+  const bands = controlBands(rows);
+  if (!bands.length) return [];
+  const y = { field: "value", ...valueAxis(limits, false) };
+  return [
+    {
+      data: { values: bands }, mark: { type: "rect", color: CONTROL_COLOUR, opacity: 0.2 },
+      encoding: { y: { ...y, field: "low" }, y2: { field: "high" }, tooltip: { field: "tip" } },
+    },
+    { data: { values: bands }, mark: { type: "rule", strokeDash: [4, 3], color: CONTROL_COLOUR }, encoding: { y, tooltip: { field: "tip" } } },
+    controlLabels(bands, limits, width),
+  ];
+};
+// Names at the right edge; controls that lie together share a line.
+const controlLabels = (bands, limits, width) => {
+  const gap = 0.075 * (limits[1] - limits[0]);
+  const labels = [];
+  for (const { name, value, high } of bands) {
+    const last = labels.at(-1);
+    if (last && value - last.value < gap) Object.assign(last, { name: `${last.name}, ${name}`, high: Math.max(last.high, high) });
+    else labels.push({ name, value, high });
+  }
+  return {
+    data: { values: labels.map((label) => ({ ...label, name: shortened(label.name, Math.floor(width / 6)) })) },
+    mark: { type: "text", align: "right", baseline: "bottom", dy: -2, fontSize: 10, color: TEXT_COLOUR, x: width },
+    encoding: { y: { field: "high", ...valueAxis(limits, false) }, text: { field: "name" } },
+  };
+};
+
+const SYMBOLS = {
+  circle: "M0-4.5A4.5 4.5 0 1 1 0 4.5A4.5 4.5 0 1 1 0-4.5", square: "M-4-4h8v8h-8z", "triangle-up": "M0-5L5 4H-5z",
+  diamond: "M0-5.5L5 0L0 5.5L-5 0z", cross: "M-1.7-5h3.4v3.3H5v3.4H1.7V5h-3.4V1.7H-5v-3.4h3.3z", "triangle-down": "M0 5L5-4H-5z",
+};
+const addLegend = (place, dimension, rows) => listeners.push(() => {
+  const present = presentNames(rows(), dimension);
+  place.replaceChildren(...present.map((at) => {
+    const style = styleOf(dimension, at);
+    const picture = document.createElementNS("http://www.w3.org/2000/svg", "svg");
+    for (const [name, value] of Object.entries({ width: 26, height: 12, viewBox: "-13 -6 26 12", "aria-hidden": "true" })) picture.setAttribute(name, value);
+    picture.innerHTML = `<path d="M-13 0H13" stroke="${style.colour}" stroke-width="2"/><path d="${SYMBOLS[style.shape]}" fill="${style.colour}"/>`;
+    return element("span", {}, picture, names[dimension][at]);
+  }));
+});
+const markScales = (dimension) => {
+  const domain = names[dimension];
+  return {
+    color: { field: dimension, type: "nominal", legend: null, scale: { domain, range: domain.map((_, at) => styleOf(dimension, at).colour) } },
+    shape: { field: dimension, type: "nominal", legend: null, scale: { domain, range: domain.map((_, at) => styleOf(dimension, at).shape) } },
+  };
+};
+// Line, band, whiskers and points of estimates over an ordinal axis.
+const estimateLayers = (values, x, limits, dimension) => {
+  const y = { field: "value", ...valueAxis(limits, true) };
+  const { color, shape } = markScales(dimension);
+  const bounded = values.filter((one) => one.low !== null && one.high !== null);
+  return [
+    { data: { values: bounded }, mark: { type: "area", opacity: 0.16 }, encoding: { x, y: { ...y, field: "low" }, y2: { field: "high" }, color } },
+    { data: { values: bounded }, mark: { type: "rule", strokeWidth: 1.3, opacity: 0.75 }, encoding: { x, y: { ...y, field: "low" }, y2: { field: "high" }, color } },
+    { data: { values }, mark: { type: "line", strokeWidth: 1.8 }, encoding: { x, y, color } },
+    { data: { values }, mark: { type: "point", filled: true, opacity: 1, size: 46 }, encoding: { x, y, color, shape, tooltip: { field: "tip" } } },
+  ];
+};
+const valueOf = (row) => ({
+  ...estimateOf(row), layer: nameOf(row, "layer"), probe: nameOf(row, "probe"), mode: nameOf(row, "mode"), tip: facts(row),
+});
+const panelTitle = (row, parts) => {
+  const [first, ...others] = parts.map((part) => nameOf(row, part));
+  return { text: shortened(first, 42), subtitle: shortened(others.join(" · "), 52) };
+};
+// Layers by depth; a layer that is called final is at the end, however deep.
+const layersOf = (rows) => {
+  const depth = new Map();
+  for (const row of rows) depth.set(nameOf(row, "layer"), Math.max(depth.get(nameOf(row, "layer")) ?? -Infinity, columns.depth[row] ?? 0));
+  return [...depth.keys()].sort((a, b) => depth.get(a) - depth.get(b));
+};

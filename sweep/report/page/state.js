@@ -1,0 +1,52 @@
+// The rows and what of them is chosen. Rows are positions into columns; names are written once.
+const data = JSON.parse(document.getElementById("data").textContent);
+const { measures, names, columns, estimates } = data;
+const dimensions = Object.keys(data.dimensions);
+const allRows = columns.dataset.map((_, row) => row);
+const state = { measure: measures[0], chosen: Object.fromEntries(dimensions.map((name) => [name, null])) };
+const listeners = [];
+
+const nameOf = (row, column) => names[column][columns[column][row]];
+const estimateOf = (row, measure = state.measure) => {
+  const of = estimates[measure.column];
+  return { value: of.value[row], low: of.low[row], high: of.high[row] };
+};
+const isControl = (row) => columns.control[row] === 1;
+const isFailed = (row) => columns.failed[row] === 1;
+const isDefined = (row, measure = state.measure) => estimates[measure.column].value[row] !== null;
+
+// A filter of the backbones leaves the controls in: they are what the others are compared with.
+const isChosen = (row) =>
+  dimensions.every((name) => {
+    const set = state.chosen[name];
+    if (set === null || set.has(columns[name][row])) return true;
+    return isControl(row) && (name === "backbone" || name === "mode") && !choosesControls(name);
+  });
+const choosesControls = (name) => name === "backbone" && [...state.chosen.backbone].some((at) => controlNames.has(at));
+const controlNames = new Set(allRows.filter(isControl).map((row) => columns.backbone[row]));
+
+let chosenRows = allRows;
+const changed = () => {
+  chosenRows = allRows.filter(isChosen);
+  listeners.forEach((listener) => listener());
+};
+
+// Groups rows by some columns, in the order of the names.
+const grouped = (rows, by) => {
+  const groups = new Map();
+  for (const row of rows) {
+    const key = by.map((column) => columns[column][row]).join(" ");
+    if (!groups.has(key)) groups.set(key, []);
+    groups.get(key).push(row);
+  }
+  const place = (rows) => by.map((column) => columns[column][rows[0]]);
+  return [...groups.values()].sort((a, b) => comparedLists(place(a), place(b)));
+};
+const comparedLists = (a, b) => {
+  const at = a.findIndex((value, position) => value !== b[position]);
+  return at < 0 ? 0 : a[at] - b[at];
+};
+const bestRow = (rows) =>
+  rows.filter((row) => isDefined(row)).reduce((best, row) =>
+    best === null || estimateOf(row).value > estimateOf(best).value ? row : best, null);
+const presentNames = (rows, column) => [...new Set(rows.map((row) => columns[column][row]))].sort((a, b) => a - b);

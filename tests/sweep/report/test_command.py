@@ -1,0 +1,124 @@
+"""`python -m sweep.report`."""
+
+from __future__ import annotations
+
+import json
+import math
+import subprocess
+import sys
+
+import duckdb
+import pandas as pd
+import polars
+import pytest
+
+from sweep.readout import find_readout
+from sweep.report.__main__ import main
+from sweep.results import ResultsDirectory
+from sweep.space import dump_yaml, load_space
+from sweep.views import CELLS_FILE, all_columns
+
+STUDY = """
+name: small
+datasets:
+  - name: shapes
+    scene: colorshape
+    n_colors: 2
+    n_shapes: 2
+    max_objects: 2
+    image_size: 64
+    object_size: 12
+    split: {train: 8, validation: 8, test: 8}
+backbones: ["shipped:shapes_vit_objects"]
+layers: [final]
+modes: [cls]
+probes: [{family: linear}]
+"""
+
+
+def row(cell_id: str, layer: str, **columns: object) -> dict[str, object]:
+    readout = find_readout("binding")
+    numbers = dict.fromkeys((name for name in readout.columns if name.endswith(("_bits", "_low", "_high"))), 1.5)
+    ratios = {measure.column: 0.5 for measure in readout.measures if measure.unit == "ratio"}
+    place = {"dataset": "shapes", "backbone": "b", "layer": layer, "layer_index": 1, "mode": "cls", "probe": "linear"}
+    known = {"cell_id": cell_id, "status": "done", "readout": "binding", "is_control": False, "flags": ["range_edge"]}
+    return {**known, **place, **numbers, **ratios, "feature_probe": "linear", "n_seeds": 2, **columns}
+
+
+@pytest.fixture
+def results(tmp_path) -> ResultsDirectory:
+    (tmp_path / "study.yaml").write_text(STUDY)
+    results = ResultsDirectory(tmp_path / "results" / "small")
+    results.write_text("study.yaml", dump_yaml(load_space(tmp_path / "study.yaml").resolved()))
+    results.write_text(CELLS_FILE, json.dumps(["a", "b", "c"]))
+    results.write(row("a", "1"))
+    results.write(row("stray", "9"))
+    return results
+
+
+def test_a_report_while_the_study_runs(results, capsys) -> None:
+    with results.locked():
+        assert main([str(results.root)]) == 0
+    text = (results.root / "report.html").read_text()
+    assert "1 of 3 cells so far" in text
+    assert "Scenes of shapes" in text
+    assert "Bits budget" in text
+    assert "report of 1 of 3 cells: file://" in capsys.readouterr().out
+
+
+def test_rows_without_their_study_are_reported(results, tmp_path) -> None:
+    (results.root / CELLS_FILE).unlink()
+    (results.root / "study.yaml").write_text("name: [")
+    assert main([str(results.root), "--output", str(tmp_path / "r.html")]) == 0
+    text = (tmp_path / "r.html").read_text()
+    assert "The study cannot be read" in text
+    assert "2 cells of 1 backbone" in text
+    assert not (results.root / "report.html").exists()
+
+
+def test_figures_and_tables(results) -> None:
+    assert main([str(results.root), "--figures", "svg", "--tables", "markdown,csv"]) == 0
+    assert (results.root / "figures" / "layer_curves_binding_ratio.svg").is_file()
+    assert "Study small, 2 seeds a probe" in (results.root / "tables" / "results.md").read_text()
+    assert (results.root / "tables" / "results.csv").is_file()
+
+
+def test_where_there_are_no_results(results, tmp_path, capsys) -> None:
+    assert main([str(results.root.parent)]) == 2
+    assert f"did you mean {results.root.as_posix()}?" in capsys.readouterr().err
+    assert main([str(tmp_path / "none")]) == 2
+    assert "no such folder" in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        main([str(results.root), "--figures", "pdf,gif"])
+    assert "must be some of pdf,svg,png, got 'pdf,gif'" in capsys.readouterr().err
+
+
+def test_watching_follows_the_rows(results) -> None:
+    command = [sys.executable, "-m", "sweep.report", str(results.root), "--watch"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            assert process.stdout
+            assert "1 of 3 cells" in process.stdout.readline()
+            results.write(row("b", "2"))
+            assert "2 of 3 cells" in process.stdout.readline()
+        finally:
+            process.kill()
+
+
+def test_everybody_reads_the_table(results) -> None:
+    readout = find_readout("binding")
+    columns = all_columns(readout)
+    path = str(results.write_table([row("a", "1"), row("b", "2", binding_ratio=None)], columns))
+    tables = {
+        "pandas": pd.read_parquet(path),
+        "polars": polars.read_parquet(path).to_pandas(),
+        "duckdb": duckdb.sql(f"select * from '{path}'").df(),
+    }
+    for table in tables.values():
+        assert list(table.columns) == list(columns)
+        assert list(table["cell_id"]) == ["a", "b"], "one row a measurement"
+        assert table["binding_ratio"][0] == 0.5
+        assert math.isnan(table["binding_ratio"][1])
+        assert list(table["flags"][0]) == ["range_edge"]
+
+

@@ -1,0 +1,58 @@
+import csv
+
+import pandas as pd
+import pytest
+
+from sweep.report._publication import write_figures, write_tables
+
+CAPTION = "Study _a_ & b, 2 seeds a probe, 2,000 test samples, 95 % intervals."
+
+
+def test_figures_in_every_format_with_captions(study, measures, tmp_path):
+    paths = write_figures(study, measures[:1], "_a_ & b", ["pdf", "svg"], tmp_path / "figures")
+    names = [f"{kind}_grip_ratio.{ending}" for kind in ("layer_curves", "heatmap") for ending in ("pdf", "svg")]
+    assert [path.name for path in paths] == [*names, "captions.md"]
+    assert sorted(path.name for path in (tmp_path / "figures").iterdir()) == sorted([*names, "captions.md"])
+    captions = paths[-1].read_text()
+    assert captions.startswith(f"**layer_curves_grip_ratio**: Grip ratio by layer, squares. {CAPTION}")
+
+
+@pytest.fixture
+def tables(study, measures, tmp_path):
+    paths = write_tables(study, measures, "_a_ & b", ["latex", "markdown", "csv"], tmp_path)
+    assert [path.name for path in paths] == ["results.tex", "results.md", "results.csv"]
+    return [path.read_text() for path in paths]
+
+
+def test_a_latex_table(tables):
+    latex = tables[0]
+    assert r"Study \_a\_ \& b, 2 seeds a probe, 2,000 test samples, 95 \% intervals." in latex
+    assert r"\begin{longtable}{llllrrr}" in latex
+    assert r"backbone & mode & probe & layer & γ* & γ*$_{\mathrm{direct}}$ & G (bits) \\" in latex
+    line = next(line for line in latex.splitlines() if line.startswith("large & mean & linear & final"))
+    assert r"$0.550$ {\scriptsize $[0.530, 0.580]$}" in line
+    assert latex.count(r" \\") == 1 + 27, "all but the failed cell"
+
+
+def test_a_markdown_table(tables):
+    markdown = tables[1]
+    assert CAPTION in markdown
+    assert "| large | mean | linear | final | 0.550 [0.530, 0.580] | 0.450 [0.430, 0.480] | 5.50 [5.48, 5.53] |" in (
+        markdown
+    )
+    assert "| oracle (control) |" in markdown
+
+
+def test_a_csv_table_keeps_all_digits(tables, study):
+    lines = list(csv.DictReader(tables[2].splitlines()))
+    assert len(lines) == 27
+    found = sorted(float(line["grip_ratio_low"]) for line in lines if line["grip_ratio_low"])
+    assert found == sorted(study["grip_ratio_low"].dropna())
+
+
+def test_names_are_escaped_and_data_sets_have_a_table_each(cell, measures, tmp_path):
+    rows = pd.DataFrame([cell(dataset="a", backbone=r"x_{\^}|<b>"), cell(dataset="b")])
+    paths = write_tables(rows, measures, "s", ["latex", "markdown"], tmp_path)
+    assert [path.name for path in paths] == ["results_a.tex", "results_a.md", "results_b.tex", "results_b.md"]
+    assert r"x\_\{\textbackslash{}\textasciicircum{}\}|<b>" in paths[0].read_text()
+    assert r"| x_{\^}\|&lt;b> |" in paths[1].read_text()
