@@ -40,13 +40,15 @@ curves/CELL.parquet   learning curves: target, seed, epoch, train_bits, validati
 details/CELL.parquet  information per conjunction and per number of objects
 probes/CELL.safetensors  tuned probes, if they are small enough (`keep_probes`); python -m binding.apply uses them
 results.parquet .csv  the rows of the study as a table: one row a cell
-report.html figures/  views of it
+cells.json            which rows are the study's
+report.html           what people look at (see report.md)
+figures/ tables/      for papers, by `python -m sweep.report`
 tensorboard/          event files, one a cell (see monitoring.md)
 optuna.journal        what was tried, for optuna-dashboard
 lock                  held by the run that writes
 ```
 
-The table, the report and the figures can be deleted; any run of the study makes them again. Rows of cells that a
+The table and the report can be deleted; any run of the study makes them again. Rows of cells that a
 changed study file no longer names are kept in `rows/` and left out of the table. The last five columns may differ
 between equal runs; all others repeat on the same machine with the same study.
 """

@@ -9,7 +9,7 @@ import sys
 
 import duckdb
 import pandas as pd
-import polars
+import polars as pl
 import pytest
 
 from sweep.readout import find_readout
@@ -111,7 +111,7 @@ def test_everybody_reads_the_table(results) -> None:
     path = str(results.write_table([row("a", "1"), row("b", "2", binding_ratio=None)], columns))
     tables = {
         "pandas": pd.read_parquet(path),
-        "polars": polars.read_parquet(path).to_pandas(),
+        "polars": pl.read_parquet(path).to_pandas(),
         "duckdb": duckdb.sql(f"select * from '{path}'").df(),
     }
     for table in tables.values():
@@ -120,5 +120,3 @@ def test_everybody_reads_the_table(results) -> None:
         assert table["binding_ratio"][0] == 0.5
         assert math.isnan(table["binding_ratio"][1])
         assert list(table["flags"][0]) == ["range_edge"]
-
-
