@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 import math
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -17,6 +19,8 @@ from binding._pack_memory import evaluation_rows, in_budget, pack_budget_bytes, 
 from binding._problems import Problem, at_least, refuse
 from binding.activations import Rows
 from binding.probes import HeadShape, Parameters, Probe
+
+logger = logging.getLogger(__name__)
 
 _CERTAIN = 1e4  # stands for infinite prior odds: such a head has no loss and no gradient
 
@@ -185,12 +189,36 @@ def fit(
         prior_bits = float(results[0].evaluate(validation)[0].sum(axis=1).mean())
         for result in results:
             result.validation_bits = prior_bits
+    fresh = [replace(result, curve=[]) for result in results]
     n_tokens = train.z.shape[1] if len(train.z.shape) > 2 else 1
     sizes = [training_bytes(probe, shape, config.batch_size, n_tokens) for probe in probes]
-    for positions in in_budget(sizes, pack_budget_bytes(device)):
-        packs = _packs([(i, probes[i]) for i in positions], shape, seed, device)
-        _train(packs, results, train, validation, config, seed, on_epoch)
+    groups = deque(in_budget(sizes, pack_budget_bytes(device)))
+    while groups:
+        positions = groups.popleft()
+        try:
+            packs = _packs([(i, probes[i]) for i in positions], shape, seed, device)
+            _train(packs, results, train, validation, config, seed, on_epoch)
+        except torch.OutOfMemoryError:
+            if len(positions) == 1:
+                raise
+        else:
+            continue
+        # Outside the handler, whose traceback holds on to the memory of the pack.
+        packs = None
+        groups.extendleft(reversed(_halves(positions)))
+        results = [replace(fresh[i], curve=[]) if i in positions else result for i, result in enumerate(results)]
+        if device.type == "cuda":
+            torch.cuda.empty_cache()
     return results
+
+
+def _halves(positions: list[int]) -> list[list[int]]:
+    """A pack that was too large for the memory as two; each probe's training is the same in any pack."""
+    middle = len(positions) // 2
+    logger.warning(
+        "out of GPU memory with %d probes in a pack; going on with %d", len(positions), len(positions) - middle
+    )
+    return [positions[:middle], positions[middle:]]
 
 
 def _packs(members: list[tuple[int, Probe]], shape: HeadShape, seed: int, device: torch.device) -> list[Pack]:

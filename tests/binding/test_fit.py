@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
@@ -227,3 +227,43 @@ def test_the_papers_preset_is_the_papers() -> None:
 def test_settings_out_of_range_are_named(field: str, value: float, message: str) -> None:
     with pytest.raises(ConfigurationError, match=message):
         FitConfig(**{field: value})  # type: ignore[arg-type]
+
+
+@dataclass(frozen=True)
+class Hungry(Linear):
+    """A linear probe on a GPU with memory for three of them."""
+
+    def logits(self, parameters, shape, z, codes, dropout=None):
+        if len(next(iter(parameters.values()))) > 3:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return super().logits(parameters, shape, z, codes, dropout)
+
+
+def test_a_pack_that_does_not_fit_is_halved_until_it_does(caplog: pytest.LogCaptureFixture) -> None:
+    rates = [10 ** -(1 + i / 4) for i in range(8)]
+    config = FitConfig(epochs=3, batch_size=64)
+    whole = trained([Linear(learning_rate=rate) for rate in rates], config)
+    seen: list[tuple[int, int]] = []
+    halved = trained(
+        [Hungry(learning_rate=rate) for rate in rates],
+        config,
+        on_epoch=lambda position, epoch, bits: bool(seen.append((position, epoch))),
+    )
+    assert [round(a.validation_bits, 4) for a in halved] == [round(b.validation_bits, 4) for b in whole]
+    assert [len(fitted.curve) for fitted in halved] == [3] * 8
+    assert sorted(seen) == [(position, epoch) for position in range(8) for epoch in (1, 2, 3)]
+    assert [record.getMessage() for record in caplog.records] == [
+        "out of GPU memory with 8 probes in a pack; going on with 4",
+        "out of GPU memory with 4 probes in a pack; going on with 2",
+        "out of GPU memory with 4 probes in a pack; going on with 2",
+    ]
+
+
+def test_a_single_probe_that_does_not_fit_is_an_error() -> None:
+    @dataclass(frozen=True)
+    class Huge(Linear):
+        def logits(self, *arguments):
+            raise torch.OutOfMemoryError("CUDA out of memory")
+
+    with pytest.raises(torch.OutOfMemoryError):
+        trained([Huge(), Huge()], FitConfig(epochs=1))
