@@ -16,7 +16,7 @@ from binding.backbones._base import (
     TokenLayout,
     whole,
 )
-from binding.backbones._paper import PAPER, PaperChoice
+from binding.backbones._paper import PAPER, PaperChoice, known_description
 
 if TYPE_CHECKING:
     import torch
@@ -47,7 +47,7 @@ def describe(config: BackboneConfig, scene: Scene) -> Description:
     if config.library == "hf":
         from binding.backbones._transformers import describe_transformers
 
-        return describe_transformers(config)
+        return known_description(config) or describe_transformers(config)
     from binding.backbones._timm import describe_timm
 
     return describe_timm(config.architecture, config.image_size)

@@ -13,7 +13,9 @@ import pytest
 from binding.probes import FAMILIES
 from binding.scenes import SCENES, ColorShape
 from sweep._yaml import parse
-from sweep.space import dump_yaml, load_space, main
+from sweep.cells import make_grid
+from sweep.readout import find_readout
+from sweep.space import dump_yaml, load_space, locate_in, main
 
 FOLDER = Path(__file__).parents[2] / "search_spaces"
 STUDIES = sorted(path.name for path in FOLDER.glob("*.yaml"))
@@ -96,3 +98,13 @@ def test_reading_a_study_is_light():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "[]\n"
+
+
+@pytest.mark.parametrize("name", STUDIES)
+def test_shipped_studies_are_planned_without_data_or_the_hub(name, monkeypatch):
+    for variable in ("CLEVR_DATA_DIR", "VG_DATA_DIR"):
+        monkeypatch.delenv(variable, raising=False)
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    path = FOLDER / name
+    space = load_space(path)
+    assert make_grid(space, find_readout(space.readout), locate_in(path, ())).cells
