@@ -8,7 +8,7 @@ import pytest
 
 from binding.backbones import PAPER, BackboneConfig, describe
 from binding.backbones._transformers import describe_transformers
-from binding.scenes import ColorShape
+from binding.scenes import SCENES
 
 transformers = pytest.importorskip("transformers")
 
@@ -25,4 +25,4 @@ def test_a_models_description_is_known_without_the_hub(name: str, tmp_path: Path
         settings = transformers.CLIPVisionConfig(**large, intermediate_size=4096, image_size=size)
     settings.save_pretrained(tmp_path)
     library = describe_transformers(BackboneConfig(source=f"random:hf:{tmp_path}", image_size=size))
-    assert describe(choice.config, ColorShape()) == library
+    assert describe(choice.config, SCENES["colorshape"]()) == library
