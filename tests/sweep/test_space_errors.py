@@ -65,7 +65,7 @@ EMPTY = "empty grid: needs at least one entry, got none"
             "seed: 0",
             "zzz: 0",
             "2: zzz: unknown key 'zzz'; known: name, readout, seed, datasets, backbones, layers, modes, controls, "
-            "probes, fit, search, seeds, intervals, store, keep_probes",
+            "probes, fit, search, seeds, intervals, store, keep_probes, published",
         ),
         (
             "n_colors: 2",
@@ -233,7 +233,7 @@ EMPTY = "empty grid: needs at least one entry, got none"
         (
             "timm:vit_tiny_patch16_224",
             "tim:x",
-            "8: backbones[0]: must be shipped:NAME, timm:NAME, hf:REPO, random:NAME, random:hf:REPO or control:NAME, "
+            "8: backbones[0]: must be shipped:NAME, timm:NAME, hf:REPO, random:NAME, random:hf:REPO, random:shipped:NAME or control:NAME, "
             "got 'tim:x'",
         ),
         (
