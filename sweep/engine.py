@@ -84,8 +84,8 @@ def run_cells(run: Run) -> bool:
         run.console.print(f"store: {damage}; it is made again", highlight=False, markup=False, soft_wrap=True)
     _store_labels(run, store, labels, present)
     jobs = [_job(run, cell, activations[cell], labels) for cell in run.cells]
-    with progress(run.console, run.study, len(jobs)) as line:
-        monitor = _monitor(run, line)
+    with progress(run.console, run.study, len(jobs)) as line, Metrics(run.study) as metrics:
+        monitor = _monitor(run, line, metrics)
         errors = _extract(run, store, present, monitor)
         monitor.store(ray.get(store.size_bytes.remote(sorted(wanted))))
         return _measure(
@@ -93,10 +93,10 @@ def run_cells(run: Run) -> bool:
         )
 
 
-def _monitor(run: Run, line: Progress) -> Monitor:
+def _monitor(run: Run, line: Progress, metrics: Metrics) -> Monitor:
     headline = [measure.column for measure in run.readout.measures]
     logs = open_logs(run.logs, run.results.root, headline)
-    monitor = Monitor(line, run.results, Metrics(run.study), logs, headline[0], run.console)
+    monitor = Monitor(line, run.results, metrics, logs, headline[0], run.console)
     monitor.begins()
     return monitor
 

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Mapping
+from types import TracebackType
 from typing import Any, NamedTuple
+
+_REFRESH_S = 5.0  # Ray drops a gauge that nobody has set for two of its reports, 20 s by default
 
 Tags = Mapping[str, str]
 
@@ -35,9 +39,14 @@ def exported_name(name: str) -> str:
 
 
 class Metrics:
-    """The metrics of one run; Ray must be running."""
+    """The metrics of one run; Ray must be running. Inside `with`, gauges are set again every few seconds.
 
-    def __init__(self, study: str) -> None:
+    Args:
+        study: its name, a tag of every metric.
+        refresh_s: seconds after which gauges are set again.
+    """
+
+    def __init__(self, study: str, *, refresh_s: float = _REFRESH_S) -> None:
         from ray.util.metrics import Counter, Gauge
 
         kinds = {"gauge": Gauge, "counter": Counter}
@@ -47,6 +56,19 @@ class Metrics:
             for name, metric in METRICS.items()
         }
         self._best: dict[tuple[str, ...], float] = {}
+        self._gauges: dict[tuple[str, tuple[tuple[str, str], ...]], float] = {}
+        self._ended = threading.Event()
+        self._refresher = threading.Thread(target=self._refresh, args=(refresh_s,), daemon=True)
+
+    def __enter__(self) -> Metrics:
+        self._refresher.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._ended.set()
+        self._refresher.join()
 
     def cells(self, *, done: int, failed: int, waiting: int) -> None:
         """How many cells are in which state."""
@@ -73,7 +95,14 @@ class Metrics:
         self._set("sweep_best_measure", self._best[key], dataset=dataset, backbone=backbone, measure=name)
 
     def _set(self, name: str, value: float, **tags: str) -> None:
-        self._metrics[name].set(value, tags={"study": self._study, **tags})
+        every = {"study": self._study, **tags}
+        self._gauges[name, tuple(every.items())] = value
+        self._metrics[name].set(value, tags=every)
+
+    def _refresh(self, refresh_s: float) -> None:
+        while not self._ended.wait(refresh_s):
+            for (name, tags), value in list(self._gauges.items()):
+                self._metrics[name].set(value, tags=dict(tags))
 
     def _add(self, name: str, value: float) -> None:
         if value > 0:  # Ray refuses to count nothing

@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import json
+import queue
 import re
 from pathlib import Path
+from typing import Any
 
-from sweep.live import METRICS
+import pytest
+import ray.util.metrics
+
+from sweep.live import METRICS, Metrics
 from sweep.live._metrics import exported_name
 
 DASHBOARD = json.loads((Path(__file__).parents[3] / "monitoring" / "grafana.json").read_text())
@@ -32,3 +37,26 @@ def test_variables_are_defined() -> None:
     defined = {variable["name"] for variable in DASHBOARD["templating"]["list"]}
     assert set(re.findall(r"\$\{?(\w+)", json.dumps(DASHBOARD))) - {"__all"} <= defined
     assert "ray_sweep_cells" in json.dumps(DASHBOARD["templating"])
+
+
+class Instrument:
+    """Stands for one of Ray's metrics, which need a running cluster; tells what it is set to."""
+
+    told: queue.Queue[tuple[str, float, dict[str, str]]] = queue.Queue()
+
+    def __init__(self, name: str, **_: Any) -> None:
+        self.name = name
+
+    def set(self, value: float, tags: dict[str, str]) -> None:
+        self.told.put((self.name, value, tags))
+
+
+def test_gauges_are_set_again_with_their_last_value(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ray.util.metrics, "Gauge", Instrument)
+    monkeypatch.setattr(ray.util.metrics, "Counter", Instrument)
+    metrics = Metrics("mine", refresh_s=0.01)
+    metrics.store(5)
+    metrics.store(7)
+    with metrics:
+        told = [Instrument.told.get(timeout=30) for _ in range(4)]
+    assert told[2:] == [("sweep_store_bytes", 7, {"study": "mine"})] * 2
