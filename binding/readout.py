@@ -25,12 +25,13 @@ from binding.breakdown import breakdown
 from binding.fit import FitConfig
 from binding.information import FLAGS, IntervalConfig
 from binding.measurement import Measurement, measure_samples
+from binding.method import Method, Plan, ProbeChoice, method
 from binding.modes import Mode
 from binding.probe_file import ProbeFile
 from binding.probes import FAMILIES, Probe, Target
 from binding.samples import MeasureConfig, Samples, SplitSamples
 from binding.scenes import Scene, Split, SplitName
-from binding.search import ProbeSpace, SearchConfig
+from binding.search import SearchConfig
 from binding.stored import Difference, Stored, compare, estimate_columns, recompute
 
 
@@ -121,16 +122,6 @@ COLUMNS: dict[str, str] = {
     **_AFTER,
 }
 """The read-out's columns of a row, in order, with their meaning; _low and _high bound the interval."""
-
-
-@runtime_checkable
-class ProbeChoice(Protocol):
-    """The probe families of a cell."""
-
-    @property
-    def space(self) -> ProbeSpace: ...
-    @property
-    def feature_probe(self) -> ProbeSpace | None: ...
 
 
 @runtime_checkable
@@ -279,6 +270,10 @@ class BindingReadout:
         from binding.exhibits import exhibits  # brings matplotlib, which measuring does without
 
         return exhibits(results, rows, scenes)
+
+    def method(self, plan: Plan, rows: Sequence[Mapping[str, Any]]) -> Method:
+        """What a paper says of the measurement, and cites."""
+        return method(plan, rows)
 
 
 def _probe_file(measurement: Measurement, cell: Task, scene: Scene) -> ProbeFile:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from binding.intervals import IntervalConfig
     from binding.scenes import Scene, Split, SplitName
     from sweep.cells import Cell
-    from sweep.space import ProbeSpec
+    from sweep.space import ProbeSpec, Space
 
 
 @runtime_checkable
@@ -109,6 +109,21 @@ class Exhibit(Protocol):
         Where the values of a specification have the fields dataset, backbone, mode or probe, the report's filters
         apply to them. Anything raised becomes a note in the report, which is written all the same.
         """
+        ...
+
+
+@runtime_checkable
+class Method(Protocol):
+    """How cells are measured, for the methods section of a paper."""
+
+    @property
+    def text(self) -> str:
+        """Sentences, plain text."""
+        ...
+
+    @property
+    def bibtex(self) -> tuple[str, ...]:
+        """Entries of what is to be cited."""
         ...
 
 
@@ -210,6 +225,15 @@ class Readout(Protocol):
             results: the folder of the study's results, with a file a cell in `samples/` and `curves/`.
             rows: result rows, of done and failed cells.
             scenes: the study's data sets by name.
+        """
+        ...
+
+    def method(self, plan: Space, rows: Sequence[Mapping[str, Any]]) -> Method:
+        """What a paper says of the measurement: data sets, probes, tuning, measures, intervals.
+
+        Args:
+            plan: the study.
+            rows: result rows, of done and failed cells.
         """
         ...
 

@@ -1,4 +1,4 @@
-"""A study or one of its cells in the terminal: `python -m sweep.show RESULTS [--cell ID]`."""
+"""A study or one of its cells in the terminal: `python -m sweep.show RESULTS [--cell ID | --method]`."""
 
 from __future__ import annotations
 
@@ -55,6 +55,22 @@ def _missing(results: ResultsDirectory, rows: Mapping[str, Row]) -> int | None:
     except (OSError, ValueError, StudyError):
         return None
     return len({cell.cell_id for cell in grid.cells} - set(rows))
+
+
+def paragraph(results: ResultsDirectory, rows: Mapping[str, Row]) -> str:
+    """What a paper says of the study.
+
+    Raises:
+        ShowError: the study cannot be read.
+    """
+    from sweep.method import method
+    from sweep.space import StudyError, load_space
+
+    try:
+        space = load_space(results.root / "study.yaml")
+    except (OSError, ValueError, StudyError) as error:
+        raise ShowError(f"the methods paragraph needs the study beside its rows: {error}") from error
+    return method(space, find_readout(space.readout), list(rows.values()))
 
 
 def story(results: ResultsDirectory, row: Row, console: Console) -> None:
@@ -155,14 +171,20 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Print a study or a cell; returns the exit code."""
     parser = argparse.ArgumentParser(prog="python -m sweep.show", description="Show a study, or one of its cells.")
     parser.add_argument("results", type=Path, help="folder of a study's results, such as results/quickstart")
-    parser.add_argument("--cell", metavar="ID", help="a cell, by the beginning of its id")
+    what = parser.add_mutually_exclusive_group()
+    what.add_argument("--cell", metavar="ID", help="a cell, by the beginning of its id")
+    what.add_argument(
+        "--method", action="store_true", help="the methods paragraph and citations, to be pasted into a paper"
+    )
     options = parser.parse_args(argv)
     results, console = ResultsDirectory(options.results), Console()
     try:
         rows = results.rows()
         if not rows:
             raise ShowError(f"{options.results} holds no rows; it should be a folder such as results/quickstart")
-        if options.cell is None:
+        if options.method:
+            print(paragraph(results, rows), end="")
+        elif options.cell is None:
             overview(results, rows, console)
         else:
             story(results, find(rows, options.cell), console)

@@ -11,6 +11,7 @@ from typing import Any
 from rich.console import Console
 
 from sweep.cells import Cell
+from sweep.method import method
 from sweep.readout import Exhibit, Readout
 from sweep.results import IDENTITY_COLUMNS, VOLATILE_COLUMNS, ResultsDirectory, Row, as_frame
 from sweep.space import Space
@@ -63,6 +64,7 @@ def write_page(
         flag_meanings=readout.flag_meanings,
         probe_order=[probe.family for probe in space.probes] if space else [],
         n_cells=n_cells,
+        method=method(space, readout, rows) if space and rows else "",
         notes=notes,
     )
     page = path or results.root / "report.html"

@@ -48,6 +48,8 @@ class Study:
     """Probe families as the study orders them."""
     n_cells: int | None = None
     """Cells of the whole study, if known."""
+    method: str = ""
+    """The methods paragraph and citations, for a paper."""
     notes: Sequence[str] = ()
     """What else the reader should know, such as a study file that could not be read."""
 

@@ -232,3 +232,10 @@ def test_the_same_rows_give_the_same_page(study, measures, tmp_path):
         for name, rows in (("a", study), ("b", study.iloc[::-1]))
     ]
     assert pages[0] == pages[1]
+
+
+def test_the_methods_paragraph_is_there_to_be_taken(cell, report):
+    page = report(pd.DataFrame([cell()]), method="We measured <b> & more.\n\n@software{a}")
+    assert ("pre", {"class": "taken"}) in page.tags
+    assert "We measured <b> & more. @software{a}" in page.text
+    assert "For a paper" not in report(pd.DataFrame([cell()])).text
