@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from binding.exhibits._attention import attention_maps
 from binding.exhibits._base import Exhibit
 from binding.exhibits._breakdown import breakdowns
 from binding.exhibits._budget import bits_budgets
@@ -25,6 +26,7 @@ def exhibits(results: Path, rows: Sequence[Mapping[str, Any]], scenes: Mapping[s
     """
     yield from scene_pictures(scenes)
     yield from bits_budgets(rows)
+    yield from attention_maps(results, rows, scenes)
     yield from breakdowns(results, rows)
     yield from sample_sizes(rows)
     yield from importances(results, rows)
