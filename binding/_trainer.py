@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from collections.abc import Sequence
+from copy import copy
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
-from jaxtyping import Float32, Float64
+from jaxtyping import Float32, Float64, UInt8
 
 from binding.activations import Rows, Standardizer
+from binding.description_length import block_batch_size, coding_blocks
 from binding.fit import Examples, Fitted, OnEpoch, fit
 from binding.probes import HeadShape, Probe, Target
 from binding.samples import MeasureConfig, Samples, SplitSamples
@@ -77,6 +80,34 @@ class Trainer:
         shape, examples = self._shape(target), self._examples(target)
         [first] = self._fit([probe], target, shape, examples, self._config.seed)
         return self._finish(target, Tuned(first, []), None, shape, examples)
+
+    def recoded(self, codes: Sequence[UInt8[np.ndarray, "_ objects"]]) -> Trainer:
+        """The same activations with other object codes for the training, validation and test samples."""
+        train, validation, test = codes
+        other, samples = copy(self), self._samples
+        other._samples = samples._replace(
+            train=samples.train._replace(object_codes=train),
+            validation=samples.validation._replace(object_codes=validation),
+            test=samples.test._replace(object_codes=test),
+        )
+        return other
+
+    def online_code_bits(self, probe: Probe) -> Float64[np.ndarray, " samples"]:
+        """Code length in bits of each training sample's object code (see `binding.description_length`).
+
+        The untrained state stands for the uniform code, one bit a head: it codes the first block, and later ones
+        where the validation loss prefers it.
+        """
+        shape, config, seed = self._shape("objects"), self._config.fit, self._config.seed
+        train, validation, _ = self._examples("objects")
+        first, *later = coding_blocks(len(train.codes), seed)
+        bits, known = np.full(len(train.codes), float(shape.n_heads)), first
+        for block in later:
+            shorter = replace(config, batch_size=block_batch_size(config.batch_size, len(known), len(bits)))
+            [fitted] = fit([probe], shape, train.some(known), validation, shorter, seed=seed, untrained=True)
+            bits[block] = fitted.evaluate(train.some(block))[0].sum(axis=1)
+            known = np.concatenate([known, block])
+        return bits
 
     def _finish(
         self, target: Target, tuned: Tuned, space: ProbeSpace | None, shape: HeadShape, examples: list[Examples]

@@ -86,6 +86,8 @@ class Examples(NamedTuple):
     """True bits minus 0.5, then given bits minus 0.5."""
     offset: Float[Tensor, "samples heads"] | None
     """Prior log-odds added to the logits, ±infinity replaced by a large number; None for no prior."""
+    chosen: Int[Tensor, " samples"] | None = None
+    """Rows of z that the samples are; None for all of them in order."""
 
     @classmethod
     def of(
@@ -105,7 +107,14 @@ class Examples(NamedTuple):
     def batch(self, indices: Int[Tensor, " batch"]) -> tuple[Tensor, Tensor, Tensor | None]:
         """Activations, codes and offset of some samples."""
         offset = None if self.offset is None else self.offset[indices]
-        return self.z.gather(indices), self.codes[indices], offset
+        rows = indices if self.chosen is None else self.chosen[indices]
+        return self.z.gather(rows), self.codes[indices], offset
+
+    def some(self, indices: Int[np.ndarray, " some"]) -> Examples:
+        """Some of the samples of a whole split; no activations are copied."""
+        chosen = torch.from_numpy(indices)
+        offset = None if self.offset is None else self.offset[chosen]
+        return Examples(self.z, self.codes[chosen], offset, chosen)
 
 
 class EpochLoss(NamedTuple):

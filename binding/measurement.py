@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,13 +13,17 @@ from jaxtyping import Float, Float64, Int, UInt8
 from binding._trainer import TargetResult, Trainer
 from binding.activations import Standardizer
 from binding.codes import FeatureSpace
+from binding.control_code import control_codes
+from binding.extras import extra_estimates
 from binding.fit import Fitted
 from binding.information import Estimate, TestLosses, measures
+from binding.intervals import Losses
 from binding.priors import UniformPrior
-from binding.probes import FAMILIES, Target
+from binding.probes import FAMILIES, Probe, Target
 from binding.samples import MeasureConfig, Samples, SplitSamples
 from binding.scenes import Entropies
 from binding.search import ProbeSpace
+from binding.tuning import NothingTrainedError
 
 _FALLING_BITS = 0.01
 _WIDE_GAP_SHARE = 0.1
@@ -39,6 +44,8 @@ class Measurement:
         losses: test losses in bits.
         sample_entropies_bits: H(O | F = f_i) of every test sample.
         standardizer: of the activations; None if they were read as they are.
+        extra_bits: what extras were asked for: as `control` the test losses on the control code, as `code_length`
+            the online code of every training sample.
     """
 
     estimates: dict[str, Estimate | None]
@@ -50,6 +57,7 @@ class Measurement:
     losses: TestLosses
     sample_entropies_bits: Float64[np.ndarray, " samples"]
     standardizer: Standardizer | None
+    extra_bits: dict[str, Losses]
 
     def __getattr__(self, name: str) -> Estimate | None:
         """Estimates by name: `measurement.binding_ratio`."""
@@ -159,8 +167,11 @@ def measure_samples(
     losses = TestLosses(**{name: result.test_bits for name, result in targets.items()})
     entropy = samples.test.conditional_entropy_bits
     found = measures(losses, entropy, samples.entropies, config.intervals, seed=config.seed)
+    extra_bits = _extra_bits(trainer, samples, targets["objects"].probe, config)
+    values = {**losses.named(), **extra_bits}
+    extras = extra_estimates(values, samples.entropies, config.intervals, seed=config.seed)
     return Measurement(
-        estimates=found.estimates,
+        estimates=found.estimates | extras,
         flags=found.flags + _training_flags(targets, config),
         conditional_entropy_bits=float(entropy.mean()),
         entropies=samples.entropies,
@@ -169,7 +180,21 @@ def measure_samples(
         losses=losses,
         sample_entropies_bits=entropy,
         standardizer=trainer.standardizer,
+        extra_bits=extra_bits,
     )
+
+
+def _extra_bits(trainer: Trainer, samples: SplitSamples, probe: Probe, config: MeasureConfig) -> dict[str, Losses]:
+    """The trainings that extras need, with the tuned objects probe; a control that diverged is left out."""
+    found: dict[str, Losses] = {}
+    if "selectivity" in config.extras:
+        splits = (samples.train, samples.validation, samples.test)
+        codes = control_codes([split.object_codes for split in splits], config.seed)
+        with suppress(NothingTrainedError):
+            found["control"] = trainer.recoded(codes).refitted("objects", probe).test_bits
+    if "mdl" in config.extras:
+        found["code_length"] = trainer.online_code_bits(probe)[None]
+    return found
 
 
 def default_feature_probe(probe: ProbeSpace) -> ProbeSpace:

@@ -22,6 +22,7 @@ from binding._tables import curve_table, sample_table
 from binding.activations import ArrayRows
 from binding.backbones import BackboneConfig, TokenLayout
 from binding.breakdown import breakdown
+from binding.extras import EXTRA_ESTIMATES, Extra
 from binding.fit import FitConfig
 from binding.information import FLAGS, IntervalConfig
 from binding.measurement import Measurement, measure_samples
@@ -118,7 +119,7 @@ _AFTER = {
 }
 COLUMNS: dict[str, str] = {
     **_BEFORE,
-    **{name + end: text for name, text in _ESTIMATES.items() for end in ("", "_low", "_high")},
+    **{name + end: text for name, text in (_ESTIMATES | EXTRA_ESTIMATES).items() for end in ("", "_low", "_high")},
     **_AFTER,
 }
 """The read-out's columns of a row, in order, with their meaning; _low and _high bound the interval."""
@@ -156,6 +157,8 @@ class TaskSettings(Protocol):
     def seed(self) -> int: ...
     @property
     def n_seeds(self) -> int: ...
+    @property
+    def extras(self) -> tuple[Extra, ...]: ...
     @property
     def store_dtype(self) -> str: ...
 
@@ -234,6 +237,7 @@ class BindingReadout:
                 intervals=settings.intervals,
                 seed=settings.seed,
                 n_seeds=settings.n_seeds,
+                extras=settings.extras,
             ),
             feature_probe=cell.probe.feature_probe,
             device=device,
@@ -331,7 +335,7 @@ def _row(measurement: Measurement) -> dict[str, object]:
         "seed_spread_bits": measurement.seed_spread_bits,
         "flags": measurement.flags,
     }
-    return row | estimate_columns(measurement.estimates)
+    return row | estimate_columns({**dict.fromkeys(EXTRA_ESTIMATES), **measurement.estimates})
 
 
 def _hyperparameters(probe: Probe) -> dict[str, object]:

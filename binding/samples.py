@@ -10,6 +10,7 @@ from jaxtyping import Float64, UInt8
 
 from binding.activations import ArrayRows
 from binding.codes import FeatureSpace
+from binding.extras import Extra
 from binding.fit import FitConfig
 from binding.information import IntervalConfig
 from binding.scenes import Entropies
@@ -52,3 +53,5 @@ class MeasureConfig:
     """Seed of the search and of the first refit; the others count up from it."""
     n_seeds: int = 2
     """How many times the tuned probe of each target is trained."""
+    extras: tuple[Extra, ...] = ()
+    """What is measured beside: `selectivity` and `mdl`, see `binding.extras`."""

@@ -9,6 +9,7 @@ import numpy as np
 import pyarrow as pa
 
 from binding._tables import by_target
+from binding.extras import extra_estimates
 from binding.information import TestLosses, derived, mean_losses, measures
 from binding.intervals import Estimate, IntervalConfig, Losses, Resampled, interval, p_value, resample, spread
 from binding.scenes import Entropies
@@ -57,13 +58,14 @@ def recompute(cell: Stored) -> dict[str, object]:
     entropy = values["entropy"][0] if "entropy" in values else np.zeros(0)
     config = IntervalConfig(level=cell.row["interval_level"], resamples=cell.row["interval_resamples"])
     found = measures(losses_of(values), entropy, cell.entropies, config, seed=cell.row["seed"])
+    extras = extra_estimates(values, cell.entropies, config, seed=cell.row["seed"])
     others = [flag for flag in cell.row["flags"] if flag not in _FROM_LOSSES]
     return {
         "conditional_entropy_bits": float(entropy.mean()),
         "seed_spread_bits": found.seed_spread_bits,
         "n_test": len(entropy),
         "flags": found.flags + others,
-        **estimate_columns(found.estimates),
+        **estimate_columns(found.estimates | extras),
     }
 
 

@@ -9,6 +9,7 @@ from pathlib import Path as FilePath
 from typing import Any
 
 from binding.backbones import BACKBONE_CONTROLS, CONTROL_ALIASES, PAPER, SHIPPED, BackboneConfig
+from binding.extras import EXTRAS
 from binding.fit import FitConfig
 from binding.information import IntervalConfig
 from binding.probes import ALIASES, FAMILIES
@@ -68,6 +69,7 @@ def build(settings: Settings, folder: FilePath, source: str) -> Space:
         store=store,
         backbone_layers=own if any(own := tuple(layers for _, layers in backbones)) else (),
         keep_probes_bytes=study.keep_probes,
+        extras=tuple(extra for extra in EXTRAS if extra in study.extras),
         published=published,
         source=source,
     )

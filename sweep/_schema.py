@@ -19,6 +19,7 @@ from pydantic import (
 from pydantic import Field as ModelField
 
 from binding.backbones import BACKBONE_CONTROLS, CONTROL_ALIASES, CONTROLS, BackboneConfig
+from binding.extras import EXTRAS
 from binding.fit import FitConfig
 from binding.information import IntervalConfig
 from binding.modes import MODES
@@ -223,6 +224,9 @@ class Study(Border):
     """How activations are kept."""
     keep_probes: Annotated[int | str, WrapValidator(_memory)] = 10 * 10**6
     """Most bytes of tuned probes kept of each cell, in results/NAME/probes: as many seeds as fit; 0 keeps none."""
+    extras: Annotated[tuple[literal(EXTRAS), ...], Distinct] = ()  # pyright: ignore[reportInvalidTypeForm]
+    """Measures that cost more trainings: selectivity, information beyond that about a control code; and mdl, the
+    length of an online code of the objects."""
     published: tuple[PublishedNumber, ...] = ()  # pyright: ignore[reportInvalidTypeForm]
     """Published numbers; a run ends with a table of published, measured and difference."""
 

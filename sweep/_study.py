@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 from binding._problems import Problem, at_least, refuse
 from binding.backbones import BackboneConfig
+from binding.extras import Extra
 from binding.fit import FitConfig
 from binding.information import IntervalConfig
 from binding.modes import Mode
@@ -147,6 +148,8 @@ class Space:
     """Layers of each backbone that names its own, None for the others; empty if none does."""
     published: tuple[Published, ...] = ()
     """Published numbers to hold the results against; no part of any cell's identity."""
+    extras: tuple[Extra, ...] = ()
+    """Measures made beside, at the cost of more trainings."""
     source: str = field(default="", compare=False, repr=False)
     """Text of the study file."""
 
@@ -173,6 +176,7 @@ class Space:
             "intervals": _mapping(self.intervals),
             "store": {"dtype": self.store.dtype, "memory": self.store.memory_bytes},
             "keep_probes": self.keep_probes_bytes,
+            "extras": list(self.extras),
             "published": [_mapping(number) for number in self.published],
         }
 

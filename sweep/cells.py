@@ -10,6 +10,7 @@ from functools import cached_property
 from typing import NamedTuple
 
 from binding.backbones import BackboneConfig, Description, describe
+from binding.extras import Extra
 from binding.fit import FitConfig
 from binding.information import IntervalConfig
 from binding.modes import MODES, Mode, refuses
@@ -17,7 +18,18 @@ from binding.search import SearchConfig
 from sweep._study_error import did_you_mean
 from sweep.readout import Readout
 from sweep.results import IDENTITY_COLUMNS
-from sweep.space import DatasetSpec, Layers, LayerStride, Locate, ProbeSpec, Space, StudyError, StudyProblem, plain
+from sweep.space import (
+    DatasetSpec,
+    Layers,
+    LayerStride,
+    Locate,
+    Plain,
+    ProbeSpec,
+    Space,
+    StudyError,
+    StudyProblem,
+    plain,
+)
 
 SCHEMA_VERSION = 1
 
@@ -34,6 +46,13 @@ class Settings:
     n_seeds: int
     intervals: IntervalConfig
     store_dtype: str
+    extras: tuple[Extra, ...] = ()
+
+    def content(self) -> dict[str, Plain]:
+        """What of them is part of identities: extras only where there are some, so that other cells keep theirs."""
+        content = plain(self)
+        assert isinstance(content, dict)
+        return content if self.extras else {name: value for name, value in content.items() if name != "extras"}
 
 
 @dataclass(frozen=True)
@@ -62,7 +81,7 @@ class Cell:
             "layer": self.layer,
             "mode": self.mode,
             "probe": plain(self.probe),
-            "settings": plain(self.settings),
+            "settings": self.settings.content(),
         }
         if self.control is not None:
             content |= {"control": self.control, "control_of": self.control_of}
@@ -239,6 +258,7 @@ def _cells(
         space.seeds,
         space.intervals,
         space.store.dtype,
+        space.extras,
     )
     backbone, control, control_of = source.backbone, source.control, source.control_of
     for mode in source.modes:

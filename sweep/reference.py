@@ -35,7 +35,7 @@ _RESULTS = """\
 ```
 study.yaml            the study with nothing left to defaults
 rows/CELL.json        one row a cell, written atomically: the truth
-samples/CELL.parquet  test losses: sample, target, seed, bits
+samples/CELL.parquet  test losses: sample, target, seed, bits; as `code_length` the code of each training sample
 curves/CELL.parquet   learning curves: target, seed, epoch, train_bits, validation_bits; suggestions in its metadata
 details/CELL.parquet  information per conjunction and per number of objects
 probes/CELL.safetensors  tuned probes, if they are small enough (`keep_probes`); python -m binding.apply uses them

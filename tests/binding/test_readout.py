@@ -12,6 +12,7 @@ import pytest
 import torch
 
 from binding.backbones import BackboneConfig, TokenLayout
+from binding.extras import EXTRA_ESTIMATES, EXTRAS, Extra
 from binding.fit import FitConfig
 from binding.information import FLAGS, IntervalConfig, TestLosses, measures
 from binding.modes import Mode
@@ -93,6 +94,7 @@ class Settings:
     fit: FitConfig = field(default_factory=lambda: FitConfig(epochs=2, batch_size=64))
     search: SearchConfig = field(default_factory=lambda: SearchConfig(suggestions=2, ask=2))
     intervals: IntervalConfig = field(default_factory=lambda: IntervalConfig(level=0.9, resamples=200))
+    extras: tuple[Extra, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -136,7 +138,10 @@ def outcome() -> Outcome:
 
 
 def test_the_columns_are_those_of_the_results_table() -> None:
-    expected = {*OTHERS, *(f"{name}{end}" for name in ESTIMATES for end in ("", "_low", "_high"))}
+    expected = {
+        *OTHERS,
+        *(f"{name}{end}" for name in (*ESTIMATES, *EXTRA_ESTIMATES) for end in ("", "_low", "_high")),
+    }
     assert set(COLUMNS) == expected
     assert all(COLUMNS.values())
 
@@ -249,6 +254,24 @@ def test_equal_cells_give_equal_rows(outcome: Outcome) -> None:
     again = measured(QUADRATIC)
     assert again.row == outcome.row
     assert again.samples.equals(outcome.samples)
+
+
+def test_extras_are_empty_unless_asked_for(outcome: Outcome) -> None:
+    columns = [f"{name}{end}" for name in EXTRA_ESTIMATES for end in ("", "_low", "_high")]
+    assert [outcome.row[column] for column in columns] == [None] * 12
+    assert set(outcome.samples["target"].to_pylist()) == {"objects", "features", "direct", "given", "entropy"}
+    asked = measured(replace(QUADRATIC, settings=Settings(extras=EXTRAS)))
+    for name in EXTRA_ESTIMATES:
+        low, value, high = (asked.row[f"{name}{end}"] for end in ("_low", "", "_high"))
+        assert low < value < high, name  # type: ignore[operator]
+    assert {**asked.row, **dict.fromkeys(columns)} == outcome.row
+
+
+def test_extras_follow_from_the_samples() -> None:
+    asked = measured(replace(QUADRATIC, settings=Settings(extras=EXTRAS)))
+    again = BindingReadout().recompute(asked.row, asked.samples)
+    assert {name: asked.row[name] for name in again} == again
+    assert set(EXTRA_ESTIMATES) < set(again)
 
 
 def test_reuse_families_name_the_family_of_their_features_probe() -> None:

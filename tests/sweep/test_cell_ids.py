@@ -133,6 +133,7 @@ def test_equal_studies_have_equal_ids_in_every_process(study: Path, tmp_path: Pa
         "intervals.level=0.9",
         "intervals.resamples=500",
         "store.dtype=float32",
+        "extras=[mdl]",
     ],
 )
 def test_what_changes_the_numbers_changes_the_id(grid_of: GridOf, override: str) -> None:
@@ -145,6 +146,12 @@ def test_what_changes_the_numbers_changes_the_id(grid_of: GridOf, override: str)
 )
 def test_what_does_not_change_the_numbers_keeps_the_id(grid_of: GridOf, override: str) -> None:
     assert ids(grid_of(override)) == ids(grid_of())
+
+
+def test_extras_have_no_order_and_none_leave_no_trace(grid_of: GridOf) -> None:
+    assert ids(grid_of("extras=[mdl, selectivity]")) == ids(grid_of("extras=[selectivity, mdl]"))
+    assert ids(grid_of("extras=[]")) == ids(grid_of())
+    assert "extras" not in grid_of().cells[0].settings.content()
 
 
 def test_a_larger_study_keeps_the_ids_it_had(grid_of: GridOf) -> None:

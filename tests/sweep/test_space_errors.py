@@ -65,7 +65,7 @@ EMPTY = "empty grid: needs at least one entry, got none"
             "seed: 0",
             "zzz: 0",
             "2: zzz: unknown key 'zzz'; known: name, readout, seed, datasets, backbones, layers, modes, controls, "
-            "probes, fit, search, seeds, intervals, store, keep_probes, published",
+            "probes, fit, search, seeds, intervals, store, keep_probes, extras, published",
         ),
         (
             "n_colors: 2",
@@ -98,6 +98,7 @@ EMPTY = "empty grid: needs at least one entry, got none"
         ("linear", "lineer", "12: probes[0].family: unknown family 'lineer'; did you mean 'linear'?"),
         ("seed: 0", "readout: bindin", "2: readout: unknown readout 'bindin'; did you mean 'binding'?"),
         ("seed: 0", "controls: [noise, noize]", "2: controls[1]: unknown control 'noize'; did you mean 'noise'?"),
+        ("seed: 0", "extras: [foo]", "2: extras[0]: unknown extra 'foo'; known: selectivity, mdl"),
         ("[cls]", "[cls, mean_spacial]", "10: modes[1]: unknown mode 'mean_spacial'; did you mean 'mean_spatial'?"),
         (
             "[cls]",
@@ -233,7 +234,8 @@ EMPTY = "empty grid: needs at least one entry, got none"
         (
             "timm:vit_tiny_patch16_224",
             "tim:x",
-            "8: backbones[0]: must be shipped:NAME, timm:NAME, hf:REPO, random:NAME, random:hf:REPO, random:shipped:NAME or control:NAME, "
+            "8: backbones[0]: must be shipped:NAME, timm:NAME, hf:REPO, random:NAME, random:hf:REPO, "
+            "random:shipped:NAME or control:NAME, "
             "got 'tim:x'",
         ),
         (
