@@ -1,4 +1,4 @@
-"""Extraction: every layer and mode that the missing cells need, in one forward pass an image.
+"""What has to be extracted: every layer and mode that the missing cells need, in one forward pass an image.
 
 A pass is one data set, split and backbone. Its samples are cut into blocks; a block is a call of an
 extractor actor, pinned to a GPU where there are any, and gives one table for each layer and mode. Blocks
@@ -12,18 +12,14 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
-import pyarrow as pa
-import torch
 
-from binding._allocator import keep_freed_memory
-from binding.backbones import Backbone, BackboneConfig, Batch, load
-from binding.modes import Mode, read, shape
+from binding.backbones import BackboneConfig, Batch
+from binding.modes import Mode, shape
 from binding.scenes import SPLITS, Scene, Split, SplitName
 from sweep.cells import Cell
-from sweep.store import store_key, to_table
+from sweep.store import store_key
 
 BLOCK_SAMPLES = 512
-_BATCH_SAMPLES = {"cpu": 64, "cuda": 256}
 
 
 class Output(NamedTuple):
@@ -52,7 +48,11 @@ class Pass:
 
     def block_samples(self, block: int) -> int:
         """Number of samples of a block; the last one may be shorter."""
-        return min(BLOCK_SAMPLES, self.n_samples - block * BLOCK_SAMPLES)
+        return len(self.samples(block))
+
+    def samples(self, block: int) -> np.ndarray:
+        """Indices of a block's samples in the split."""
+        return np.arange(block * BLOCK_SAMPLES, min((block + 1) * BLOCK_SAMPLES, self.n_samples))
 
 
 class Source(NamedTuple):
@@ -100,68 +100,6 @@ def plan_passes(cells: Iterable[Cell], sources: Mapping[Cell, Source], present: 
         Pass(scene, split, backbone, tuple(outputs), dtype, size)
         for (scene, split, backbone, dtype, size), outputs in wanted.items()
     ]
-
-
-class Extractor:
-    """An actor that holds the last backbone and split it worked on.
-
-    Args:
-        device: where to run; by default the GPU that Ray gave this actor, else one thread of the CPU.
-    """
-
-    def __init__(self, device: torch.device | None = None) -> None:
-        self._device = device or _assigned_device()
-        self._split: tuple[Any, Split] | None = None
-        self._backbone: tuple[Any, Backbone] | None = None
-
-    def extract(self, job: Pass, block: int) -> dict[str, pa.Table]:
-        """Tables of one block's samples by store key, one column `activations`."""
-        split, backbone = self._opened(job)
-        indices = np.arange(block * BLOCK_SAMPLES, min((block + 1) * BLOCK_SAMPLES, len(split)))
-        batch_samples = _BATCH_SAMPLES[self._device.type]
-        parts: dict[str, list[np.ndarray]] = {output.key: [] for output in job.outputs}
-        for start in range(0, len(indices), batch_samples):
-            batch = make_batch(split, indices[start : start + batch_samples], images=backbone.reads_images)
-            tokens = backbone.forward(batch)
-            for output in job.outputs:
-                value = read(tokens[output.layer], output.mode, backbone.description.layout)
-                parts[output.key].append(_stored(value.cpu().numpy(), job.dtype, output))
-        return {key: to_table({"activations": np.concatenate(values)}) for key, values in parts.items()}
-
-    def _opened(self, job: Pass) -> tuple[Split, Backbone]:
-        if self._split is None or self._split[0] != (job.scene, job.split):
-            self._split = ((job.scene, job.split), job.scene.open(job.split))
-        if self._backbone is None or self._backbone[0] != (job.scene, job.backbone):
-            self._backbone = ((job.scene, job.backbone), load(job.backbone, job.scene, self._device))
-        return self._split[1], self._backbone[1]
-
-
-def _stored(values: np.ndarray, dtype: str, output: Output) -> np.ndarray:
-    """Values in the type of the store.
-
-    Raises:
-        ValueError: values that are not finite, or that the type cannot hold.
-    """
-    with np.errstate(over="ignore"):
-        stored = values.astype(dtype)
-    if not np.isfinite(stored).all():
-        largest = np.abs(values).max()
-        raise ValueError(
-            f"activations of layer {output.layer} are not finite in {dtype} (largest value {largest:.3g}); "
-            "set `store: {dtype: float32}`, or leave the layer out"
-        )
-    return stored
-
-
-def _assigned_device() -> torch.device:
-    """Never a GPU that Ray did not give."""
-    import ray
-
-    if ray.get_gpu_ids():
-        return torch.device("cuda")
-    torch.set_num_threads(1)
-    keep_freed_memory()
-    return torch.device("cpu")
 
 
 def make_batch(split: Split, indices: np.ndarray, *, images: bool) -> Batch:

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from collections import Counter, deque
 from collections.abc import Iterator, Sequence
-from itertools import cycle
 from typing import Any, NamedTuple
 
 import ray
 from ray.exceptions import RayError, RayTaskError
 
-from sweep.extract import Extractor, Pass
+from sweep.extract import Pass
+from sweep.extractor import Extractor
 from sweep.live import Monitor
 
-_CALLS_AHEAD = 2
+_CALLS_AHEAD = 3
+_MOST_RENDER_THREADS = 8
 
 
 class _Block(NamedTuple):
@@ -31,29 +32,34 @@ def run_passes(
         passes: what to extract.
         store: handle of the `ActivationStore` actor.
         monitor: told how many samples are done.
-        n_actors: extractor actors; each takes one GPU or one CPU.
+        n_actors: extractor actors; each takes one CPU, or one GPU and its share of the CPUs for drawing images.
         gpus: whether they are pinned to GPUs.
 
     Returns:
         The error of every entry of the store that could not be made.
     """
     remote: Any = ray.remote(Extractor)
-    actor = remote.options(num_cpus=1, num_gpus=int(gpus), max_restarts=2, max_task_retries=2)
-    extractors = [actor.remote() for _ in range(n_actors)]
+    threads = _threads_a_gpu() if gpus else 1
+    actor = remote.options(
+        num_cpus=threads, num_gpus=int(gpus), max_concurrency=2, max_restarts=2, max_task_retries=2
+    )
+    extractors = [actor.remote(render_threads=threads) for _ in range(n_actors)]
     blocks = deque(_blocks_to_do(passes, store, monitor))
     left = Counter(block.number for block in blocks)
     failed: dict[int, BaseException] = {}
-    flight: dict[Any, _Block] = {}
-    turns = cycle(extractors)
+    flight: dict[Any, tuple[Any, _Block]] = {}
+    free = deque(extractors * _CALLS_AHEAD)
     while blocks or flight:
-        while blocks and len(flight) < n_actors * _CALLS_AHEAD:
+        while blocks and free:
             block = blocks.popleft()
             if block.number not in failed:
-                flight[next(turns).extract.remote(passes[block.number], block.block)] = block
+                extractor = free.popleft()
+                flight[extractor.extract.remote(passes[block.number], block.block)] = (extractor, block)
         if not flight:
             continue
         [done], _ = ray.wait(list(flight), num_returns=1)
-        block = flight.pop(done)
+        extractor, block = flight.pop(done)
+        free.append(extractor)
         monitor.extracted(block.n_samples)
         left[block.number] -= 1
         try:
@@ -65,6 +71,16 @@ def run_passes(
     for extractor in extractors:
         ray.kill(extractor)
     return {output.key: error for number, error in failed.items() for output in passes[number].outputs}
+
+
+def _threads_a_gpu() -> int:
+    """CPUs that every node has for each of its GPUs, within reason."""
+    shares = [
+        int(node["Resources"].get("CPU", 1) // node["Resources"]["GPU"])
+        for node in ray.nodes()
+        if node["Alive"] and node["Resources"].get("GPU")
+    ]
+    return max(1, min([_MOST_RENDER_THREADS, *shares]))
 
 
 def _blocks_to_do(passes: Sequence[Pass], store: Any, monitor: Monitor) -> Iterator[_Block]:

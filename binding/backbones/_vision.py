@@ -117,7 +117,7 @@ class VisionTransformer:
         self._digest = ""
         self._device = device
         self._precision = getattr(torch, config.precision)
-        self._mean, self._std = (torch.tensor(value, device=device).view(3, 1, 1) for value in pixels)
+        self._mean, self._std = (255 * torch.tensor(value, device=device).view(3, 1, 1) for value in pixels)
         if config.compile:
             for block in tower.blocks:  # one graph serves all blocks, and the hooks stay outside it
                 block.forward = torch.compile(block.forward)
@@ -145,10 +145,10 @@ class VisionTransformer:
         values = torch.from_numpy(images)
         if self._device.type == "cuda":
             values = values.pin_memory()  # else the copy would wait for the device
-        pixels = values.to(self._device, non_blocking=True).permute(0, 3, 1, 2).float().div(255)
+        pixels = values.to(self._device, non_blocking=True).permute(0, 3, 1, 2).float()
         if pixels.shape[-2:] != (size, size):
             pixels = interpolate(pixels, size=(size, size), mode="bilinear", align_corners=False)
-        return (pixels - self._mean) / self._std
+        return pixels.sub_(self._mean).div_(self._std)
 
 
 def digest(model: nn.Module) -> str:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,15 +12,15 @@ import pyarrow as pa
 import pytest
 import torch
 
-from binding.backbones import BackboneConfig, describe, load
+from binding.backbones import BackboneConfig, Batch, TokenLayout, describe, load
 from binding.modes import Mode, read, shape
 from binding.probes import FAMILIES
 from binding.scenes import SPLITS, ColorShape, SplitName, SplitPolicy
 from binding.search import ProbeSpace
 from sweep import extract as extract_module
+from sweep import extractor as extractor_module
 from sweep.cells import Cell, make_grid
 from sweep.extract import (
-    Extractor,
     Output,
     Pass,
     Source,
@@ -29,6 +30,7 @@ from sweep.extract import (
     make_batch,
     plan_passes,
 )
+from sweep.extractor import Ahead, BlockValues, Extractor, in_batches
 from sweep.readout import find_readout
 from sweep.space import load_space, locate_in
 from sweep.store import Rows
@@ -176,7 +178,7 @@ def whole(job: Pass, key: str, extractor: Extractor) -> Rows:
 @pytest.mark.parametrize("dtype", ["float16", "float32"])
 def test_blocks_together_are_the_backbones_tokens(monkeypatch: pytest.MonkeyPatch, dtype: str) -> None:
     monkeypatch.setattr(extract_module, "BLOCK_SAMPLES", 10)
-    monkeypatch.setattr(extract_module, "_BATCH_SAMPLES", {"cpu": 4})
+    monkeypatch.setattr(extractor_module, "_MOST_SAMPLES", {"cpu": 4})
     job = Pass(SCENE, "train", SHIPPED, OUTPUTS, dtype, 25)
     backbone = load(SHIPPED, SCENE, CPU)
     tokens = backbone.forward(make_batch(SCENE.open("train"), np.arange(25), images=True))
@@ -192,11 +194,76 @@ def test_blocks_together_are_the_backbones_tokens(monkeypatch: pytest.MonkeyPatc
         np.testing.assert_allclose(rows[:], expected, rtol=1e-3, atol=2e-3 if dtype == "float16" else 2e-5)
 
 
+def test_calls_at_the_same_time_do_not_disturb_each_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One draws while the other computes, also for another split and another backbone."""
+    monkeypatch.setattr(extract_module, "BLOCK_SAMPLES", 10)
+    monkeypatch.setattr(extractor_module, "_MOST_SAMPLES", {"cpu": 4})
+    train = Pass(SCENE, "train", SHIPPED, OUTPUTS, "float16", 25)
+    noise = Pass(SCENE, "test", NOISE, (Output("code", "cls", "key"),), "float32", 9)
+    jobs = [(train, 0), (noise, 0), (train, 1), (replace(train, split="test", n_samples=9), 0), (train, 2)] * 2
+    alone = [Extractor(CPU).extract(*job) for job in jobs[:5]]
+    shared = Extractor(CPU)
+    with ThreadPoolExecutor(2) as calls:
+        together = list(calls.map(lambda job: shared.extract(*job), jobs))
+    for found, expected in zip(together, alone * 2, strict=True):
+        assert found.keys() == expected.keys()
+        assert all(table.equals(expected[key]) for key, table in found.items())
+
+
+def test_few_batches_are_made_ahead_and_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Memory does not grow with the number of batches."""
+    batch = make_batch(SCENE.open("test"), np.arange(2), images=False)
+    made: list[int] = []
+
+    def maker(number: int) -> Callable[[], Batch]:
+        return lambda: made.append(number) or batch._replace(stream=number)
+
+    with ThreadPoolExecutor(1) as pool:
+        ahead = Ahead(pool, [maker(number) for number in range(20)], 3)
+        for taken, found in enumerate(ahead):
+            assert found.stream == taken
+            pool.submit(int).result()  # everything handed to the one thread is done
+            assert made == list(range(min(taken + 4, 20)))
+
+
+def test_an_error_in_drawing_is_that_of_the_block(monkeypatch: pytest.MonkeyPatch) -> None:
+    def drawn(_self: object, _indices: np.ndarray) -> np.ndarray:
+        raise OSError("image 7 cannot be read")
+
+    monkeypatch.setattr(type(SCENE.open("train")), "images", drawn)
+    with pytest.raises(OSError, match="image 7 cannot be read"):
+        Extractor(CPU).extract(Pass(SCENE, "train", SHIPPED, OUTPUTS, "float16", 25), 0)
+
+
+@pytest.mark.parametrize(("n_spatial", "expected"), [(8, [64] * 8), (32, [31] * 2 + [30] * 15), (300, [1] * 512)])
+def test_batches_are_of_nearly_one_size_and_smaller_for_larger_images(n_spatial: int, expected: list[int]) -> None:
+    layout = TokenLayout(has_cls=True, n_registers=0, grid=(n_spatial, n_spatial), width=8)
+    batches = in_batches(np.arange(512), layout, "cpu")
+    assert [len(batch) for batch in batches] == expected
+    np.testing.assert_array_equal(np.concatenate(batches), np.arange(512))
+
+
+@pytest.mark.parametrize("value", [7e4, float("nan"), float("-inf")])
+def test_values_that_the_store_cannot_hold_are_an_error(value: float) -> None:
+    output = Output("final", "cls", "key")
+    layout = TokenLayout(has_cls=True, n_registers=0, grid=(2, 2), width=3)
+    tokens = torch.zeros(4, 5, 3)
+    tokens[2, 0, 1] = value
+    for dtype in ("float16", "float32"):
+        values = BlockValues(Pass(SCENE, "train", SHIPPED, (output,), dtype, 4), layout, 4, CPU)
+        values.reader(slice(0, 4))("final", tokens)
+        if dtype == "float32" and np.isfinite(value):
+            assert values.tables()["key"].num_rows == 4
+        else:
+            with pytest.raises(ValueError, match=f"layer final are not finite in {dtype}"):
+                values.tables()
+
+
 def test_a_block_can_be_made_again(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(extract_module, "BLOCK_SAMPLES", 10)
     job = Pass(SCENE, "train", SHIPPED, OUTPUTS, "float16", 25)
     first, second = Extractor(CPU), Extractor(CPU)
-    second.extract(replace(job, split="test"), 0)
+    second.extract(replace(job, split="test", n_samples=9), 0)
     for key, table in first.extract(job, 1).items():
         assert second.extract(job, 1)[key].equals(table), key
 
@@ -206,7 +273,7 @@ def test_controls_do_not_depend_on_blocks(monkeypatch: pytest.MonkeyPatch, sourc
     job = Pass(SCENE, "train", BackboneConfig(source=source), (Output("code", "cls", "key"),), "float32", 25)
     together = whole(job, "key", Extractor(CPU))[:]
     monkeypatch.setattr(extract_module, "BLOCK_SAMPLES", 7)
-    monkeypatch.setattr(extract_module, "_BATCH_SAMPLES", {"cpu": 3})
+    monkeypatch.setattr(extractor_module, "_MOST_SAMPLES", {"cpu": 3})
     np.testing.assert_array_equal(whole(job, "key", Extractor(CPU))[:], together)
 
 

@@ -1,0 +1,174 @@
+"""The extractor: an actor that runs images through a frozen model, and draws the next ones meanwhile."""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
+from threading import Lock
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import torch
+from torch import Tensor
+
+from binding._allocator import keep_freed_memory
+from binding.backbones import Backbone, Batch, Reader, TokenLayout, describe, load
+from binding.modes import read, shape
+from binding.scenes import Split
+from sweep.extract import Output, Pass, make_batch
+from sweep.store import to_table
+
+_MOST_SAMPLES = {"cpu": 64, "cuda": 512}
+_MOST_TOKENS = {"cpu": 2**15, "cuda": 2**17}
+
+
+class Extractor:
+    """An actor that holds the last backbone and split it worked on.
+
+    Two calls may be under way at once: one computes while the other has its first batches drawn, so that
+    the model never waits for images, not even between blocks.
+
+    Args:
+        device: where to run; by default the GPU that Ray gave this actor, else one thread of the CPU.
+        render_threads: threads that draw or read images.
+    """
+
+    def __init__(self, device: torch.device | None = None, render_threads: int = 1) -> None:
+        self._device = device or _assigned_device()
+        self._ahead = render_threads + 1
+        self._renderers = ThreadPoolExecutor(render_threads, "render")
+        self._opening, self._computing = Lock(), Lock()
+        self._split: tuple[Any, Split] | None = None
+        self._backbone: tuple[Any, Backbone] | None = None
+
+    def extract(self, job: Pass, block: int) -> dict[str, pa.Table]:
+        """Tables of one block's samples by store key, one column `activations`."""
+        split = self._opened(job)
+        description = describe(job.backbone, job.scene)
+        samples = job.samples(block)
+        batches = in_batches(samples, description.layout, self._device.type)
+        rendered = None if description.is_control else self._rendered(split, batches, images=True)
+        with self._computing:
+            backbone = self._loaded(job)
+            rendered = rendered or self._rendered(split, batches, images=backbone.reads_images)
+            block_values = BlockValues(job, description.layout, len(samples), self._device)
+            start = 0
+            for batch in rendered:
+                stop = start + len(batch.indices)
+                backbone.forward(batch, block_values.reader(slice(start, stop)))
+                start = stop
+            block_values.wait()
+        return block_values.tables()
+
+    def _rendered(self, split: Split, batches: Sequence[np.ndarray], *, images: bool) -> Ahead:
+        makers = [partial(make_batch, split, indices, images=images) for indices in batches]
+        return Ahead(self._renderers, makers, self._ahead)
+
+    def _opened(self, job: Pass) -> Split:
+        with self._opening:
+            if self._split is None or self._split[0] != (job.scene, job.split):
+                self._split = ((job.scene, job.split), job.scene.open(job.split))
+            return self._split[1]
+
+    def _loaded(self, job: Pass) -> Backbone:
+        if self._backbone is None or self._backbone[0] != (job.scene, job.backbone):
+            self._backbone = None  # before the next one is loaded: two large models may not fit
+            self._backbone = ((job.scene, job.backbone), load(job.backbone, job.scene, self._device))
+        return self._backbone[1]
+
+
+class Ahead:
+    """Batches in order, the next ones made in other threads meanwhile; at most `depth` of them at once."""
+
+    def __init__(self, pool: ThreadPoolExecutor, makers: Sequence[Callable[[], Batch]], depth: int) -> None:
+        self._pool = pool
+        self._makers = deque(makers)
+        self._waiting: deque[Future[Batch]] = deque()
+        self._depth = depth
+        self._fill()
+
+    def _fill(self) -> None:
+        while self._makers and len(self._waiting) < self._depth:
+            self._waiting.append(self._pool.submit(self._makers.popleft()))
+
+    def __iter__(self) -> Iterator[Batch]:
+        while self._waiting:
+            batch = self._waiting.popleft().result()
+            self._fill()
+            yield batch
+
+
+class BlockValues:
+    """What a block's samples give for every output of a pass, reduced on the device and copied out of it.
+
+    Args:
+        job: says which layers and modes, and the type of the store.
+        layout: of the backbone's tokens.
+        n_samples: of the block.
+        device: where the backbone computes.
+    """
+
+    def __init__(self, job: Pass, layout: TokenLayout, n_samples: int, device: torch.device) -> None:
+        self._layout, self._device, self._dtype_name = layout, device, job.dtype
+        self._dtype: torch.dtype = getattr(torch, job.dtype)
+        self._wanted: dict[str, list[Output]] = {}
+        for output in job.outputs:
+            self._wanted.setdefault(output.layer, []).append(output)
+        is_cuda = device.type == "cuda"  # copies into pinned memory do not stop the device
+        self._values = {
+            output: torch.empty((n_samples, *shape(output.mode, layout)), dtype=self._dtype, pin_memory=is_cuda)
+            for output in job.outputs
+        }
+        self._largest = {output: torch.zeros((), device=device) for output in job.outputs}
+
+    def reader(self, rows: slice) -> Reader:
+        """Takes what is wanted of the tokens of some of the block's samples, and keeps none of the tokens."""
+
+        def take(layer: str, tokens: Tensor) -> None:
+            for output in self._wanted.get(layer, ()):
+                value = read(tokens, output.mode, self._layout)
+                self._largest[output] = torch.maximum(self._largest[output], value.abs().amax())
+                self._values[output][rows].copy_(value.to(self._dtype), non_blocking=True)
+
+        return take
+
+    def wait(self) -> None:
+        """Until all copies have arrived."""
+        if self._device.type == "cuda":
+            torch.cuda.synchronize(self._device)
+
+    def tables(self) -> dict[str, pa.Table]:
+        """A table of each output by its key.
+
+        Raises:
+            ValueError: values that are not finite, or that the type of the store cannot hold.
+        """
+        for output, tensor in self._largest.items():
+            largest = float(tensor)
+            if not largest <= torch.finfo(self._dtype).max:
+                raise ValueError(
+                    f"activations of layer {output.layer} are not finite in {self._dtype_name} (largest value "
+                    f"{largest:.3g}); set `store: {{dtype: float32}}`, or leave the layer out"
+                )
+        return {output.key: to_table({"activations": values.numpy()}) for output, values in self._values.items()}
+
+
+def in_batches(samples: np.ndarray, layout: TokenLayout, device: str) -> list[np.ndarray]:
+    """Samples in batches of nearly one size, small enough for the device's memory whatever the image size."""
+    most = max(1, min(_MOST_SAMPLES[device], _MOST_TOKENS[device] // layout.n_tokens))
+    return np.array_split(samples, max(1, math.ceil(len(samples) / most)))
+
+
+def _assigned_device() -> torch.device:
+    """Never a GPU that Ray did not give."""
+    import ray
+
+    if ray.get_gpu_ids():
+        return torch.device("cuda")
+    torch.set_num_threads(1)
+    keep_freed_memory()
+    return torch.device("cpu")
