@@ -22,6 +22,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
+from binding._allocator import keep_freed_memory
 from binding.backbones import BackboneConfig, describe
 from binding.modes import MODES, refuses
 from binding.scenes import ColorShape, SplitPolicy
@@ -117,6 +118,9 @@ def main() -> None:
         parser.error("there is no GPU that torch can use")
     device = torch.device("cuda" if arguments.gpu else "cpu")
     precision = "bfloat16" if arguments.gpu else arguments.precision
+    if device.type == "cpu":  # as workers do
+        torch.set_num_threads(1)
+        keep_freed_memory()
     cases = [(arguments.model, arguments.image_size)]
     if arguments.gpu:
         cases = [("random:vit_large_patch14_dinov2", size) for size in (224, 336)]

@@ -1,0 +1,60 @@
+"""Downloads every weight a study needs: `python -m sweep.prefetch STUDY.yaml`."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from rich.console import Console
+
+from binding.backbones import BackboneConfig, BackboneError, prefetch
+from sweep.plan import human_bytes
+from sweep.space import StudyError, load_space
+
+DONE, USER_ERROR, INTERRUPTED = 0, 2, 130
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command; returns its exit code."""
+    parser = argparse.ArgumentParser(
+        prog="python -m sweep.prefetch",
+        description="Download the newest weights of every backbone of some studies. Afterwards they run without "
+        "a network (HF_HUB_OFFLINE=1). A run takes the cached weights as they are; this command renews them.",
+        epilog="exit codes: 0 all there, 2 a mistake in a study or weights that cannot be had, 130 interrupted",
+    )
+    parser.add_argument("studies", nargs="+", type=Path, metavar="STUDY", help="study file (YAML)")
+    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="replace a setting")
+    arguments = parser.parse_args(argv)
+    try:
+        spaces = [load_space(study, arguments.set) for study in arguments.studies]
+    except StudyError as error:
+        print(error, file=sys.stderr)
+        return USER_ERROR
+    backbones = dict.fromkeys(backbone for space in spaces for backbone in space.backbones)
+    try:
+        return _fetch_all(list(backbones), Console())
+    except KeyboardInterrupt:
+        print("\ninterrupted; the same command goes on where this one stopped", file=sys.stderr)
+        return INTERRUPTED
+
+
+def _fetch_all(backbones: Sequence[BackboneConfig], console: Console) -> int:
+    """Fetch what can be had, and say what cannot; the libraries show the progress of each file."""
+    failed = 0
+    for backbone in backbones:
+        try:
+            files = prefetch(backbone)
+        except BackboneError as error:
+            print(error, file=sys.stderr)
+            failed += 1
+            continue
+        size = human_bytes(sum(file.stat().st_size for file in files))
+        state = f"{len(files)} files, {size}" if files else "needs no download"
+        console.print(f"{backbone.source}: {state}", soft_wrap=True, highlight=False, markup=False)
+    return USER_ERROR if failed else DONE
+
+
+if __name__ == "__main__":
+    sys.exit(main())

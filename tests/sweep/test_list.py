@@ -1,0 +1,53 @@
+from __future__ import annotations
+
+import pytest
+
+from binding.backbones import CONTROLS, PAPER, SHIPPED
+from binding.probes import FAMILIES
+from binding.scenes import SCENES
+from sweep.list import main
+
+
+def lines(capsys: pytest.CaptureFixture[str], *arguments: str) -> list[str]:
+    assert main(arguments) == 0
+    return capsys.readouterr().out.splitlines()
+
+
+def test_every_backbone_has_a_line(capsys: pytest.CaptureFixture[str]) -> None:
+    found = lines(capsys, "backbones")
+    names = [f"shipped:{name}" for name in SHIPPED] + [f"control:{name}" for name in CONTROLS]
+    names += [f"paper:{name}" for name in PAPER]
+    assert [line.rpartition(": ")[0].partition(": ")[0] or line for line in found][: len(names)] == names
+    assert found[0] == (
+        "shipped:shapes_vit_objects: 6 blocks, width 128, 65 tokens (CLS + 8x8) at 64 px, 0.8M parameters, "
+        "0.1 GFLOP an image"
+    )
+
+
+@pytest.mark.parametrize(
+    ("pattern", "expected"),
+    [
+        (
+            "vit_large_patch14_reg4_dinov2*",
+            "timm:vit_large_patch14_reg4_dinov2.lvd142m: 24 blocks, width 1024, 1374 tokens (CLS + 4 registers + "
+            "37x37) at 518 px, 304.4M parameters, 1,022.0 GFLOP an image",
+        ),
+        ("timm:convnext_atto.d2*", "timm:convnext_atto.d2_in1k: cannot be used: ConvNeXt has no ViT blocks"),
+    ],
+)
+def test_models_of_timm_are_listed_by_a_pattern(
+    capsys: pytest.CaptureFixture[str], pattern: str, expected: str
+) -> None:
+    [line] = lines(capsys, "backbones", pattern)
+    assert line.startswith(expected)
+
+
+def test_scenes_and_probes_have_a_line_each(capsys: pytest.CaptureFixture[str]) -> None:
+    assert [line.partition(":")[0] for line in lines(capsys, "scenes")] == list(SCENES)
+    assert [line.partition(":")[0].partition(" ")[0] for line in lines(capsys, "probes")] == list(FAMILIES)
+    assert len(lines(capsys, "probes", "*concat")) == 2
+
+
+def test_a_pattern_without_a_match_is_said(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["probes", "cubic*"]) == 2
+    assert "there are no probes whose name matches 'cubic*'" in capsys.readouterr().err

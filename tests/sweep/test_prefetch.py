@@ -1,0 +1,148 @@
+"""Weights from a hub, before a run: downloaded once, used without a network, renewed on demand."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+from safetensors.torch import save
+
+from binding.backbones._vision import digest
+from sweep.prefetch import main
+from tests.binding.backbones.checkpoints import CONVERSIONS, MEAN, STD, converted, settings_of, small
+from tests.binding.backbones.reference import lively
+from tests.sweep.hub import Repo, serving
+
+pytest.importorskip("transformers")
+STUDY = """\
+name: small
+datasets:
+  - {name: shapes, scene: colorshape, n_colors: 2, n_shapes: 2, image_size: 64, object_size: 12}
+backbones: [hf:lab/dinov2-tiny, timm:test_vit.r160_in1k, random:test_vit, shipped:shapes_vit_objects]
+layers: all
+modes: [mean_spatial]
+probes: [{family: linear}]
+"""
+SHOW = """\
+import json, sys, time, torch
+from binding.backbones import BackboneConfig, BackboneError, load
+found = {}
+for source in sys.argv[1:]:
+    start = time.monotonic()
+    try:
+        found[source] = load(BackboneConfig(source=source), None, torch.device("cpu")).weights_digest
+    except BackboneError as error:
+        found[source] = f"{time.monotonic() - start:.1f} {error}"
+print(json.dumps(found))
+"""
+
+
+def environment(folder: Path, endpoint: str, **others: str) -> Mapping[str, str]:
+    own = {"HF_HOME": str(folder), "HF_HUB_CACHE": str(folder / "hub"), "HF_ENDPOINT": endpoint, "COLUMNS": "120"}
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("HF_")}
+    return kept | own | {"HF_HUB_DISABLE_PROGRESS_BARS": "1", "PYTHONWARNINGS": "error"} | others
+
+
+def prefetch(study: Path, env: Mapping[str, str]) -> tuple[int, str]:
+    command = [sys.executable, "-m", "sweep.prefetch", str(study)]
+    done = subprocess.run(command, env=env, capture_output=True, text=True, check=False, timeout=200)
+    return done.returncode, done.stdout + done.stderr
+
+
+def digests(env: Mapping[str, str], *sources: str) -> dict[str, str]:
+    command = [sys.executable, "-c", SHOW, *sources]
+    done = subprocess.run(command, env=env, capture_output=True, text=True, check=True, timeout=200)
+    return json.loads(done.stdout)
+
+
+def dinov2(shift: float = 0.0) -> Repo:
+    conversion = CONVERSIONS["dinov2"]
+    state = {name: value + shift for name, value in converted(conversion, small(conversion)).items()}
+    return Repo(
+        {
+            "config.json": json.dumps(settings_of(conversion)).encode(),
+            "preprocessor_config.json": json.dumps({"image_mean": MEAN, "image_std": STD}).encode(),
+            "model.safetensors": save(state, metadata={"format": "pt"}),
+        }
+    )
+
+
+def test_prefetched_weights_are_used_without_a_network_until_they_are_renewed(tmp_path: Path) -> None:
+    study = tmp_path / "study.yaml"
+    study.write_text(STUDY)
+    vit = lively("test_vit")
+    state = {name: value.contiguous() for name, value in vit.state_dict().items()}
+    repos = {"lab/dinov2-tiny": dinov2(), "timm/test_vit.r160_in1k": Repo({"model.safetensors": save(state)})}
+    sources = ("hf:lab/dinov2-tiny", "timm:test_vit.r160_in1k")
+    with serving(repos) as (address, requests):
+        code, output = prefetch(study, environment(tmp_path, address))
+        assert code == 0, output
+        for line in (
+            "hf:lab/dinov2-tiny: 3 files",
+            "timm:test_vit.r160_in1k: 1 files",
+            "random:test_vit: needs no download",
+        ):
+            assert line in output
+        before = len(requests)
+        online = digests(environment(tmp_path, address), *sources)
+        assert not [request for request in requests[before:] if "model.safetensors " in request]
+        repos["lab/dinov2-tiny"] = dinov2(shift=0.01)
+        code, output = prefetch(study, environment(tmp_path, address))
+        assert code == 0, output
+    offline = digests(environment(tmp_path, address, HF_HUB_OFFLINE="1"), *sources)
+    assert online["timm:test_vit.r160_in1k"] == offline["timm:test_vit.r160_in1k"] == digest(vit)
+    assert {len(value) for value in (online | offline).values()} == {64}
+    assert online["hf:lab/dinov2-tiny"] != offline["hf:lab/dinov2-tiny"]
+
+
+def test_whatever_the_hub_says_is_one_sentence(tmp_path: Path) -> None:
+    truncated = dinov2()
+    truncated.files["model.safetensors"] = truncated.files["model.safetensors"][:5000]
+    swin = Repo({"config.json": b'{"model_type": "swin"}'})
+    repos = {
+        "lab/gated": Repo(status=403, error="GatedRepo"),
+        "lab/forbidden": Repo(status=403),
+        "lab/truncated": truncated,
+        "lab/swin": swin,
+        "lab/empty": Repo({"config.json": dinov2().files["config.json"]}),
+        "lab/broken": Repo(status=500),
+        "lab/whole": dinov2(),
+    }
+    expected = {
+        "hf:lab/gated": "the repository lab/gated is gated; ask for access",
+        "hf:lab/forbidden": "the hub refuses access to lab/forbidden (403)",
+        "hf:lab/absent": "the hub has no repository lab/absent, or it is private",
+        "hf:lab/truncated": "does not hold a lab/truncated",
+        "hf:lab/swin": "is a swin, whose tokens have no layout known here",
+        "hf:lab/empty": "has none of model.safetensors, pytorch_model.bin",
+        "hf:lab/broken": "could not be reached",
+        "hf:lab/whole@no-such-tag": "lab/whole has no revision 'no-such-tag'",
+    }
+    with serving(repos) as (address, _):
+        found = digests(environment(tmp_path, address), *expected)
+    for source, reason in expected.items():
+        assert reason in found[source], source
+        assert "\n" not in found[source]
+
+
+def test_a_hub_that_does_not_answer_costs_one_quick_try(tmp_path: Path) -> None:
+    with serving({}) as (address, _):
+        pass  # nobody listens there any more
+    sources = ("timm:vit_tiny_patch16_224", "hf:facebook/dinov2-base")
+    found = digests(environment(tmp_path, address), *sources)
+    for source in sources:
+        seconds, _, message = found[source].partition(" ")
+        assert float(seconds) < 30  # the library's own attempts take most of a minute
+        for part in (source, str(tmp_path / "hub"), "python -m sweep.prefetch", "`weights:`", "shipped:shapes_vit"):
+            assert part in message
+
+
+def test_a_study_with_mistakes_is_not_prefetched(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "study.yaml").write_text(STUDY.replace("shipped:shapes_vit_objects", "shipped:none"))
+    assert main([str(tmp_path / "study.yaml")]) == 2
+    assert "unknown shipped backbone 'none'" in capsys.readouterr().err
