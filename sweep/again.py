@@ -10,7 +10,8 @@ from binding.scenes import SPLITS, SplitName
 from sweep.cells import Cell
 from sweep.controls import as_controlled
 from sweep.engine import data_fingerprint
-from sweep.extract import Extractor, Source, activation_key, plan_passes
+from sweep.extract import Source, activation_key, plan_passes
+from sweep.extractor import Extractor
 from sweep.readout import Outcome, Readout, SplitData
 from sweep.sources import open_sources
 from sweep.space import Locate, Space

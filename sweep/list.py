@@ -11,9 +11,9 @@ from binding._torchvision_ops import declare_missing_operators
 from binding.backbones import CONTROLS, PAPER, SHIPPED, BackboneConfig, BackboneError, describe
 from binding.backbones._transformers import FAMILIES as TOWERS
 from binding.probes import ALIASES, FAMILIES
-from binding.scenes import SCENES, ColorShape
+from binding.scenes import SCENES, ColorShape, Scene
 
-_SCENE = ColorShape()
+_SCENE: Scene = ColorShape()  # pyright: ignore[reportAssignmentType], its properties are cached
 _DEFAULT_TIMM = "vit_*dinov2*"
 
 
