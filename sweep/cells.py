@@ -75,17 +75,26 @@ class Cell:
     def cell_id(self) -> str:
         """Hash of everything the measurement depends on, as the study file says it; data and weights apart."""
         content = {
-            "schema": SCHEMA_VERSION,
-            "dataset": plain(self.dataset),
-            "backbone": plain(self.backbone),
-            "layer": self.layer,
-            "mode": self.mode,
-            "probe": plain(self.probe),
-            "settings": self.settings.content(),
+            "schema": str(SCHEMA_VERSION),
+            "dataset": _json(self.dataset),
+            "backbone": _json(self.backbone),
+            "layer": json.dumps(self.layer),
+            "mode": json.dumps(self.mode),
+            "probe": _json(self.probe),
+            "settings": _json(self.settings),
         }
         if self.control is not None:
-            content |= {"control": self.control, "control_of": self.control_of}
-        return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:20]
+            content |= {"control": json.dumps(self.control), "control_of": json.dumps(self.control_of)}
+        text = ", ".join(f"{json.dumps(name)}: {content[name]}" for name in sorted(content))
+        return hashlib.sha256(f"{{{text}}}".encode()).hexdigest()[:20]
+
+    def __hash__(self) -> int:
+        return self._hash
+
+    @cached_property
+    def _hash(self) -> int:
+        """Of names only, once: grids have many cells, and hashing all their settings again and again takes long."""
+        return hash((self.dataset.name, self.backbone.source, self.layer, self.mode, self.probe.family, self.control))
 
     @property
     def name(self) -> str:
@@ -115,7 +124,7 @@ class Cell:
             "control": self.control or (self.backbone.name if self.description.is_control else None),
             "control_of": self.control_of,
             "dataset": self.dataset.name,
-            "dataset_parameters": json.dumps(plain(self.dataset.config), sort_keys=True),
+            "dataset_parameters": _json(self.dataset.config),
             "backbone": self.label,
             "layer": self.layer,
             "layer_index": self.description.layers.index(self.layer) - (not self.description.is_control),
@@ -124,6 +133,21 @@ class Cell:
             "probe": self.probe.family,
             "feature_probe": (self.probe.feature_probe or self.probe.space).family,
         }
+
+
+_texts: dict[int, tuple[object, str]] = {}
+
+
+def _json(part: object) -> str:
+    """JSON of a part of a cell, made once: thousands of cells share their parts.
+
+    Parts are told apart by identity, because hashing one takes as long as writing it; they are kept, so that
+    no other can take a part's place.
+    """
+    if id(part) not in _texts:
+        content = part.content() if isinstance(part, Settings) else plain(part)
+        _texts[id(part)] = (part, json.dumps(content, sort_keys=True))
+    return _texts[id(part)][1]
 
 
 class LeftOut(NamedTuple):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 
 from rich.box import SIMPLE
 from rich.console import Console
@@ -36,7 +37,7 @@ class Plan:
     held_back: tuple[Cell, ...]
     foreign: int
 
-    @property
+    @cached_property
     def to_do(self) -> tuple[Cell, ...]:
         """Cells this run measures."""
         held = set(self.held_back)
