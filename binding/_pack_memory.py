@@ -13,7 +13,7 @@ from binding.probes import HeadShape, Probe
 _BUDGET_BYTES = 2**30
 _GPU_SHARE = 0.2  # of its memory: several cells may share a GPU
 _EVALUATION_ROWS = 2048
-_EVALUATION_BYTES = 2**26
+_EVALUATION_BYTES = 2**24
 _COPIES = 6  # of a parameter: value, gradient, a product on the way to it, two moments, value at the best epoch
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
@@ -25,8 +26,9 @@ class ArrayRows(Protocol):
         ...
 
 
-_ROWS_AT_ONCE = 4096
+_PART_BYTES = 2**23
 _RESIDENT_BYTES = 2**31
+_GPU_SHARE = 0.2  # of its memory: several cells may share a GPU, and each has three splits
 
 
 class Standardizer(NamedTuple):
@@ -42,23 +44,41 @@ class Standardizer(NamedTuple):
         count = math.prod(array.shape[:-1])
         mean, squares = np.zeros(dim), np.zeros(dim)
         for part in _parts(array):
-            mean += part.reshape(-1, dim).sum(0, dtype=np.float64) / max(count, 1)
+            mean += _doubles(part, dim).sum(0).numpy() / max(count, 1)
         for part in _parts(array):
-            squares += ((part.reshape(-1, dim) - mean) ** 2).sum(0) / max(count, 1)
+            squares += _doubles(part, dim).sub_(torch.from_numpy(mean)).square_().sum(0).numpy() / max(count, 1)
         deviation = np.sqrt(squares)
         return cls(mean, np.where(deviation > 0, deviation, 1.0))
 
 
-def _parts(array: ArrayRows) -> list[np.ndarray]:
-    return [array[i : i + _ROWS_AT_ONCE] for i in range(0, len(array), _ROWS_AT_ONCE)]
+def _doubles(part: np.ndarray, dim: int) -> Float64[Tensor, "rows dim"]:
+    return _tensor(part).reshape(-1, dim).to(torch.float64, copy=True)
+
+
+def _tensor(rows: np.ndarray) -> Tensor:
+    return torch.from_numpy(rows if rows.flags.writeable else rows.copy())
+
+
+def _parts(array: ArrayRows) -> Iterator[np.ndarray]:
+    """Slices of a few MB, one at a time: the array may be larger than memory."""
+    rows = max(1, _PART_BYTES // (8 * max(math.prod(array.shape[1:]), 1)))
+    for start in range(0, len(array), rows):
+        yield array[start : start + rows]
+
+
+def resident_bytes(device: torch.device) -> int:
+    """Activations up to this size are kept on the device, all of a split."""
+    if device.type != "cuda":
+        return _RESIDENT_BYTES
+    return int(_GPU_SHARE * torch.cuda.get_device_properties(device).total_memory)
 
 
 class Rows:
     """Rows of an activation array, gathered as float32.
 
-    Arrays that fit in `resident_bytes` are converted once; larger ones, memory-mapped files among them,
-    are converted batch by batch. Either way what is handed out is a copy: the array may be memory that
-    other processes share.
+    Arrays that fit the budget are converted once; on a GPU, those that fit in their stored type lie there in
+    it and are converted batch by batch; all others, memory-mapped files among them, are read and converted
+    batch by batch. Either way what is handed out is a copy: the array may be memory that other processes share.
     """
 
     def __init__(
@@ -66,26 +86,46 @@ class Rows:
         array: ArrayRows,
         standardizer: Standardizer | None,
         device: torch.device,
-        resident_bytes: int = _RESIDENT_BYTES,
+        budget_bytes: int | None = None,
     ) -> None:
         self._array = array
         self._device = device
         self._standardizer = standardizer and tuple(
             torch.from_numpy(value).to(device, torch.float32) for value in standardizer
         )
+        budget = resident_bytes(device) if budget_bytes is None else budget_bytes
+        numbers = math.prod(array.shape)
         self._resident: Tensor | None = None
-        if math.prod(array.shape) * 4 <= resident_bytes:
-            parts = [self._convert(part) for part in _parts(array)]
-            self._resident = torch.cat(parts) if parts else torch.zeros(array.shape, device=device)
+        self._as_stored: Tensor | None = None
+        if numbers * 4 <= budget:
+            self._resident = self._filled((self._convert(_tensor(part)) for part in _parts(array)), torch.float32)
+        elif device.type == "cuda" and numbers * array[:0].itemsize <= budget:
+            self._as_stored = self._filled(map(_tensor, _parts(array)), _tensor(array[:0]).dtype)
+
+    @property
+    def reads(self) -> bool:
+        """Whether rows are read anew for every batch, so that reading ahead pays."""
+        return self._resident is None and self._as_stored is None
 
     def gather(self, indices: Int[Tensor, " batch"]) -> Float[Tensor, "batch *tokens dim"]:
         """The given rows, float32 on the device."""
         if self._resident is not None:
             return self._resident.index_select(0, indices.to(self._device))
-        return self._convert(self._array[indices.cpu().numpy()])
+        if self._as_stored is not None:
+            return self._convert(self._as_stored.index_select(0, indices.to(self._device)))
+        return self._convert(_tensor(self._array[indices.cpu().numpy()]))
 
-    def _convert(self, rows: np.ndarray) -> Tensor:
-        tensor = torch.from_numpy(rows.astype(np.float32)).to(self._device)
+    def _filled(self, parts: Iterable[Tensor], dtype: torch.dtype) -> Tensor:
+        """Parts one after the other in one tensor, never twice in memory."""
+        whole = torch.empty(self._array.shape, dtype=dtype, device=self._device)
+        start = 0
+        for part in parts:
+            whole[start : start + len(part)] = part
+            start += len(part)
+        return whole
+
+    def _convert(self, rows: Tensor) -> Tensor:
+        tensor = rows.to(self._device).to(torch.float32, copy=True)  # copied on the way in its smaller type
         if self._standardizer is not None:
             mean, deviation = self._standardizer
             tensor.sub_(mean).div_(deviation)

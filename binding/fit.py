@@ -6,6 +6,7 @@ import logging
 import math
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from typing import Literal, NamedTuple
 
@@ -116,6 +117,18 @@ class Examples(NamedTuple):
         offset = None if self.offset is None else self.offset[chosen]
         return Examples(self.z, self.codes[chosen], offset, chosen)
 
+    def read(self, batches: Sequence[Int[Tensor, " _"]]) -> Iterator[tuple[Tensor, Tensor, Tensor | None]]:
+        """Batch after batch; while one is used, the next is read, unless all lie in memory anyway."""
+        if not self.z.reads:
+            yield from map(self.batch, batches)
+            return
+        with ThreadPoolExecutor(max_workers=1) as reader:
+            coming = reader.submit(self.batch, batches[0])
+            for indices in batches[1:]:
+                ready, coming = coming.result(), reader.submit(self.batch, indices)
+                yield ready
+            yield coming.result()
+
 
 class EpochLoss(NamedTuple):
     """One point of a learning curve, in bits a sample."""
@@ -148,8 +161,8 @@ class Fitted:
     def evaluate(self, examples: Examples) -> tuple[Float64[np.ndarray, "samples heads"], float]:
         """Loss in bits of every head of every sample, and the share of bits guessed right."""
         losses, correct = [], 0.0
-        for indices in torch.arange(len(examples.codes)).split(evaluation_rows(examples.z.shape)):
-            z, codes, offset = examples.batch(indices)
+        batches = torch.arange(len(examples.codes)).split(evaluation_rows(examples.z.shape))
+        for z, codes, offset in examples.read(batches):
             logits = self.logits(z, codes)
             losses.append(_head_bits(logits, codes, offset)[0])
             guesses = logits[0] if offset is None else logits[0] + offset
@@ -265,8 +278,7 @@ def _train_epoch(
     """One pass over the samples; returns each member's mean loss in nats a head."""
     totals = [torch.zeros(len(pack.positions), device=train.codes.device) for pack in packs]
     batches = order.split(config.batch_size)
-    for number, indices in enumerate(batches, start=1):
-        z, codes, offset = train.batch(indices)
+    for number, (indices, (z, codes, offset)) in enumerate(zip(batches, train.read(batches), strict=True), start=1):
         for pack, total in zip(packs, totals, strict=True):
             losses = pack.backward(z, codes, offset, share=1 / config.accumulate)
             total += losses * (len(indices) / len(order))
@@ -309,8 +321,8 @@ def _finish_epoch(
 def _mean_bits(pack: Pack, examples: Examples) -> list[float]:
     """Mean loss of each member in bits a sample."""
     total = torch.zeros(len(pack.positions), dtype=torch.float64, device=examples.codes.device)
-    for indices in torch.arange(len(examples.codes)).split(evaluation_rows(examples.z.shape)):
-        z, codes, offset = examples.batch(indices)
+    batches = torch.arange(len(examples.codes)).split(evaluation_rows(examples.z.shape))
+    for z, codes, offset in examples.read(batches):
         total += _bits(pack.probe.logits(pack.parameters, pack.shape, z, codes), codes, offset).sum(1)
     return (total / len(examples.codes)).tolist()
 

@@ -189,7 +189,7 @@ def test_rows_are_copies_standardised_with_the_given_statistics() -> None:
     array.setflags(write=False)
     indices = torch.tensor([4, 0, 4])
     resident = Rows(array, standardizer, CPU)
-    streamed = Rows(array, standardizer, CPU, resident_bytes=0)
+    streamed = Rows(array, standardizer, CPU, budget_bytes=0)
     torch.testing.assert_close(resident.gather(indices), streamed.gather(indices))
     expected = (array[[4, 0, 4]].astype(float) - standardizer.mean) / standardizer.deviation
     np.testing.assert_allclose(resident.gather(indices).numpy(), expected, rtol=1e-4, atol=1e-5)
