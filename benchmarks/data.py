@@ -2,9 +2,9 @@
 
     python benchmarks/data.py [--rows 40000] [--dim 1024] [--batch 512] [--rounds 3] [--save data]
 
-Half-precision rows, gathered in a random order. Three ways of ours: half rows held in memory as they are stored
-(`stored`: what `Rows.gather` does for those it reads anew, without standardising), the same with conversion to float32
-and standardising (`read`), and rows converted once (`held`, float32). The bare select copies rows of the same type.
+Half-precision rows, gathered in a random order. Ours: rows of the store as they are (`stored`), the same
+with conversion to float32 and standardising (`read anew`, what larger cells do), and rows converted once (`held`,
+float32, what others do). The bare select copies rows of the same type.
 """
 
 from __future__ import annotations
@@ -64,9 +64,8 @@ def main() -> None:
     where = machine(CPU) | {"rows": arguments.rows, "dim": arguments.dim, "batch": arguments.batch}
     print(where)
     for row in rows:
-        print(
-            f"{row['epoch']:42} {row['seconds']:8.3f} s  {row['gb_per_s']:6.2f} GB/s  x{row['times_the_data_loader']:.1f}"
-        )
+        speed = f"{row['gb_per_s']:6.2f} GB/s  x{row['times_the_data_loader']:.1f}"
+        print(f"{row['epoch']:42} {row['seconds']:8.3f} s  {speed}")
     print(f"of a bare select: stored {seconds[1] / seconds[2]:.0%}, held {seconds[4] / seconds[5]:.0%}")
     if arguments.save:
         save(arguments.save, where, rows)

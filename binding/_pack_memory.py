@@ -1,4 +1,4 @@
-"""How much memory training takes, so that packs are cut to fit; the cut never changes a number."""
+"""How much memory training takes, so that packs are cut to fit, which never changes a number; and how much work."""
 
 from __future__ import annotations
 
@@ -26,10 +26,20 @@ def pack_budget_bytes(device: torch.device) -> int:
 
 def training_bytes(probe: Probe, shape: HeadShape, batch_size: int, n_tokens: int) -> int:
     """About what one probe takes in training, activations apart; nothing of that size is made to find out."""
+    rows = max(batch_size, _EVALUATION_ROWS // 4)  # without gradients a sample needs less
+    return 4 * (_COPIES * _n_parameters(probe, shape) + rows * probe.units(shape, n_tokens))
+
+
+def multiplications(probe: Probe, shape: HeadShape, n_tokens: int) -> float:
+    """About how many multiplications training takes a sample: three a parameter, and attention's own."""
+    attention = 4 * shape.n_heads * n_tokens * shape.z_dim if probe.reads_tokens else 0
+    return 3.0 * _n_parameters(probe, shape) + attention
+
+
+def _n_parameters(probe: Probe, shape: HeadShape) -> int:
     with FakeTensorMode():
         drawn = probe.initial(shape, torch.Generator().manual_seed(0))
-    rows = max(batch_size, _EVALUATION_ROWS // 4)  # without gradients a sample needs less
-    return 4 * (_COPIES * sum(value.numel() for value in drawn.values()) + rows * probe.units(shape, n_tokens))
+    return sum(value.numel() for value in drawn.values())
 
 
 def in_budget(sizes: Sequence[int], budget_bytes: int) -> Iterator[list[int]]:

@@ -18,6 +18,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
 
+from binding._pack_memory import multiplications
 from binding._tables import curve_table, sample_table
 from binding.activations import ArrayRows
 from binding.backbones import BackboneConfig, TokenLayout
@@ -29,7 +30,7 @@ from binding.measurement import Measurement, measure_samples
 from binding.method import Method, Plan, ProbeChoice, method
 from binding.modes import Mode
 from binding.probe_file import ProbeFile
-from binding.probes import FAMILIES, Probe, Target
+from binding.probes import FAMILIES, HeadShape, Probe, Target
 from binding.samples import MeasureConfig, Samples, SplitSamples
 from binding.scenes import Scene, Split, SplitName
 from binding.search import SearchConfig
@@ -215,6 +216,18 @@ class BindingReadout:
         }
         odds = split.prior_log_odds()
         return labels if odds is None else labels | {"prior_log_odds": odds}
+
+    def cost(self, cell: Task, sample_shape: tuple[int, ...], n_train: int) -> float:
+        """About how many multiplications the cell's training takes: good enough to begin with the longest cells.
+
+        A setting that is tuned counts with the family's default, the three targets count alike.
+        """
+        probe, space, settings = cell.probe.space.probe({}), cell.dataset.config.space, cell.settings
+        has_tokens = len(sample_shape) > 1
+        shape = HeadShape(sample_shape[-1], space.n_objects, group_sizes=space.sizes)
+        each = multiplications(probe, shape, sample_shape[0] if has_tokens else 1)
+        trainings = (settings.search.suggestions if cell.probe.space.ranges else 1) + settings.n_seeds - 1
+        return each * trainings * settings.fit.epochs * n_train
 
     def measure(
         self,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -93,8 +94,13 @@ class Cell:
 
     @cached_property
     def _hash(self) -> int:
-        """Of names only, once: grids have many cells, and hashing all their settings again and again takes long."""
-        return hash((self.dataset.name, self.backbone.source, self.layer, self.mode, self.probe.family, self.control))
+        """Of names only, once: grids have many cells, and hashing all their settings again and again takes long.
+
+        The same in every process, because it travels with the cell.
+        """
+        return zlib.crc32(
+            "|".join((self.dataset.name, self.label, self.layer, self.mode, self.probe.family)).encode()
+        )
 
     @property
     def name(self) -> str:

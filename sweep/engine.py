@@ -15,6 +15,7 @@ from ray import tune
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 from rich.console import Console
 
+from binding.modes import shape
 from binding.scenes import SPLITS, Scene, SplitName, fingerprint
 from sweep.activations import ActivationStore, split_keys
 from sweep.cell import Job, Ledger, failed_row, run_job, volatile_columns
@@ -83,7 +84,7 @@ def run_cells(run: Run) -> bool:
     for damage in damages:
         run.console.print(f"store: {damage}; it is made again", highlight=False, markup=False, soft_wrap=True)
     _store_labels(run, store, labels, present)
-    jobs = [_job(run, cell, activations[cell], labels) for cell in run.cells]
+    jobs = [_job(run, cell, activations[cell], labels) for cell in longest_first(run)]
     with progress(run.console, run.study, len(jobs)) as line, Metrics(run.study) as metrics:
         monitor = _monitor(run, line, metrics)
         errors = _extract(run, store, present, monitor)
@@ -91,6 +92,16 @@ def run_cells(run: Run) -> bool:
         return _measure(
             run, [job for job in jobs if not _lost_activations(run, job, errors, monitor)], store, monitor
         )
+
+
+def longest_first(run: Run) -> list[Cell]:
+    """The cells in the order in which they begin: a long one that begins last keeps all others waiting."""
+
+    def cost(cell: Cell) -> float:
+        sample_shape = shape(cell.mode, cell.description.layout)
+        return run.readout.cost(cell, sample_shape, run.sources[cell].sizes["train"])
+
+    return sorted(run.cells, key=cost, reverse=True)
 
 
 def _monitor(run: Run, line: Progress, metrics: Metrics) -> Monitor:

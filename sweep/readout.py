@@ -182,6 +182,10 @@ class Readout(Protocol):
         """What is stored once a split, beside the activations."""
         ...
 
+    def cost(self, cell: Cell, sample_shape: tuple[int, ...], n_train: int) -> float:
+        """About how long a cell takes, in any unit; the longest begin first."""
+        ...
+
     def measure(
         self,
         cell: Cell,

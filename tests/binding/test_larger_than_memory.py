@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 ALLOWED_BYTES = 128 * 2**20
-SAMPLES, TOKENS, WIDTH = 4096, 65, 1024
+SAMPLES, TOKENS, WIDTH = 4100, 65, 1024
 PROGRAM = """
 import json, sys, threading, time
 from pathlib import Path

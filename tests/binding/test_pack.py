@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from binding._pack_memory import in_budget, training_bytes
+from binding._pack_memory import in_budget, multiplications, training_bytes
 from binding.activations import Rows
 from binding.fit import Examples, FitConfig, Fitted, fit
 from binding.probes import FAMILIES, DnnConcat, HeadShape, Probe, QuadraticConcat
@@ -135,3 +135,14 @@ def test_the_estimate_covers_what_a_step_takes(family: str) -> None:
             peak = max(peak, total)
     estimate = training_bytes(probe, shape, 256, 7)
     assert 0.25 * estimate < peak < estimate
+
+
+def test_larger_probes_and_inputs_cost_more() -> None:
+    shape = HeadShape(z_dim=64, n_heads=16, group_sizes=(4, 4))
+    linear, shared, quadratic, dnn = (
+        multiplications(FAMILIES[name](), shape, 1)
+        for name in ("linear", "quadratic_concat_reuse", "quadratic_concat", "dnn_concat")
+    )
+    assert linear < shared < quadratic < dnn
+    attention = FAMILIES["attention_quadratic"]()
+    assert multiplications(attention, shape, 17) < multiplications(attention, shape, 65)
