@@ -43,6 +43,7 @@ def test_the_longest_cells_begin_first(tmp_path: Path) -> None:
         store_memory_bytes=0,
         resources=Resources(1, 0, ""),
         gpus_per_cell=1.0,
+        most_probe_bytes=0,
         logs=(),
         console=Console(),
     )
