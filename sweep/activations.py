@@ -42,6 +42,10 @@ class ActivationStore:
         self._memory_bytes = memory_bytes
         self._held: OrderedDict[str, tuple[Any, int]] = OrderedDict()
 
+    def where(self) -> Path:
+        """The store's folder."""
+        return self._disk.root
+
     def present(self, keys: list[str]) -> tuple[set[str], list[str]]:
         """Sound entries, and what was wrong with the damaged ones, which are discarded."""
         found, damages = set(), []

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import logging
 import platform
 import socket
 import time
 import traceback
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
@@ -21,6 +23,7 @@ from binding.scenes import SPLITS, SplitName
 from sweep.activations import SplitKeys, read_split
 from sweep.cells import Cell
 from sweep.controls import as_controlled
+from sweep.full_disk import no_space
 from sweep.readout import SplitData, find_readout
 from sweep.results import ResultsDirectory
 
@@ -70,21 +73,43 @@ def run_job(
 
     job = jobs[config["job"]["number"]]
     started = time.perf_counter()
+    notes: list[str] = []
 
     def write(row: Mapping[str, object], *rest: Any) -> None:
-        where = {"wall_s": round(time.perf_counter() - started, 3), **volatile_columns(str(_device()))}
+        where = {"wall_s": round(time.perf_counter() - started, 3), **volatile_columns(str(_device()), notes)}
         ray.get(ledger.write.remote({**row, **where}, *rest))
-        tune.report({"failed": int(row["status"] == "failed"), **_numbers(row)})
+        tune.report({"failed": int(row["status"] == "failed"), "notes": notes, **_numbers(row)})
 
     try:
-        write(*_measure(job, store, root, most_probe_bytes))
+        with _notes_into(notes):
+            measured = _measure(job, store, root, most_probe_bytes)
+        write(*measured)
     except Exception as error:  # noqa: BLE001 - a cell that fails is a result, the others go on
+        if no_space(error):  # not the cell's fault: the driver stops, and the cell stays missing
+            tune.report({"failed": 1, "full_disk": 1})
+            return
         write(failed_row(job, error), None, None, {})
 
 
 def _numbers(row: Mapping[str, object]) -> dict[str, float]:
     """The numbers of a row, for the logs that Tune writes."""
     return {name: value for name, value in row.items() if isinstance(value, int | float)}
+
+
+@contextmanager
+def _notes_into(notes: list[str]) -> Iterator[None]:
+    """Collect what the read-out warns of while it measures."""
+
+    class Collect(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            notes.append(record.getMessage())
+
+    handler, source = Collect(logging.WARNING), logging.getLogger("binding")
+    source.addHandler(handler)
+    try:
+        yield
+    finally:
+        source.removeHandler(handler)
 
 
 def _measure(
@@ -134,9 +159,10 @@ def _device() -> Any:
     return torch.device("cpu")
 
 
-def volatile_columns(device: str) -> dict[str, object]:
-    """Where and with what a row was made."""
+def volatile_columns(device: str, notes: Sequence[str] = ()) -> dict[str, object]:
+    """Where and with what a row was made, and what there was to say meanwhile."""
     return {
+        "notes": list(notes),
         "device": device,
         "host": socket.gethostname(),
         "versions": json.dumps({name: version(name) for name in _LIBRARIES} | {"python": platform.python_version()}),

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import NamedTuple
+
+from sweep.stopping import noticed
 
 NAMESPACE = "sweep"
 KNOCK_S = 10.0
@@ -30,8 +33,12 @@ class Resources(NamedTuple):
 
 
 @contextmanager
-def ray_session(address: str | None) -> Iterator[Resources]:
+def ray_session(address: str | None, gpus: int = 0) -> Iterator[Resources]:
     """Run the block with Ray: a local one of its own, or the cluster at `address`.
+
+    Args:
+        address: of a running cluster; None starts Ray on this machine.
+        gpus: GPUs that the cluster may grow to, where it has fewer now.
 
     Raises:
         ClusterError: there is no cluster at the address, or it does not let us in.
@@ -39,9 +46,11 @@ def ray_session(address: str | None) -> Iterator[Resources]:
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")  # Tune's own status tables; progress is ours
     os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")  # rows are written by the ledger
+    os.environ.setdefault("TUNE_DISABLE_SIGINT_HANDLER", "1")  # it lets trials finish for minutes
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
     import ray
 
+    on_sigterm = signal.getsignal(signal.SIGTERM)
     for chatty in ("ray._private.authentication", "ray.tune"):
         logging.getLogger(chatty).setLevel(logging.ERROR)
     try:
@@ -61,9 +70,13 @@ def ray_session(address: str | None) -> Iterator[Resources]:
             "start one with `ray start --head` and use --address auto on its machine; if it asks for a token, "
             "export RAY_AUTH_MODE=token; without --address, Ray is started on this machine"
         ) from error
+    signal.signal(signal.SIGTERM, on_sigterm)  # Ray has put in one of its own, which leaves at once
     try:
         have = ray.cluster_resources()
-        yield Resources(int(have.get("CPU", 1)), int(have.get("GPU", 0)), str(context.dashboard_url or ""))
+        yield Resources(int(have.get("CPU", 1)), max(gpus, int(have.get("GPU", 0))), str(context.dashboard_url or ""))
+    except KeyboardInterrupt:
+        noticed()
+        raise
     finally:
         ray.shutdown()
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -22,12 +23,14 @@ from sweep.cell import Job, Ledger, failed_row, run_job, volatile_columns
 from sweep.cells import Cell
 from sweep.cluster import Resources
 from sweep.extract import Source, activation_key, plan_passes
+from sweep.full_disk import full_disk
 from sweep.live import Metrics, Monitor, open_logs, tune_callbacks
 from sweep.passes import run_passes
 from sweep.progress import Progress, progress
 from sweep.readout import Readout
 from sweep.results import ResultsDirectory
 from sweep.sources import label_fingerprints
+from sweep.stopping import noticed
 from sweep.store import store_key
 
 _WORKER_RETRIES = 2
@@ -67,12 +70,19 @@ class Run:
     logs: Sequence[str]
     console: Console
 
+    def say(self, line: str) -> None:
+        """Print a line as it is."""
+        self.console.print(line, highlight=False, markup=False, soft_wrap=True)
+
 
 def run_cells(run: Run) -> bool:
     """Measure every cell of a run.
 
     Returns:
         Whether the run came to its end; False after an interrupt.
+
+    Raises:
+        FullDiskError: there is no space left for the store or the results.
     """
     store = _on_this_node(run, ActivationStore, run.store_root, run.store_memory_bytes)
     labels = _label_keys(run)
@@ -82,7 +92,7 @@ def run_cells(run: Run) -> bool:
     wanted = {key for keys in activations.values() for key in keys.values()} | set(labels.values())
     present, damages = ray.get(store.present.remote(sorted(wanted)))
     for damage in damages:
-        run.console.print(f"store: {damage}; it is made again", highlight=False, markup=False, soft_wrap=True)
+        run.say(f"store: {damage}; it is made again")
     _store_labels(run, store, labels, present)
     jobs = [_job(run, cell, activations[cell], labels) for cell in longest_first(run)]
     with progress(run.console, run.study, len(jobs)) as line, Metrics(run.study) as metrics:
@@ -188,7 +198,8 @@ def _measure(run: Run, jobs: list[Job], store: Any, monitor: Monitor) -> bool:
         lambda number, failed: monitor.measured(
             jobs[number].cell, failed=failed, n_train=run.sources[jobs[number].cell].sizes["train"]
         ),
-        lambda number: _record_lost(run, jobs[number]),
+        lambda number, error: _record_lost(run, jobs[number], error),
+        run.say,
     )
     monitor.measuring()
     tuner = tune.Tuner(
@@ -203,8 +214,14 @@ def _measure(run: Run, jobs: list[Job], store: Any, monitor: Monitor) -> bool:
             callbacks=[counter, *tune_callbacks(run.logs, run.results.root, run.study)],
         ),
     )
-    tuner.fit()
-    complete = counter.finished == len(jobs)  # after an interrupt, fit returns as if nothing had happened
+    try:
+        tuner.fit()
+    except KeyboardInterrupt:
+        noticed()
+        ray.shutdown()  # at once: Tune would wait for its trials, and they would write on
+        if counter.disk_is_full:
+            raise full_disk(run.results.root) from None
+    complete = counter.finished == len(jobs)
     if complete:
         shutil.rmtree(folder, ignore_errors=True)
     return complete
@@ -216,29 +233,41 @@ def _readable(number: int, job: Job) -> dict[str, object]:
     return {"number": number, **{name: job.known[name] for name in names}}
 
 
-def _record_lost(run: Run, job: Job) -> None:
+def _record_lost(run: Run, job: Job, error: str) -> None:
     """Give a cell whose worker died again and again a row that says so."""
-    message = f"its worker died {_WORKER_RETRIES + 1} times, perhaps for lack of memory; see results/*/tune"
+    message = f"its worker died {_WORKER_RETRIES + 1} times, perhaps for lack of memory\n{error}"
     run.results.write(failed_row(job, message) | {"wall_s": None, **volatile_columns("")})
 
 
 class CountCells(tune.Callback):
     """Counts finished cells, told by their number, and records those that were lost with their worker."""
 
-    def __init__(self, on_measured: Callable[[int, bool], None], on_lost: Callable[[int], None]) -> None:
-        self._on_measured = on_measured
+    def __init__(
+        self,
+        on_measured: Callable[[int, bool], None],
+        on_lost: Callable[[int, str], None],
+        say: Callable[[str], None],
+    ) -> None:
+        self._on_measured, self._say = on_measured, say
         self._on_lost = on_lost
         self.finished = 0
+        self.disk_is_full = False
 
     def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         """A cell has its row, done or failed."""
         del iteration, trials, info
-        self._finish(trial, failed=bool((trial.last_result or {}).get("failed", 0)))
+        result = trial.last_result or {}
+        if "full_disk" in result:
+            self.disk_is_full = True
+            signal.raise_signal(signal.SIGINT)
+        for note in result.get("notes", ()):
+            self._say(note)
+        self._finish(trial, failed=bool(result.get("failed", 0)))
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         """A cell's worker died too often."""
         del iteration, trials, info
-        self._on_lost(trial.config["job"]["number"])
+        self._on_lost(trial.config["job"]["number"], str(trial.get_error() or ""))
         self._finish(trial, failed=True)
 
     def _finish(self, trial: Any, *, failed: bool) -> None:

@@ -11,6 +11,7 @@ from ray.exceptions import RayError, RayTaskError
 
 from sweep.extract import Pass
 from sweep.extractor import Extractor
+from sweep.full_disk import full_disk, no_space
 from sweep.live import Monitor
 
 _CALLS_AHEAD = 3
@@ -32,11 +33,15 @@ def run_passes(
         passes: what to extract.
         store: handle of the `ActivationStore` actor.
         monitor: told how many samples are done.
-        n_actors: extractor actors; each takes one CPU, or one GPU and its share of the CPUs for drawing images.
+        n_actors: extractor actors, each with one CPU, or with one GPU and its share of the CPUs for drawing images;
+            those without a place yet wait for a node.
         gpus: whether they are pinned to GPUs.
 
     Returns:
         The error of every entry of the store that could not be made.
+
+    Raises:
+        FullDiskError: the store's disk is full.
     """
     remote: Any = ray.remote(Extractor)
     threads = _threads_a_gpu() if gpus else 1
@@ -44,22 +49,26 @@ def run_passes(
         num_cpus=threads, num_gpus=int(gpus), max_concurrency=2, max_restarts=2, max_task_retries=2
     )
     extractors = [actor.remote(render_threads=threads) for _ in range(n_actors)]
+    starting = {extractor.__ray_ready__.remote(): extractor for extractor in extractors}
+    room: deque[Any] = deque()  # an extractor for each call it may be given
     blocks = deque(_blocks_to_do(passes, store, monitor))
     left = Counter(block.number for block in blocks)
     failed: dict[int, BaseException] = {}
-    flight: dict[Any, tuple[Any, _Block]] = {}
-    free = deque(extractors * _CALLS_AHEAD)
+    flight: dict[Any, tuple[_Block, Any]] = {}
     while blocks or flight:
-        while blocks and free:
+        while blocks and room:
             block = blocks.popleft()
             if block.number not in failed:
-                extractor = free.popleft()
-                flight[extractor.extract.remote(passes[block.number], block.block)] = (extractor, block)
-        if not flight:
+                extractor = room.popleft()
+                flight[extractor.extract.remote(passes[block.number], block.block)] = (block, extractor)
+        if not flight and not blocks:
             continue
-        [done], _ = ray.wait(list(flight), num_returns=1)
-        extractor, block = flight.pop(done)
-        free.append(extractor)
+        [done], _ = ray.wait([*flight, *starting], num_returns=1)
+        if done in starting:  # an extractor on a node that has just come is used from now on
+            room.extend([starting.pop(done)] * _CALLS_AHEAD)
+            continue
+        block, extractor = flight.pop(done)
+        room.append(extractor)
         monitor.extracted(block.n_samples)
         left[block.number] -= 1
         try:
@@ -67,6 +76,8 @@ def run_passes(
             if not left[block.number]:
                 ray.get(store.publish.remote(passes[block.number]))
         except RayError as error:
+            if no_space(error):
+                raise full_disk(ray.get(store.where.remote())) from error
             failed[block.number] = error.cause if isinstance(error, RayTaskError) and error.cause else error
     for extractor in extractors:
         ray.kill(extractor)

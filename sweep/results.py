@@ -53,6 +53,7 @@ VOLATILE_COLUMNS = {
     "device": "where its probes were trained",
     "host": "machine",
     "versions": "versions of the main libraries, JSON",
+    "notes": "what happened meanwhile, such as a pack of probes halved for lack of GPU memory",
     "git_commit": "commit of the project, empty outside a checkout",
 }
 """Columns in which equal measurements may differ."""

@@ -20,11 +20,13 @@ if TYPE_CHECKING:
     from sweep.readout import Readout
     from sweep.results import ResultsDirectory
     from sweep.space import Locate, Space
+    from sweep.stopping import Stop
 
 LOGS = {"tensorboard": "tensorboardX", "optuna": "optuna", "mlflow": "mlflow", "wandb": "wandb"}
 """Logs that `--log` offers, with the package each needs."""
 
-DONE, CELLS_FAILED, USER_ERROR, INTERRUPTED = 0, 1, 2, 130
+DONE, CELLS_FAILED, USER_ERROR, TIME_IS_UP, INTERRUPTED = 0, 1, 2, 3, 130
+GO_ON = "rows and table hold what is done, and the same command goes on where this one stopped"
 
 
 def parser() -> argparse.ArgumentParser:
@@ -32,12 +34,16 @@ def parser() -> argparse.ArgumentParser:
     arguments = argparse.ArgumentParser(
         prog="python -m sweep.run",
         description="Measure every cell of a study. Running the same command again does only what is missing.",
-        epilog="exit codes: 0 all cells done, 1 some cells failed, 2 a mistake in the study, 130 interrupted",
+        epilog="exit codes: 0 all cells done, 1 some cells failed, 2 it cannot run as asked (a mistake, a full "
+        "disk, another run in the same folder, no cluster), 3 --max-hours is over, 130 interrupted or terminated",
     )
     arguments.add_argument("study", type=Path, help="study file (YAML)")
     arguments.add_argument("--plan", action="store_true", help="show what there is to do, and do nothing")
     arguments.add_argument("--limit", type=_whole, metavar="N", help="use at most N samples of each split")
     arguments.add_argument("--max-cells", type=_whole, metavar="N", help="measure at most N cells in this run")
+    arguments.add_argument(
+        "--max-hours", type=_hours, metavar="HOURS", help="stop after this time, and show what there is until then"
+    )
     arguments.add_argument(
         "--set", action="append", default=[], metavar="KEY=VALUE", help="replace a setting, such as fit.epochs=5"
     )
@@ -45,6 +51,9 @@ def parser() -> argparse.ArgumentParser:
     arguments.add_argument("--store", type=Path, default=Path("store"), metavar="DIR", help="folder of activations")
     arguments.add_argument(
         "--address", help="address of a running Ray cluster, or auto; by default Ray is started on this machine"
+    )
+    arguments.add_argument(
+        "--gpus", type=_whole, default=0, metavar="N", help="GPUs that an autoscaled cluster may grow to"
     )
     arguments.add_argument(
         "--gpus-per-cell", type=_share, default=0.25, metavar="SHARE", help="share of a GPU a cell trains on"
@@ -74,6 +83,16 @@ def _logs(text: str) -> tuple[str, ...]:
     return names
 
 
+def _hours(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not 0 < value < 1e6:
+        raise argparse.ArgumentTypeError(f"must be a number of hours > 0, got {text!r}")
+    return value
+
+
 def _share(text: str) -> float:
     try:
         value = float(text)
@@ -88,18 +107,27 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; returns its exit code."""
     arguments = parser().parse_args(argv)
     from sweep.cluster import ClusterError
+    from sweep.full_disk import FullDiskError, full_disk, no_space
     from sweep.packages import MissingPackageError
     from sweep.results import BusyError
     from sweep.space import StudyError
+    from sweep.stopping import stoppable
 
-    try:
-        return _run(arguments)
-    except (StudyError, BusyError, ClusterError, MissingPackageError) as error:
-        print(error, file=sys.stderr)
-        return USER_ERROR
-    except KeyboardInterrupt:
-        print("\ninterrupted; the same command goes on where this one stopped", file=sys.stderr)
-        return INTERRUPTED
+    with stoppable(arguments.max_hours) as stop:
+        try:
+            return _run(arguments, stop)
+        except (StudyError, BusyError, ClusterError, FullDiskError, MissingPackageError) as error:
+            print(error, file=sys.stderr)
+            return USER_ERROR
+        except OSError as error:
+            if not no_space(error):
+                raise
+            print(full_disk(error.filename or arguments.results), file=sys.stderr)
+            return USER_ERROR
+        except KeyboardInterrupt:
+            reason = f"--max-hours {arguments.max_hours:g} is over" if stop.time_is_up else "interrupted"
+            print(f"\n{reason}; {GO_ON}", file=sys.stderr)
+            return TIME_IS_UP if stop.time_is_up else INTERRUPTED
 
 
 @dataclass(frozen=True)
@@ -114,7 +142,7 @@ class Study:
     results: ResultsDirectory
 
 
-def _run(arguments: argparse.Namespace) -> int:
+def _run(arguments: argparse.Namespace, stop: Stop) -> int:
     from rich.console import Console
 
     from sweep.packages import require
@@ -124,7 +152,7 @@ def _run(arguments: argparse.Namespace) -> int:
     require(LOGS[name] for name in arguments.log)
     study = _read(arguments)
     print_plan(study.plan, console)
-    return DONE if arguments.plan else _work(arguments, study, console)
+    return DONE if arguments.plan else _work(arguments, study, console, stop)
 
 
 def _read(arguments: argparse.Namespace) -> Study:
@@ -143,12 +171,12 @@ def _read(arguments: argparse.Namespace) -> Study:
     return Study(space, readout, locate, grid, plan, results)
 
 
-def _work(arguments: argparse.Namespace, study: Study, console: Console) -> int:
+def _work(arguments: argparse.Namespace, study: Study, console: Console, stop: Stop) -> int:
     from sweep.cluster import ray_session
     from sweep.published import show_published
     from sweep.sources import open_sources
     from sweep.space import dump_yaml
-    from sweep.views import announce, rebuild, show
+    from sweep.views import announce, rebuild, rebuild_table, show
 
     sources = open_sources(study.plan.to_do, study.plan.done, study.space, study.locate)
     stale = _stale(study, sources)
@@ -157,11 +185,14 @@ def _work(arguments: argparse.Namespace, study: Study, console: Console) -> int:
         console.print(line, highlight=False, markup=False, soft_wrap=True)
     cells = [*stale, *study.plan.to_do]
     with ExitStack() as held:
-        resources = held.enter_context(ray_session(arguments.address)) if cells else None
+        resources = held.enter_context(ray_session(arguments.address, arguments.gpus)) if cells else None
         held.enter_context(study.results.locked())
         study_yaml = dump_yaml(study.space.resolved())
         announce(study.results, study.grid.cells, study_yaml)
         complete = resources is None or _measure(arguments, study, cells, sources, resources, console)
+        if not complete and not stop.time_is_up:  # who stops a machine waits for seconds, a report may take longer
+            rebuild_table(study.results, study.grid.cells, study.readout)
+            raise KeyboardInterrupt
         report = rebuild(study.results, study.grid.cells, study.readout, study.space, study_yaml)
     failed = show(study.results, study.grid.cells, study.readout, console)
     show_published(study.results, study.grid.cells, study.space.published, console)

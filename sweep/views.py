@@ -35,9 +35,7 @@ def rebuild(
     results: ResultsDirectory, cells: Sequence[Cell], readout: Readout, space: Space, study_yaml: str
 ) -> Path:
     """Write results.parquet, results.csv and report.html; returns the path of the report."""
-    rows = results.rows()
-    kept = [rows[cell.cell_id] for cell in cells if cell.cell_id in rows]
-    results.write_table(kept, all_columns(readout))
+    kept = rebuild_table(results, cells, readout)
     return write_page(results, kept, readout, space, study_yaml, n_cells=len(cells))
 
 
@@ -80,6 +78,14 @@ def _scenes(space: Space | None) -> Mapping[str, Any]:
         again = seen[dataset.name]
         scenes[dataset.name if again == 1 else f"{dataset.name} #{again}"] = dataset.config
     return scenes
+
+
+def rebuild_table(results: ResultsDirectory, cells: Iterable[Cell], readout: Readout) -> list[Row]:
+    """Write results.parquet and results.csv only; returns their rows."""
+    rows = results.rows()
+    kept = [rows[cell.cell_id] for cell in cells if cell.cell_id in rows]
+    results.write_table(kept, all_columns(readout))
+    return kept
 
 
 def show(results: ResultsDirectory, cells: Iterable[Cell], readout: Readout, console: Console) -> int:

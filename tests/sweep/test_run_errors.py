@@ -105,10 +105,12 @@ def test_the_command_line_has_just_these_options() -> None:
         "--plan",
         "--limit",
         "--max-cells",
+        "--max-hours",
         "--set",
         "--results",
         "--store",
         "--address",
+        "--gpus",
         "--gpus-per-cell",
         "--log",
     }

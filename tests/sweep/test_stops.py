@@ -1,0 +1,173 @@
+"""What ends a run early, for real: it stops, keeps what is done, says how to go on, and the same command does."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+from pathlib import Path
+
+import pandas as pd
+import psutil
+import pytest
+
+from sweep.results import VOLATILE_COLUMNS
+from tests.sweep.conftest import Project, wait_until
+from tests.sweep.faults import inject
+
+SMALL = ("--set", "modes=[cls]", "--set", "layers=[final]")
+ENDLESS = (*SMALL, "--limit", "100", "--set", "fit.epochs=1000000")
+
+
+def table(project: Project) -> pd.DataFrame:
+    return pd.read_parquet(project.results / "results.parquet").drop(columns=list(VOLATILE_COLUMNS))
+
+
+def command(process: psutil.Process) -> str:
+    try:
+        return " ".join(process.cmdline())
+    except psutil.Error:
+        return ""
+
+
+def alive(family: list[psutil.Process]) -> list[psutil.Process]:
+    return [process for process in family if process.is_running() and process.status() != psutil.STATUS_ZOMBIE]
+
+
+@pytest.mark.starts_ray
+def test_sigterm_in_the_middle_of_a_cell_is_an_interrupt(project: Project) -> None:
+    process = project.start(*ENDLESS)
+    wait_until(lambda: any("ImplicitFunc.train" in command(member) for member in descendants(process)), 500)
+    family = descendants(process)
+    process.send_signal(signal.SIGTERM)
+    output, _ = process.communicate(timeout=120)
+    assert process.returncode == 130, output
+    assert "interrupted; rows and table hold what is done, and the same command goes on" in output
+    assert "Traceback" not in output
+    _, left = psutil.wait_procs(family, timeout=20)
+    assert not alive(left)
+
+
+@pytest.mark.slow
+@pytest.mark.starts_ray
+def test_the_time_that_is_up_stops_a_run_with_its_report(project: Project) -> None:
+    code, output = project.run(*SMALL, "--max-cells", "1")
+    assert code == 0, output
+    code, output = project.run(*SMALL, "--set", "controls=[]", "--set", "fit.epochs=1000000", "--max-hours", "0.01")
+    assert code == 3, output
+    assert "--max-hours 0.01 is over; rows and table hold what is done" in output
+    code, output = project.run(*SMALL, "--max-hours", "1")
+    assert code == 0, output
+    assert len(table(project)) == 3
+
+
+def descendants(process: subprocess.Popen[str]) -> list[psutil.Process]:
+    try:
+        return psutil.Process(process.pid).children(recursive=True)
+    except psutil.NoSuchProcess:
+        return []
+
+
+CLOCK_JUMPS = """\
+import random, time
+true_time, jumps = time.time, random.Random(0)
+time.time = lambda: true_time() + jumps.choice([-1e8, 0, 1e8])
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.starts_ray
+def test_a_clock_that_jumps_by_years_changes_no_row(finished: tuple[Project, int, str], project: Project) -> None:
+    environment = inject(project.folder, "sweep.cell", CLOCK_JUMPS) | {"RAY_USAGE_STATS_ENABLED": "0"}
+    code, output = project.run("--max-hours", "5", environment=environment)
+    assert code == 0, output
+    pd.testing.assert_frame_equal(table(project), table(finished[0]))
+    assert (pd.read_parquet(project.results / "results.parquet").wall_s.between(0, 3600)).all()
+
+
+@pytest.fixture
+def little_disk(tmp_path: Path):
+    """Mounts a file system of so many bytes on a folder."""
+    mounted: list[Path] = []
+
+    def mount(folder: Path, size_bytes: int) -> None:
+        folder.mkdir(parents=True)
+        command = ["mount", "-t", "tmpfs", "-o", f"size={size_bytes}", "tmpfs", str(folder)]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        if done.returncode:
+            pytest.skip(f"cannot mount a file system here: {done.stderr.strip()}")
+        mounted.append(folder)
+
+    yield mount
+    for folder in mounted:
+        subprocess.run(["umount", "--lazy", str(folder)], check=True)
+
+
+def grow(folder: Path) -> None:
+    subprocess.run(["mount", "-o", "remount,size=64m", str(folder)], check=True)
+
+
+@pytest.mark.slow
+@pytest.mark.starts_ray
+@pytest.mark.parametrize(("folder", "size_bytes"), [("store", 400_000), ("results", 60_000)])
+def test_a_full_disk_is_one_message_and_the_run_goes_on_when_there_is_space(
+    finished: tuple[Project, int, str], project: Project, little_disk, folder: str, size_bytes: int
+) -> None:
+    place = project.folder / folder
+    little_disk(place, size_bytes)
+    code, output = project.run()
+    assert code == 2, output
+    assert "no space left on the disk of" in output
+    assert "run the same command again" in output
+    assert "Traceback" not in output
+    assert not list(place.rglob("*.tmp"))
+    grow(place)
+    code, output = project.run()
+    assert code == 0, output
+    pd.testing.assert_frame_equal(table(project), table(finished[0]))
+
+
+SMALL_GPU = """\
+whole = Pack.backward
+def backward(self, *arguments, **named):
+    if len(self.positions) > 1:
+        raise torch.OutOfMemoryError("CUDA out of memory")
+    return whole(self, *arguments, **named)
+Pack.backward = backward
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.starts_ray
+def test_a_pack_too_large_for_the_gpu_is_halved_and_said(
+    finished: tuple[Project, int, str], project: Project
+) -> None:
+    code, output = project.run(environment=inject(project.folder, "binding._pack", SMALL_GPU))
+    assert code == 0, output
+    assert "out of GPU memory with 2 probes in a pack; going on with 1" in output
+    notes = pd.read_parquet(project.results / "results.parquet").notes
+    assert all("out of GPU memory" in note[0] for note in notes)
+    pd.testing.assert_frame_equal(table(project), table(finished[0]), atol=1e-3)
+
+
+BROKEN_BATCH = """\
+whole = Extractor.extract
+def extract(self, job, block):
+    if block == 1 and job.backbone.kind == "shipped":
+        raise RuntimeError("cuDNN error: CUDNN_STATUS_EXECUTION_FAILED")
+    return whole(self, job, block)
+Extractor.extract = extract
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.starts_ray
+def test_a_backbone_that_raises_in_one_batch_fails_alone(project: Project) -> None:
+    code, output = project.run(environment=inject(project.folder, "sweep.extract", BROKEN_BATCH))
+    assert code == 1, output
+    frame = table(project).set_index("backbone")
+    assert set(frame.status["shipped:shapes_vit_objects"]) == {"failed"}
+    assert frame.error["shipped:shapes_vit_objects"].str.contains("CUDNN_STATUS_EXECUTION_FAILED").all()
+    assert set(frame.status[["oracle_objects", "noise"]]) == {"done"}
+    code, output = project.run()
+    assert code == 0, output
+    assert "4 to do (4 of them failed before)" in output
