@@ -4,13 +4,15 @@ VENV := .venv
 BIN := $(VENV)/bin
 STUDY ?= search_spaces/quickstart.yaml
 
-.PHONY: quickstart test slow check format docs blender clean
+.PHONY: quickstart test test-all slow check format docs blender clean
 
 quickstart: $(VENV)/.installed
 	$(BIN)/python -m sweep.run $(STUDY)
 
 test: $(VENV)/.installed-dev
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal -m "not slow"
+
+test-all: test slow
 
 slow: $(VENV)/.installed-dev
 	$(BIN)/python -m pytest -m slow

@@ -12,7 +12,6 @@ import pytest
 
 from sweep.results import VOLATILE_COLUMNS
 from tests.sweep.conftest import Project, wait_until
-from tests.sweep.faults import inject
 
 SMALL = ("--set", "modes=[cls]", "--set", "layers=[final]")
 ENDLESS = (*SMALL, "--limit", "100", "--set", "fit.epochs=1000000")
@@ -67,23 +66,6 @@ def descendants(process: subprocess.Popen[str]) -> list[psutil.Process]:
         return []
 
 
-CLOCK_JUMPS = """\
-import random, time
-true_time, jumps = time.time, random.Random(0)
-time.time = lambda: true_time() + jumps.choice([-1e8, 0, 1e8])
-"""
-
-
-@pytest.mark.slow
-@pytest.mark.starts_ray
-def test_a_clock_that_jumps_by_years_changes_no_row(finished: tuple[Project, int, str], project: Project) -> None:
-    environment = inject(project.folder, "sweep.cell", CLOCK_JUMPS) | {"RAY_USAGE_STATS_ENABLED": "0"}
-    code, output = project.run("--max-hours", "5", environment=environment)
-    assert code == 0, output
-    pd.testing.assert_frame_equal(table(project), table(finished[0]))
-    assert (pd.read_parquet(project.results / "results.parquet").wall_s.between(0, 3600)).all()
-
-
 @pytest.fixture
 def little_disk(tmp_path: Path):
     """Mounts a file system of so many bytes on a folder."""
@@ -124,50 +106,3 @@ def test_a_full_disk_is_one_message_and_the_run_goes_on_when_there_is_space(
     code, output = project.run()
     assert code == 0, output
     pd.testing.assert_frame_equal(table(project), table(finished[0]))
-
-
-SMALL_GPU = """\
-whole = Pack.backward
-def backward(self, *arguments, **named):
-    if len(self.positions) > 1:
-        raise torch.OutOfMemoryError("CUDA out of memory")
-    return whole(self, *arguments, **named)
-Pack.backward = backward
-"""
-
-
-@pytest.mark.slow
-@pytest.mark.starts_ray
-def test_a_pack_too_large_for_the_gpu_is_halved_and_said(
-    finished: tuple[Project, int, str], project: Project
-) -> None:
-    code, output = project.run(environment=inject(project.folder, "binding._pack", SMALL_GPU))
-    assert code == 0, output
-    assert "out of GPU memory with 2 probes in a pack; going on with 1" in output
-    notes = pd.read_parquet(project.results / "results.parquet").notes
-    assert all("out of GPU memory" in note[0] for note in notes)
-    pd.testing.assert_frame_equal(table(project), table(finished[0]), atol=1e-3)
-
-
-BROKEN_BATCH = """\
-whole = Extractor.extract
-def extract(self, job, block):
-    if block == 1 and job.backbone.kind == "shipped":
-        raise RuntimeError("cuDNN error: CUDNN_STATUS_EXECUTION_FAILED")
-    return whole(self, job, block)
-Extractor.extract = extract
-"""
-
-
-@pytest.mark.slow
-@pytest.mark.starts_ray
-def test_a_backbone_that_raises_in_one_batch_fails_alone(project: Project) -> None:
-    code, output = project.run(environment=inject(project.folder, "sweep.extract", BROKEN_BATCH))
-    assert code == 1, output
-    frame = table(project).set_index("backbone")
-    assert set(frame.status["shipped:shapes_vit_objects"]) == {"failed"}
-    assert frame.error["shipped:shapes_vit_objects"].str.contains("CUDNN_STATUS_EXECUTION_FAILED").all()
-    assert set(frame.status[["oracle_objects", "noise"]]) == {"done"}
-    code, output = project.run()
-    assert code == 0, output
-    assert "4 to do (4 of them failed before)" in output
