@@ -8,7 +8,7 @@ from dataclasses import fields, replace
 from pathlib import Path as FilePath
 from typing import Any
 
-from binding.backbones import BACKBONE_CONTROLS, CONTROL_ALIASES, PAPER, SHIPPED, BackboneConfig
+from binding.backbones import BACKBONE_CONTROLS, CONTROL_ALIASES, PAPER, SHIPPED, BackboneConfig, TokenNames
 from binding.extras import EXTRAS
 from binding.fit import FitConfig
 from binding.information import IntervalConfig
@@ -85,7 +85,13 @@ def _published(parts: Parts) -> Iterator[Published]:
 def limited(space: Space, limit: int) -> Space:
     """The same study with at most `limit` samples in each split."""
     datasets = [replace(dataset, config=dataset.config.limited(limit)) for dataset in space.datasets]
-    return replace(space, datasets=tuple(datasets))
+    backbones = [
+        replace(backbone, tokens=replace(backbone.tokens, first_rows=True))
+        if backbone.kind == "activations"
+        else backbone
+        for backbone in space.backbones
+    ]
+    return replace(space, datasets=tuple(datasets), backbones=tuple(backbones))
 
 
 def _plain_section(parts: Parts, key: str, adapter: Any, cls: type[Any]) -> Any:
@@ -173,6 +179,11 @@ def _backbone(parts: Parts, path: Path, at: Path, given: dict[str, Any], folder:
     prefix, _, place = given["source"].rpartition("hf:")
     if prefix in ("", "random:") and place.startswith(("./", "../", "~")):
         given["source"] = f"{prefix}hf:{_absolute(folder, place)}"
+    if kind == "activations" and name:
+        given["source"] = f"activations:{_absolute(folder, name)}"
+    if "tokens" in given:
+        tokens = parts.make((*path, "tokens"), lambda: TokenNames(**given["tokens"].given()))
+        given["tokens"] = tokens or TokenNames()
     known = len(parts.found)
     config = parts.make(path, lambda: BackboneConfig(**given))
     if at == path:  # the entry is the source itself

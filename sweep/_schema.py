@@ -202,7 +202,8 @@ class Study(Border):
     datasets: Annotated[tuple[Dataset, ...], ModelField(min_length=1)]  # pyright: ignore[reportInvalidTypeForm]
     """Data sets; any field may be {grid: [..]}."""
     backbones: tuple[Backbone, ...] = ()  # pyright: ignore[reportInvalidTypeForm]
-    """Frozen models: shipped:NAME, timm:NAME, hf:REPO, random:NAME, paper:NAME, or a mapping with more settings."""
+    """Frozen models: shipped:NAME, timm:NAME, hf:REPO, random:NAME, paper:NAME, activations:FILE, or a mapping
+    with more settings."""
     layers: Layers  # pyright: ignore[reportInvalidTypeForm]
     """embed, final and numbers of blocks, negative ones from the end; or all; or {every: 4}, all thinned out."""
     modes: list_of(literal(MODES))  # pyright: ignore[reportInvalidTypeForm]

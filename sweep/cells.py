@@ -133,7 +133,7 @@ class Cell:
             "dataset_parameters": _json(self.dataset.config),
             "backbone": self.label,
             "layer": self.layer,
-            "layer_index": self.description.layers.index(self.layer) - (not self.description.is_control),
+            "layer_index": self.description.layer_number(self.layer),
             "depth_fraction": self.description.depth_fraction(self.layer),
             "mode": self.mode,
             "probe": self.probe.family,
@@ -258,17 +258,23 @@ def resolve_layers(layers: Layers, description: Description) -> list[str]:
     """
     if layers == ("all",):
         return list(description.layers)
-    n_blocks = sum(name.isdigit() for name in description.layers)
+    blocks = [name for name in description.layers if name.isdigit()]
     if isinstance(layers, LayerStride):
-        kept = set(range(n_blocks - 1, -1, -layers.every))
-        return [name for name in description.layers if not name.isdigit() or int(name) in kept]
+        kept = set(blocks[:: -layers.every])
+        return [name for name in description.layers if not name.isdigit() or name in kept]
     named = {
-        str(layer + n_blocks if isinstance(layer, int) and -n_blocks <= layer < 0 else layer): layer
+        blocks[layer] if isinstance(layer, int) and -len(blocks) <= layer < 0 else str(layer): layer
         for layer in layers
     }
     if missing := [str(layer) for name, layer in named.items() if name not in description.layers]:
-        raise ValueError(f"there is no layer {', '.join(missing)}; it has embed, blocks 0 to {n_blocks - 1}, final")
+        raise ValueError(f"there is no layer {', '.join(missing)}; it has {_layers_text(description, blocks)}")
     return [name for name in description.layers if name in named]
+
+
+def _layers_text(description: Description, blocks: list[str]) -> str:
+    if description.layers == ("embed", *map(str, range(len(blocks))), "final"):
+        return f"embed, blocks 0 to {len(blocks) - 1}, final"
+    return ", ".join(description.layers)
 
 
 def _cells(

@@ -14,6 +14,7 @@ from binding.backbones._base import (
     Precision,
     Reader,
     TokenLayout,
+    TokenNames,
     whole,
 )
 from binding.backbones._paper import PAPER, PaperChoice, known_description
@@ -40,6 +41,10 @@ def describe(config: BackboneConfig, scene: Scene) -> Description:
         from binding.backbones._controls import control_class
 
         return control_class(config.name)(scene, config.seed).description
+    if config.kind == "activations":
+        from binding.backbones._activations import describe_activations
+
+        return describe_activations(config)
     if config.library == "shipped":
         from binding.backbones._shipped import describe_shipped
 
@@ -63,6 +68,10 @@ def load(config: BackboneConfig, scene: Scene, device: torch.device) -> Backbone
         from binding.backbones._controls import control_class
 
         return control_class(config.name)(scene, config.seed)
+    if config.kind == "activations":
+        from binding.backbones._activations import Activations
+
+        return Activations(config, scene)
     if config.library == "shipped":
         from binding.backbones._shipped import load_shipped
 
@@ -108,6 +117,7 @@ __all__ = [
     "Precision",
     "Reader",
     "TokenLayout",
+    "TokenNames",
     "describe",
     "load",
     "prefetch",

@@ -13,9 +13,13 @@ from torch import Tensor
 
 from binding._problems import Problem, at_least, refuse
 
-KINDS = ("shipped", "timm", "hf", "random", "control")
+KINDS = ("shipped", "timm", "hf", "random", "control", "activations")
+ACTIVATION_FILES = (".npz", ".safetensors", ".arrow", ".feather")
 Precision = Literal["float32", "bfloat16", "float16"]
-_FORMS = "shipped:NAME, timm:NAME, hf:REPO, random:NAME, random:hf:REPO, random:shipped:NAME or control:NAME"
+_FORMS = (
+    "shipped:NAME, timm:NAME, hf:REPO, random:NAME, random:hf:REPO, random:shipped:NAME, activations:FILE "
+    "or control:NAME"
+)
 _UNTRAINED = {"timm": "random:", "hf": "random:hf:", "shipped": "random:shipped:"}
 
 
@@ -78,12 +82,44 @@ class Description(NamedTuple):
         last = len(self.layers) - 1
         return self.layers.index(layer) / last if last else 1.0
 
+    def layer_number(self, layer: str) -> int:
+        """The block's number; -1 for embed, one more than the last block's for what comes after them."""
+        if layer.isdigit():
+            return int(layer)
+        return -1 if layer == "embed" else max((int(name) for name in self.layers if name.isdigit()), default=-1) + 1
+
     @property
     def forward_flops(self) -> float:
         """Floating-point operations of one image's forward pass: products with weights, and attention."""
         blocks = sum(layer.isdigit() for layer in self.layers)
         tokens, width = self.layout.n_tokens, self.layout.width
         return 2.0 * self.parameters * tokens + 4.0 * blocks * tokens**2 * width
+
+
+@dataclass(frozen=True, kw_only=True)
+class TokenNames:
+    """Which tokens the rows of activations:FILE hold, in their order: CLS, registers, spatial tokens.
+
+    Raises:
+        ConfigurationError: a number below 0.
+    """
+
+    has_cls: bool = True
+    """Whether the first token is a CLS token; rows [sample, dim] are that token."""
+    n_registers: int = 0
+    """Registers, and other tokens between CLS and the spatial ones; never read."""
+    grid: tuple[int, int] = (0, 0)
+    """Rows and columns of spatial tokens."""
+    first_rows: bool = False
+    """Whether files may have more rows than the data set has samples: the rest is not read. Set by --limit."""
+
+    def __post_init__(self) -> None:
+        refuse("tokens", self.problems())
+
+    def problems(self) -> Iterator[Problem]:
+        """Every broken rule."""
+        yield from at_least("n_registers", self.n_registers, 0)
+        yield from at_least("grid", min(self.grid), 0)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,7 +131,8 @@ class BackboneConfig:
     """
 
     source: str
-    """shipped:NAME, timm:NAME, hf:REPO (or hf:REPO@REVISION, hf:./FOLDER); random:NAME, random:hf:REPO: untrained."""
+    """shipped:NAME, timm:NAME, hf:REPO (or hf:REPO@REVISION, hf:./FOLDER); random:NAME, random:hf:REPO: untrained;
+    activations:FILE, {split} in its name: .npz, .safetensors, .arrow or .feather."""
     image_size: int | None = None
     """Pixels a side the images are resized to; null takes the model's own."""
     weights: str | None = None
@@ -106,6 +143,8 @@ class BackboneConfig:
     """Of the forward pass's matrix products; tokens stay float32 between blocks. Storage has a type of its own."""
     compile: bool = False
     """Whether torch.compile fuses each block; it needs a C++ compiler."""
+    tokens: TokenNames = TokenNames()
+    """Of activations:FILE alone: which tokens its rows hold."""
 
     def __post_init__(self) -> None:
         refuse("backbone", self.problems())
@@ -124,6 +163,21 @@ class BackboneConfig:
             yield Problem("weights", f"{self.source} is untrained; to read a file write {_trained(name)}")
         if kind == "control" and (self.precision != "float32" or self.compile):
             yield Problem("source", "controls have no forward pass: no precision, nothing to compile")
+        if kind == "activations":
+            yield from self._file_problems()
+        elif self.tokens != TokenNames():
+            yield Problem("tokens", f"is for activations:FILE; {self.source} knows its own")
+
+    def _file_problems(self) -> Iterator[Problem]:
+        if "{split}" not in self.name or not self.name.endswith(ACTIVATION_FILES):
+            yield Problem(
+                "source",
+                f"must name a file for each split, such as activations:vit_{{split}}.npz, ending in "
+                f"{', '.join(ACTIVATION_FILES)}, got {self.source!r}",
+            )
+        for name, plain in {"image_size": None, "weights": None, "precision": "float32", "compile": False}.items():
+            if getattr(self, name) != plain:
+                yield Problem(name, "activations are read from files: no model runs")
 
     @property
     def kind(self) -> str:
@@ -137,7 +191,7 @@ class BackboneConfig:
 
     @property
     def library(self) -> str:
-        """Where the architecture comes from: timm, hf, shipped or control."""
+        """Where the architecture comes from: timm, hf, shipped, activations or control."""
         if self.kind == "random":
             library, colon, _ = self.name.partition(":")
             return library if colon and library in ("hf", "shipped") else "timm"
