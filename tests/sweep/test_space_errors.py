@@ -235,8 +235,7 @@ EMPTY = "empty grid: needs at least one entry, got none"
             "timm:vit_tiny_patch16_224",
             "tim:x",
             "8: backbones[0]: must be shipped:NAME, timm:NAME, hf:REPO, random:NAME, random:hf:REPO, "
-            "random:shipped:NAME or control:NAME, "
-            "got 'tim:x'",
+            "random:shipped:NAME, activations:FILE or control:NAME, got 'tim:x'",
         ),
         (
             "- timm:vit_tiny_patch16_224",
