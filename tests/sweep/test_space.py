@@ -286,6 +286,7 @@ def test_resolved_values_leave_nothing_to_defaults(read):
             "seed": 0,
             "precision": "float32",
             "compile": False,
+            "tokens": {"has_cls": True, "n_registers": 0, "grid": [0, 0], "first_rows": False},
         }
     ]
     assert resolved["probes"] == [
