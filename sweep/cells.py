@@ -32,7 +32,7 @@ from sweep.space import (
     plain,
 )
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 
 @dataclass(frozen=True)
