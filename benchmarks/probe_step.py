@@ -1,7 +1,7 @@
 """A training step of each probe family against the plain formulation and against the machine's matrix products.
 
     python benchmarks/probe_step.py [--batch 512] [--dim 1024] [--tokens 257] [--rounds 3]
-        [--device cuda] [--precision tf32] [--threads 1 --clock cpu] [--families dnn_concat ..] [--save NAME]
+        [--device cuda] [--threads 1 --clock cpu] [--families dnn_concat ..] [--save NAME]
 
 Plain: activations and codes are expanded to one input a head, [batch width heads], and contracted with einsum,
 as the formulas are written. Both sides take forward, backward and a step of Adam on equal inputs, in turns.

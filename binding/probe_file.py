@@ -15,7 +15,7 @@ from safetensors.torch import save
 from torch import Tensor
 
 from binding.activations import Standardizer
-from binding.backbones import BackboneConfig
+from binding.backbones import BackboneConfig, TokenNames
 from binding.codes import FeatureGroup, FeatureSpace
 from binding.fit import Fitted
 from binding.measurement import Measurement
@@ -115,7 +115,7 @@ class ProbeFile:
         mode: Any = metadata["mode"]
         return cls(
             space=FeatureSpace(tuple(groups)),
-            backbone=BackboneConfig(**json.loads(metadata["backbone"])),
+            backbone=_backbone(json.loads(metadata["backbone"])),
             layer=metadata["layer"],
             mode=mode,
             dtype=metadata["dtype"],
@@ -159,3 +159,9 @@ def _restored(described: Mapping[str, Any], tensors: Mapping[str, Tensor], prefi
         best_epoch=described["best_epoch"],
         validation_bits=described["validation_bits"],
     )
+
+
+def _backbone(given: dict[str, Any]) -> BackboneConfig:
+    tokens = given["tokens"]
+    parts: dict[str, Any] = {**given, "tokens": TokenNames(**{**tokens, "grid": tuple(tokens["grid"])})}
+    return BackboneConfig(**parts)

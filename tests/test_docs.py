@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import re
 from pathlib import Path
 
@@ -45,7 +46,12 @@ def test_the_code_of_the_readme_runs(capsys: pytest.CaptureFixture[str]) -> None
 def test_every_option_of_the_command_line_that_the_readme_names_exists() -> None:
     from sweep.run import parser
 
+    commands = set(re.findall(r"python -m (sweep\.\w+)", README)) - {"sweep.run"}
+    sources = [Path(importlib.util.find_spec(name).origin) for name in commands]  # type: ignore[union-attr]
+    texts = [source.with_name("__main__.py") if source.name == "__init__.py" else source for source in sources]
     known = {option for action in parser()._actions for option in action.option_strings}
+    for text in texts:
+        known |= set(re.findall(r'"(--[a-z][a-z-]+)"', text.read_text(encoding="utf-8")))
     assert set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", README)) <= known
 
 

