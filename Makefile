@@ -15,7 +15,7 @@ test: $(VENV)/.installed-dev
 test-all: test slow
 
 slow: $(VENV)/.installed-dev
-	$(BIN)/python -m pytest -m slow
+	$(BIN)/python -m pytest -m slow --timeout 7200
 
 check: $(VENV)/.installed-dev
 	$(BIN)/ruff format --check .

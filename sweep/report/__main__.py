@@ -75,9 +75,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; returns its exit code."""
     arguments = parser().parse_args(argv)
     try:
+        seen = _state(arguments.results)  # before the rows are read: what is written meanwhile is a change
         _write(arguments)
         while arguments.watch:
-            _wait_for_change(arguments.results)
+            seen = _wait_for_change(arguments.results, seen)
             _write(arguments)
     except ReportError as error:
         print(error, file=sys.stderr)
@@ -157,13 +158,16 @@ def _readout(name: str) -> Readout:
         raise ReportError(str(error)) from error
 
 
-def _wait_for_change(folder: Path) -> None:
-    before = _state(folder)
-    while _state(folder) == before:
+_State = list[tuple[str, int]]
+
+
+def _wait_for_change(folder: Path, seen: _State) -> _State:
+    while (now := _state(folder)) == seen:
         time.sleep(WATCH_S)
+    return now
 
 
-def _state(folder: Path) -> list[tuple[str, int]]:
+def _state(folder: Path) -> _State:
     return sorted((path.name, path.stat().st_mtime_ns) for path in (folder / "rows").glob("*.json"))
 
 

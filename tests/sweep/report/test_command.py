@@ -13,6 +13,7 @@ import polars as pl
 import pytest
 
 from sweep.readout import find_readout
+from sweep.report import __main__ as command_module
 from sweep.report.__main__ import main
 from sweep.results import ResultsDirectory
 from sweep.space import dump_yaml, load_space
@@ -103,6 +104,21 @@ def test_watching_follows_the_rows(results) -> None:
             assert "2 of 3 cells" in process.stdout.readline()
         finally:
             process.kill()
+
+
+def test_a_row_that_comes_while_the_report_is_written_is_not_missed(results, monkeypatch) -> None:
+    write, pages = command_module.write_page, []
+
+    def write_page(*arguments, **options):
+        pages.append(len(arguments[1]))
+        if len(pages) == 2:
+            raise KeyboardInterrupt
+        results.write(row("b", "2"))
+        return write(*arguments, **options)
+
+    monkeypatch.setattr(command_module, "write_page", write_page)
+    assert main([str(results.root), "--watch"]) == 0
+    assert pages == [1, 2]
 
 
 def test_everybody_reads_the_table(results) -> None:
