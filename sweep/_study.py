@@ -30,6 +30,19 @@ class DatasetSpec:
     config: Scene
     """Its settings."""
 
+    @property
+    def entry(self) -> str:
+        """Name of the study file's entry that it comes from."""
+        return self.name.partition("[")[0]
+
+    @property
+    def point(self) -> dict[str, Plain]:
+        """Fields in which the data sets of its entry differ, and their values here; empty outside of grids."""
+        label = self.name.partition("[")[2].removesuffix("]")
+        values = _by_path(plain(self.config))
+        named = (part.partition("=")[0] for part in label.split(","))
+        return {field: values[field] for field in named if field in values}
+
 
 @dataclass(frozen=True)
 class ProbeSpec:
@@ -202,6 +215,17 @@ def _resolved_space(space: ProbeSpace) -> dict[str, Plain]:
 def _mapping(value: object) -> dict[str, Plain]:
     assert is_dataclass(value)
     return {item.name: plain(getattr(value, item.name)) for item in fields(value)}
+
+
+def _by_path(value: Plain, prefix: str = "") -> dict[str, Plain]:
+    """Values by the dotted path that leads to them."""
+    if not isinstance(value, dict):
+        return {prefix: value}
+    return {
+        path: inner
+        for name, item in value.items()
+        for path, inner in _by_path(item, f"{prefix}.{name}" if prefix else name).items()
+    }
 
 
 def plain(value: object) -> Plain:

@@ -130,6 +130,8 @@ class Cell:
             "control": self.control or (self.backbone.name if self.description.is_control else None),
             "control_of": self.control_of,
             "dataset": self.dataset.name,
+            "dataset_entry": self.dataset.entry,
+            "dataset_point": json.dumps(self.dataset.point),
             "dataset_parameters": _json(self.dataset.config),
             "backbone": self.label,
             "layer": self.layer,

@@ -34,6 +34,8 @@ IDENTITY_COLUMNS = {
     "control": "which control; empty for measurements",
     "control_of": "source of the backbone it is a control of; empty for those of the data set",
     "dataset": "name of the data set",
+    "dataset_entry": "name of the entry of the study file that it comes from",
+    "dataset_point": "of a grid of data sets: the fields in which they differ, and their values here, JSON",
     "dataset_parameters": "its settings, JSON",
     "data_fingerprint": "hash of the content of the three splits",
     "n_skipped": "samples of the three splits left out, because their image or prior could not be had",

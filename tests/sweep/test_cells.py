@@ -232,6 +232,8 @@ def test_identity_columns_are_all_there(grid_of: GridOf) -> None:
         "control": None,
         "control_of": None,
         "dataset": "shapes",
+        "dataset_entry": "shapes",
+        "dataset_point": "{}",
         "dataset_parameters": "",
         "backbone": "shipped:shapes_vit_objects",
         "layer": "5",
@@ -241,6 +243,22 @@ def test_identity_columns_are_all_there(grid_of: GridOf) -> None:
         "probe": "quadratic_concat",
         "feature_probe": "quadratic_concat",
     }
+
+
+def test_rows_say_at_which_point_of_a_grid_of_data_sets_they_are(grid_of: GridOf) -> None:
+    grid = grid_of("datasets[0].object_size={grid: [8, 12]}", "datasets[0].split.train={grid: [60]}")
+    rows = [cell.identity_columns() for cell in grid.cells]
+    assert [row["dataset"] for row in rows] == [f"shapes[object_size={size},split.train=60]" for size in (8, 12)]
+    assert {row["dataset_entry"] for row in rows} == {"shapes"}
+    assert [row["dataset_point"] for row in rows] == [
+        f'{{"object_size": {size}, "split.train": 60}}' for size in (8, 12)
+    ]
+
+
+def test_brackets_in_a_name_that_name_no_field_are_no_point(grid_of: GridOf) -> None:
+    [cell] = grid_of("datasets[0].name=shapes[draft,seed=1,version=2]").cells
+    assert cell.identity_columns()["dataset_entry"] == "shapes"
+    assert cell.identity_columns()["dataset_point"] == '{"seed": 0}'
 
 
 def test_identity_columns_of_depths_controls_and_reuse_families(grid_of: GridOf) -> None:

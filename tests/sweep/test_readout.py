@@ -44,7 +44,8 @@ def test_columns_of_engine_and_readout_do_not_clash() -> None:
 
 def test_the_engine_says_which_cell_it_was_and_where_it_ran() -> None:
     who = ["cell_id", "schema_version", "status", "error", "study", "readout", "is_control", "control", "control_of"]
-    what = ["dataset", "dataset_parameters", "data_fingerprint", "n_skipped", "backbone", "weights_digest", "layer"]
+    what = ["dataset", "dataset_entry", "dataset_point", "dataset_parameters"]
+    what += ["data_fingerprint", "n_skipped", "backbone", "weights_digest", "layer"]
     where = ["layer_index", "depth_fraction", "mode", "z_dim", "n_tokens", "probe", "feature_probe"]
     assert sorted(IDENTITY_COLUMNS) == sorted([*who, *what, *where])
     assert sorted(VOLATILE_COLUMNS) == ["device", "git_commit", "host", "notes", "versions", "wall_s"]
