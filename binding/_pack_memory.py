@@ -27,16 +27,17 @@ def pack_budget_bytes(device: torch.device) -> int:
 def training_bytes(probe: Probe, shape: HeadShape, batch_size: int, n_tokens: int) -> int:
     """About what one probe takes in training, activations apart; nothing of that size is made to find out."""
     rows = max(batch_size, _EVALUATION_ROWS // 4)  # without gradients a sample needs less
-    return 4 * (_COPIES * _n_parameters(probe, shape) + rows * probe.units(shape, n_tokens))
+    return 4 * (_COPIES * n_parameters(probe, shape) + rows * probe.units(shape, n_tokens))
 
 
 def multiplications(probe: Probe, shape: HeadShape, n_tokens: int) -> float:
     """About how many multiplications training takes a sample: three a parameter, and attention's own."""
     attention = 4 * shape.n_heads * n_tokens * shape.z_dim if probe.reads_tokens else 0
-    return 3.0 * _n_parameters(probe, shape) + attention
+    return 3.0 * n_parameters(probe, shape) + attention
 
 
-def _n_parameters(probe: Probe, shape: HeadShape) -> int:
+def n_parameters(probe: Probe, shape: HeadShape) -> int:
+    """Numbers that a probe holds; none of them is drawn to count them."""
     with FakeTensorMode():
         drawn = probe.initial(shape, torch.Generator().manual_seed(0))
     return sum(value.numel() for value in drawn.values())

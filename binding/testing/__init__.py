@@ -3,6 +3,7 @@
 from binding.testing._backbones import BackboneConformance, batch_of
 from binding.testing._known_codes import GaussianCode, KnownCode, Truth, known_codes
 from binding.testing._measurement import MeasurementConformance
+from binding.testing._probes import ProbeConformance
 from binding.testing._scenes import SceneConformance
 
 __all__ = [
@@ -10,6 +11,7 @@ __all__ = [
     "GaussianCode",
     "KnownCode",
     "MeasurementConformance",
+    "ProbeConformance",
     "SceneConformance",
     "Truth",
     "batch_of",

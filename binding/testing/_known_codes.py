@@ -9,7 +9,7 @@ from itertools import product
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Float64, UInt8
+from jaxtyping import Float32, Float64, UInt8
 
 from binding.codes import FeatureSpace
 from binding.priors import FeatureDistribution, UniformPrior
@@ -50,10 +50,23 @@ class KnownCode:
     activations: MakeActivations
     truth: Truth
 
-    def samples(self, train: int = 2000, validation: int = 600, test: int = 1000, seed: int = 0) -> SplitSamples:
-        """Three splits of independent samples."""
+    def samples(
+        self, train: int = 2000, validation: int = 600, test: int = 1000, seed: int = 0, *, as_tokens: bool = False
+    ) -> SplitSamples:
+        """Three splits of independent samples.
+
+        Args:
+            train: training samples.
+            validation: validation samples.
+            test: test samples.
+            seed: of their chance.
+            as_tokens: whether activations are [samples token dim]: a CLS token of zeros, and two spatial tokens, each
+                with one half of the vector and zeros in the place of the other.
+        """
         rng = np.random.default_rng(seed)
         splits = [self._split(size, rng) for size in (train, validation, test)]
+        if as_tokens:
+            splits = [split._replace(activations=_tokens(np.asarray(split.activations[:]))) for split in splits]
         return SplitSamples(SPACE, *splits, entropies=entropies())
 
     def _split(self, size: int, rng: np.random.Generator) -> Samples:
@@ -61,6 +74,11 @@ class KnownCode:
         z = self.activations(codes, rng).astype(np.float32)
         entropy = PRIOR.conditional_entropy_bits(SPACE.feature_codes(codes))
         return Samples(z, codes, entropy, PRIOR.log_odds(codes))
+
+
+def _tokens(z: Float32[np.ndarray, "samples dim"]) -> Float32[np.ndarray, "samples 3 dim"]:
+    half = np.arange(z.shape[1]) < z.shape[1] // 2
+    return np.stack([np.zeros_like(z), z * half, z * ~half], axis=1)
 
 
 @cache
@@ -151,3 +169,8 @@ def known_codes() -> tuple[KnownCode, ...]:
         KnownCode("bilinear", _bilinear, everything),
         KnownCode("gaussian", gaussian.draw, gaussian.truth()),
     )
+
+
+def known_code(name: str) -> KnownCode:
+    """A known code by its name."""
+    return next(code for code in known_codes() if code.name == name)

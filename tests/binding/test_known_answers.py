@@ -1,4 +1,4 @@
-"""Every probe family of vectors against codes whose information is known, and those codes themselves."""
+"""Every probe family against codes whose information is known, and those codes themselves."""
 
 from __future__ import annotations
 
@@ -25,6 +25,15 @@ class TestLinear(MeasurementConformance):
     @pytest.fixture
     def probe(self) -> ProbeSpace:
         return ProbeSpace.of("linear", learning_rate=0.5)
+
+
+@pytest.mark.slow
+class TestAttention(MeasurementConformance):
+    reads = ("objects", "erased", "linear", "gaussian")
+
+    @pytest.fixture
+    def probe(self) -> ProbeSpace:
+        return ProbeSpace.of("attention_quadratic", learning_rate=0.05, rank=8)
 
 
 @pytest.mark.slow

@@ -48,27 +48,6 @@ def trained(probes: list[Probe], shape: HeadShape, config: FitConfig) -> list[Fi
     return fit(probes, shape, train, validation, config, seed=5)
 
 
-@pytest.mark.parametrize(
-    ("family", "target"),
-    [
-        (name, target)
-        for name, family in FAMILIES.items()
-        for target in TARGETS
-        if not (family.objects_only and target == "features")
-    ],
-)
-def test_after_an_epoch_every_member_is_where_it_would_be_alone(family: str, target: str) -> None:
-    shape, config = TARGETS[target], FitConfig(epochs=1, batch_size=32)
-    probes = members(family)
-    for member, probe in zip(trained(probes, shape, config), probes, strict=True):
-        [alone] = trained([probe], shape, config)
-        np.testing.assert_allclose(np.array(member.curve), np.array(alone.curve), rtol=1e-4)
-        assert member.parameters is not None
-        assert alone.parameters is not None
-        for name, value in alone.parameters.items():
-            torch.testing.assert_close(member.parameters[name], value, rtol=1e-4, atol=1e-5)
-
-
 def test_pooling_in_parts_is_pooling_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     generator = torch.Generator().manual_seed(0)
     sizes = {"base": (2, 3, 8), "turned": (2, 5, 8), "seen": (7, 3, 5)}

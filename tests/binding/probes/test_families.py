@@ -100,39 +100,6 @@ def test_logits_and_gradients_equal_the_formula(probe: Probe, shape: HeadShape) 
         )
 
 
-@pytest.mark.parametrize(("probe", "shape"), CASES)
-def test_no_head_sees_its_own_code_or_a_later_one(probe: Probe, shape: HeadShape) -> None:
-    z, codes = inputs(probe, shape, batch=1)
-    codes.requires_grad_()
-    logits = probe.logits(packed(parameters_of(probe, shape)), shape, z, codes)
-    for k in range(shape.n_heads):
-        (gradient,) = torch.autograd.grad(logits[0, 0, k], codes, retain_graph=True, allow_unused=True)
-        gradient = torch.zeros_like(codes) if gradient is None else gradient
-        assert (gradient[0, k : shape.n_heads] == 0).all()
-        if probe.use_conditioned_query:
-            assert (gradient[0, :k] != 0).all()
-        assert (gradient[0, shape.n_heads :] != 0).all()
-
-
-@pytest.mark.parametrize("probe", PROBES.values(), ids=PROBES)
-def test_initial_parameters_follow_the_generator(probe: Probe) -> None:
-    shape = SHAPES["direct"]
-    first, again, other = (probe.initial(shape, torch.Generator().manual_seed(seed)) for seed in (0, 0, 1))
-    assert all(torch.equal(first[name], again[name]) for name in first)
-    assert any(not torch.equal(first[name], other[name]) for name in first)
-    assert all((value == 0).all() for name, value in first.items() if name.startswith("bias"))
-
-
-@pytest.mark.parametrize("family", FAMILIES)
-def test_a_probe_without_activations_reads_codes_only(family: str) -> None:
-    probe = FAMILIES[family](learning_rate=0.1).without_activations()
-    shape = replace(SHAPES["direct"], z_dim=0)
-    codes = inputs(probe, shape)[1].float()
-    drawn = probe.initial(shape, torch.Generator().manual_seed(0))
-    logits = probe.logits({name: value[None] for name, value in drawn.items()}, shape, torch.zeros(3, 0), codes)
-    assert logits.shape == (1, 3, 6)
-
-
 def test_dropout_scales_what_it_keeps_and_has_one_stream_a_member() -> None:
     shape = replace(OBJECTS, z_dim=64)
     probe = DnnConcat(num_layers=2, hidden_dim=256, dropout=0.5)
