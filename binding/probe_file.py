@@ -151,9 +151,13 @@ def _described(fitted: Fitted) -> dict[str, Any]:
 
 
 def _restored(described: Mapping[str, Any], tensors: Mapping[str, Tensor], prefix: str) -> Fitted:
+    family = described["family"]
+    if family not in FAMILIES:
+        reason = FAMILIES.fault(family) or "the package that offers it is not installed"
+        raise ProbeFileError(f"these are probes of the family {family!r}: {reason}")
     shape = {**described["shape"], "group_sizes": tuple(described["shape"]["group_sizes"])}
     return Fitted(
-        probe=FAMILIES[described["family"]](**described["hyperparameters"]),
+        probe=FAMILIES[family](**described["hyperparameters"]),
         shape=HeadShape(**shape),
         parameters={name: tensors[prefix + name] for name in described["parameters"]} or None,
         best_epoch=described["best_epoch"],

@@ -105,7 +105,8 @@ class ProbeSpace:
         """Complete the settings: the family's defaults, and a tuned learning rate unless one is given."""
         family = ALIASES.get(family, family)
         if family not in FAMILIES:
-            raise ConfigurationError("probe", [Problem("family", f"there is no {family!r}; {', '.join(FAMILIES)}")])
+            reason = FAMILIES.fault(family) or f"there is no {family!r}; {', '.join(FAMILIES)}"
+            raise ConfigurationError("probe", [Problem("family", reason)])
         known = _defaults(family)
         unknown = [name for name in settings if name not in known]
         refuse(family, [Problem(name, f"unknown; {family} has {', '.join(known)}") for name in unknown])

@@ -8,7 +8,16 @@ from dataclasses import fields, replace
 from pathlib import Path as FilePath
 from typing import Any
 
-from binding.backbones import BACKBONE_CONTROLS, CONTROL_ALIASES, PAPER, SHIPPED, BackboneConfig, TokenNames
+from binding.backbones import (
+    BACKBONE_CONTROLS,
+    CONTROL_ALIASES,
+    KINDS,
+    LIBRARIES,
+    PAPER,
+    SHIPPED,
+    BackboneConfig,
+    TokenNames,
+)
 from binding.extras import EXTRAS
 from binding.fit import FitConfig
 from binding.information import IntervalConfig
@@ -168,6 +177,8 @@ def _paper(parts: Parts, at: Path, given: dict[str, Any], layers: Any) -> tuple[
 
 def _backbone(parts: Parts, path: Path, at: Path, given: dict[str, Any], folder: FilePath) -> BackboneConfig | None:
     kind, _, name = given["source"].partition(":")
+    if kind in KINDS and (fault := LIBRARIES.fault(kind)):
+        parts.note(at, fault)
     if kind == "control":
         parts.note(at, f"controls are named under `controls:`, got {given['source']!r}")
     if kind == "random" and name.startswith("shipped:"):

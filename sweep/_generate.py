@@ -11,7 +11,16 @@ from dataclasses import MISSING, Field, fields, is_dataclass
 from functools import cache
 from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Discriminator, Tag, create_model
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Discriminator,
+    Tag,
+    WithJsonSchema,
+    create_model,
+)
 from pydantic import Field as ModelField
 from pydantic.functional_validators import model_validator
 from pydantic_core import PydanticCustomError
@@ -194,19 +203,38 @@ def _setting_tag(value: object) -> str:
     return "<value>"
 
 
-def named(key: str, models: Mapping[str, type[Border]], aliases: Mapping[str, str]) -> TypeForm:
-    """A mapping whose `key` says which of the models it follows."""
+def named(
+    key: str, models: Mapping[str, type[Border]], aliases: Mapping[str, str], faults: Mapping[str, str]
+) -> TypeForm:
+    """A mapping whose `key` says which of the models it follows.
+
+    Args:
+        key: such as family.
+        models: by name.
+        aliases: other names of some of them.
+        faults: names that cannot be used, and why.
+    """
 
     def tag(value: object) -> str | None:
         name = value.get(key) if isinstance(value, dict) else getattr(value, key, None)
         return f"<{aliases.get(name, name)}>" if isinstance(name, str) else None
 
-    kinds = tuple(Annotated[model, Tag(f"<{name}>")] for name, model in models.items())
+    forms = {**models, **{name: _refusing(reason) for name, reason in faults.items()}}
+    kinds = tuple(Annotated[form, Tag(f"<{name}>")] for name, form in forms.items())
     choice = " ".join((key, *models, *aliases))
     return Annotated[
         Union[kinds],  # noqa: UP007
         Discriminator(tag, custom_error_type=WRONG_NAME, custom_error_message=choice),
     ]
+
+
+def _refusing(reason: str) -> TypeForm:
+    """What no value is accepted as."""
+
+    def refuse(_value: object) -> object:
+        raise complaint(reason)
+
+    return Annotated[Any, BeforeValidator(refuse), WithJsonSchema({"not": {}})]
 
 
 def literal(names: Iterable[str]) -> TypeForm:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from functools import partial
 from importlib.metadata import entry_points
 from typing import Annotated, Any, Literal
 
@@ -18,12 +19,13 @@ from pydantic import (
 )
 from pydantic import Field as ModelField
 
+from binding._registry import Registry
 from binding.backbones import BACKBONE_CONTROLS, CONTROL_ALIASES, CONTROLS, BackboneConfig
 from binding.extras import EXTRAS
 from binding.fit import FitConfig
 from binding.information import IntervalConfig
 from binding.modes import MODES
-from binding.probes import ALIASES, FAMILIES
+from binding.probes import ALIASES, FAMILIES, Probe
 from binding.scenes import SCENES
 from binding.search import SearchConfig
 from sweep._generate import (
@@ -122,20 +124,31 @@ def _dataset_model(scene: str, cls: type) -> type[Border]:
     )
 
 
-def _probe_models(suffix: str, extra: dict[str, Any]) -> dict[str, type[Border]]:
-    models = {}
-    for family, cls in FAMILIES.items():
-        names = [family, *(alias for alias, name in ALIASES.items() if name == family)]
-        low, high = cls.learning_rates
-        fields = {
-            "family": (literal(names), ModelField(description="Probe family.")),
-            "learning_rate": _set_by_fit(
-                "Step size of Adam", f"; where it gives none, tuned between {low} and {high}."
-            ),
-            "weight_decay": _set_by_fit("L2 penalty, added to the gradient (not decoupled)", "."),
-        }
-        models[family] = model_of(cls, f"{cls.__name__}{suffix}", wrap=setting, extra=fields | extra)
-    return models
+def _probe_model(suffix: str, extra: dict[str, Any], family: str, cls: type[Probe]) -> type[Border]:
+    names = [family, *(alias for alias, name in ALIASES.items() if name == family)]
+    low, high = cls.learning_rates
+    fields = {
+        "family": (literal(names), ModelField(description="Probe family.")),
+        "learning_rate": _set_by_fit("Step size of Adam", f"; where it gives none, tuned between {low} and {high}."),
+        "weight_decay": _set_by_fit("L2 penalty, added to the gradient (not decoupled)", "."),
+    }
+    return model_of(cls, f"{cls.__name__}{suffix}", wrap=setting, extra=fields | extra)
+
+
+def _named_in(
+    registry: Registry[Any], key: str, model: Callable[[str, Any], type[Border]], aliases: Mapping[str, str]
+) -> TypeForm:
+    """What a registry has, by name; a part of another package that has no model is refused where it is named."""
+    faults = registry.faults()
+    models = {name: model(name, cls) for name, cls in registry.own.items() if name not in faults}
+    for name in [name for name in registry if name not in registry.own]:
+        try:
+            models[name] = model(name, registry[name])
+            models[name].model_rebuild(force=True)
+        except Exception as error:  # noqa: BLE001, another package may have fields of any kind
+            reason = str(error).partition("\n")[0]
+            faults[name] = f"{key} {name!r} has a field that a study file cannot set: {reason}; see docs/extending.md"
+    return named(key, models, aliases, faults)
 
 
 def _set_by_fit(what: str, otherwise: str) -> tuple[TypeForm, Any]:
@@ -144,16 +157,15 @@ def _set_by_fit(what: str, otherwise: str) -> tuple[TypeForm, Any]:
     return setting("", float, float), field
 
 
-Dataset: TypeForm = named("scene", {scene: _dataset_model(scene, cls) for scene, cls in SCENES.items()}, {})
-FeatureProbe: TypeForm = named("family", _probe_models("FeatureProbe", {}), ALIASES)
+Dataset: TypeForm = _named_in(SCENES, "scene", _dataset_model, {})
+FeatureProbe: TypeForm = _named_in(FAMILIES, "family", partial(_probe_model, "FeatureProbe", {}), ALIASES)
 _feature_probe = ModelField(
     default=None,
     description="Probe of the features where it is another one; by default the same family and settings, "
     "and quadratic_concat for families that only measure objects.",
 )
-Probe: TypeForm = named(
-    "family", _probe_models("Probe", {"feature_probe": (FeatureProbe | None, _feature_probe)}), ALIASES
-)
+_with_feature_probe = {"feature_probe": (FeatureProbe | None, _feature_probe)}
+ProbeEntry: TypeForm = _named_in(FAMILIES, "family", partial(_probe_model, "Probe", _with_feature_probe), ALIASES)
 _FitMapping = model_of(FitConfig, "Fit")
 Fit: TypeForm = Annotated[
     Annotated[Literal["paper"], Tag("<text>")] | Annotated[_FitMapping, Tag("<mapping>")], Discriminator(_text_tag)
@@ -211,7 +223,7 @@ class Study(Border):
     controls: Annotated[tuple[literal((*CONTROLS, *BACKBONE_CONTROLS, *CONTROL_ALIASES)), ...], Distinct] = ()  # pyright: ignore[reportInvalidTypeForm]
     """Inputs whose answer is known beforehand, measured like a backbone of one layer (oracle is oracle_objects); and
     for each backbone random_init, its architecture untrained, and shuffled, its last layer with samples permuted."""
-    probes: Annotated[tuple[Probe, ...], ModelField(min_length=1)]  # pyright: ignore[reportInvalidTypeForm]
+    probes: Annotated[tuple[ProbeEntry, ...], ModelField(min_length=1)]  # pyright: ignore[reportInvalidTypeForm]
     """Probe families; any setting may be {choices: [..]} or {low: .., high: .., log: true}."""
     fit: Fit = ModelField(default_factory=_FitMapping)  # pyright: ignore[reportInvalidTypeForm]
     """How a probe is trained; `paper` for the settings of the paper's script."""
@@ -234,7 +246,7 @@ class Study(Border):
 
 DATASET = TypeAdapter[Any](Dataset)
 BACKBONE = TypeAdapter[Any](Backbone)
-PROBE = TypeAdapter[Any](Probe)
+PROBE = TypeAdapter[Any](ProbeEntry)
 FIT = TypeAdapter[Any](Fit)
 SEARCH = TypeAdapter[Any](Search)
 INTERVALS = TypeAdapter[Any](Intervals)

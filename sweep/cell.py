@@ -18,8 +18,10 @@ from typing import Any, NamedTuple
 import pyarrow as pa
 
 from binding._allocator import keep_freed_memory
+from binding.backbones import LIBRARIES
 from binding.modes import shape
-from binding.scenes import SPLITS, SplitName
+from binding.probes import FAMILIES
+from binding.scenes import SCENES, SPLITS, SplitName
 from sweep.activations import SplitKeys, read_split
 from sweep.cells import Cell
 from sweep.controls import as_controlled
@@ -161,11 +163,14 @@ def _device() -> Any:
 
 def volatile_columns(device: str, notes: Sequence[str] = ()) -> dict[str, object]:
     """Where and with what a row was made, and what there was to say meanwhile."""
+    versions = {name: version(name) for name in _LIBRARIES} | {"python": platform.python_version()}
+    for registry in (SCENES, LIBRARIES, FAMILIES):
+        versions |= registry.packages()
     return {
         "notes": list(notes),
         "device": device,
         "host": socket.gethostname(),
-        "versions": json.dumps({name: version(name) for name in _LIBRARIES} | {"python": platform.python_version()}),
+        "versions": json.dumps(versions),
     }
 
 

@@ -7,8 +7,9 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from fnmatch import fnmatch
 
+from binding._registry import Registry
 from binding._torchvision_ops import declare_missing_operators
-from binding.backbones import CONTROLS, PAPER, SHIPPED, BackboneConfig, BackboneError, describe
+from binding.backbones import CONTROLS, LIBRARIES, PAPER, SHIPPED, BackboneConfig, BackboneError, describe
 from binding.backbones._transformers import FAMILIES as TOWERS
 from binding.probes import ALIASES, FAMILIES
 from binding.scenes import SCENES, ColorShape, Scene
@@ -43,6 +44,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _backbones(pattern: str | None) -> Iterator[str]:
     names = {f"shipped:{name}": BackboneConfig(source=f"shipped:{name}") for name in SHIPPED}
     names |= {f"control:{name}": BackboneConfig(source=f"control:{name}") for name in CONTROLS}
+    others = [f"{kind}:{name}" for kind, library in LIBRARIES.items() for name in library.names]
+    names |= {source: BackboneConfig(source=source) for source in others}
     for name, config in names.items():
         if pattern is None or fnmatch(name, f"*{pattern}*"):
             yield _described(name, config)
@@ -50,6 +53,7 @@ def _backbones(pattern: str | None) -> Iterator[str]:
         if pattern is None or fnmatch(f"paper:{name}", f"*{pattern}*"):
             layers = ", ".join(map(str, choice.layers))
             yield f"paper:{name}: {choice.config.source} at {choice.config.image_size} px, layers [{layers}]"
+    yield from _faults(LIBRARIES, pattern)
     if pattern is not None:
         yield from _timm(pattern)
         return
@@ -88,6 +92,7 @@ def _scenes(pattern: str | None) -> Iterator[str]:
     for name, cls in SCENES.items():
         if pattern is None or fnmatch(name, pattern):
             yield f"{name}: {_summary(cls)}"
+    yield from _faults(SCENES, pattern)
 
 
 def _probes(pattern: str | None) -> Iterator[str]:
@@ -99,6 +104,14 @@ def _probes(pattern: str | None) -> Iterator[str]:
             low, high = cls.learning_rates
             only = ", objects only" * cls.objects_only
             yield f"{names}: reads {reads}{only}, learning rate {low:g} to {high:g}: {_summary(cls)}"
+    yield from _faults(FAMILIES, pattern)
+
+
+def _faults(registry: Registry, pattern: str | None) -> Iterator[str]:
+    """Parts of other packages that cannot be used."""
+    for name, reason in registry.faults().items():
+        if pattern is None or fnmatch(name, pattern):
+            yield f"{name}: cannot be used: {reason}"
 
 
 def _summary(cls: type) -> str:

@@ -17,7 +17,9 @@ from binding.backbones._base import (
     TokenNames,
     whole,
 )
+from binding.backbones._library import KINDS, LIBRARIES, Library
 from binding.backbones._paper import PAPER, PaperChoice, known_description
+from binding.backbones._vision import Pixels, Tower, VisionTransformer
 
 if TYPE_CHECKING:
     import torch
@@ -37,6 +39,8 @@ def describe(config: BackboneConfig, scene: Scene) -> Description:
     Raises:
         BackboneError: no such backbone, or one whose token layout cannot be read.
     """
+    if library := LIBRARIES.get(config.library):
+        return library.describe(config, scene)
     if config.library == "control":
         from binding.backbones._controls import control_class
 
@@ -64,6 +68,8 @@ def load(config: BackboneConfig, scene: Scene, device: torch.device) -> Backbone
     Raises:
         BackboneError: no such backbone, or weights that cannot be had or do not fit.
     """
+    if library := LIBRARIES.get(config.library):
+        return library.load(config, scene, device)
     if config.library == "control":
         from binding.backbones._controls import control_class
 
@@ -91,6 +97,8 @@ def prefetch(config: BackboneConfig) -> list[Path]:
     Raises:
         BackboneError: a file that cannot be had.
     """
+    if library := LIBRARIES.get(config.library):
+        return library.prefetch(config)
     if config.library == "hf":
         from binding.backbones._transformers import fetch_transformers
 
@@ -106,6 +114,8 @@ __all__ = [
     "BACKBONE_CONTROLS",
     "CONTROLS",
     "CONTROL_ALIASES",
+    "KINDS",
+    "LIBRARIES",
     "PAPER",
     "SHIPPED",
     "Backbone",
@@ -113,11 +123,15 @@ __all__ = [
     "BackboneError",
     "Batch",
     "Description",
+    "Library",
     "PaperChoice",
+    "Pixels",
     "Precision",
     "Reader",
     "TokenLayout",
     "TokenNames",
+    "Tower",
+    "VisionTransformer",
     "describe",
     "load",
     "prefetch",

@@ -12,8 +12,8 @@ from jaxtyping import UInt8
 from torch import Tensor
 
 from binding._problems import Problem, at_least, refuse
+from binding.backbones._library import KINDS, LIBRARIES
 
-KINDS = ("shipped", "timm", "hf", "random", "control", "activations")
 ACTIVATION_FILES = (".npz", ".safetensors", ".arrow", ".feather")
 Precision = Literal["float32", "bfloat16", "float16"]
 _FORMS = (
@@ -152,8 +152,10 @@ class BackboneConfig:
     def problems(self) -> Iterator[Problem]:
         """Every broken rule."""
         kind, _, name = self.source.partition(":")
-        if kind not in KINDS or not name.removeprefix("hf:" if kind == "random" else ""):
-            yield Problem("source", f"must be {_FORMS}, got {self.source!r}")
+        is_known = kind in KINDS or kind in LIBRARIES
+        if not is_known or not name.removeprefix("hf:" if kind == "random" else ""):
+            others = "".join(f", {other}:NAME" for other in LIBRARIES)
+            yield Problem("source", LIBRARIES.fault(kind) or f"must be {_FORMS}{others}, got {self.source!r}")
         if self.image_size is not None:
             yield from at_least("image_size", self.image_size, 1)
         yield from at_least("seed", self.seed, 0)
@@ -191,7 +193,7 @@ class BackboneConfig:
 
     @property
     def library(self) -> str:
-        """Where the architecture comes from: timm, hf, shipped, activations or control."""
+        """Where the architecture comes from: timm, hf, shipped, activations, control, or another package."""
         if self.kind == "random":
             library, colon, _ = self.name.partition(":")
             return library if colon and library in ("hf", "shipped") else "timm"

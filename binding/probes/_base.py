@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import MISSING, dataclass, fields
 from functools import cached_property
 from typing import ClassVar, Literal, NamedTuple
 
@@ -20,6 +20,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from binding._problems import Problem, at_least, refuse
+from binding._registry import frozen_dataclass_problem
 
 Target = Literal["objects", "features", "direct", "given"]
 """objects: O from z. features: F from z. direct: O from z and F. given: O from F alone."""
@@ -172,6 +173,20 @@ class Probe(ABC):
 
     def _first_visible(self, shape: HeadShape) -> int:
         return 0 if self.use_conditioned_query else shape.n_heads
+
+
+def probe_problem(name: str, part: object) -> str | None:
+    """Why a class of another package is no probe family, or None."""
+    if problem := frozen_dataclass_problem(part):
+        return problem
+    if not (isinstance(part, type) and issubclass(part, Probe)):
+        return "must be a subclass of binding.probes.Probe"
+    if missing := sorted(part.__abstractmethods__):
+        return f"a probe needs {', '.join(missing)}"
+    if getattr(part, "family", None) != name:
+        return f"its `family` must be {name!r}, the name of the entry point"
+    without = [item.name for item in fields(part) if item.default is MISSING and item.default_factory is MISSING]
+    return f"every hyper-parameter needs a default; {', '.join(without)} has none" if without else None
 
 
 def normal(generator: torch.Generator, *shape: int) -> Tensor:

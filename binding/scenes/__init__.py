@@ -1,24 +1,40 @@
 """Data sets whose images have known object codes."""
 
+from binding._registry import Registry
 from binding.scenes._balanced_colorshape import BalancedColorShape
-from binding.scenes._base import SPLITS, DataError, Entropies, Missing, Scene, Split, SplitName, fingerprint
+from binding.scenes._base import (
+    SPLITS,
+    DataError,
+    Entropies,
+    Missing,
+    Scene,
+    Split,
+    SplitName,
+    fingerprint,
+    scene_problem,
+)
 from binding.scenes._clevr import Clevr
 from binding.scenes._colorshape import ColorShape
 from binding.scenes._feature_splits import SplitPolicy
 from binding.scenes._files import Files
 from binding.scenes._making import Device, MadeScene, MakeError, Maker, Worker
 from binding.scenes._occlusionclevr import OcclusionClevr
+from binding.scenes._sampled_scene import SampledSplit, UniformScene
 from binding.scenes._visual_genome import VgColor, VgTopAttr
 
-SCENES: dict[str, type] = {
-    "colorshape": ColorShape,
-    "balancedcolorshape": BalancedColorShape,
-    "clevr": Clevr,
-    "vgcolor": VgColor,
-    "vgtopattr": VgTopAttr,
-    "occlusionclevr": OcclusionClevr,
-    "files": Files,
-}
+SCENES: Registry[type] = Registry(
+    "binding.scenes",
+    {
+        "colorshape": ColorShape,
+        "balancedcolorshape": BalancedColorShape,
+        "clevr": Clevr,
+        "vgcolor": VgColor,
+        "vgtopattr": VgTopAttr,
+        "occlusionclevr": OcclusionClevr,
+        "files": Files,
+    },
+    scene_problem,
+)
 
 __all__ = [
     "SCENES",
@@ -35,12 +51,15 @@ __all__ = [
     "Maker",
     "Missing",
     "OcclusionClevr",
+    "SampledSplit",
     "Scene",
     "Split",
     "SplitName",
     "SplitPolicy",
+    "UniformScene",
     "VgColor",
     "VgTopAttr",
     "Worker",
     "fingerprint",
+    "scene_problem",
 ]

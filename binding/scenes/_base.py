@@ -9,6 +9,7 @@ from typing import Literal, NamedTuple, Protocol, get_args, runtime_checkable
 import numpy as np
 from jaxtyping import Float64, Int, UInt8
 
+from binding._registry import frozen_dataclass_problem
 from binding.codes import FeatureSpace
 
 SplitName = Literal["train", "validation", "test"]
@@ -124,6 +125,19 @@ class Scene(Protocol):
             DataError: data that is not there or not as it must be.
         """
         ...
+
+
+_MEMBERS = ("space", "image_size", "limited", "missing", "size", "open")
+
+
+def scene_problem(name: str, part: object) -> str | None:
+    """Why a class of another package is no data set, or None."""
+    del name
+    if problem := frozen_dataclass_problem(part):
+        return problem
+    known = {*dir(part), *getattr(part, "__dataclass_fields__", ())}
+    missing = [member for member in _MEMBERS if member not in known]
+    return f"a scene needs {', '.join(missing)}" if missing else None
 
 
 def fingerprint(**content: object) -> str:
