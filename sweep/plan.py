@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from binding.backbones import BackboneConfig
 from binding.scenes import SPLITS, Missing, Scene
 from sweep.cells import Cell, Grid
 from sweep.extract import activation_bytes, count_samples
@@ -72,11 +73,29 @@ def print_plan(plan: Plan, console: Console) -> None:
     modes = _distinct(cell.mode for cell in plan.grid.cells)
     probes = _distinct(cell.probe.family for cell in plan.grid.cells)
     console.print(f"modes: {modes}; probes: {probes}", soft_wrap=True, highlight=False)
+    for line in _costs(plan.to_do):
+        console.print(line, soft_wrap=True, highlight=False, markup=False)
     for where, reason in plan.grid.left_out:
         console.print(f"left out: {where}: {reason}", soft_wrap=True, highlight=False, markup=False)
     for name, missing in _missing_data(plan.to_do).items():
         console.print(f"missing: {name}: {missing}", soft_wrap=True, highlight=False, markup=False)
     console.print(_summary(plan), soft_wrap=True, highlight=False)
+
+
+def _costs(cells: Iterable[Cell]) -> Iterator[str]:
+    """What extraction from each backbone costs at most."""
+    by_backbone: dict[BackboneConfig, list[Cell]] = {}
+    for cell in cells:
+        if not cell.description.is_control and cell.description.image_size:
+            by_backbone.setdefault(cell.backbone, []).append(cell)
+    for backbone, own in by_backbone.items():
+        description = own[0].description
+        flops, tokens = description.forward_flops, description.layout.n_tokens
+        images = sum(count_samples(scene) for scene in {cell.dataset.config: None for cell in own})
+        yield (
+            f"{backbone.source}: {tokens:,} tokens at {description.image_size} px, {_human_flop(flops)} an image; "
+            f"{images:,} images: {_human_flop(flops * images)}, {human_bytes(activation_bytes(own))} to store"
+        )
 
 
 def _missing_data(cells: Iterable[Cell]) -> dict[str, Missing]:
@@ -113,8 +132,16 @@ def _distinct(values: Iterable[str]) -> str:
 
 def human_bytes(size: float) -> str:
     """Bytes in a unit that reads well."""
-    for unit in ("B", "kB", "MB", "GB"):
-        if size < 1000:
-            return f"{size:.3g} {unit}"
-        size /= 1000
-    return f"{size:.3g} TB"
+    return _human(size, ("B", "kB", "MB", "GB", "TB"))
+
+
+def _human_flop(operations: float) -> str:
+    return _human(operations / 1e9, ("GFLOP", "TFLOP", "PFLOP", "EFLOP"))
+
+
+def _human(number: float, units: tuple[str, ...]) -> str:
+    for unit in units[:-1]:
+        if number < 999.5:  # what rounds to 1000 is one of the next unit
+            return f"{number:.3g} {unit}"
+        number /= 1000
+    return f"{number:.3g} {units[-1]}"

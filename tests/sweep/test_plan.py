@@ -93,7 +93,7 @@ def summary(plan: Plan) -> list[str]:
     text = printed(plan)
     lines = text.strip().splitlines()
     after_probes = next(i for i, line in enumerate(lines) if line.startswith("modes:")) + 1
-    return [line for line in lines[after_probes:] if not line.startswith("left out")]
+    return [line for line in lines[after_probes:] if not line.startswith("left out") and "FLOP" not in line]
 
 
 def test_the_summary_counts_images_and_bytes(grid_of: GridOf) -> None:
@@ -103,6 +103,20 @@ def test_the_summary_counts_images_and_bytes(grid_of: GridOf) -> None:
         "10 cells: 0 done, 10 to do",
         "at most 2,200 forward passes and 1.14 MB of activations to store",
     ]
+
+
+def test_what_a_backbone_costs_is_in_sight(grid_of: GridOf) -> None:
+    """DINOv2 at timm's own 518 px is the expensive one."""
+    large = "timm:vit_large_patch14_dinov2.lvd142m"
+    overrides = [f"backbones=[{large}, {{source: '{large}', image_size: 224}}]", "modes=[all]", "layers=[final]"]
+    plan = make_plan(grid_of(*overrides, "probes=[{family: attention}]"), {}, None)
+    costs = [line for line in printed(plan).splitlines() if line.startswith(large)]
+    stored = [human_bytes(2 * SAMPLES * tokens * 1024) for tokens in (1370, 257)]
+    assert costs == [
+        f"{large}: 1,370 tokens at 518 px, 1.02 TFLOP an image; 1,100 images: 1.12 PFLOP, {stored[0]} to store",
+        f"{large}: 257 tokens at 224 px, 162 GFLOP an image; 1,100 images: 179 TFLOP, {stored[1]} to store",
+    ]
+    assert "FLOP" not in printed(make_plan(grid_of("backbones=[]"), {}, None))
 
 
 @pytest.mark.parametrize(
