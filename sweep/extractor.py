@@ -75,9 +75,10 @@ class Extractor:
             return self._split[1]
 
     def _loaded(self, job: Pass) -> Backbone:
-        if self._backbone is None or self._backbone[0] != (job.scene, job.backbone):
+        key = (job.backbone, job.scene if job.backbone.depends_on_scene else None)
+        if self._backbone is None or self._backbone[0] != key:
             self._backbone = None  # before the next one is loaded: two large models may not fit
-            self._backbone = ((job.scene, job.backbone), load(job.backbone, job.scene, self._device))
+            self._backbone = (key, load(job.backbone, job.scene, self._device))
         return self._backbone[1]
 
 

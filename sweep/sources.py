@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Iterable, Mapping
+from typing import NamedTuple
 
 from binding.backbones import BackboneConfig, BackboneError, load
-from binding.scenes import SPLITS, DataError, Scene, SplitName
+from binding.scenes import SPLITS, DataError, Scene, Split, SplitName
 from sweep.cells import Cell, backbone_path
 from sweep.extract import Source
 from sweep.space import Locate, Space, StudyError, StudyProblem
@@ -27,16 +27,16 @@ def open_sources(cells: Iterable[Cell], others: Iterable[Cell], space: Space, lo
         StudyError: with every data set or backbone that cannot be opened.
     """
     opened: dict[tuple[Scene, BackboneConfig], Source | ValueError] = {}
-    fingerprints: dict[Scene, Any] = {}
+    contents = _Contents()
     sources: dict[Cell, Source] = {}
     problems: dict[StudyProblem, None] = {}
-    needed = list(cells)
+    needed = dict.fromkeys(cells)
     for cell in (*needed, *others):
         pair = (cell.dataset.config, cell.backbone)
         if pair not in opened:
             if cell not in needed and cell.backbone.kind not in _CHEAP_KINDS:
                 continue
-            opened[pair] = _open(*pair, fingerprints)
+            opened[pair] = contents.source(*pair)
         source = opened[pair]
         if isinstance(source, ValueError):
             problems[locate(_path(space, cell, source), str(source))] = None
@@ -52,24 +52,54 @@ def _path(space: Space, cell: Cell, error: ValueError) -> tuple[str | int, ...]:
     return backbone_path(space, cell.backbone) if isinstance(error, BackboneError) else ("datasets",)
 
 
-def _open(scene: Scene, backbone: BackboneConfig, fingerprints: dict[Scene, Any]) -> Source | ValueError:
-    import torch
+class _Data(NamedTuple):
+    """What is known of a data set's three splits."""
 
-    try:
-        if scene not in fingerprints:
+    fingerprints: Mapping[SplitName, str]
+    sizes: Mapping[SplitName, int]
+    n_skipped: int
+
+
+class _Weights(NamedTuple):
+    """What is known of a backbone."""
+
+    identity: str
+    digest: str
+
+
+class _Contents:
+    """Content hashes, each made once: of data sets, and of backbones whatever the number of data sets."""
+
+    def __init__(self) -> None:
+        self._data: dict[Scene, _Data] = {}
+        self._weights: dict[tuple[BackboneConfig, Scene | None], _Weights] = {}
+
+    def source(self, scene: Scene, backbone: BackboneConfig) -> Source | ValueError:
+        """Of a data set and a backbone, or why one of them cannot be opened."""
+        try:
+            data, weights = self._data_of(scene), self._weights_of(backbone, scene)
+        except ValueError as error:
+            return error
+        return Source(data.fingerprints, data.sizes, weights.identity, weights.digest, data.n_skipped)
+
+    def _data_of(self, scene: Scene) -> _Data:
+        if scene not in self._data:
             if missing := scene.missing():
-                return DataError(str(missing))
-            splits = {name: scene.open(name) for name in SPLITS}
-            fingerprints[scene] = (
-                {name: split.fingerprint for name, split in splits.items()},
-                {name: len(split) for name, split in splits.items()},
-                sum(split.n_skipped for split in splits.values()),
-            )
-        model = load(backbone, scene, torch.device("cpu"))
-    except ValueError as error:
-        return error
-    prints, sizes, n_skipped = fingerprints[scene]
-    return Source(prints, sizes, model.identity, model.weights_digest, n_skipped)
+                raise DataError(str(missing))
+            splits: dict[SplitName, Split] = {name: scene.open(name) for name in SPLITS}
+            fingerprints = {name: split.fingerprint for name, split in splits.items()}
+            sizes = {name: len(split) for name, split in splits.items()}
+            self._data[scene] = _Data(fingerprints, sizes, sum(split.n_skipped for split in splits.values()))
+        return self._data[scene]
+
+    def _weights_of(self, backbone: BackboneConfig, scene: Scene) -> _Weights:
+        import torch
+
+        key = (backbone, scene if backbone.depends_on_scene else None)
+        if key not in self._weights:
+            model = load(backbone, scene, torch.device("cpu"))
+            self._weights[key] = _Weights(model.identity, model.weights_digest)
+        return self._weights[key]
 
 
 def label_fingerprints(sources: dict[Cell, Source]) -> dict[tuple[Scene, SplitName], str]:

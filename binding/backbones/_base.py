@@ -200,6 +200,11 @@ class BackboneConfig:
         return self.kind
 
     @property
+    def depends_on_scene(self) -> bool:
+        """Whether what is loaded may differ between data sets, as that of controls and files of activations."""
+        return self.library not in _UNTRAINED
+
+    @property
     def architecture(self) -> str:
         """The library's name of the architecture."""
         return self.name.removeprefix(f"{self.library}:") if self.kind == "random" else self.name

@@ -1,0 +1,143 @@
+"""What entries of the store are made of: other weights are other entries, and are extracted again."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from sweep import sources as sources_module
+from sweep.cells import Cell, make_grid
+from sweep.extract import activation_key, plan_passes
+from sweep.extractor import Extractor
+from sweep.readout import find_readout
+from sweep.sources import open_sources
+from sweep.space import load_space, locate_in
+from sweep.store import DiskStore, Rows
+from tests.binding.backbones.checkpoints import CONVERSIONS, converted, settings_of, small
+from tests.binding.backbones.reference import lively, save
+
+STUDY = """\
+name: small
+datasets:
+  - {name: shapes, scene: colorshape, n_colors: {grid: [2, 3]}, n_shapes: 2, max_objects: 3, image_size: 64,
+     object_size: 12, split: {policy: independent, train: 6, validation: 3, test: 4}}
+backbones: [BACKBONE]
+layers: [embed, final]
+modes: [mean_spatial]
+controls: [noise]
+probes: [{family: linear}]
+"""
+
+
+class Study:
+    """A study in a folder, with a store of its own."""
+
+    def __init__(self, folder: Path, backbone: str) -> None:
+        self._path = folder / "study.yaml"
+        self._path.write_text(STUDY.replace("BACKBONE", backbone))
+        self._store = DiskStore(folder / "store")
+
+    def extract(self) -> tuple[int, list[np.ndarray]]:
+        """Make what the store lacks: how many passes that took, and what it then has for the model's cells."""
+        space = load_space(self._path)
+        cells = make_grid(space, find_readout("binding"), locate_in(self._path)).cells
+        sources = open_sources(cells, (), space, locate_in(self._path))
+        models = [cell for cell in cells if not cell.is_control]
+        keys = [activation_key(cell, sources[cell], "test") for cell in models]
+        passes = plan_passes(cells, sources, {key for key in self._all_keys(cells, sources) if self._store.has(key)})
+        extractor = Extractor(torch.device("cpu"))
+        for job in passes:
+            for key, table in extractor.extract(job, 0).items():
+                self._store.write_part(key, 0, table)
+                self._store.publish(key, {}, contiguous=True)
+        return len(passes), [Rows.of(self._store.open(key), "activations")[:] for key in keys]
+
+    def _all_keys(self, cells: tuple[Cell, ...], sources: dict[Cell, object]) -> list[str]:
+        return [
+            activation_key(cell, sources[cell], split)  # type: ignore[arg-type]
+            for cell in cells
+            for split in ("train", "validation", "test")
+        ]
+
+
+def timm_weights(folder: Path) -> tuple[str, Callable[[float], None]]:
+    """A backbone that reads a file, and what writes other weights into it."""
+
+    def write(shift: float) -> None:
+        save(_shifted(lively("test_vit"), shift), folder / "weights.safetensors")
+
+    return "{source: timm:test_vit, weights: weights.safetensors, image_size: 32}", write
+
+
+def hf_folder(folder: Path) -> tuple[str, Callable[[float], None]]:
+    """The same with a clone of a repository, whose newer revision is checked out later."""
+    pytest.importorskip("transformers")
+    from safetensors.torch import save_file
+
+    conversion = CONVERSIONS["dinov2"]
+
+    def write(shift: float) -> None:
+        (folder / "clone").mkdir(exist_ok=True)
+        (folder / "clone" / "config.json").write_text(json.dumps(settings_of(conversion)))
+        (folder / "clone" / "preprocessor_config.json").write_text(
+            '{"image_mean": [0, 0, 0], "image_std": [1, 1, 1]}'
+        )
+        state = {name: value + shift for name, value in converted(conversion, small(conversion)).items()}
+        save_file(state, folder / "clone" / "model.safetensors", metadata={"format": "pt"})
+
+    return "hf:./clone", write
+
+
+def _shifted(model: nn.Module, shift: float) -> nn.Module:
+    for parameter in model.parameters():
+        parameter.add_(shift)
+    return model
+
+
+@pytest.mark.parametrize("weights", [timm_weights, hf_folder])
+def test_other_weights_are_extracted_again_and_the_old_ones_stay(
+    weights: Callable[[Path], tuple[str, Callable[[float], None]]], tmp_path: Path
+) -> None:
+    backbone, write = weights(tmp_path)
+    study = Study(tmp_path, backbone)
+    write(0.0)
+    n_passes, first = study.extract()
+    assert n_passes == 2 * 2 * 3  # data sets, backbone and control, splits
+    assert study.extract()[0] == 0
+    write(0.01)
+    n_passes, second = study.extract()
+    assert n_passes == 2 * 3  # the control is as it was
+    for one, other in zip(first, second, strict=True):
+        assert not np.array_equal(one, other)
+    write(0.0)
+    n_passes, third = study.extract()
+    assert n_passes == 0
+    for one, other in zip(first, third, strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_a_model_is_loaded_once_whatever_the_number_of_data_sets(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loaded: list[str] = []
+    really = sources_module.load
+
+    def load(config, scene, device):
+        loaded.append(config.source)
+        return really(config, scene, device)
+
+    monkeypatch.setattr(sources_module, "load", load)
+    path = tmp_path / "study.yaml"
+    path.write_text(STUDY.replace("BACKBONE", "shipped:shapes_vit_objects, shipped:shapes_vit_features"))
+    space = load_space(path)
+    cells = make_grid(space, find_readout("binding"), locate_in(path)).cells
+    sources = open_sources(cells, (), space, locate_in(path))
+    assert set(sources) == set(cells)
+    models = ["shipped:shapes_vit_features", "shipped:shapes_vit_objects"]
+    assert sorted(loaded) == ["control:noise", "control:noise", *models]  # controls follow the data set
