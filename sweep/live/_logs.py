@@ -58,7 +58,7 @@ def tune_callbacks(names: Sequence[str], folder: Path, study: str) -> list[Any]:
     if "wandb" in names:
         from ray.air.integrations.wandb import WandbLoggerCallback
 
-        os.environ.setdefault("WANDB_MODE", "offline")
-        os.environ.setdefault("WANDB_SILENT", "true")
-        callbacks.append(WandbLoggerCallback(project=study, dir=str(folder.absolute())))
+        # the callback asks the environment for a mode here, and runs in an actor that has another environment
+        mode = os.environ.setdefault("WANDB_MODE", "offline")
+        callbacks.append(WandbLoggerCallback(project=study, dir=str(folder.absolute()), mode=mode))
     return callbacks

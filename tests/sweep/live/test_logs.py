@@ -17,7 +17,7 @@ from rich.console import Console
 
 from binding.fit import FitConfig
 from sweep.cells import make_grid
-from sweep.live import Finished, Monitor, open_logs
+from sweep.live import Finished, Monitor, open_logs, tune_callbacks
 from sweep.live._monitor import _steps
 from sweep.live._optuna import OptunaLog
 from sweep.live._tensorboard import TensorBoardLog
@@ -167,6 +167,16 @@ def test_steps_count_the_search_and_the_other_seeds() -> None:
 def test_every_log_is_written_by_someone(tmp_path: Path) -> None:
     written = set(open_logs(tuple(LOGS), tmp_path, []))
     assert written | {"mlflow", "wandb"} == set(LOGS)
+
+
+def test_weights_and_biases_is_told_its_mode_where_it_runs(tmp_path: Path, monkeypatch: Any) -> None:
+    monkeypatch.setattr("ray.air.integrations.wandb.wandb", object())  # the package is optional
+    for given, mode in ((None, "offline"), ("online", "online")):
+        monkeypatch.setenv("WANDB_MODE", given or "")  # known to monkeypatch, which takes back what is set here
+        if given is None:
+            monkeypatch.delenv("WANDB_MODE")
+        [callback] = tune_callbacks(("wandb",), tmp_path, "mine")
+        assert callback.kwargs == {"dir": str(tmp_path), "mode": mode}
 
 
 def test_unknown_and_missing_logs_are_refused(capsys: pytest.CaptureFixture[str], monkeypatch: Any) -> None:
