@@ -13,11 +13,15 @@ from binding.exhibits._base import Exhibit
 
 _PLACE = ("dataset", "backbone", "mode", "probe")
 _MOST_CELLS = 60
-_HEADER = {"labelLimit": 600, "labelAnchor": "start"}
+_SHARES = (-0.25, 1.1)
+"""What of the share of read bits is drawn; wide intervals are cut."""
 
 
 def breakdowns(results: Path, rows: Sequence[Mapping[str, Any]]) -> Iterator[Exhibit]:
-    """For the best layer of each data set, backbone, mode and probe: a heat map and a curve, where parts are kept."""
+    """For the best layer of each data set, backbone, mode and probe: a heat map and a curve, where parts are kept.
+
+    Controls are left out: theirs are nearly all of one colour.
+    """
     chosen = best_direct_layers(results, rows)[:_MOST_CELLS]
     if not chosen:
         return
@@ -25,14 +29,15 @@ def breakdowns(results: Path, rows: Sequence[Mapping[str, Any]]) -> Iterator[Exh
     yield Exhibit(
         "Binding information by conjunction",
         f"{where}: share of H(o_k | o_<k, F) that the direct probe reads of each conjunction o_k, given the features "
-        "and the conjunctions before it. The bits behind these shares sum to B*_direct.",
+        "and the conjunctions before it. The bits behind these shares sum to B*_direct. A blank conjunction leaves "
+        "nothing open.",
         "Heat maps of the share of each conjunction's bits that is read.",
         partial(draw_conjunctions, results, chosen),
     )
     yield Exhibit(
         "Binding information by number of objects",
-        f"{where}: B*_direct / H(O|F) of the test samples with so many objects, with intervals. Numbers of objects "
-        "at which features leave nothing open are left out.",
+        f"{where}: B*_direct / H(O|F) of the test samples with so many objects, with intervals, "
+        "cut where they are wide. Numbers of objects at which features leave nothing open are left out.",
         "Curves of the direct binding ratio over the number of objects.",
         partial(draw_counts, results, chosen),
     )
@@ -43,12 +48,12 @@ def best_direct_layers(results: Path, rows: Sequence[Mapping[str, Any]]) -> list
     best: dict[tuple[Any, ...], Mapping[str, Any]] = {}
     for row in rows:
         value = row.get("direct_binding_information_bits")
-        if not isinstance(value, int | float) or not _path(results, row).is_file():
+        if row.get("is_control") or not isinstance(value, int | float) or not _path(results, row).is_file():
             continue
         place = tuple(row.get(name) for name in (*_PLACE, "dataset_parameters"))
         if place not in best or value > best[place]["direct_binding_information_bits"]:
             best[place] = row
-    return sorted(best.values(), key=lambda row: (bool(row.get("is_control")), *(str(row[name]) for name in _PLACE)))
+    return sorted(best.values(), key=lambda row: tuple(str(row[name]) for name in _PLACE))
 
 
 def _path(results: Path, row: Mapping[str, Any]) -> Path:
@@ -82,23 +87,28 @@ def draw_conjunctions(results: Path, rows: Sequence[Mapping[str, Any]]) -> dict[
     for value in values:
         value["down"], _, value["across"] = value["name"].rpartition(" ")
     scale = {"scheme": "viridis", "domain": [0, 1], "clamp": True}
-    return {
-        "data": {"values": values},
-        "facet": {"field": "of", "type": "nominal", "title": None, "sort": None, "header": _HEADER},
-        "columns": 2,
-        "resolve": {"scale": {"x": "independent", "y": "independent"}},
-        "spec": {
-            "width": 220,
-            "height": 150,
-            "mark": "rect",
-            "encoding": {
-                "x": {"field": "across", "type": "nominal", "title": None, "sort": None},
-                "y": {"field": "down", "type": "nominal", "title": None, "sort": None},
-                "color": {"field": "share", "type": "quantitative", "title": "share read", "scale": scale},
-                "tooltip": [{"field": name} for name in ("name", "bits", "share", "low", "high", "samples", "layer")],
-            },
+    name = {"type": "nominal", "title": None, "sort": None}
+    panel = {
+        # steps would do, but Vega-Lite cannot size panels by steps of scales of their own
+        "width": 34 * max(3, *(len(names) for names in _distinct(values, "across"))),
+        "height": 24 * max(2, *(len(names) for names in _distinct(values, "down"))),
+        "mark": "rect",
+        "encoding": {
+            "x": {**name, "field": "across", "axis": {"labelAngle": -35}},
+            "y": {**name, "field": "down"},
+            "color": {"field": "share", "type": "quantitative", "title": "share read", "scale": scale},
+            "tooltip": [{"field": name} for name in ("name", "bits", "share", "low", "high", "samples", "layer")],
         },
     }
+    return {**_panels(values, panel), "resolve": {"scale": {"x": "independent", "y": "independent"}}}
+
+
+def _distinct(values: Sequence[Mapping[str, Any]], name: str) -> list[set[str]]:
+    """The distinct values of a field, for each panel."""
+    panels: dict[str, set[str]] = {}
+    for value in values:
+        panels.setdefault(value["of"], set()).add(value[name])
+    return list(panels.values())
 
 
 def draw_counts(results: Path, rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
@@ -115,23 +125,21 @@ def draw_counts(results: Path, rows: Sequence[Mapping[str, Any]]) -> dict[str, A
     }
     color = {"field": "series", "type": "nominal", "title": None}
     tips = ("series", "layer", "objects", "share", "low", "high", "samples")
-    y = {"field": "share", "type": "quantitative", "title": "B*_direct / H(O|F)"}
-    return {
-        "data": {"values": values},
-        "facet": {"field": "of", "type": "nominal", "title": None, "sort": None, "header": _HEADER},
-        "columns": 2,
-        "spec": {
-            "width": 260,
-            "height": 160,
-            "layer": [
-                {
-                    "mark": {"type": "area", "opacity": 0.2},
-                    "encoding": {"x": x, "y": {**y, "field": "low"}, "y2": {"field": "high"}, "color": color},
-                },
-                {
-                    "mark": {"type": "line", "point": True},
-                    "encoding": {"x": x, "y": y, "color": color, "tooltip": [{"field": name} for name in tips]},
-                },
-            ],
-        },
+    scale = {"domain": _SHARES, "nice": False}
+    y = {"field": "share", "type": "quantitative", "title": "B*_direct / H(O|F)", "scale": scale}
+    band = {
+        "mark": {"type": "area", "opacity": 0.16, "clip": True},
+        "encoding": {"x": x, "y": {**y, "field": "low"}, "y2": {"field": "high"}, "color": {**color, "legend": None}},
     }
+    line = {
+        "mark": {"type": "line", "point": True, "clip": True},
+        "encoding": {"x": x, "y": y, "color": color, "tooltip": [{"field": name} for name in tips]},
+    }
+    return _panels(values, {"width": 400, "height": 190, "layer": [band, line]})
+
+
+def _panels(values: Sequence[Mapping[str, Any]], panel: Mapping[str, Any]) -> dict[str, Any]:
+    """Panels by the field `of`, which names them; a caption is drawn whole."""
+    header = {"labelLimit": 520, "labelAnchor": "start"}
+    facet = {"field": "of", "type": "nominal", "title": None, "sort": None, "header": header}
+    return {"data": {"values": values}, "facet": facet, "columns": 2, "spec": panel}

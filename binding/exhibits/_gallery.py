@@ -11,7 +11,6 @@ from binding.exhibits._base import Exhibit
 from binding.exhibits._breakdown import breakdowns
 from binding.exhibits._budget import bits_budgets
 from binding.exhibits._importance import importances
-from binding.exhibits._samples import sample_sizes
 from binding.exhibits._scenes import scene_pictures
 from binding.scenes import Scene
 
@@ -28,5 +27,4 @@ def exhibits(results: Path, rows: Sequence[Mapping[str, Any]], scenes: Mapping[s
     yield from bits_budgets(rows)
     yield from attention_maps(results, rows, scenes)
     yield from breakdowns(results, rows)
-    yield from sample_sizes(rows)
     yield from importances(results, rows)

@@ -30,10 +30,11 @@ class Trial(NamedTuple):
 
 
 def importances(results: Path, rows: Sequence[Mapping[str, Any]]) -> Iterator[Exhibit]:
-    """One figure, if the searches tried enough to tell."""
+    """One figure, if the searches tried enough to tell; few suggestions are nothing to be warned of."""
     done = [row for row in rows if row.get("status") == "done" and not row.get("is_control")]
     chosen = done[:: max(1, -(-len(done) // MOST_CELLS))]
-    if any(_file(results, row).exists() for row in chosen):
+    values = important(results, chosen)
+    if values:
         of_cells = f"{len(chosen)} of {len(done)} cells" if len(chosen) < len(done) else f"{len(done)} cells"
         yield Exhibit(
             "Importance of hyper-parameters",
@@ -41,23 +42,21 @@ def importances(results: Path, rows: Sequence[Mapping[str, Any]]) -> Iterator[Ex
             f"{of_cells}; a suggestion is judged by its validation loss beyond the best of its own cell. "
             f"Probes with fewer than {FEWEST_TRIALS} suggestions, or a single setting that varied, are left out.",
             "Bars of importance by probe family, target and hyper-parameter.",
-            partial(draw_importances, results, chosen),
+            partial(draw_importances, values),
         )
 
 
-def draw_importances(results: Path, rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """A Vega-Lite specification of bars.
-
-    Raises:
-        ValueError: no probe was tried often enough.
-    """
-    values = [
+def important(results: Path, rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """The importance of each hyper-parameter by probe family and target."""
+    return [
         {"probe": probe, "target": target, "hyper-parameter": name, "importance": round(share, 4), "n": len(trials)}
         for (probe, target), trials in tried(results, rows).items()
         for name, share in sorted(importance(trials).items())
     ]
-    if not values:
-        raise ValueError(f"no probe has {FEWEST_TRIALS} suggestions of several settings that vary")
+
+
+def draw_importances(values: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """A Vega-Lite specification of bars."""
     name = {"field": "hyper-parameter", "type": "nominal", "title": None}
     return {
         "data": {"values": values},
