@@ -21,7 +21,7 @@ import torch
 from binding._pack_memory import multiplications
 from binding._tables import curve_table, sample_table
 from binding.activations import ArrayRows
-from binding.backbones import BackboneConfig, TokenLayout
+from binding.backbones import CONTROL_MEANINGS, BackboneConfig, TokenLayout
 from binding.breakdown import breakdown
 from binding.extras import EXTRA_ESTIMATES, Extra
 from binding.fit import FitConfig
@@ -49,22 +49,37 @@ class Measure:
 
 
 MEASURES = (
-    Measure("binding_ratio", "Binding ratio", "β*", "ratio", "B* / H(O|F); the paper's measure"),
+    Measure(
+        "binding_ratio",
+        "Binding ratio",
+        "β*",
+        "ratio",
+        "B* / H(O|F), the paper's measure: of what the features F leave open about the objects O, the share that is "
+        "read; 1 is full binding, 0 none",
+    ),
     Measure(
         "direct_binding_ratio",
         "Binding ratio, direct",
         "β*_direct",
         "ratio",
-        "B*_direct / H(O|F); a lower bound of I(O;Z|F) / H(O|F)",
+        "B*_direct / H(O|F): the same share, by one probe that is given the features; a lower bound, which no poor "
+        "probe can inflate",
     ),
     Measure(
         "object_information_ratio",
         "Object information ratio",
         "β_O",
         "ratio",
-        "B_O / H(O), the share of the object code that can be read",
+        "B_O / H(O): the share of what there is to know of the objects, features and binding together, that is read",
     ),
-    Measure("binding_information_bits", "Binding information", "B*", "bits", "H(O|F) - (CE_O - CE_F)"),
+    Measure(
+        "binding_information_bits",
+        "Binding information",
+        "B*",
+        "bits",
+        "H(O|F) - (CE_O - CE_F), from the test losses of two probes: a poor features probe inflates it, a poor "
+        "objects probe deflates it",
+    ),
     Measure(
         "direct_binding_information_bits",
         "Binding information, direct",
@@ -198,6 +213,7 @@ class BindingReadout:
     version = 1
     measures = MEASURES
     flag_meanings = FLAGS
+    control_meanings = CONTROL_MEANINGS
     columns = COLUMNS
 
     def refuses(self, probe: ProbeChoice, mode: str, scene: Scene) -> str | None:

@@ -169,6 +169,11 @@ class Readout(Protocol):
     @property
     def flag_meanings(self) -> Mapping[str, str]: ...
 
+    @property
+    def control_meanings(self) -> Mapping[str, str]:
+        """What each control is, and what it must give, for readers who do not know it."""
+        ...
+
     def refuses(self, probe: ProbeSpec, mode: str, scene: Scene) -> str | None:
         """Why a cell is impossible, or None."""
         ...

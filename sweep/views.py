@@ -60,6 +60,7 @@ def write_page(
         title=space.name if space else results.root.name,
         study_yaml=study_yaml,
         flag_meanings=readout.flag_meanings,
+        control_meanings=readout.control_meanings,
         probe_order=[probe.family for probe in space.probes] if space else [],
         n_cells=n_cells,
         method=method(space, readout, rows) if space and rows else "",

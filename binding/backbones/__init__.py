@@ -29,6 +29,16 @@ if TYPE_CHECKING:
 CONTROLS = ("oracle_objects", "oracle_features", "noise", "erased", "pixels")
 BACKBONE_CONTROLS = ("random_init", "shuffled")
 """Controls that every backbone of a study has: its architecture untrained, and its activations of other samples."""
+CONTROL_MEANINGS = {
+    "oracle_objects": "the object code itself: all can be read, β* = 1",
+    "oracle_features": "the feature code itself: all features and no binding, B*_direct = 0",
+    "noise": "random numbers: nothing can be read, B*_direct = 0",
+    "erased": "the object code, or nothing, with equal probability: half of all bits can be read",
+    "pixels": "the mean colour of every patch: what the raw image gives away",
+    "random_init": "the same backbone with random weights, never trained: what its architecture gives away",
+    "shuffled": "the backbone's last layer with its samples permuted: nothing can be read, B*_direct = 0",
+}
+"""What each control is, and what it must give."""
 CONTROL_ALIASES = {"oracle": "oracle_objects"}
 SHIPPED = ("shapes_vit_objects", "shapes_vit_features")
 
@@ -114,6 +124,7 @@ __all__ = [
     "BACKBONE_CONTROLS",
     "CONTROLS",
     "CONTROL_ALIASES",
+    "CONTROL_MEANINGS",
     "KINDS",
     "LIBRARIES",
     "PAPER",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import cycle
 
 import numpy as np
 from jaxtyping import Float
@@ -19,7 +20,8 @@ from sweep.report._rows import Estimate, Row, distinct
 # Okabe and Ito's palette without black and yellow, which are poor lines on white
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
-CONTROL_DASHES = ((0, (5, 2)), (0, (1, 1.5)), (0, (5, 2, 1, 2)), (0, (8, 2, 2, 2, 2, 2)))
+Dashes = tuple[int, tuple[float, ...]]
+CONTROL_DASHES: tuple[Dashes, ...] = ((0, (5, 2)), (0, (1, 1.5)), (0, (5, 2, 1, 2)), (0, (8, 2, 2, 2, 2, 2)))
 PANEL_WIDTH_INCHES = 3.3
 PANEL_HEIGHT_INCHES = 2.5
 LETTER_WIDTH_INCHES = 0.075
@@ -45,7 +47,8 @@ def layer_curves(rows: Sequence[Row], measure: Measure, styles: Mapping[str, Pro
     """Draw a measure over the layers of one data set.
 
     Args:
-        rows: the rows of one data set; controls among them become horizontal lines.
+        rows: the rows of one data set. Controls of the data set become horizontal lines in every panel; those of a
+            backbone are dashed in its panels.
         measure: what the y axis shows.
         styles: colour and marker of each probe in the rows.
         title: what the figure is titled after the measure's name, the data set as a rule.
@@ -55,31 +58,36 @@ def layer_curves(rows: Sequence[Row], measure: Measure, styles: Mapping[str, Pro
     """
     cells = [row for row in rows if not row.is_control]
     controls = [row for row in rows if row.is_control and row.estimates[measure.column].is_defined]
+    of_dataset = [row for row in controls if not row.control_of]
+    dashes = dict(zip(distinct(row.control for row in controls), cycle(CONTROL_DASHES), strict=False))
     backbones, modes = distinct(row.backbone for row in cells), distinct(row.mode for row in cells)
     size = (1.6 + PANEL_WIDTH_INCHES * len(backbones), 1.2 + PANEL_HEIGHT_INCHES * len(modes))
     figure = Figure(figsize=size, dpi=150, layout="constrained")
     panels = figure.subplots(len(modes), len(backbones), sharey=True, squeeze=False)
-    limits = _value_limits([row.estimates[measure.column] for row in rows], measure)
+    limits = value_limits([row.estimates[measure.column] for row in rows], measure)
     for mode, line_of_panels in zip(modes, panels, strict=True):
         for backbone, axes in zip(backbones, line_of_panels, strict=True):
             of_backbone = [row for row in cells if row.backbone == backbone]
             axes.set_ylim(*limits)
-            _draw_controls(axes, controls, measure, styles)
+            _draw_controls(axes, of_dataset, measure, styles, dashes)
+            own = [row for row in controls if (row.control_of, row.mode) == (backbone, mode)]
+            _draw_own_controls(axes, own, measure, styles, dashes)
             _draw_probes(axes, [row for row in of_backbone if row.mode == mode], measure, styles)
             _name_layers(axes, of_backbone)
-            _dress(axes)
-        _label_controls(line_of_panels[-1], controls, measure)
+            dress(axes)
+        _label_controls(line_of_panels[-1], of_dataset, measure)
         of_mode = f"{wrapped(mode, MODE_LETTERS)}\n" if len(modes) > 1 else ""
         line_of_panels[0].set_ylabel(of_mode + measure_text(measure), fontsize=9)
     for backbone, axes in zip(backbones, panels[0], strict=True):
         axes.set_title(wrapped(backbone, 34), fontsize=9)
     figure.suptitle(wrapped(f"{measure.label} · {title}", 25 + 34 * len(backbones)), fontsize=11)
     probes = distinct(row.probe for row in rows)
-    _add_legend(figure, {probe: styles[probe] for probe in probes}, n_columns=2 * len(backbones))
+    own_dashes = {name: dashes[name] for name in distinct(row.control for row in controls if row.control_of)}
+    add_legend(figure, {probe: styles[probe] for probe in probes}, own_dashes, n_columns=2 * len(backbones))
     return figure
 
 
-def _value_limits(estimates: Iterable[Estimate], measure: Measure) -> tuple[float, float]:
+def value_limits(estimates: Iterable[Estimate], measure: Measure) -> tuple[float, float]:
     """Limits of the y axis: all estimates and intervals, and for a ratio 0 to 1 in any case."""
     drawn = [end for one in estimates if one.is_defined for end in (one.value, one.low, one.high)]
     ends = [0.0, *([1.0] if measure.unit == "ratio" else []), *(end for end in drawn if math.isfinite(end))]
@@ -96,10 +104,10 @@ def _draw_probes(axes: Axes, cells: Sequence[Row], measure: Measure, styles: Map
         curve = [row for row in cells if row.probe == probe and math.isfinite(row.layer_index)]
         aside = 0.12 * (position - (len(probes) - 1) / 2) if is_single_layer else 0.0
         depth = np.array([row.layer_index + aside for row in curve])
-        _draw_curve(axes, depth, [row.estimates[measure.column] for row in curve], styles[probe], probe)
+        draw_curve(axes, depth, [row.estimates[measure.column] for row in curve], styles[probe], probe)
 
 
-def _draw_curve(
+def draw_curve(
     axes: Axes, depth: Float[np.ndarray, " layer"], estimates: list[Estimate], style: ProbeStyle, label: str
 ) -> None:
     value = np.array([one.value for one in estimates])
@@ -144,7 +152,7 @@ def _name_layers(axes: Axes, cells: Sequence[Row]) -> None:
     axes.set_xticks(depths, minor=True)
 
 
-def _dress(axes: Axes) -> None:
+def dress(axes: Axes) -> None:
     axes.set_xlabel("layer", fontsize=9)
     axes.tick_params(labelsize=8)
     axes.grid(axis="y", color="#dddddd", linewidth=0.6)
@@ -152,14 +160,38 @@ def _dress(axes: Axes) -> None:
     axes.spines[["top", "right"]].set_visible(False)
 
 
-def _draw_controls(axes: Axes, controls: Sequence[Row], measure: Measure, styles: Mapping[str, ProbeStyle]) -> None:
-    names = distinct(row.backbone for row in controls)
+def _draw_controls(
+    axes: Axes,
+    controls: Sequence[Row],
+    measure: Measure,
+    styles: Mapping[str, ProbeStyle],
+    dashes: Mapping[str, Dashes],
+) -> None:
     for row in controls:
         estimate, colour = row.estimates[measure.column], styles[row.probe].colour
-        dashes = CONTROL_DASHES[names.index(row.backbone) % len(CONTROL_DASHES)]
-        axes.axhline(estimate.value, color=colour, linestyle=dashes, linewidth=1.0, alpha=0.8, zorder=1)
+        axes.axhline(estimate.value, color=colour, linestyle=dashes[row.control], linewidth=1.0, alpha=0.8, zorder=1)
         if estimate.is_bounded:
             axes.axhspan(estimate.low, estimate.high, color=colour, alpha=0.07, linewidth=0, zorder=0)
+
+
+def _draw_own_controls(
+    axes: Axes,
+    controls: Sequence[Row],
+    measure: Measure,
+    styles: Mapping[str, ProbeStyle],
+    dashes: Mapping[str, Dashes],
+) -> None:
+    """Controls of the panel's backbone: a dashed line over the layers, or across the panel for a single one."""
+    for control, probe in sorted({(row.control, row.probe) for row in controls}):
+        curve = [row for row in controls if (row.control, row.probe) == (control, probe)]
+        if len(curve) == 1:
+            _draw_controls(axes, curve, measure, styles, dashes)
+            continue
+        depth = np.array([row.layer_index for row in curve])
+        ends = np.array([(one.value, one.low, one.high) for one in (row.estimates[measure.column] for row in curve)])
+        looks = {"color": styles[probe].colour, "zorder": 1}
+        axes.plot(depth, ends[:, 0], linestyle=dashes[control], linewidth=1.0, alpha=0.8, **looks)
+        axes.fill_between(depth, ends[:, 1], ends[:, 2], alpha=0.07, linewidth=0, **looks)
 
 
 def _label_controls(axes: Axes, controls: Sequence[Row], measure: Measure) -> None:
@@ -167,8 +199,8 @@ def _label_controls(axes: Axes, controls: Sequence[Row], measure: Measure) -> No
     bottom, top = axes.get_ylim()
     gap = LETTER_HEIGHT_SHARE * (top - bottom)
     marks: list[tuple[float, str]] = []
-    for control in distinct(row.backbone for row in controls):
-        values = sorted(row.estimates[measure.column].value for row in controls if row.backbone == control)
+    for control in distinct(row.control for row in controls):
+        values = sorted(row.estimates[measure.column].value for row in controls if row.control == control)
         marks += [(value, control) for value in _cluster_centres(values, gap)]
     marks.sort()
     heights = _spread([value for value, _ in marks], gap, top)
@@ -209,16 +241,20 @@ def _spread(values: list[float], gap: float, top: float) -> list[float]:
     return heights
 
 
-def _add_legend(figure: Figure, styles: Mapping[str, ProbeStyle], n_columns: int) -> None:
+def add_legend(
+    figure: Figure, styles: Mapping[str, ProbeStyle], dashes: Mapping[str, Dashes], n_columns: int
+) -> None:
+    """Name the probes, and the controls that are told apart by their dashes."""
     handles = [
-        Line2D([], [], color=style.colour, marker=style.marker, markersize=4.5, linewidth=1.4)
-        for style in styles.values()
+        *(Line2D([], [], color=of.colour, marker=of.marker, markersize=4.5, linewidth=1.4) for of in styles.values()),
+        *(Line2D([], [], color="#666666", linestyle=dash, linewidth=1.0) for dash in dashes.values()),
     ]
+    names = [*styles, *(f"control {name}" for name in dashes)]
     figure.legend(
         handles,
-        [wrapped(probe, PROBE_LETTERS, 1) for probe in styles],
+        [wrapped(name, PROBE_LETTERS, 1) for name in names],
         loc="outside lower center",
-        ncols=min(len(styles), n_columns),
+        ncols=min(len(names), n_columns),
         fontsize=8.5,
         frameon=False,
     )

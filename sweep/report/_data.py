@@ -9,6 +9,7 @@ from typing import Any
 
 from sweep.readout import Measure
 from sweep.report._format import DECIMALS, abbreviations, symbol_parts
+from sweep.report._parameters import ParameterAxis
 from sweep.report._provenance import chosen_hyperparameters
 from sweep.report._rows import Row, distinct
 
@@ -23,6 +24,7 @@ def page_data(
     flag_meanings: Mapping[str, str],
     probe_order: Sequence[str],
     drawings: Sequence[Mapping[str, Any] | None],
+    axes: Sequence[ParameterAxis],
 ) -> dict[str, Any]:
     """Everything that the scripts show, as plain JSON values.
 
@@ -32,17 +34,19 @@ def page_data(
         flag_meanings: a sentence for each flag.
         probe_order: probe families as the study orders them; others follow.
         drawings: Vega-Lite specifications of the read-out's exhibits, None for pictures.
+        axes: numbers in which the data sets differ.
     """
     names = {name: distinct(getattr(row, name) for row in rows) for name in DIMENSIONS}
     names["probe"] = _in_order(names["probe"], probe_order)
     names["layer"] = distinct(row.layer for row in rows)
+    names["control"] = ["", *distinct(row.control for row in rows)]
     short = abbreviations(flag for row in rows for flag in row.flags)
     flags = list(short)
     columns: dict[str, Any] = {
         name: _positions((getattr(row, name) for row in rows), of) for name, of in names.items()
     }
     columns["depth"] = [_plain(row.layer_index) for row in rows]
-    columns["control"] = [int(row.is_control) for row in rows]
+    columns["control_of"] = _positions_or_none((row.control_of for row in rows), names["backbone"])
     columns["failed"] = [int(row.failed) for row in rows]
     columns["flags"] = [[flags.index(flag) for flag in row.flags] for row in rows]
     return {
@@ -54,6 +58,7 @@ def page_data(
         "flags": [{"short": short[name], "name": name, "meaning": flag_meanings.get(name, "")} for name in flags],
         "choices": _choices(rows),
         "drawings": drawings,
+        "parameters": [_axis(axis, names["dataset"]) for axis in axes],
     }
 
 
@@ -82,6 +87,14 @@ def _estimates(rows: Sequence[Row], column: str) -> dict[str, list[float | None]
     return {end: [_plain(getattr(row.estimates[column], end)) for row in rows] for end in ends}
 
 
+def _axis(axis: ParameterAxis, datasets: Sequence[str]) -> dict[str, Any]:
+    lines = [
+        {"label": line.label, "points": [[datasets.index(name), x] for name, x in line.points.items()]}
+        for line in axis.lines
+    ]
+    return {"title": axis.title, "log": axis.is_log, "lines": lines}
+
+
 def _choices(rows: Sequence[Row]) -> dict[str, Any]:
     """The tuned hyper-parameters, each text once; positions are those of the rows."""
     choices = chosen_hyperparameters(rows)
@@ -94,6 +107,12 @@ def _choices(rows: Sequence[Row]) -> dict[str, Any]:
 def _positions(values: Iterable[str], names: Sequence[str]) -> list[int]:
     position = {name: number for number, name in enumerate(names)}
     return [position[value] for value in values]
+
+
+def _positions_or_none(values: Iterable[str], names: Sequence[str]) -> list[int | None]:
+    """As `_positions`; None for what is empty, -1 for what is not among the names."""
+    position = {name: number for number, name in enumerate(names)}
+    return [position.get(value, -1) if value else None for value in values]
 
 
 def _in_order(names: Sequence[str], order: Sequence[str]) -> list[str]:

@@ -14,6 +14,8 @@ from matplotlib.figure import Figure
 from sweep.readout import Measure
 from sweep.report._curves import layer_curves, probe_styles
 from sweep.report._heatmap import heatmap
+from sweep.report._parameter_curves import parameter_curves
+from sweep.report._parameters import parameter_axes
 from sweep.report._rows import Row, distinct
 
 _METADATA = {"png": {"Software": None}, "pdf": {"CreationDate": None}, "svg": {"Date": None}}
@@ -57,6 +59,27 @@ def heatmap_pictures(rows: Sequence[Row], measures: tuple[Measure, ...]) -> list
     return list(_pictures(rows, measures, "heatmap", "by backbone and layer", heatmap))
 
 
+def parameter_pictures(rows: Sequence[Row], measures: tuple[Measure, ...]) -> list[Picture]:
+    """Draw each measure over every number in which the data sets differ, a picture a measure and number."""
+    styles, axes = probe_styles(rows), parameter_axes(rows)
+    suffixes = name_suffixes([axis.title for axis in axes])
+    drawn = (
+        (
+            f"parameter_{measure.column}{suffixes[axis.title]}",
+            measure,
+            axis,
+            parameter_curves(rows, measure, styles, axis),
+        )
+        for measure in measures
+        for axis in axes
+    )
+    return [
+        Picture(name, f"{measure.label} by {axis.title}, each point at its best layer", figure)
+        for name, measure, axis, figure in drawn
+        if figure is not None
+    ]
+
+
 def _pictures(
     rows: Sequence[Row],
     measures: tuple[Measure, ...],
@@ -75,13 +98,16 @@ def _pictures(
 
 def dataset_suffixes(datasets: list[str]) -> dict[str, str]:
     """The part of a file name that tells data sets apart; none is needed for a single one."""
-    if len(datasets) == 1:
-        return {datasets[0]: ""}
+    return {datasets[0]: ""} if len(datasets) == 1 else name_suffixes(datasets)
+
+
+def name_suffixes(names: list[str]) -> dict[str, str]:
+    """A part of a file name for each name, no two the same."""
     suffixes: dict[str, str] = {}
-    for dataset in datasets:
-        stem = "_" + re.sub(r"[^A-Za-z0-9.=+-]+", "_", dataset).strip("_")
+    for name in names:
+        stem = "_" + re.sub(r"[^A-Za-z0-9.=+-]+", "_", name).strip("_")
         suffix, number = stem, 2
         while suffix.lower() in {taken.lower() for taken in suffixes.values()}:
             suffix, number = f"{stem}_{number}", number + 1
-        suffixes[dataset] = suffix
+        suffixes[name] = suffix
     return suffixes

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from sweep.readout import Exhibit, Measure
 from sweep.report._data import DIMENSIONS, as_script, page_data
 from sweep.report._exhibits import Shown, shown
 from sweep.report._format import DECIMALS, abbreviations, counted, estimate_text, first_line, symbol_parts
+from sweep.report._parameters import parameter_axes
 from sweep.report._provenance import dataset_settings, provenance
 from sweep.report._rows import Row, prepared
 from sweep.report._summary import summary
@@ -32,6 +34,7 @@ SCRIPTS = (
     "curves.js",
     "heatmap.js",
     "ladder.js",
+    "parameters.js",
     "main.js",
 )
 MOST_ERRORS, MOST_PLACES = 100, 12
@@ -44,6 +47,8 @@ class Study:
     title: str
     study_yaml: str = ""
     flag_meanings: Mapping[str, str]
+    control_meanings: Mapping[str, str] = field(default_factory=dict)
+    """A sentence for each control, in the order in which they are shown."""
     probe_order: Sequence[str] = ()
     """Probe families as the study orders them."""
     n_cells: int | None = None
@@ -92,7 +97,8 @@ def write_report(
 def page(rows: tuple[Row, ...], measures: tuple[Measure, ...], study: Study, exhibits: Sequence[Shown]) -> str:
     """The page's HTML; every name from a study or a row is escaped."""
     drawings = [exhibit.specification for exhibit in exhibits]
-    data = page_data(rows, measures, study.flag_meanings, study.probe_order, drawings)
+    axes = parameter_axes(rows)
+    data = page_data(rows, measures, study.flag_meanings, study.probe_order, drawings, axes)
     return _template().render(
         study=study,
         summary=summary(rows),
@@ -100,6 +106,9 @@ def page(rows: tuple[Row, ...], measures: tuple[Measure, ...], study: Study, exh
         measures=[(symbol_parts(measure), measure) for measure in measures],
         dimensions=DIMENSIONS,
         exhibits=exhibits,
+        n_pictures=len(list(takewhile(lambda one: one.picture, exhibits))),
+        controls=_controls(rows, study.control_meanings),
+        parameters=axes,
         tables=_tables(rows, measures),
         flags=_flags(rows, study.flag_meanings),
         failures=_failures(rows),
@@ -137,6 +146,12 @@ def _progress(rows: Sequence[Row], study: Study) -> str:
     if study.n_cells is None or study.n_cells <= len(rows):
         return ""
     return f"{len(rows):,} of {counted(study.n_cells, 'cell')} so far"
+
+
+def _controls(rows: Sequence[Row], meanings: Mapping[str, str]) -> dict[str, str]:
+    """What the controls of the rows are, those without a meaning left out."""
+    present = {row.control for row in rows}
+    return {name: meaning for name, meaning in meanings.items() if name in present}
 
 
 def _tables(rows: Sequence[Row], measures: tuple[Measure, ...]) -> list[dict[str, Any]]:

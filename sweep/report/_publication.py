@@ -11,7 +11,13 @@ from typing import Literal, get_args
 import pandas as pd
 
 from sweep.readout import Measure
-from sweep.report._figures import dataset_suffixes, heatmap_pictures, layer_curve_pictures
+from sweep.report._figures import (
+    Picture,
+    dataset_suffixes,
+    heatmap_pictures,
+    layer_curve_pictures,
+    parameter_pictures,
+)
 from sweep.report._format import DECIMALS, counted, decimal, percent, symbol_parts
 from sweep.report._rows import Estimate, Row, distinct, prepared
 from sweep.report._whole import write_whole
@@ -36,7 +42,9 @@ _LATEX = {
 def write_figures(
     rows: pd.DataFrame, measures: tuple[Measure, ...], study: str, formats: Sequence[FigureFormat], folder: Path
 ) -> list[Path]:
-    """Draw every measure by layer and by backbone and layer; `captions.md` beside the figures describes each.
+    """Draw every measure by layer, by backbone and layer and by settings of the data sets.
+
+    `captions.md` beside the figures describes each.
 
     Args:
         rows: result rows.
@@ -51,7 +59,9 @@ def write_figures(
     cells = prepared(rows, measures)
     folder.mkdir(parents=True, exist_ok=True)
     paths, captions = [], []
-    for picture in [*layer_curve_pictures(cells, measures), *heatmap_pictures(cells, measures)]:
+    kinds = (layer_curve_pictures, heatmap_pictures, parameter_pictures)
+    pictures: list[Picture] = [picture for draw in kinds for picture in draw(cells, measures)]
+    for picture in pictures:
         captions.append(f"**{picture.name}**: {_caption(picture.caption, study, cells)}")
         for ending in formats:
             paths.append(folder / f"{picture.name}.{ending}")

@@ -45,6 +45,10 @@ class Row:
     layer: str
     layer_index: float
     is_control: bool
+    control: str
+    """Which control it is, empty for a measurement."""
+    control_of: str
+    """The backbone it is a control of, empty for a control of the data set."""
     failed: bool
     error: str
     estimates: Mapping[str, Estimate]
@@ -89,6 +93,7 @@ def _row(record: Mapping[str, Any], measures: tuple[Measure, ...]) -> Row:
     def number(name: str) -> float:
         return _number(record.get(name))
 
+    is_control = not _is_missing(record.get("is_control")) and bool(record["is_control"])
     hyperparameters = (name for name in sorted(record) if name.startswith("hyperparameters"))
     return Row(
         cell_id=text("cell_id"),
@@ -99,7 +104,9 @@ def _row(record: Mapping[str, Any], measures: tuple[Measure, ...]) -> Row:
         probe=text("probe") or NOTHING,
         layer=text("layer") or NOTHING,
         layer_index=number("layer_index"),
-        is_control=not _is_missing(record.get("is_control")) and bool(record["is_control"]),
+        is_control=is_control,
+        control=(text("control") or text("backbone") or NOTHING) if is_control else "",
+        control_of=text("control_of") if is_control else "",
         failed=text("status") == "failed",
         error=text("error"),
         estimates={measure.column: _estimate(record, measure.column) for measure in measures},

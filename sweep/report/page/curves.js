@@ -5,12 +5,13 @@ const curvePanels = () => {
   const limits = valueLimits(chosenRows);
   const cells = chosenRows.filter((row) => !isControl(row) && isDefined(row));
   return grouped(cells, ["dataset", "backbone", "mode"]).map((rows) => (width) => {
-    const controls = chosenRows.filter((row) => isControl(row) && isDefined(row) && columns.dataset[row] === columns.dataset[rows[0]]);
+    const ofMode = (row) => isOfDataSet(row) || columns.mode[row] === columns.mode[rows[0]];
+    const controls = controlsFor(rows[0], chosenRows).filter(ofMode);
     const x = { field: "layer", type: "ordinal", sort: layersOf(rows), title: "layer", axis: { labelOverlap: "greedy" }, scale: { type: "point", padding: 0.3 } };
     return {
       width, height: 190,
       title: panelTitle(rows[0], names.dataset.length > 1 ? ["backbone", "mode", "dataset"] : ["backbone", "mode"]),
-      layer: [...controlLayers(controls, limits, width), ...estimateLayers(rows.map(valueOf), x, limits, "probe")],
+      layer: [...controlLayers(controls, x, (row) => nameOf(row, "layer"), limits, width, (places) => places.length === 1), ...estimateLayers(rows.map(valueOf), x, limits, "probe")],
     };
   });
 };

@@ -24,6 +24,8 @@ const estimateText = (row, measure = state.measure) => {
 const symbolNodes = (measure) => [measure.base, ...(measure.subscript ? [element("sub", {}, measure.subscript)] : [])];
 const measureTitle = (measure) => `${measure.label} ${measure.base}${measure.subscript ? ` (${measure.subscript})` : ""}`;
 const axisTitle = (measure) => `${measure.label}, ${measure.base}${measure.unit === "bits" ? " (bits)" : ""}`;
+// A name that may be broken after its colons, such as random_init:shipped:NAME.
+const breakable = (text) => text.split(/(?<=:)/).flatMap((part, at) => (at ? [element("wbr"), part] : [part]));
 const counted = (count, noun) => `${count.toLocaleString("en")} ${noun}${count === 1 ? "" : "s"}`;
 const shortened = (text, letters) => (text.length > letters ? `${text.slice(0, letters - 1)}…` : text);
 

@@ -1,4 +1,5 @@
-// A measure over backbones and layers: a panel a data set, mode and probe; controls in rows of their own.
+// A measure over backbones and layers: a panel a data set, mode and probe. A backbone's controls stand below it at
+// their layers, those of the data set below all.
 const MOST_NUMBERS = 16;
 
 const heatmapPanels = () => {
@@ -10,23 +11,26 @@ const heatmapPanels = () => {
   return grouped(cells, ["dataset", "probe", "mode"]).map((rows) => () => {
     const same = (row) => ["dataset", "probe", "mode"].every((part) => columns[part][row] === columns[part][rows[0]]);
     const controls = chosenRows.filter((row) => isControl(row) && same(row));
-    const layers = [...layersOf(rows), ...(controls.length ? ["control"] : [])];
+    const layers = [...layersOf(rows), ...(controls.some(isOfDataSet) ? ["control"] : [])];
     const step = Math.max(15, Math.min(54, Math.floor((Math.min(width, 1100) - 230) / Math.max(layers.length, 6))));
     return heatmapPanel(rows, controls, layers, step, domain);
   });
 };
+const heatmapPlace = (row) => [
+  Number(isOfDataSet(row)), columns.control_of[row] ?? columns.backbone[row], columns.control[row], columns.backbone[row],
+];
 const heatmapPanel = (rows, controls, layers, step, domain) => {
   const digits = layers.length > MOST_NUMBERS || step < 34 ? null : Math.min(2, state.measure.decimals);
   const shareOf = (value) => (value - domain[0]) / (domain[1] - domain[0]);
   const value = (row) => {
     const one = estimateOf(row).value;
     return {
-      backbone: shortened(nameOf(row, "backbone"), 34), layer: isControl(row) ? "control" : nameOf(row, "layer"), value: one, tip: facts(row),
+      backbone: shortened(nameOf(row, "backbone"), 34), layer: isOfDataSet(row) ? "control" : nameOf(row, "layer"), value: one, tip: facts(row),
       text: isFailed(row) ? "×" : one === null ? "–" : digits === null ? "" : decimal(one, digits),
       dark: one !== null && shareOf(one) < 0.5,
     };
   };
-  const values = [...rows, ...controls].map(value);
+  const values = [...rows, ...controls].sort((a, b) => comparedLists(heatmapPlace(a), heatmapPlace(b))).map(value);
   const order = [...new Set(values.map((one) => one.backbone))];
   const x = { field: "layer", type: "ordinal", sort: layers, title: "layer", axis: { labelOverlap: "greedy", domain: false, ticks: false } };
   const y = { field: "backbone", type: "nominal", sort: order, title: null, axis: { labelLimit: step < 20 ? 130 : 210 } };

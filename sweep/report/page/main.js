@@ -15,14 +15,21 @@ const startTheme = () => {
   });
 };
 
-// The read-out's own specifications; values that say their data set, backbone, mode or probe are filtered.
+// The read-out's own specifications; values that say their data set, backbone, mode or probe are shown while a chosen
+// row has the same.
 const exhibitSpec = (drawing) => {
   const values = drawing.data?.values;
   if (!Array.isArray(values)) return drawing;
-  const isShown = (value) => dimensions.every((name) => {
-    const set = state.chosen[name];
-    return set === null || !(name in value) || !names[name].includes(value[name]) || set.has(names[name].indexOf(value[name]));
-  });
+  const chosen = new Map();
+  const placesBy = (parts) => {
+    const key = parts.join(" ");
+    if (!chosen.has(key)) chosen.set(key, new Set(chosenRows.map((row) => JSON.stringify(parts.map((name) => nameOf(row, name))))));
+    return chosen.get(key);
+  };
+  const isShown = (value) => {
+    const parts = dimensions.filter((name) => names[name].includes(value[name]));
+    return !parts.length || placesBy(parts).has(JSON.stringify(parts.map((name) => value[name])));
+  };
   return { ...drawing, data: { ...drawing.data, values: values.filter(isShown) } };
 };
 const startExhibit = (place) => addFigure(place, () => draw(place, exhibitSpec(data.drawings[Number(place.dataset.drawing)])));
@@ -33,10 +40,10 @@ const start = () => {
   if (!allRows.length) return;
   startFilters();
   document.querySelectorAll("[data-table]").forEach(startTable);
-  const cells = () => chosenRows.filter((row) => !isControl(row));
+  const cells = () => chosenRows.filter((row) => !isControl(row) && isDefined(row));
   document.querySelectorAll("[data-legend]").forEach((place) => addLegend(place, "probe", cells));
   document.querySelectorAll("[data-legend-modes]").forEach((place) => addLegend(place, "mode", cells));
-  const starts = { curves: startCurves, heatmap: startHeatmap, ladder: startLadder };
+  const starts = { curves: startCurves, heatmap: startHeatmap, ladder: startLadder, parameter: startParameter };
   document.querySelectorAll("[data-figure]").forEach((place) => starts[place.dataset.figure](place));
   document.querySelectorAll("[data-drawing]").forEach(startExhibit);
   changed();

@@ -4,12 +4,15 @@ const SHAPES = ["circle", "square", "triangle-up", "diamond", "cross", "triangle
 const CONTROL_COLOUR = "#8a949f";
 const TEXT_COLOUR = "#6b7580"; // the style sheet replaces it by that of the theme
 const MOST_PANELS = 12;
-const PANEL_MARGIN = 62; // axis labels and the gap to the next panel
+const PANEL_MARGIN = 78; // axis labels and the gap to the next panel
+const NAMES_MARGIN = 84; // names of controls, right of a panel
+const FAR = 0.5; // how far beyond all estimates intervals are drawn, in spans of the estimates
 const MOST_PANEL_WIDTH = 620;
 const CONFIG = {
   background: null,
   font: 'system-ui, -apple-system, "Segoe UI", Roboto, sans-serif',
   view: { stroke: null },
+  range: { category: COLOURS },
   axis: { labelFontSize: 11, titleFontSize: 11, titleFontWeight: "normal", tickSize: 3, labelPadding: 4, titlePadding: 8, domainWidth: 1 },
   axisX: { grid: false, labelAngle: 0 },
   axisY: { domain: false, ticks: false },
@@ -20,7 +23,9 @@ const CONFIG = {
   facet: { spacing: 14 },
   aria: false,
 };
-const styleOf = (dimension, at) => ({ colour: COLOURS[at % COLOURS.length], shape: SHAPES[at % SHAPES.length] });
+const styleOf = (dimension, at) => ({
+  colour: COLOURS[at % COLOURS.length], shape: SHAPES[(at + Math.floor(at / COLOURS.length)) % SHAPES.length],
+});
 
 const tip = document.getElementById("tip");
 const showTip = (event, value) => {
@@ -103,7 +108,8 @@ const addPanels = (place, describe, find, least) => {
     }
     const shown = panels.slice(0, most);
     const abreast = panelsAbreast(place, shown.length, least);
-    const width = Math.min(MOST_PANEL_WIDTH, Math.floor(place.clientWidth / abreast) - PANEL_MARGIN);
+    const margin = PANEL_MARGIN + (chosenRows.some(isControl) ? NAMES_MARGIN : 0);
+    const width = Math.min(MOST_PANEL_WIDTH, Math.floor(place.clientWidth / abreast) - margin);
     draw(canvas, { concat: shown.map((panel) => panel(width)), columns: abreast });
   };
   const figure = addFigure(place, render);
@@ -118,64 +124,84 @@ const addPanels = (place, describe, find, least) => {
   }).observe(place);
 };
 
-// Limits of the value axis: all estimates and intervals; a ratio shows 0 to 1 in any case.
+// Limits of the value axis: all estimates, and their intervals unless these go far beyond; a ratio shows 0 to 1 in any
+// case.
 const valueLimits = (rows) => {
-  let [low, high] = [0, state.measure.unit === "ratio" ? 1 : 0];
-  for (const row of rows) {
-    const one = estimateOf(row);
-    for (const end of [one.value, one.low, one.high]) {
-      if (end === null) continue;
-      low = Math.min(low, end);
-      high = Math.max(high, end);
-    }
-  }
+  const shown = rows.filter((row) => isDefined(row)).map((row) => estimateOf(row));
+  const lowest = shown.reduce((low, one) => Math.min(low, one.value), 0);
+  const highest = shown.reduce((high, one) => Math.max(high, one.value), state.measure.unit === "ratio" ? 1 : 0);
+  const room = FAR * (highest - lowest || 1);
+  const low = Math.max(lowest - room, shown.reduce((low, one) => Math.min(low, one.low ?? low), lowest));
+  const high = Math.min(highest + room, shown.reduce((high, one) => Math.max(high, one.high ?? high), highest));
   const margin = 0.04 * (high - low || 1);
   return [low < 0 ? low - margin : low, high + margin];
 };
-const valueAxis = (limits, withTitle) => ({
+const valueAxis = (limits) => ({
   type: "quantitative",
   scale: { domain: limits, nice: false, zero: false },
-  title: withTitle ? axisTitle(state.measure) : null,
+  title: axisTitle(state.measure),
   axis: { tickCount: 5 },
 });
 
-// Controls of a data set as bands over the whole width, their names above them.
-const controlBands = (rows) => grouped(rows, ["backbone"]).map((of) => {
-  const all = of.map((row) => estimateOf(row));
+// Controls as grey bands: at each place of the x axis from the lowest to the highest of their intervals, over probes
+// and modes. One that has a single place on an axis that all share, such as layers, is a band over the whole width.
+const controlBand = (rows, at) => {
+  const all = rows.map((row) => estimateOf(row));
+  const name = names.control[columns.control[rows[0]]];
+  const one = (row) => [`${nameOf(row, "mode")} · ${nameOf(row, "probe")} · ${nameOf(row, "layer")}`, estimateText(row)];
   return {
-    name: nameOf(of[0], "backbone"),
+    ...at, name,
     low: Math.min(...all.map((one) => one.low ?? one.value)),
     high: Math.max(...all.map((one) => one.high ?? one.value)),
     value: all.reduce((sum, one) => sum + one.value, 0) / all.length,
-    tip: { control: nameOf(of[0], "backbone"), ...Object.fromEntries(of.map((row) => [nameOf(row, "probe"), estimateText(row)])) },
+    tip: { control: name, ...Object.fromEntries(rows.map(one)) },
   };
-}).sort((a, b) => a.value - b.value);
-const controlLayers = (rows, limits, width) => {
-  const bands = controlBands(rows);
-  if (!bands.length) return [];
-  const y = { field: "value", ...valueAxis(limits, false) };
-  return [
-    {
-      data: { values: bands }, mark: { type: "rect", color: CONTROL_COLOUR, opacity: 0.2 },
-      encoding: { y: { ...y, field: "low" }, y2: { field: "high" }, tooltip: { field: "tip" } },
-    },
-    { data: { values: bands }, mark: { type: "rule", strokeDash: [4, 3], color: CONTROL_COLOUR }, encoding: { y, tooltip: { field: "tip" } } },
-    controlLabels(bands, limits, width),
-  ];
 };
-// Names at the right edge; controls that lie together share a line.
-const controlLabels = (bands, limits, width) => {
-  const gap = 0.075 * (limits[1] - limits[0]);
+const controlBands = (rows, x, placeOf) => grouped(rows, ["control"]).map((of) => {
+  const places = new Map();
+  for (const row of of) {
+    const at = placeOf(row);
+    places.set(at, [...(places.get(at) ?? []), row]);
+  }
+  return [...places].map(([at, rows]) => controlBand(rows, { [x.field]: at }));
+});
+const controlLayers = (rows, x, placeOf, limits, width, isFlat = () => false) => {
+  const bands = controlBands(rows, x, placeOf);
+  const y = { field: "value", ...valueAxis(limits) };
+  const ends = { y: { ...y, field: "low" }, y2: { field: "high" } };
+  const grey = { color: CONTROL_COLOUR };
+  const dashed = { ...grey, strokeDash: [4, 3], strokeWidth: 1.2 };
+  const flat = bands.filter(isFlat).flat();
+  const drawn = bands.filter((places) => !isFlat(places)).flatMap((values) => [
+    { data: { values }, mark: { type: "area", ...grey, opacity: 0.13, clip: true }, encoding: { x, ...ends } },
+    { data: { values: values.length > 1 ? [] : values }, mark: { type: "rule", ...grey, clip: true }, encoding: { x, ...ends } },
+    { data: { values }, mark: { type: "line", ...dashed }, encoding: { x, y } },
+    { data: { values }, mark: { type: "point", ...grey, filled: true, size: 22, opacity: 1 }, encoding: { x, y, tooltip: { field: "tip" } } },
+  ]);
+  if (flat.length) drawn.push(
+    { data: { values: flat }, mark: { type: "rect", ...grey, opacity: 0.13, clip: true }, encoding: { ...ends, tooltip: { field: "tip" } } },
+    { data: { values: flat }, mark: { type: "rule", ...dashed }, encoding: { y, tooltip: { field: "tip" } } });
+  return bands.length ? [...drawn, controlLabels(bands, x, limits, width)] : [];
+};
+// Names right of the panel, each at the height of its last place, moved apart from the lowest up.
+const controlLabels = (bands, x, limits, width) => {
+  const gap = 0.065 * (limits[1] - limits[0]);
   const labels = [];
-  for (const { name, value, high } of bands) {
-    const last = labels.at(-1);
-    if (last && value - last.value < gap) Object.assign(last, { name: `${last.name}, ${name}`, high: Math.max(last.high, high) });
-    else labels.push({ name, value, high });
+  const order = x.sort ?? x.scale?.domain ?? null;
+  const place = (one) => (order ? order.indexOf(one[x.field]) : one[x.field]);
+  const last = bands.map((places) => places.reduce((a, b) => (place(b) > place(a) ? b : a)));
+  for (const { name, value } of last.sort((a, b) => a.value - b.value)) {
+    labels.push({ name: shortened(name, 15), at: Math.max(value, labels.length ? labels.at(-1).at + gap : limits[0]) });
+  }
+  let ceiling = limits[1];
+  for (const label of labels.toReversed()) {
+    label.at = Math.min(label.at, ceiling);
+    ceiling = label.at - gap;
   }
   return {
-    data: { values: labels.map((label) => ({ ...label, name: shortened(label.name, Math.floor(width / 6)) })) },
-    mark: { type: "text", align: "right", baseline: "bottom", dy: -2, fontSize: 10, color: TEXT_COLOUR, x: width },
-    encoding: { y: { field: "high", ...valueAxis(limits, false) }, text: { field: "name" } },
+    data: { values: labels },
+    mark: { type: "text", align: "left", baseline: "middle", fontSize: 10, color: TEXT_COLOUR, x: width + 5 },
+    encoding: { y: { field: "at", ...valueAxis(limits) }, text: { field: "name" } },
   };
 };
 
@@ -202,12 +228,12 @@ const markScales = (dimension) => {
 };
 // Line, band, whiskers and points of estimates over an ordinal axis.
 const estimateLayers = (values, x, limits, dimension) => {
-  const y = { field: "value", ...valueAxis(limits, true) };
+  const y = { field: "value", ...valueAxis(limits) };
   const { color, shape } = markScales(dimension);
   const bounded = values.filter((one) => one.low !== null && one.high !== null);
   return [
-    { data: { values: bounded }, mark: { type: "area", opacity: 0.16 }, encoding: { x, y: { ...y, field: "low" }, y2: { field: "high" }, color } },
-    { data: { values: bounded }, mark: { type: "rule", strokeWidth: 1.3, opacity: 0.75 }, encoding: { x, y: { ...y, field: "low" }, y2: { field: "high" }, color } },
+    { data: { values: bounded }, mark: { type: "area", opacity: 0.16, clip: true }, encoding: { x, y: { ...y, field: "low" }, y2: { field: "high" }, color } },
+    { data: { values: bounded }, mark: { type: "rule", strokeWidth: 1.3, opacity: 0.75, clip: true }, encoding: { x, y: { ...y, field: "low" }, y2: { field: "high" }, color } },
     { data: { values }, mark: { type: "line", strokeWidth: 1.8 }, encoding: { x, y, color } },
     { data: { values }, mark: { type: "point", filled: true, opacity: 1, size: 46 }, encoding: { x, y, color, shape, tooltip: { field: "tip" } } },
   ];

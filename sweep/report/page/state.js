@@ -11,18 +11,24 @@ const estimateOf = (row, measure = state.measure) => {
   const of = estimates[measure.column];
   return { value: of.value[row], low: of.low[row], high: of.high[row] };
 };
-const isControl = (row) => columns.control[row] === 1;
+const isControl = (row) => columns.control[row] > 0;
 const isFailed = (row) => columns.failed[row] === 1;
 const isDefined = (row, measure = state.measure) => estimates[measure.column].value[row] !== null;
 
-// A filter of the backbones leaves the controls in: they are what the others are compared with.
-const isChosen = (row) =>
-  dimensions.every((name) => {
-    const set = state.chosen[name];
-    if (set === null || set.has(columns[name][row])) return true;
-    return isControl(row) && (name === "backbone" || name === "mode") && !choosesControls(name);
-  });
-const choosesControls = (name) => name === "backbone" && [...state.chosen.backbone].some((at) => controlNames.has(at));
+// Controls of the data set belong to every panel, those of a backbone to its own.
+const isOfDataSet = (row) => isControl(row) && columns.control_of[row] === null;
+const controlsFor = (row, rows) => rows.filter((one) =>
+  isControl(one) && isDefined(one) && columns.dataset[one] === columns.dataset[row]
+  && (isOfDataSet(one) || columns.control_of[one] === columns.backbone[row]));
+
+// A filter of the backbones or modes leaves in the controls that the others are compared with.
+const isChosen = (row) => dimensions.every((name) => {
+  const set = state.chosen[name];
+  if (set === null || set.has(columns[name][row])) return true;
+  if (name === "mode") return isOfDataSet(row);
+  return name === "backbone" && isControl(row) && ![...set].some((at) => controlNames.has(at))
+    && (isOfDataSet(row) || set.has(columns.control_of[row]));
+});
 const controlNames = new Set(allRows.filter(isControl).map((row) => columns.backbone[row]));
 
 let chosenRows = allRows;

@@ -11,7 +11,7 @@ const placeColumns = () => [
   title,
   key: name === "layer" ? (row) => columns.depth[row] ?? Infinity : (row) => columns[name][row],
   fill: (row) => name === "backbone" && isControl(row)
-    ? [nameOf(row, name), " ", element("span", { class: "tag" }, "control")] : [nameOf(row, name)],
+    ? [...breakable(nameOf(row, name)), " ", element("span", { class: "tag" }, "control")] : breakable(nameOf(row, name)),
 }));
 const measureColumns = () => measures.map((measure) => ({
   title: [...symbolNodes(measure), " ", element("span", { class: "unit" }, measure.unit)],

@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from playwright.sync_api import Browser, Page, sync_playwright
 
+from binding.exhibits import Exhibit, exhibits
+from binding.exhibits._importance import draw_importances
 from sweep.report import Study, write_report
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
@@ -42,9 +49,37 @@ def path(original_study, cell, measures, tmp_path_factory) -> Path:
     return write_report(rows, measures, study, tmp_path_factory.mktemp("report") / "report.html")
 
 
+@pytest.fixture(scope="module")
+def wide_path(cell, measures, tmp_path_factory) -> Path:
+    """A report of three data sets that differ in a number, with controls of one of two backbones."""
+    rows = []
+    for number in (2, 4, 8):
+        of = {"dataset": f"pairs{number}", "dataset_parameters": json.dumps({"n_colors": number, "n_shapes": number})}
+        for layer in ("embed", "final"):
+            rows += [cell(1 / number, layer=layer, backbone=name, **of) for name in ("small", "large")]
+            untrained = {"backbone": "random_init:small", "control": "random_init", "control_of": "small"}
+            rows.append(cell(0.05 * number, layer=layer, is_control=True, **untrained, **of))
+        shuffled = {"backbone": "shuffled:small", "control": "shuffled", "control_of": "small"}
+        rows.append(cell(0.01, layer="final", is_control=True, **shuffled, **of))
+        rows.append(
+            cell(0.9, layer="code", layer_index=0, backbone="oracle", control="oracle", is_control=True, **of)
+        )
+    study = Study(title="Pairs", flag_meanings={})
+    return write_report(pd.DataFrame(rows), measures, study, tmp_path_factory.mktemp("wide") / "report.html")
+
+
 @pytest.fixture
 def page(browser, path) -> Iterator[Page]:
     """The page, loaded; complaints and requests of the whole test must be none."""
+    yield from loaded(browser, path)
+
+
+@pytest.fixture
+def wide(browser, wide_path) -> Iterator[Page]:
+    yield from loaded(browser, wide_path)
+
+
+def loaded(browser: Browser, path: Path) -> Iterator[Page]:
     page = browser.new_page(viewport={"width": 1280, "height": 900}, color_scheme="light")
     said: list[str] = []
     page.on("console", lambda message: said.append(message.text))
@@ -138,3 +173,94 @@ def test_the_numbers_are_there_without_scripts(browser, path) -> None:
     assert page.locator("noscript td", has_text="0.550 [0.530, 0.580]").first.is_visible()
     assert not page.locator("#filters").is_visible()
     context.close()
+
+
+def test_what_the_binding_readout_draws_can_be_drawn(browser, cell, measures, tmp_path) -> None:
+    places = [f"{colour} {shape}" for colour in ("red", "blue") for shape in ("circle", "square")]
+    bits = {"direct_bits": 0.5, "direct_bits_low": 0.2, "direct_bits_high": 3.0, "entropy_bits": 1.0, "n_samples": 9}
+    rows = [{"part": "conjunction", "name": name, **bits} for name in places]
+    rows += [{"part": "object_count", "name": str(count), **bits} for count in (1, 2, 3)]
+    (tmp_path / "details").mkdir()
+    estimates = {f"{name}_information_bits": 2.0 for name in ("feature", "binding", "object", "direct_binding")}
+    cells = [cell(backbone=name, object_entropy_bits=8.0, **estimates) for name in ("small", "large")]
+    for one in cells:
+        pq.write_table(pa.Table.from_pylist(rows), tmp_path / "details" / f"{one['cell_id']}.parquet")
+    importance = [
+        {"probe": "linear", "target": target, "hyper-parameter": name, "importance": 0.5, "n": 20}
+        for target in ("objects", "direct")
+        for name in ("rank", "learning_rate")
+    ]
+    shown = [*exhibits(tmp_path, cells, {}), Exhibit("Importance", "", "", partial(draw_importances, importance))]
+    path = write_report(
+        pd.DataFrame(cells), measures, Study(title="x", flag_meanings={}), tmp_path / "r.html", lambda: shown
+    )
+    for page in loaded(browser, path):
+        drawings = page.locator("[data-drawing]")
+        for number in range(4):
+            drawings.nth(number).scroll_into_view_if_needed()
+            drawings.nth(number).locator("svg").wait_for()
+        assert drawings.count() == 4
+        page.click("[data-filter=backbone] summary")
+        page.get_by_label("large", exact=True).check()
+        page.wait_for_function("!document.querySelectorAll('[data-drawing]')[1].textContent.includes('small')")
+
+
+PANELS = """([figure, marks]) => {
+  const spec = document.querySelector(figure).firstElementChild.drawn.spec;
+  return spec.concat.map((panel) => [
+    panel.title.text,
+    panel.layer.filter((layer) => layer.mark.type === marks).flatMap((layer) => layer.data.values),
+  ]);
+}"""
+
+
+def panels(page: Page, figure: str, marks: str) -> list[tuple[str, list[dict[str, Any]]]]:
+    """Titles of a figure's panels, and the values of their layers of a kind of marks."""
+    selector = f"[data-figure={figure}]"
+    page.locator(selector).scroll_into_view_if_needed()
+    page.locator(f"{selector} svg").wait_for()
+    return [(title, values) for title, values in page.evaluate(PANELS, [selector, marks])]
+
+
+@pytest.mark.parametrize("figure", ["curves", "ladder", "parameter"])
+def test_controls_of_a_backbone_are_in_its_panels_alone(wide, figure) -> None:
+    names = {(title, value["name"]) for title, values in panels(wide, figure, "text") for value in values}
+    assert names == {("small", "shuffled"), ("small", "random_init"), ("small", "oracle"), ("large", "oracle")}
+
+
+def test_controls_over_layers_are_bands_over_layers(wide) -> None:
+    small = next(values for title, values in panels(wide, "curves", "area") if title == "small")
+    bands = [value for value in small if value.get("name") == "random_init"]
+    assert [(band["layer"], round(band["low"], 2), round(band["high"], 2)) for band in bands] == [
+        ("embed", 0.08, 0.13),
+        ("final", 0.08, 0.13),
+    ]
+
+
+def test_the_heatmap_puts_controls_below_their_backbone_at_their_layers(wide) -> None:
+    _, values = panels(wide, "heatmap", "rect")[0]
+    lines = list(dict.fromkeys(value["backbone"] for value in values))
+    assert lines == ["large", "small", "random_init:small", "shuffled:small", "oracle"]
+    layers = {name: [value["layer"] for value in values if value["backbone"] == name] for name in lines}
+    assert layers["random_init:small"] == ["embed", "final"]
+    assert layers["oracle"] == ["control"]
+
+
+def test_a_number_of_the_data_sets_is_an_axis(wide) -> None:
+    assert wide.locator("#parameters h3").all_inner_texts() == ["n_colors = n_shapes"]
+    (_, large), (_, small) = panels(wide, "parameter", "point")
+    assert [(value["at"], value["value"]) for value in large if "probe" in value] == [(2, 0.5), (4, 0.25), (8, 0.125)]
+    untrained = [(value["at"], round(value["value"], 3)) for value in small if value.get("name") == "random_init"]
+    assert untrained == [(2, 0.1), (4, 0.2), (8, 0.4)]
+
+
+def test_a_filtered_backbone_takes_its_controls_along(wide) -> None:
+    wide.click("[data-filter=backbone] summary")
+    wide.get_by_label("large", exact=True).check()
+    assert {text.removesuffix(" control") for text in column(wide, "best", 2)} == {"large", "oracle"}
+    wide.get_by_label("random_init:small", exact=True).check()
+    assert {text.removesuffix(" control") for text in column(wide, "best", 2)} == {"large", "random_init:small"}
+
+
+def test_without_numbers_that_differ_there_is_no_such_section(page) -> None:
+    assert page.locator("#parameters").count() == 0

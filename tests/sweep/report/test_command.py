@@ -94,7 +94,20 @@ def test_where_there_are_no_results(results, tmp_path, capsys) -> None:
     assert "must be some of pdf,svg,png, got 'pdf,gif'" in capsys.readouterr().err
 
 
-def test_watching_follows_the_rows(results) -> None:
+def test_watching_follows_the_rows(results, monkeypatch, capsys) -> None:
+    def wait(_: float) -> None:
+        if "b" in results.rows():
+            raise KeyboardInterrupt
+        results.write(row("b", "2"))
+
+    monkeypatch.setattr(command_module.time, "sleep", wait)
+    assert main([str(results.root), "--watch"]) == 0
+    said = capsys.readouterr().out.splitlines()
+    assert [line.partition(":")[0] for line in said] == ["report of 1 of 3 cells", "report of 2 of 3 cells"]
+
+
+@pytest.mark.slow
+def test_watching_in_a_process_of_its_own(results) -> None:
     command = [sys.executable, "-m", "sweep.report", str(results.root), "--watch"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         try:

@@ -136,3 +136,15 @@ def test_names_with_dollars_are_drawn_as_they_are(cell, measures):
 def test_names_move_up_and_from_the_top_down():
     assert _spread([0.0, 0.01, 0.5], 0.1, 1.0) == pytest.approx([0.0, 0.1, 0.5])
     assert _spread([0.95, 0.99, 1.0], 0.1, 1.0) == pytest.approx([0.8, 0.9, 1.0])
+
+
+def test_controls_of_a_backbone_are_drawn_over_its_layers_alone(cell, measures):
+    own = {"backbone": "random_init:small", "control": "random_init", "control_of": "small", "is_control": True}
+    rows = [cell(0.5, layer=layer, backbone=name) for layer in ("embed", "final") for name in ("small", "large")]
+    rows += [cell(value, layer=layer, **own) for layer, value in (("embed", 0.1), ("final", 0.2))]
+    rows.append(cell(0.3, mode="mean", **own))
+    figure = drawn(pd.DataFrame(rows), measures)
+    large, small = figure.axes
+    assert [list(line.get_ydata()) for line in large.lines if line.get_linestyle() == "--"] == []
+    assert [list(line.get_ydata()) for line in small.lines if line.get_linestyle() == "--"] == [[0.1, 0.2]]
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["linear", "control random_init"]
