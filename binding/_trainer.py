@@ -13,7 +13,7 @@ from jaxtyping import Float32, Float64, UInt8
 
 from binding.activations import Rows, Standardizer
 from binding.description_length import block_batch_size, coding_blocks
-from binding.fit import Examples, Fitted, OnEpoch, fit
+from binding.fit import Examples, FitConfig, Fitted, OnEpoch, fit
 from binding.probes import HeadShape, Probe, Target
 from binding.samples import MeasureConfig, Samples, SplitSamples
 from binding.search import ProbeSpace
@@ -108,6 +108,14 @@ class Trainer:
             bits[block] = fitted.evaluate(train.some(block))[0].sum(axis=1)
             known = np.concatenate([known, block])
         return bits
+
+    def rehearse(
+        self, target: Target, probes: list[Probe], config: FitConfig, n_train: int, n_validation: int
+    ) -> None:
+        """Train on the first samples only, and forget it: for the time it takes (see `binding.forecast`)."""
+        train, validation, _ = self._examples(target)
+        train, validation = train.some(np.arange(n_train)), validation.some(np.arange(n_validation))
+        fit(probes, self._shape(target), train, validation, config, seed=self._config.seed)
 
     def _finish(
         self, target: Target, tuned: Tuned, space: ProbeSpace | None, shape: HeadShape, examples: list[Examples]

@@ -25,6 +25,7 @@ from binding.backbones import CONTROL_MEANINGS, BackboneConfig, TokenLayout
 from binding.breakdown import breakdown
 from binding.extras import EXTRA_ESTIMATES, Extra
 from binding.fit import FitConfig
+from binding.forecast import forecast_s
 from binding.information import FLAGS, IntervalConfig
 from binding.measurement import Measurement, measure_samples
 from binding.method import Method, Plan, ProbeChoice, method
@@ -245,6 +246,26 @@ class BindingReadout:
         trainings = (settings.search.suggestions if cell.probe.space.ranges else 1) + settings.n_seeds - 1
         return each * trainings * settings.fit.epochs * n_train
 
+    def forecast_s(
+        self,
+        cell: Task,
+        sample_shape: tuple[int, ...],
+        sizes: Mapping[SplitName, int],
+        layout: TokenLayout,
+        device: torch.device,
+    ) -> float:
+        """Seconds that a cell will take on this device, after timing two batches of each training."""
+        return forecast_s(
+            sizes,
+            sample_shape,
+            cell.dataset.config.space,
+            cell.probe.space,
+            _config(cell.settings),
+            feature_probe=cell.probe.feature_probe,
+            has_cls=layout.has_cls,
+            device=device,
+        )
+
     def measure(
         self,
         cell: Task,
@@ -260,14 +281,7 @@ class BindingReadout:
         measurement = measure_samples(
             SplitSamples(scene.space, *splits, entropies=entropies, has_cls=layout.has_cls),
             cell.probe.space,
-            MeasureConfig(
-                fit=settings.fit,
-                search=settings.search,
-                intervals=settings.intervals,
-                seed=settings.seed,
-                n_seeds=settings.n_seeds,
-                extras=settings.extras,
-            ),
+            _config(settings),
             feature_probe=cell.probe.feature_probe,
             device=device,
         )
@@ -307,6 +321,17 @@ class BindingReadout:
     def method(self, plan: Plan, rows: Sequence[Mapping[str, Any]]) -> Method:
         """What a paper says of the measurement, and cites."""
         return method(plan, rows)
+
+
+def _config(settings: TaskSettings) -> MeasureConfig:
+    return MeasureConfig(
+        fit=settings.fit,
+        search=settings.search,
+        intervals=settings.intervals,
+        seed=settings.seed,
+        n_seeds=settings.n_seeds,
+        extras=settings.extras,
+    )
 
 
 def _probe_file(measurement: Measurement, cell: Task, scene: Scene) -> ProbeFile:

@@ -78,7 +78,7 @@ def run_job(
     notes: list[str] = []
 
     def write(row: Mapping[str, object], *rest: Any) -> None:
-        where = {"wall_s": round(time.perf_counter() - started, 3), **volatile_columns(str(_device()), notes)}
+        where = {"wall_s": round(time.perf_counter() - started, 3), **volatile_columns(str(trial_device()), notes)}
         ray.get(ledger.write.remote({**row, **where}, *rest))
         tune.report({"failed": int(row["status"] == "failed"), "notes": notes, **_numbers(row)})
 
@@ -123,7 +123,7 @@ def _measure(
         split: read_split(store, root, job.keys[split], in_memory=in_memory) for split in SPLITS
     }
     outcome = find_readout(cell.settings.readout).measure(
-        cell, as_controlled(cell, data), cell.description.layout, _device()
+        cell, as_controlled(cell, data), cell.description.layout, trial_device()
     )
     sample_shape = shape(cell.mode, cell.description.layout)
     return (
@@ -148,7 +148,7 @@ def failed_row(job: Job, error: BaseException | str) -> dict[str, object]:
     return {**job.known, "status": "failed", "error": f"{first}\n{text}".strip(), "flags": []}
 
 
-def _device() -> Any:
+def trial_device() -> Any:
     """The GPU that Ray gave this trial, or the CPU; never a GPU it did not give."""
     import ray
     import torch

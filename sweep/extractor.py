@@ -38,7 +38,7 @@ class Extractor:
     """
 
     def __init__(self, device: torch.device | None = None, render_threads: int = 1) -> None:
-        self._device = device or _assigned_device()
+        self.device = device or _assigned_device()
         self._ahead = render_threads + 1
         self._renderers = ThreadPoolExecutor(render_threads, "render")
         self._opening, self._computing = Lock(), Lock()
@@ -50,12 +50,12 @@ class Extractor:
         split = self._opened(job)
         description = describe(job.backbone, job.scene)
         samples = job.samples(block)
-        batches = in_batches(samples, description.layout, self._device.type)
+        batches = in_batches(samples, description.layout, self.device.type)
         rendered = None if description.is_control else self._rendered(split, batches, images=True)
         with self._computing:
             backbone = self._loaded(job)
             rendered = rendered or self._rendered(split, batches, images=backbone.reads_images)
-            block_values = BlockValues(job, description.layout, len(samples), self._device)
+            block_values = BlockValues(job, description.layout, len(samples), self.device)
             start = 0
             for batch in rendered:
                 stop = start + len(batch.indices)
@@ -78,7 +78,7 @@ class Extractor:
         key = (job.backbone, job.scene if job.backbone.depends_on_scene else None)
         if self._backbone is None or self._backbone[0] != key:
             self._backbone = None  # before the next one is loaded: two large models may not fit
-            self._backbone = (key, load(job.backbone, job.scene, self._device))
+            self._backbone = (key, load(job.backbone, job.scene, self.device))
         return self._backbone[1]
 
 
@@ -160,8 +160,12 @@ class BlockValues:
 
 def in_batches(samples: np.ndarray, layout: TokenLayout, device: str) -> list[np.ndarray]:
     """Samples in batches of nearly one size, small enough for the device's memory whatever the image size."""
-    most = max(1, min(_MOST_SAMPLES[device], _MOST_TOKENS[device] // layout.n_tokens))
-    return np.array_split(samples, max(1, math.ceil(len(samples) / most)))
+    return np.array_split(samples, max(1, math.ceil(len(samples) / batch_samples(layout, device))))
+
+
+def batch_samples(layout: TokenLayout, device: str) -> int:
+    """Most samples of a batch."""
+    return max(1, min(_MOST_SAMPLES[device], _MOST_TOKENS[device] // layout.n_tokens))
 
 
 def _assigned_device() -> torch.device:

@@ -33,8 +33,7 @@ def run_passes(
         passes: what to extract.
         store: handle of the `ActivationStore` actor.
         monitor: told how many samples are done.
-        n_actors: extractor actors, each with one CPU, or with one GPU and its share of the CPUs for drawing images;
-            those without a place yet wait for a node.
+        n_actors: extractor actors; those without a place yet wait for a node.
         gpus: whether they are pinned to GPUs.
 
     Returns:
@@ -44,11 +43,9 @@ def run_passes(
         FullDiskError: the store's disk is full.
     """
     remote: Any = ray.remote(Extractor)
-    threads = _threads_a_gpu() if gpus else 1
-    actor = remote.options(
-        num_cpus=threads, num_gpus=int(gpus), max_concurrency=2, max_restarts=2, max_task_retries=2
-    )
-    extractors = [actor.remote(render_threads=threads) for _ in range(n_actors)]
+    resources = extractor_resources(gpus=gpus)
+    actor = remote.options(**resources, max_concurrency=2, max_restarts=2, max_task_retries=2)
+    extractors = [actor.remote(render_threads=resources["num_cpus"]) for _ in range(n_actors)]
     starting = {extractor.__ray_ready__.remote(): extractor for extractor in extractors}
     room: deque[Any] = deque()  # an extractor for each call it may be given
     blocks = deque(_blocks_to_do(passes, store, monitor))
@@ -82,6 +79,11 @@ def run_passes(
     for extractor in extractors:
         ray.kill(extractor)
     return {output.key: error for number, error in failed.items() for output in passes[number].outputs}
+
+
+def extractor_resources(*, gpus: bool) -> dict[str, int]:
+    """What an extractor takes: one CPU, or one GPU and its share of the CPUs for drawing images."""
+    return {"num_cpus": _threads_a_gpu() if gpus else 1, "num_gpus": int(gpus)}
 
 
 def _threads_a_gpu() -> int:

@@ -191,6 +191,17 @@ class Readout(Protocol):
         """About how long a cell takes, in any unit; the longest begin first."""
         ...
 
+    def forecast_s(
+        self,
+        cell: Cell,
+        sample_shape: tuple[int, ...],
+        sizes: Mapping[SplitName, int],
+        layout: TokenLayout,
+        device: torch.device,
+    ) -> float:
+        """Seconds that a cell will take on this device, found by doing a little of its work on random data."""
+        ...
+
     def measure(
         self,
         cell: Cell,

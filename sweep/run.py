@@ -39,6 +39,9 @@ def parser() -> argparse.ArgumentParser:
     )
     arguments.add_argument("study", type=Path, help="study file (YAML)")
     arguments.add_argument("--plan", action="store_true", help="show what there is to do, and do nothing")
+    arguments.add_argument(
+        "--forecast", action="store_true", help="as --plan, and time a little of everything to say how long it takes"
+    )
     arguments.add_argument("--limit", type=_whole, metavar="N", help="use at most N samples of each split")
     arguments.add_argument("--max-cells", type=_whole, metavar="N", help="measure at most N cells in this run")
     arguments.add_argument(
@@ -152,7 +155,9 @@ def _run(arguments: argparse.Namespace, stop: Stop) -> int:
     require(LOGS[name] for name in arguments.log)
     study = _read(arguments)
     print_plan(study.plan, console)
-    return DONE if arguments.plan else _work(arguments, study, console, stop)
+    if arguments.forecast:
+        _forecast(arguments, study, console)
+    return DONE if arguments.plan or arguments.forecast else _work(arguments, study, console, stop)
 
 
 def _read(arguments: argparse.Namespace) -> Study:
@@ -169,6 +174,19 @@ def _read(arguments: argparse.Namespace) -> Study:
     results = ResultsDirectory(arguments.results / space.name)
     plan = make_plan(grid, results.rows(), arguments.max_cells)
     return Study(space, readout, locate, grid, plan, results)
+
+
+def _forecast(arguments: argparse.Namespace, study: Study, console: Console) -> None:
+    from sweep.cluster import ray_session
+    from sweep.forecast import forecast, print_forecast
+    from sweep.sources import open_sources
+
+    cells = study.plan.to_do
+    if cells:
+        sources = open_sources(cells, (), study.space, study.locate)
+        with ray_session(arguments.address, arguments.gpus) as resources:
+            found = forecast(cells, sources, arguments.store, resources, arguments.gpus_per_cell)
+        print_forecast(found, console)
 
 
 def _work(arguments: argparse.Namespace, study: Study, console: Console, stop: Stop) -> int:

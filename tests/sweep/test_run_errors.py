@@ -103,6 +103,7 @@ def test_the_command_line_has_just_these_options() -> None:
     assert options == {
         "--help",
         "--plan",
+        "--forecast",
         "--limit",
         "--max-cells",
         "--max-hours",

@@ -1,0 +1,65 @@
+from __future__ import annotations
+
+import pytest
+import torch
+
+from binding import forecast as module
+from binding.codes import FeatureSpace
+from binding.fit import FitConfig
+from binding.forecast import forecast_s
+from binding.information import IntervalConfig
+from binding.samples import MeasureConfig
+from binding.scenes import SplitName
+from binding.search import Choices, ProbeSpace, SearchConfig
+
+SPACE = FeatureSpace.of(color=2, shape=2)
+SIZES: dict[SplitName, int] = {"train": 640, "validation": 160, "test": 200}
+
+
+CONFIG = MeasureConfig(
+    fit=FitConfig(epochs=10, batch_size=64),
+    search=SearchConfig(suggestions=8, ask=4),
+    intervals=IntervalConfig(resamples=100),
+    n_seeds=3,
+)
+
+
+@pytest.fixture
+def a_training_takes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One second to begin with a batch of each kind, a step half a second more, a validation batch a quarter."""
+    monkeypatch.setattr(module, "_best_s", lambda *works: [1.75, 1.75 + 2 * 0.5, 1.75 + 2 * 0.25])
+    monkeypatch.setattr(module, "_intervals_s", lambda n_test, config: 7.0)
+
+
+@pytest.mark.usefixtures("a_training_takes")
+def test_all_epochs_of_all_trainings_are_added_up() -> None:
+    epochs, steps, validation_batches, test_batches = 10, 10, 2.5, 200 / 64
+    one = 1.0 + epochs * (steps * 0.5 + validation_batches * 0.25) + test_batches * 0.25
+    tuned = 2 * one + 2 * one  # two packs of four suggestions, two more seeds of the winner
+    given = 3 * one
+    assert forecast_s(SIZES, (8,), SPACE, ProbeSpace.of("linear"), CONFIG) == pytest.approx(3 * tuned + given + 7.0)
+
+
+@pytest.mark.usefixtures("a_training_takes")
+def test_without_ranges_there_is_one_suggestion() -> None:
+    fixed = ProbeSpace.of("linear", learning_rate=0.01)
+    one = 1.0 + 10 * (10 * 0.5 + 2.5 * 0.25) + 200 / 64 * 0.25
+    assert forecast_s(SIZES, (8,), SPACE, fixed, CONFIG) == pytest.approx(3 * 3 * one + 3 * one + 7.0)
+
+
+@pytest.mark.parametrize(
+    ("probe", "shape"),
+    [
+        (ProbeSpace.of("linear"), (8,)),
+        (ProbeSpace.of("quadratic_concat", rank=Choices(choices=(2, 4))), (8,)),
+        (ProbeSpace.of("attention_quadratic", rank=2), (5, 8)),
+    ],
+)
+def test_every_family_is_timed_for_real(probe: ProbeSpace, shape: tuple[int, ...]) -> None:
+    taken = forecast_s(SIZES, shape, SPACE, probe, CONFIG, device=torch.device("cpu"))
+    assert 0 < taken < 3600
+
+
+def test_fewer_samples_than_a_batch() -> None:
+    sizes: dict[SplitName, int] = {"train": 10, "validation": 10, "test": 10}
+    assert forecast_s(sizes, (8,), SPACE, ProbeSpace.of("linear"), CONFIG) > 0
