@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import argparse
 import functools
-import importlib
 import json
 import os
 import subprocess
@@ -22,12 +21,13 @@ import tempfile
 import threading
 import time
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import psutil
 import torch
+import wrapt
 from measuring import machine, save
 
 STUDY = """\
@@ -104,18 +104,23 @@ class Clocks:
 
 
 def put_clocks() -> None:
-    """Put clocks around the phases' functions in this process."""
+    """Put clocks around the phases' functions in this process, in each module once it is imported."""
     clocks = Clocks(Path(os.environ[FOLDER]))
     for phase, places in PHASES.items():
         for place in places:
             module, _, path = place.partition(":")
-            owner, names = importlib.import_module(module), path.split(".")
-            for name in names[:-1]:
-                owner = getattr(owner, name)
-            found = vars(owner)[names[-1]]
-            inner = found.__func__ if isinstance(found, classmethod) else found
-            timed = clocks.around(phase, inner)
-            setattr(owner, names[-1], classmethod(timed) if isinstance(found, classmethod) else timed)
+            put = functools.partial(put_clock, clocks, phase, path.split("."))
+            wrapt.register_post_import_hook(put, module)
+
+
+def put_clock(clocks: Clocks, phase: str, names: list[str], owner: Any) -> None:
+    """Put a clock around one function of a module or of a class in it."""
+    for name in names[:-1]:
+        owner = getattr(owner, name)
+    found = vars(owner)[names[-1]]
+    inner = found.__func__ if isinstance(found, classmethod) else found
+    timed = clocks.around(phase, inner)
+    setattr(owner, names[-1], classmethod(timed) if isinstance(found, classmethod) else timed)
 
 
 def run_with_clocks(arguments: list[str]) -> int:
@@ -172,9 +177,9 @@ def whole_sweep(n_cells: int | None) -> list[dict[str, object]]:
     return table(phases, total, wall, measured)
 
 
-def table(phases: dict[str, float], total: float, wall: float, n_cells: int) -> list[dict[str, object]]:
+def table(phases: Mapping[str, float], total: float, wall: float, n_cells: int) -> list[dict[str, object]]:
     capacity = wall * (os.cpu_count() or 1)
-    seconds: dict[str, float] = dict(phases)
+    seconds = {**phases}
     seconds["Ray, imports, driver"] = total - sum(seconds.values())
     seconds["idle or others' work"] = capacity - total
     rows: list[dict[str, object]] = [
