@@ -87,8 +87,8 @@ class _Contents:
             if missing := scene.missing():
                 raise DataError(str(missing))
             splits: dict[SplitName, Split] = {name: scene.open(name) for name in SPLITS}
-            fingerprints = {name: split.fingerprint for name, split in splits.items()}
-            sizes = {name: len(split) for name, split in splits.items()}
+            fingerprints: dict[SplitName, str] = {name: split.fingerprint for name, split in splits.items()}
+            sizes: dict[SplitName, int] = {name: len(split) for name, split in splits.items()}
             self._data[scene] = _Data(fingerprints, sizes, sum(split.n_skipped for split in splits.values()))
         return self._data[scene]
 
