@@ -65,15 +65,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = parser().parse_args(argv)
     from sweep.cluster import ClusterError
     from sweep.space import StudyError
+    from sweep.stopping import stoppable
 
-    try:
-        return _run(arguments, Console())
-    except (StudyError, ClusterError, DataError) as error:
-        print(error, file=sys.stderr)
-        return USER_ERROR
-    except KeyboardInterrupt:
-        print("\ninterrupted; the same command goes on where this one stopped", file=sys.stderr)
-        return INTERRUPTED
+    with stoppable(max_hours=None):
+        try:
+            return _run(arguments, Console())
+        except (StudyError, ClusterError, DataError) as error:
+            print(error, file=sys.stderr)
+            return USER_ERROR
+        except KeyboardInterrupt:
+            print("\ninterrupted; the same command goes on where this one stopped", file=sys.stderr)
+            return INTERRUPTED
 
 
 @dataclass(frozen=True)

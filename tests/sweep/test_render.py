@@ -3,15 +3,18 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
 
+import psutil
 import pytest
 
 from sweep.render import main
 from tests.rendered import FOLDER, RENDERED
+from tests.sweep.conftest import wait_until
 
 STUDY = """\
 name: rendered
@@ -63,6 +66,11 @@ def run(*arguments: str) -> tuple[int, str]:
         command, capture_output=True, text=True, timeout=200, check=False, env={**os.environ, "COLUMNS": "200"}
     )
     return done.returncode, done.stdout + done.stderr
+
+
+def written(folder: Path) -> dict[str, int]:
+    """Images, with when they were written."""
+    return {path.name: path.stat().st_mtime_ns for path in folder.rglob("images/*.png")}
 
 
 def test_a_plan_counts_what_is_missing_and_makes_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -122,3 +130,36 @@ def test_makes_what_is_missing_tries_again_and_says_what_is_left(
     assert scene.rendered.names() == {"train_000000.png", lost[0], lost[3], "test_000001.png"}
     assert scene.rendered.image("test_000001.png").stat().st_mtime_ns == kept
     assert len((scene.rendered.root / "train.jsonl").read_text().splitlines()) == 2
+
+
+@pytest.mark.slow
+@pytest.mark.starts_ray
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT, signal.SIGTERM])
+def test_the_same_command_goes_on_after_an_end_in_the_middle(
+    tmp_path: Path, blender: Path, monkeypatch: pytest.MonkeyPatch, number: signal.Signals
+) -> None:
+    path = study(tmp_path)
+    monkeypatch.setenv("PRETENDED_SECONDS", "2")
+    command = [sys.executable, "-m", "sweep.render", path, "--workers", "1"]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    wait_until(lambda: len(written(tmp_path)) >= 2, 200)
+    family = psutil.Process(process.pid).children(recursive=True)
+    blenders = [member for member in family if str(PRETENDED) in member.cmdline()]
+    assert blenders
+    process.send_signal(number)
+    output, _ = process.communicate(timeout=60)
+    assert process.returncode == (-9 if number == signal.SIGKILL else 130), output
+    if number != signal.SIGKILL:
+        assert "interrupted; the same command goes on where this one stopped" in output
+        assert "Traceback" not in output
+    _, alive = psutil.wait_procs(blenders, timeout=60)
+    assert not [member for member in alive if member.status() != psutil.STATUS_ZOMBIE]
+    before = written(tmp_path)
+    assert 2 <= len(before) < 6
+    monkeypatch.setenv("PRETENDED_SECONDS", "0")
+    code, output = run(path)
+    assert code == 0, output
+    assert f"occlusion: {6 - len(before)} of 6 images to make" in output
+    after = written(tmp_path)
+    assert len(after) == 6
+    assert {name: after[name] for name in before} == before

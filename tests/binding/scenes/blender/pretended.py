@@ -1,7 +1,8 @@
 """Speaks as the render script does and copies images instead of rendering; for tests of what is around Blender.
 
 The environment says what goes wrong: PRETENDED_TROUBLE is JSON, image names and `error`, `die`, `once` (an error
-the first time), `refuse` or `hang`; PRETENDED_IMAGES is the folder of finished images.
+the first time), `refuse` or `hang`; PRETENDED_SECONDS is how long an image takes; PRETENDED_IMAGES is the folder of
+finished images.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ def answer(folder: Path, name: str) -> dict[str, str]:
     if trouble == "error" or (trouble == "once" and not first_time.exists()):
         first_time.touch()
         return {"error": "RuntimeError: no light"}
+    time.sleep(float(os.environ.get("PRETENDED_SECONDS", "0")))
     done = Path(os.environ["PRETENDED_IMAGES"])
     for part, file in (("scenes", name.replace(".png", ".json")), ("images", name)):
         (folder / part).mkdir(parents=True, exist_ok=True)
