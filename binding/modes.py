@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from typing import Literal, get_args
 
 import torch
@@ -28,6 +29,23 @@ def shape(mode: Mode, layout: TokenLayout) -> tuple[int, ...]:
     if mode == "all":
         return (layout.has_cls + layout.n_spatial, layout.width)
     return (2 * layout.width if mode == "cls_mean" else layout.width,)
+
+
+def read_all(
+    tokens: Float[Tensor, "batch token dim"], modes: Iterable[Mode], layout: TokenLayout
+) -> Iterator[tuple[Mode, Float[Tensor, "batch ..."]]]:
+    """What several modes show of a layer's tokens; the spatial mean is computed once.
+
+    Raises:
+        ValueError: tokens without the parts a mode needs.
+    """
+    mean: Tensor | None = None
+    for mode in modes:
+        if mode in ("mean_spatial", "cls_mean") and refuses(mode, layout) is None:
+            mean = read(tokens, "mean_spatial", layout) if mean is None else mean
+            yield mode, mean if mode == "mean_spatial" else torch.cat([tokens[:, 0], mean], dim=1)
+        else:
+            yield mode, read(tokens, mode, layout)
 
 
 def read(tokens: Float[Tensor, "batch token dim"], mode: Mode, layout: TokenLayout) -> Float[Tensor, "batch ..."]:

@@ -167,17 +167,19 @@ def _lost_activations(run: Run, job: Job, errors: Mapping[str, BaseException], m
 
 
 def _job(run: Run, cell: Cell, keys: Mapping[SplitName, str], labels: Mapping[tuple[Scene, SplitName], str]) -> Job:
-    source = run.sources[cell]
-    known = {
+    known = known_columns(cell, run.sources[cell]) | {"study": run.study, "git_commit": run.git_commit}
+    scene = cell.dataset.config
+    return Job(cell, {split: split_keys(keys[split], labels[scene, split]) for split in SPLITS}, known)
+
+
+def known_columns(cell: Cell, source: Source) -> dict[str, object]:
+    """What is known of a cell's row before it is measured."""
+    return {
         **cell.identity_columns(),
-        "study": run.study,
         "data_fingerprint": data_fingerprint(source),
         "n_skipped": source.n_skipped,
         "weights_digest": source.weights_digest,
-        "git_commit": run.git_commit,
     }
-    scene = cell.dataset.config
-    return Job(cell, {split: split_keys(keys[split], labels[scene, split]) for split in SPLITS}, known)
 
 
 def data_fingerprint(source: Source) -> str:

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from binding._allocator import keep_freed_memory
 from binding.backbones import Backbone, Batch, Reader, TokenLayout, describe, load
-from binding.modes import read, shape
+from binding.modes import Mode, read_all, shape
 from binding.scenes import Split
 from sweep.extract import Output, Pass, make_batch
 from sweep.store import to_table
@@ -116,9 +116,9 @@ class BlockValues:
     def __init__(self, job: Pass, layout: TokenLayout, n_samples: int, device: torch.device) -> None:
         self._layout, self._device, self._dtype_name = layout, device, job.dtype
         self._dtype: torch.dtype = getattr(torch, job.dtype)
-        self._wanted: dict[str, list[Output]] = {}
+        self._wanted: dict[str, dict[Mode, Output]] = {}
         for output in job.outputs:
-            self._wanted.setdefault(output.layer, []).append(output)
+            self._wanted.setdefault(output.layer, {})[output.mode] = output
         is_cuda = device.type == "cuda"  # copies into pinned memory do not stop the device
         self._values = {
             output: torch.empty((n_samples, *shape(output.mode, layout)), dtype=self._dtype, pin_memory=is_cuda)
@@ -130,10 +130,12 @@ class BlockValues:
         """Takes what is wanted of the tokens of some of the block's samples, and keeps none of the tokens."""
 
         def take(layer: str, tokens: Tensor) -> None:
-            for output in self._wanted.get(layer, ()):
-                value = read(tokens, output.mode, self._layout)
+            wanted = self._wanted.get(layer, {})
+            for mode, value in read_all(tokens, wanted, self._layout):
+                output = wanted[mode]
                 self._largest[output] = torch.maximum(self._largest[output], value.abs().amax())
-                self._values[output][rows].copy_(value.to(self._dtype), non_blocking=True)
+                narrow = value.to(self._dtype) if value.is_cuda else value  # copies within the CPU convert on the way
+                self._values[output][rows].copy_(narrow, non_blocking=True)
 
         return take
 

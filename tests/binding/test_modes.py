@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from binding.backbones import TokenLayout
-from binding.modes import MODES, Mode, read, refuses, shape
+from binding.modes import MODES, Mode, read, read_all, refuses, shape
 
 WITH_REGISTERS = TokenLayout(has_cls=True, n_registers=2, grid=(2, 3), width=4)
 PLAIN = TokenLayout(has_cls=True, n_registers=0, grid=(2, 3), width=4)
@@ -105,3 +105,15 @@ def test_refusals_say_what_is_missing_and_which_modes_exist(
 def test_everything_else_is_offered() -> None:
     refused = {(layout, mode) for layout in LAYOUTS for mode in MODES} - set(OFFERED)
     assert refused == {(NO_CLS, "cls"), (NO_CLS, "cls_mean"), *((CODE, mode) for mode in MODES[1:])}
+
+
+def test_several_modes_at_once_are_those_modes() -> None:
+    layout = WITH_REGISTERS
+    tokens = tokens_of(layout)
+    for order in (MODES, tuple(reversed(MODES))):
+        found = dict(read_all(tokens, order, layout))
+        assert tuple(found) == order
+        for mode, value in found.items():
+            assert torch.equal(value, read(tokens, mode, layout))
+    with pytest.raises(ValueError, match="mode cls_mean needs a CLS token"):
+        dict(read_all(tokens_of(NO_CLS), ["mean_spatial", "cls_mean"], NO_CLS))

@@ -11,8 +11,10 @@ import pytest
 import torch
 from torch import nn
 
+from binding.scenes import DataError
 from sweep import sources as sources_module
 from sweep.cells import Cell, make_grid
+from sweep.engine import known_columns
 from sweep.extract import activation_key, plan_passes
 from sweep.extractor import Extractor
 from sweep.readout import find_readout
@@ -21,6 +23,7 @@ from sweep.space import load_space, locate_in
 from sweep.store import DiskStore, Rows
 from tests.binding.backbones.checkpoints import CONVERSIONS, converted, settings_of, small
 from tests.binding.backbones.reference import lively, save
+from tests.binding.scenes.folders import write_clevr
 
 STUDY = """\
 name: small
@@ -141,3 +144,48 @@ def test_a_model_is_loaded_once_whatever_the_number_of_data_sets(
     assert set(sources) == set(cells)
     models = ["shipped:shapes_vit_features", "shipped:shapes_vit_objects"]
     assert sorted(loaded) == ["control:noise", "control:noise", *models]  # controls follow the data set
+
+
+CLEVR = """\
+name: photographs
+datasets:
+  - {name: clevr, scene: clevr, root: clevr, image_size: 16, on_bad_image: POLICY,
+     split: {train: 20, validation: 6, test: 6}}
+backbones: [{source: timm:test_vit, weights: weights.safetensors, image_size: 32}]
+layers: [final]
+modes: [cls]
+probes: [{family: linear}]
+"""
+
+
+def test_a_study_leaves_out_a_corrupt_image_and_its_rows_count_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    write_clevr(tmp_path / "clevr", range(32))
+    timm_weights(tmp_path)[1](0.0)
+    image = tmp_path / "clevr" / "images_6obj" / "CLEVR_6obj_000004.png"
+    image.write_bytes(image.read_bytes()[:-60])
+    path = tmp_path / "study.yaml"
+    path.write_text(CLEVR.replace("POLICY", "skip"))
+    space = load_space(path)
+    [cell] = make_grid(space, find_readout("binding"), locate_in(path)).cells
+    source = open_sources([cell], (), space, locate_in(path))[cell]
+    assert known_columns(cell, source)["n_skipped"] == 1
+    jobs = plan_passes([cell], {cell: source}, set())
+    assert [job.n_samples for job in jobs] == [19, 6, 6]
+    [table] = Extractor(torch.device("cpu")).extract(jobs[0], 0).values()
+    assert len(table) == 19
+
+
+def test_without_leave_a_corrupt_image_stops_extraction_with_its_name(tmp_path: Path) -> None:
+    write_clevr(tmp_path / "clevr", range(32))
+    timm_weights(tmp_path)[1](0.0)
+    (tmp_path / "clevr" / "images_6obj" / "CLEVR_6obj_000004.png").write_bytes(b"no image")
+    path = tmp_path / "study.yaml"
+    path.write_text(CLEVR.replace("POLICY", "raise"))
+    space = load_space(path)
+    [cell] = make_grid(space, find_readout("binding"), locate_in(path)).cells
+    source = open_sources([cell], (), space, locate_in(path))[cell]
+    with pytest.raises(DataError, match=r"CLEVR_6obj_000004.png: cannot be read .* `on_bad_image: skip`"):
+        Extractor(torch.device("cpu")).extract(plan_passes([cell], {cell: source}, set())[0], 0)
