@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Literal
 
 import torch
 from jaxtyping import Bool, Float
@@ -11,6 +13,9 @@ from torch.nn.functional import binary_cross_entropy_with_logits
 from torch.optim.adam import adam
 
 from binding.probes import Dropout, HeadShape, Parameters, Probe
+
+Products = Literal["float32", "tf32", "bfloat16"]
+"""Precision of the matrix products of a training step."""
 
 _BETAS = (0.9, 0.999)
 _EPSILON = 1e-8
@@ -24,14 +29,21 @@ class Pack:
         shape: shape of the heads.
         seed: seed of every member's initial parameters and dropout.
         device: where to train.
+        products: precision of the products in `backward`; parameters, losses and steps are float32.
     """
 
     def __init__(
-        self, members: Sequence[tuple[int, Probe]], shape: HeadShape, seed: int, device: torch.device
+        self,
+        members: Sequence[tuple[int, Probe]],
+        shape: HeadShape,
+        seed: int,
+        device: torch.device,
+        products: Products = "float32",
     ) -> None:
         self.positions = [position for position, _ in members]
         self.probe = members[0][1]
         self.shape = shape
+        self._products: Products = products
         drawn = [probe.initial(shape, torch.Generator().manual_seed(seed)) for _, probe in members]
         self.parameters = {
             name: torch.stack([member[name] for member in drawn]).to(device).requires_grad_() for name in drawn[0]
@@ -52,14 +64,23 @@ class Pack:
         share: float,
     ) -> Float[Tensor, " pack"]:
         """Add `share` times the gradient of each member's mean loss; returns the losses in nats a head."""
-        dropout = Dropout(tuple(self._generators))
-        logits = self.probe.logits(self.parameters, self.shape, z, codes, dropout)
-        losses = head_losses(logits, codes, offset).mean(dim=(1, 2))
-        gradients = torch.autograd.grad(losses.sum() * share, list(self.parameters.values()), allow_unused=True)
+        with _tf32(self._products == "tf32" and z.is_cuda):
+            losses = head_losses(self._logits(z, codes), codes, offset).mean(dim=(1, 2))
+            gradients = torch.autograd.grad(losses.sum() * share, list(self.parameters.values()), allow_unused=True)
         for name, gradient in zip(self.parameters, gradients, strict=True):
             if gradient is not None:
                 self._add(name, gradient)
         return losses.detach()
+
+    def _logits(
+        self, z: Float[Tensor, "batch *tokens dim"], codes: Float[Tensor, "batch codes"]
+    ) -> Float[Tensor, "pack batch heads"]:
+        """Logits in training; in bfloat16 everything up to them is computed in it."""
+        parameters, dropout = self.parameters, Dropout(tuple(self._generators))
+        if self._products == "bfloat16":
+            parameters = {name: value.bfloat16() for name, value in parameters.items()}
+            z, codes = z.bfloat16(), codes.bfloat16()
+        return self.probe.logits(parameters, self.shape, z, codes, dropout).float()
 
     def _add(self, name: str, gradient: Tensor) -> None:
         """The first gradient since the last step is kept as it comes, which saves two passes over memory."""
@@ -106,6 +127,17 @@ class Pack:
         self.parameters = {name: value.detach()[indices].requires_grad_() for name, value in self.parameters.items()}
         for state in (self._first, self._second):
             state.update({name: value[indices] for name, value in state.items()})
+
+
+@contextmanager
+def _tf32(wanted: bool) -> Iterator[None]:
+    """Float32 products on a GPU in TF32 while the block runs, and only there."""
+    before = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision("high" if wanted else before)
+    try:
+        yield
+    finally:
+        torch.set_float32_matmul_precision(before)
 
 
 def head_losses(

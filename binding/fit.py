@@ -15,7 +15,7 @@ import torch
 from jaxtyping import Float, Float64, Int
 from torch import Tensor
 
-from binding._pack import Pack, head_losses
+from binding._pack import Pack, Products, head_losses
 from binding._pack_memory import evaluation_rows, in_budget, pack_budget_bytes, training_bytes
 from binding._problems import Problem, at_least, refuse
 from binding.activations import Rows
@@ -51,6 +51,9 @@ class FitConfig:
     """Learning rate of probes that give none; null tunes it in the family's range."""
     weight_decay: float | None = None
     """L2 penalty of probes that give none; null takes the family's default, 0."""
+    products: Products = "float32"
+    """Precision of the matrix products of a training step: float32, tf32 (on a GPU; float32 elsewhere) or bfloat16.
+    Parameters, the optimiser and every validation and test loss stay float32 or better."""
 
     def __post_init__(self) -> None:
         refuse("fit", self.problems())
@@ -218,7 +221,7 @@ def fit(
     while groups:
         positions = groups.popleft()
         try:
-            packs = _packs([(i, probes[i]) for i in positions], shape, seed, device)
+            packs = _packs([(i, probes[i]) for i in positions], shape, seed, device, config.products)
             _train(packs, results, train, validation, config, seed, on_epoch)
         except torch.OutOfMemoryError:
             if len(positions) == 1:
@@ -243,12 +246,14 @@ def _halves(positions: list[int]) -> list[list[int]]:
     return [positions[:middle], positions[middle:]]
 
 
-def _packs(members: list[tuple[int, Probe]], shape: HeadShape, seed: int, device: torch.device) -> list[Pack]:
+def _packs(
+    members: list[tuple[int, Probe]], shape: HeadShape, seed: int, device: torch.device, products: Products
+) -> list[Pack]:
     """One pack for each structure."""
     groups: dict[object, list[tuple[int, Probe]]] = {}
     for member in members:
         groups.setdefault((type(member[1]), member[1].structure()), []).append(member)
-    return [Pack(group, shape, seed, device) for group in groups.values()]
+    return [Pack(group, shape, seed, device, products) for group in groups.values()]
 
 
 def _train(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -125,3 +127,17 @@ def test_larger_probes_and_inputs_cost_more() -> None:
     assert linear < shared < quadratic < dnn
     attention = FAMILIES["attention_quadratic"]()
     assert multiplications(attention, shape, 17) < multiplications(attention, shape, 65)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_low_precision_products_train_nearly_the_same_in_float32_parameters(family: str) -> None:
+    config = FitConfig(epochs=3, batch_size=32)
+    curves = {}
+    for products in ("float32", "tf32", "bfloat16"):
+        [fitted] = trained(members(family)[1:2], TARGETS["objects"], replace(config, products=products))
+        assert fitted.parameters is not None
+        assert {value.dtype for value in fitted.parameters.values()} == {torch.float32}
+        curves[products] = np.array(fitted.curve)
+    np.testing.assert_array_equal(curves["tf32"], curves["float32"])  # without a GPU
+    assert (curves["bfloat16"] != curves["float32"]).any(), "the products were not rounded"
+    np.testing.assert_allclose(curves["bfloat16"], curves["float32"], rtol=0.02)
