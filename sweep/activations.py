@@ -2,7 +2,8 @@
 
 Ownership matters: objects put by an extractor would die with it. Pooled activations are put once as one
 contiguous table and read by every trial of the node without copying; tokens (mode all) may be larger
-than memory and stay memory-mapped files.
+than memory and stay memory-mapped files. The actor knows keys and tables only: its process does without
+torch, which would cost it seconds and hundreds of megabytes.
 """
 
 from __future__ import annotations
@@ -15,10 +16,9 @@ from typing import Any, NamedTuple
 import numpy as np
 import pyarrow as pa
 
-from binding.scenes import SplitName
-from sweep.extract import Pass
+from sweep.mirror import open_store
 from sweep.readout import SplitData
-from sweep.store import DiskStore, Rows, StoreError, to_table
+from sweep.store import Rows, StoreError, to_table
 
 
 class Entry(NamedTuple):
@@ -33,12 +33,12 @@ class ActivationStore:
     """Actor in front of a `DiskStore`.
 
     Args:
-        root: the store's folder.
+        place: path or URL of the store.
         memory_bytes: how much of the object store activations may take; the least recently used leave first.
     """
 
-    def __init__(self, root: Path, memory_bytes: int) -> None:
-        self._disk = DiskStore(root)
+    def __init__(self, place: str, memory_bytes: int) -> None:
+        self._disk = open_store(place)
         self._memory_bytes = memory_bytes
         self._held: OrderedDict[str, tuple[Any, int]] = OrderedDict()
 
@@ -69,36 +69,32 @@ class ActivationStore:
         self._disk.write_part(key, 0, to_table(labels))
         self._disk.publish(key, {"kind": "labels"}, contiguous=True)
 
-    def parts_waiting(self, job: Pass) -> set[int]:
-        """Blocks that every entry of a pass already has."""
-        return set.intersection(*(self._disk.parts_waiting(output.key) for output in job.outputs))
+    def parts_waiting(self, keys: list[str]) -> set[int]:
+        """Parts that every one of some entries already has."""
+        return set.intersection(*(self._disk.parts_waiting(key) for key in keys))
 
     def append(self, block: int, tables: dict[str, pa.Table]) -> None:
-        """Keep one block of a pass."""
+        """Keep one block, a part of each of its entries."""
         for key, table in tables.items():
             self._disk.write_part(key, block, table)
 
-    def publish(self, job: Pass) -> None:
-        """Make complete entries of a pass's blocks; one that another run has published meanwhile stays.
+    def publish(self, descriptions: Mapping[str, Mapping[str, object]], n_parts: int) -> None:
+        """Make complete entries of their parts; one that another run has published meanwhile stays.
+
+        Args:
+            descriptions: what each entry is, by its key.
+            n_parts: that each of them must have.
 
         Raises:
-            StoreError: blocks are missing.
+            StoreError: parts are missing.
         """
-        for output in job.outputs:
-            if self._disk.has(output.key):
-                self._disk.abandon(output.key)
+        for key, description in descriptions.items():
+            if self._disk.has(key):
+                self._disk.abandon(key)
                 continue
-            if missing := set(range(job.n_blocks)) - self._disk.parts_waiting(output.key):
-                raise StoreError(f"blocks {sorted(missing)} of entry {output.key} are missing from the store")
-            description = {
-                "kind": "activations",
-                "backbone": job.backbone.source,
-                "split": job.split,
-                "layer": output.layer,
-                "mode": output.mode,
-                "dtype": job.dtype,
-            }
-            self._disk.publish(output.key, description, contiguous=output.mode != "all")
+            if missing := set(range(n_parts)) - self._disk.parts_waiting(key):
+                raise StoreError(f"blocks {sorted(missing)} of entry {key} are missing from the store")
+            self._disk.publish(key, description, contiguous=description["mode"] != "all")
 
     def entry(self, key: str, *, in_memory: bool) -> Entry:
         """Where to read an entry; `in_memory` puts it into the object store if it fits the budget."""
@@ -121,12 +117,12 @@ class ActivationStore:
             self._held.popitem(last=False)
 
 
-def read_split(store: Any, root: Path, keys: Mapping[str, str], *, in_memory: bool) -> SplitData:
+def read_split(store: Any, place: str, keys: Mapping[str, str], *, in_memory: bool) -> SplitData:
     """A split's activations and labels, as read-only views of shared memory.
 
     Args:
         store: handle of the `ActivationStore` actor.
-        root: the store's folder, for entries that are memory-mapped.
+        place: path or URL of the store, for entries that are memory-mapped.
         keys: of `activations` and of `labels`.
         in_memory: whether activations should lie in the object store.
     """
@@ -134,7 +130,7 @@ def read_split(store: Any, root: Path, keys: Mapping[str, str], *, in_memory: bo
 
     def tables(kind: str, *, shared: bool) -> list[pa.Table]:
         entry: Entry = ray.get(store.entry.remote(keys[kind], in_memory=shared))
-        return ray.get(entry.objects[0]) if entry.objects else DiskStore(root).open(entry.key)
+        return ray.get(entry.objects[0]) if entry.objects else open_store(place).open(entry.key)
 
     labels = tables("labels", shared=True)
     columns = {name: Rows.of(labels, name)[:] for name in labels[0].column_names}
@@ -144,6 +140,3 @@ def read_split(store: Any, root: Path, keys: Mapping[str, str], *, in_memory: bo
 def split_keys(activations: str, labels: str) -> dict[str, str]:
     """The two entries that a split of a cell reads."""
     return {"activations": activations, "labels": labels}
-
-
-SplitKeys = Mapping[SplitName, Mapping[str, str]]

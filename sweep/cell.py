@@ -22,12 +22,12 @@ from binding.backbones import LIBRARIES
 from binding.modes import shape
 from binding.probes import FAMILIES
 from binding.scenes import SCENES, SPLITS, SplitName
-from sweep.activations import SplitKeys, read_split
+from sweep.activations import read_split
 from sweep.cells import Cell
 from sweep.controls import as_controlled
 from sweep.full_disk import no_space
 from sweep.readout import SplitData, find_readout
-from sweep.results import ResultsDirectory
+from sweep.remote import RemoteError
 
 _LIBRARIES = ("numpy", "optuna", "ray", "timm", "torch")
 
@@ -36,29 +36,12 @@ class Job(NamedTuple):
     """A cell with where its inputs lie and what the driver already knows of its row."""
 
     cell: Cell
-    keys: SplitKeys
+    keys: Mapping[SplitName, Mapping[str, str]]
     known: Mapping[str, object]
 
 
-class Ledger:
-    """Actor on the driver's node that writes rows, so that results land in one place from any node."""
-
-    def __init__(self, root: Path) -> None:
-        self._results = ResultsDirectory(root)
-
-    def write(
-        self,
-        row: Mapping[str, object],
-        samples: pa.Table | None,
-        curves: pa.Table | None,
-        files: Mapping[str, bytes],
-    ) -> None:
-        """Write one cell."""
-        self._results.write(row, samples, curves, files)
-
-
 def run_job(
-    config: dict[str, Any], *, jobs: list[Job], store: Any, ledger: Any, root: Path, most_probe_bytes: int
+    config: dict[str, Any], *, jobs: list[Job], store: Any, ledger: Any, place: str, most_probe_bytes: int
 ) -> None:
     """The trainable: measure the cell that Tune's configuration names; a failure becomes a row.
 
@@ -67,7 +50,7 @@ def run_job(
         jobs: all cells of the run.
         store: handle of the `ActivationStore` actor.
         ledger: handle of the `Ledger` actor.
-        root: the store's folder.
+        place: path or URL of the store.
         most_probe_bytes: how large the trained probes of a cell may be to be kept.
     """
     import ray
@@ -84,11 +67,14 @@ def run_job(
 
     try:
         with _notes_into(notes):
-            measured = _measure(job, store, root, most_probe_bytes)
+            measured = _measure(job, store, place, most_probe_bytes)
         write(*measured)
     except Exception as error:  # noqa: BLE001 - a cell that fails is a result, the others go on
         if no_space(error):  # not the cell's fault: the driver stops, and the cell stays missing
             tune.report({"failed": 1, "full_disk": 1})
+            return
+        if isinstance(error, RemoteError):
+            tune.report({"failed": 1, "unreachable": str(error)})
             return
         write(failed_row(job, error), None, None, {})
 
@@ -115,12 +101,12 @@ def _notes_into(notes: list[str]) -> Iterator[None]:
 
 
 def _measure(
-    job: Job, store: Any, root: Path, most_probe_bytes: int
+    job: Job, store: Any, place: str, most_probe_bytes: int
 ) -> tuple[dict[str, object], pa.Table, pa.Table, Mapping[str, bytes]]:
     cell = job.cell
     in_memory = cell.mode != "all"
     data: dict[SplitName, SplitData] = {
-        split: read_split(store, root, job.keys[split], in_memory=in_memory) for split in SPLITS
+        split: read_split(store, place, job.keys[split], in_memory=in_memory) for split in SPLITS
     }
     outcome = find_readout(cell.settings.readout).measure(
         cell, as_controlled(cell, data), cell.description.layout, trial_device()

@@ -51,8 +51,8 @@ def ray_session(address: str | None, gpus: int = 0) -> Iterator[Resources]:
     import ray
 
     on_sigterm = signal.getsignal(signal.SIGTERM)
-    for chatty in ("ray._private.authentication", "ray.tune"):
-        logging.getLogger(chatty).setLevel(logging.ERROR)
+    logging.getLogger("ray._private.authentication").setLevel(logging.ERROR)
+    logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # lost workers are told in our own words
     try:
         _knock(address)
         context = ray.init(

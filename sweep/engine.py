@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import signal
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -19,21 +18,22 @@ from rich.console import Console
 from binding.modes import shape
 from binding.scenes import SPLITS, Scene, SplitName, fingerprint
 from sweep.activations import ActivationStore, split_keys
-from sweep.cell import Job, Ledger, failed_row, run_job, volatile_columns
+from sweep.cell import Job, failed_row, run_job, volatile_columns
 from sweep.cells import Cell
 from sweep.cluster import Resources
 from sweep.extract import Source, activation_key, plan_passes
 from sweep.full_disk import full_disk
+from sweep.ledger import Ledger
 from sweep.live import Metrics, Monitor, open_logs, tune_callbacks
 from sweep.passes import run_passes
 from sweep.progress import Progress, progress
 from sweep.readout import Readout
+from sweep.remote import RemoteError
 from sweep.results import ResultsDirectory
 from sweep.sources import label_fingerprints
 from sweep.stopping import noticed
 from sweep.store import store_key
-
-_WORKER_RETRIES = 2
+from sweep.trials import WORKER_RETRIES, CountCells
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ class Run:
         cells: what to measure.
         sources: content of their data and weights.
         results: where rows go.
-        store_root: folder of the activation store.
+        store: path or URL of the activation store.
         store_memory_bytes: how much of the object store activations may take.
         resources: of the cluster.
         gpus_per_cell: share of a GPU that a trial takes.
@@ -62,7 +62,7 @@ class Run:
     cells: Sequence[Cell]
     sources: Mapping[Cell, Source]
     results: ResultsDirectory
-    store_root: Path
+    store: str
     store_memory_bytes: int
     resources: Resources
     gpus_per_cell: float
@@ -84,7 +84,7 @@ def run_cells(run: Run) -> bool:
     Raises:
         FullDiskError: there is no space left for the store or the results.
     """
-    store = _on_this_node(run, ActivationStore, run.store_root, run.store_memory_bytes)
+    store = _on_this_node(run, ActivationStore, run.store, run.store_memory_bytes)
     labels = _label_keys(run)
     activations: dict[Cell, dict[SplitName, str]] = {
         cell: {split: activation_key(cell, run.sources[cell], split) for split in SPLITS} for cell in run.cells
@@ -191,28 +191,40 @@ def _measure(run: Run, jobs: list[Job], store: Any, monitor: Monitor) -> bool:
     """One Tune trial a job; trials that are lost with their worker are tried again, then recorded as failed."""
     if not jobs:
         return True
-    ledger = _on_this_node(run, Ledger, run.results.root.absolute())
+    ledger = _on_this_node(run, Ledger, run.results.absolute())
     trainable = tune.with_parameters(
-        run_job, jobs=jobs, store=store, ledger=ledger, root=run.store_root, most_probe_bytes=run.most_probe_bytes
+        run_job, jobs=jobs, store=store, ledger=ledger, place=run.store, most_probe_bytes=run.most_probe_bytes
     )
-    folder = run.results.root.absolute() / "tune"
     counter = CountCells(
         lambda number, failed: monitor.measured(
             jobs[number].cell, failed=failed, n_train=run.sources[jobs[number].cell].sizes["train"]
         ),
         lambda number, error: _record_lost(run, jobs[number], error),
+        lambda number: run.say(f"lost with its worker, and tried again: {jobs[number].cell.name}"),
         run.say,
     )
     monitor.measuring()
+    waiting = {number: _readable(number, job) for number, job in enumerate(jobs)}
+    while waiting:
+        if not _fit(run, trainable, list(waiting.values()), counter):
+            return False
+        waiting = {number: waiting[number] for number in counter.take_unlucky()}
+    shutil.rmtree(_tune_folder(run), ignore_errors=True)
+    return True
+
+
+def _fit(run: Run, trainable: Callable[..., None], jobs: list[dict[str, object]], counter: CountCells) -> bool:
+    """One Tune experiment; returns whether every trial came to an end."""
+    ended_before = counter.ended
     tuner = tune.Tuner(
         tune.with_resources(trainable, run.resources.of_trial(run.gpus_per_cell)),
-        param_space={"job": tune.grid_search([_readable(number, job) for number, job in enumerate(jobs)])},
+        param_space={"job": tune.grid_search(jobs)},
         tune_config=tune.TuneConfig(reuse_actors=True),
         run_config=tune.RunConfig(
             name=f"run-{time.time_ns()}",
-            storage_path=str(folder),
+            storage_path=str(_tune_folder(run)),
             verbose=0,
-            failure_config=tune.FailureConfig(max_failures=_WORKER_RETRIES),
+            failure_config=tune.FailureConfig(max_failures=WORKER_RETRIES),
             callbacks=[counter, *tune_callbacks(run.logs, run.results.root, run.study)],
         ),
     )
@@ -223,10 +235,14 @@ def _measure(run: Run, jobs: list[Job], store: Any, monitor: Monitor) -> bool:
         ray.shutdown()  # at once: Tune would wait for its trials, and they would write on
         if counter.disk_is_full:
             raise full_disk(run.results.root) from None
-    complete = counter.finished == len(jobs)
-    if complete:
-        shutil.rmtree(folder, ignore_errors=True)
-    return complete
+        if counter.unreachable:
+            raise RemoteError(counter.unreachable) from None
+    return counter.ended - ended_before == len(jobs)
+
+
+def _tune_folder(run: Run) -> Path:
+    """Where Tune keeps what it needs while it runs."""
+    return run.results.root.absolute() / "tune"
 
 
 def _readable(number: int, job: Job) -> dict[str, object]:
@@ -237,44 +253,5 @@ def _readable(number: int, job: Job) -> dict[str, object]:
 
 def _record_lost(run: Run, job: Job, error: str) -> None:
     """Give a cell whose worker died again and again a row that says so."""
-    message = f"its worker died {_WORKER_RETRIES + 1} times, perhaps for lack of memory\n{error}"
+    message = f"its worker died {WORKER_RETRIES + 1} times, perhaps for lack of memory\n{error}"
     run.results.write(failed_row(job, message) | {"wall_s": None, **volatile_columns("")})
-
-
-class CountCells(tune.Callback):
-    """Counts finished cells, told by their number, and records those that were lost with their worker."""
-
-    def __init__(
-        self,
-        on_measured: Callable[[int, bool], None],
-        on_lost: Callable[[int, str], None],
-        say: Callable[[str], None],
-    ) -> None:
-        self._on_measured, self._say = on_measured, say
-        self._on_lost = on_lost
-        self.finished = 0
-        self.disk_is_full = False
-
-    def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        """A cell has its row, done or failed."""
-        del iteration, trials, info
-        result = trial.last_result or {}
-        if "full_disk" in result:
-            self.disk_is_full = True
-            signal.raise_signal(signal.SIGINT)
-        for note in result.get("notes", ()):
-            self._say(note)
-        self._finish(trial, failed=bool(result.get("failed", 0)))
-
-    def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        """A cell's worker died too often."""
-        del iteration, trials, info
-        self._on_lost(trial.config["job"]["number"], str(trial.get_error() or ""))
-        self._finish(trial, failed=True)
-
-    def _finish(self, trial: Any, *, failed: bool) -> None:
-        self.finished += 1
-        self._on_measured(trial.config["job"]["number"], failed)
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {}  # Tune pickles its callbacks to restore an experiment, which is never done here

@@ -46,6 +46,11 @@ class Pass:
         """Number of blocks."""
         return -(-self.n_samples // BLOCK_SAMPLES)
 
+    def descriptions(self) -> dict[str, dict[str, object]]:
+        """What the store notes of each entry, by its key."""
+        common = {"kind": "activations", "backbone": self.backbone.source, "split": self.split, "dtype": self.dtype}
+        return {output.key: {**common, "layer": output.layer, "mode": output.mode} for output in self.outputs}
+
     def block_samples(self, block: int) -> int:
         """Number of samples of a block; the last one may be shorter."""
         return len(self.samples(block))

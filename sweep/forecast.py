@@ -6,7 +6,6 @@ import heapq
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import ray
@@ -20,11 +19,11 @@ from sweep.cells import Cell
 from sweep.cluster import Resources
 from sweep.extract import BLOCK_SAMPLES, Pass, Source, activation_bytes, activation_key, plan_passes
 from sweep.extractor import Extractor, batch_samples
+from sweep.mirror import open_store
 from sweep.passes import extractor_resources
 from sweep.plan import human_bytes
 from sweep.progress import duration
 from sweep.readout import find_readout
-from sweep.store import DiskStore
 
 _BATCHES = 2
 _REST_S = 15.0
@@ -61,7 +60,7 @@ class Forecast(NamedTuple):
 def forecast(
     cells: Sequence[Cell],
     sources: Mapping[Cell, Source],
-    store_root: Path,
+    place: str,
     resources: Resources,
     gpus_per_cell: float,
 ) -> Forecast:
@@ -70,12 +69,12 @@ def forecast(
     Args:
         cells: what the run would measure.
         sources: content of their data and weights.
-        store_root: the store's folder; what it holds already needs no extraction.
+        place: path or URL of the store; what it holds already needs no extraction.
         resources: of the cluster.
         gpus_per_cell: share of a GPU that a trial takes.
     """
     needed = {activation_key(cell, sources[cell], split) for cell in cells for split in SPLITS}
-    store = DiskStore(store_root)
+    store = open_store(place)
     passes = plan_passes(cells, sources, {key for key in needed if store.has(key)})
     n_extractors = resources.gpus or resources.cpus
     extraction_s = _extraction_s(passes, gpus=resources.gpus > 0) / n_extractors

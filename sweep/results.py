@@ -71,15 +71,27 @@ class ResultsDirectory:
     def __init__(self, root: Path) -> None:
         self.root = root
 
+    def where(self, name: str) -> str:
+        """Where a file of the directory is found, for people."""
+        return str(self.root / name)
+
+    def absolute(self) -> ResultsDirectory:
+        """The same directory, for a process of this machine that works in another folder."""
+        return ResultsDirectory(self.root.absolute())
+
     @contextmanager
     def locked(self) -> Iterator[None]:
         """Hold the directory for one run; the lock dies with the process.
 
         Raises:
-            BusyError: another run holds it.
+            BusyError: another run holds it, or its lock is a link to somewhere else.
         """
         self.root.mkdir(parents=True, exist_ok=True)
-        with (self.root / "lock").open("a+") as file:
+        path = self.root / "lock"
+        if path.is_symlink():
+            raise BusyError(f"{path} is a link, and would be written through; remove it")
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o666)
+        with os.fdopen(descriptor, "r+") as file:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except OSError as error:
@@ -89,6 +101,16 @@ class ResultsDirectory:
             file.write(str(os.getpid()))
             file.flush()
             yield
+
+    def refuse_if_busy(self) -> None:
+        """Ask before anything is started whether another run holds the directory; makes nothing.
+
+        Raises:
+            BusyError: another run holds it.
+        """
+        if (self.root / "lock").exists():
+            with self.locked():
+                pass
 
     def rows(self) -> dict[str, Row]:
         """All rows by cell, whatever study file they came from."""

@@ -50,8 +50,13 @@ def parser() -> argparse.ArgumentParser:
     arguments.add_argument(
         "--set", action="append", default=[], metavar="KEY=VALUE", help="replace a setting, such as fit.epochs=5"
     )
-    arguments.add_argument("--results", type=Path, default=Path("results"), metavar="DIR", help="folder of results")
-    arguments.add_argument("--store", type=Path, default=Path("store"), metavar="DIR", help="folder of activations")
+    arguments.add_argument(
+        "--results",
+        default="results",
+        metavar="PLACE",
+        help="folder of results, or its URL, such as s3://BUCKET/results",
+    )
+    arguments.add_argument("--store", default="store", metavar="PLACE", help="folder of activations, or its URL")
     arguments.add_argument(
         "--address", help="address of a running Ray cluster, or auto; by default Ray is started on this machine"
     )
@@ -112,6 +117,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     from sweep.cluster import ClusterError
     from sweep.full_disk import FullDiskError, full_disk, no_space
     from sweep.packages import MissingPackageError
+    from sweep.remote import RemoteError
     from sweep.results import BusyError
     from sweep.space import StudyError
     from sweep.stopping import stoppable
@@ -119,7 +125,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     with stoppable(arguments.max_hours) as stop:
         try:
             return _run(arguments, stop)
-        except (StudyError, BusyError, ClusterError, FullDiskError, MissingPackageError) as error:
+        except (StudyError, BusyError, ClusterError, FullDiskError, MissingPackageError, RemoteError) as error:
             print(error, file=sys.stderr)
             return USER_ERROR
         except OSError as error:
@@ -148,30 +154,31 @@ class Study:
 def _run(arguments: argparse.Namespace, stop: Stop) -> int:
     from rich.console import Console
 
+    from sweep.mirror import results_at
     from sweep.packages import require
     from sweep.plan import print_plan
+    from sweep.space import load_space
 
     console = Console()
     require(LOGS[name] for name in arguments.log)
-    study = _read(arguments)
-    print_plan(study.plan, console)
-    if arguments.forecast:
-        _forecast(arguments, study, console)
-    return DONE if arguments.plan or arguments.forecast else _work(arguments, study, console, stop)
+    space = load_space(arguments.study, arguments.set, arguments.limit)
+    with results_at(arguments.results, space.name) as results:
+        study = _read(arguments, space, results)
+        print_plan(study.plan, console)
+        if arguments.forecast:
+            _forecast(arguments, study, console)
+        return DONE if arguments.plan or arguments.forecast else _work(arguments, study, console, stop)
 
 
-def _read(arguments: argparse.Namespace) -> Study:
+def _read(arguments: argparse.Namespace, space: Space, results: ResultsDirectory) -> Study:
     from sweep.cells import make_grid
     from sweep.plan import make_plan
     from sweep.readout import find_readout
-    from sweep.results import ResultsDirectory
-    from sweep.space import load_space, locate_in
+    from sweep.space import locate_in
 
-    space = load_space(arguments.study, arguments.set, arguments.limit)
     locate = locate_in(arguments.study, arguments.set)
     readout = find_readout(space.readout)
     grid = make_grid(space, readout, locate)
-    results = ResultsDirectory(arguments.results / space.name)
     plan = make_plan(grid, results.rows(), arguments.max_cells)
     return Study(space, readout, locate, grid, plan, results)
 
@@ -196,6 +203,7 @@ def _work(arguments: argparse.Namespace, study: Study, console: Console, stop: S
     from sweep.space import dump_yaml
     from sweep.views import announce, rebuild, rebuild_table, show
 
+    study.results.refuse_if_busy()
     sources = open_sources(study.plan.to_do, study.plan.done, study.space, study.locate)
     stale = _stale(study, sources)
     for cell in stale:
@@ -211,10 +219,10 @@ def _work(arguments: argparse.Namespace, study: Study, console: Console, stop: S
         if not complete and not stop.time_is_up:  # who stops a machine waits for seconds, a report may take longer
             rebuild_table(study.results, study.grid.cells, study.readout)
             raise KeyboardInterrupt
-        report = rebuild(study.results, study.grid.cells, study.readout, study.space, study_yaml)
+        rebuild(study.results, study.grid.cells, study.readout, study.space, study_yaml)
     failed = show(study.results, study.grid.cells, study.readout, console)
     show_published(study.results, study.grid.cells, study.space.published, console)
-    _farewell(console, report, failed)
+    _farewell(console, study.results, failed)
     if not complete:
         raise KeyboardInterrupt
     return CELLS_FAILED if failed else DONE
@@ -244,6 +252,7 @@ def _measure(
 ) -> bool:
     from sweep.cell import git_commit
     from sweep.engine import Run, run_cells
+    from sweep.remote import is_url
 
     if resources.dashboard:
         console.print(f"Ray dashboard: http://{resources.dashboard}", highlight=False)
@@ -255,7 +264,7 @@ def _measure(
             cells=cells,
             sources=sources,
             results=study.results,
-            store_root=arguments.store.absolute(),
+            store=arguments.store if is_url(arguments.store) else str(Path(arguments.store).absolute()),
             store_memory_bytes=study.space.store.memory_bytes,
             resources=resources,
             gpus_per_cell=arguments.gpus_per_cell,
@@ -266,8 +275,10 @@ def _measure(
     )
 
 
-def _farewell(console: Console, report: Path, failed: int) -> None:
-    lines = [f"results: {report.with_name('results.parquet')} (and .csv)", f"report: {report.absolute().as_uri()}"]
+def _farewell(console: Console, results: ResultsDirectory, failed: int) -> None:
+    report = results.where("report.html")
+    link = report if "://" in report else Path(report).absolute().as_uri()
+    lines = [f"results: {results.where('results.parquet')} (and .csv)", f"report: {link}"]
     if failed:
         cells = "1 cell" if failed == 1 else f"{failed} cells"
         lines.append(f"{cells} failed; the same command tries again")

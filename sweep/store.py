@@ -19,7 +19,8 @@ import numpy as np
 import pyarrow as pa
 
 STORE_VERSION = 1
-_META = "meta.json"
+META = "meta.json"
+"""Names the parts of an entry, with their checksums; an entry without it is not there."""
 _WHOLE = "whole.arrow"
 
 
@@ -101,7 +102,7 @@ class DiskStore:
 
     def has(self, key: str) -> bool:
         """Whether a complete entry is there."""
-        return (self._folder(key) / _META).is_file()
+        return (self._folder(key) / META).is_file()
 
     def size_bytes(self, key: str) -> int:
         """Bytes of an entry."""
@@ -140,7 +141,7 @@ class DiskStore:
                 part.unlink()
             parts = [whole]
         meta = {**description, "parts": {part.name: _checksum(part) for part in parts}}
-        (staging / _META).write_text(json.dumps(meta, indent=1, sort_keys=True))
+        (staging / META).write_text(json.dumps(meta, indent=1, sort_keys=True))
         shutil.rmtree(self._folder(key), ignore_errors=True)
         staging.replace(self._folder(key))
 
@@ -180,10 +181,10 @@ class DiskStore:
         """Files of an entry in the order of its samples, with their checksums."""
         folder = self._folder(key)
         try:
-            parts: dict[str, str] = json.loads((folder / _META).read_text())["parts"]
+            parts: dict[str, str] = json.loads((folder / META).read_text())["parts"]
             return {folder / name: checksum for name, checksum in sorted(parts.items())}
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-            raise StoreError(f"{folder / _META} cannot be read ({error})") from error
+            raise StoreError(f"{folder / META} cannot be read ({error})") from error
 
     def _parts(self, folder: Path) -> list[Path]:
         return sorted(folder.glob("part-*.arrow"))

@@ -12,8 +12,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import psutil
 import pytest
+
+from sweep.results import VOLATILE_COLUMNS
 
 STUDY = """\
 name: small
@@ -57,6 +60,10 @@ class Project:
     def rows(self) -> list[Path]:
         return sorted((self.results / "rows").glob("*.json"))
 
+    def table(self) -> pd.DataFrame:
+        """The results, without the columns in which equal measurements may differ."""
+        return pd.read_parquet(self.results / "results.parquet").drop(columns=list(VOLATILE_COLUMNS))
+
     def write(self, text: str) -> None:
         (self.folder / "study.yaml").write_text(text)
 
@@ -74,16 +81,20 @@ class Project:
 
     def run(self, *arguments: str, environment: Mapping[str, str] = os.environ) -> tuple[int, str]:
         """Exit code and output of the command."""
-        process = self.start(*arguments, environment=environment)
-        try:
-            output, _ = process.communicate(timeout=300)
-        finally:
-            if process.poll() is None:
-                kill(process)
-        return process.returncode, output
+        return finish(self.start(*arguments, environment=environment))
 
 
-def wait_until(condition: Callable[[], Any], timeout_s: float = 240) -> None:
+def finish(process: subprocess.Popen[str], timeout_s: float = 600) -> tuple[int, str]:
+    """Exit code and output of a command that was started."""
+    try:
+        output, _ = process.communicate(timeout=timeout_s)
+    finally:
+        if process.poll() is None:
+            kill(process)
+    return process.returncode, output
+
+
+def wait_until(condition: Callable[[], Any], timeout_s: float = 500) -> None:
     """Poll a condition; fails the test when it does not come true."""
     deadline = time.monotonic() + timeout_s
     while not condition():
@@ -100,6 +111,17 @@ def kill(process: subprocess.Popen[str]) -> None:
         with contextlib.suppress(psutil.NoSuchProcess):
             member.kill()
     psutil.wait_procs(family, timeout=30)
+
+
+def working(process: subprocess.Popen[str], task: str) -> list[psutil.Process]:
+    """Ray's workers of a run that are at a task just now, such as `ImplicitFunc.train` for a cell."""
+    found = []
+    with contextlib.suppress(psutil.NoSuchProcess):
+        for member in psutil.Process(process.pid).children(recursive=True):
+            with contextlib.suppress(psutil.Error):
+                if f"ray::{task}" in " ".join(member.cmdline()):
+                    found.append(member)
+    return found
 
 
 @pytest.fixture

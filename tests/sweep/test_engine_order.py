@@ -39,7 +39,7 @@ def test_the_longest_cells_begin_first(tmp_path: Path) -> None:
         cells=cells,
         sources=dict.fromkeys(cells, source),
         results=ResultsDirectory(tmp_path),
-        store_root=tmp_path,
+        store=str(tmp_path),
         store_memory_bytes=0,
         resources=Resources(1, 0, ""),
         gpus_per_cell=1.0,

@@ -280,3 +280,30 @@ def test_a_frame_has_numbers_as_numbers() -> None:
     assert frame["n_test"].dtype.kind == "f"
     assert frame["is_control"].dtype.kind == "b"
     assert frame["flags"].tolist() == [ROW["flags"], None]
+
+
+def test_links_out_of_the_directory_are_replaced_and_never_written_through(
+    results: ResultsDirectory, tmp_path: Path
+) -> None:
+    precious = tmp_path / "precious"
+    precious.write_text("mine")
+    names = ["rows/a1.json", "samples/a1.parquet", "study.yaml", "results.parquet", "results.csv"]
+    for name in names:
+        (results.root / name).parent.mkdir(parents=True, exist_ok=True)
+        (results.root / name).symlink_to(precious)
+    results.write(ROW, SAMPLES)
+    results.write_text("study.yaml", "name: study")
+    results.write_table([ROW], COLUMNS)
+    assert precious.read_text() == "mine"
+    assert not any((results.root / name).is_symlink() for name in names)
+    (results.root / "lock").symlink_to(precious)
+    with pytest.raises(BusyError, match="is a link"), results.locked():
+        pass
+    assert precious.read_text() == "mine"
+
+
+def test_asking_whether_a_directory_is_busy_makes_nothing(results: ResultsDirectory) -> None:
+    results.refuse_if_busy()
+    assert not results.root.exists()
+    with results.locked(), pytest.raises(BusyError, match=f"in use by process {os.getpid()}"):
+        ResultsDirectory(results.root).refuse_if_busy()

@@ -19,7 +19,7 @@ from safetensors.torch import save_file
 
 from binding._torchvision_ops import declare_missing_operators
 from sweep.results import VOLATILE_COLUMNS
-from tests.sweep.conftest import STUDY, Project, kill, wait_until
+from tests.sweep.conftest import STUDY, Project, finish, kill, wait_until
 
 declare_missing_operators()
 import timm  # noqa: E402
@@ -27,15 +27,10 @@ import timm  # noqa: E402
 pytestmark = pytest.mark.starts_ray
 
 
-def table(project: Project) -> pd.DataFrame:
-    frame = pd.read_parquet(project.results / "results.parquet")
-    return frame.drop(columns=list(VOLATILE_COLUMNS))
-
-
 def test_a_study_ends_with_rows_table_and_report(finished: tuple[Project, int, str]) -> None:
     project, code, output = finished
     assert code == 0, output
-    frame = table(project)
+    frame = project.table()
     assert len(frame) == 6
     assert set(frame.status) == {"done"}
     assert set(zip(frame.backbone, frame.layer, frame["mode"], frame.probe, strict=True)) == {
@@ -91,44 +86,41 @@ def test_a_larger_study_measures_only_what_is_new_from_stored_activations(
     assert "1 rows of other settings are kept" in output
     after = {path.name: path.read_text() for path in project.rows}
     assert {name: after[name] for name in before} == before
-    assert len(table(project)) == 8
+    assert len(project.table()) == 8
 
 
-def test_a_run_killed_in_the_middle_goes_on_and_ends_with_equal_rows(
-    finished: tuple[Project, int, str], project: Project
-) -> None:
-    first = project.start()
-    wait_until(lambda: len(project.rows) >= 2)
-    kill(first)
-    kept = {path: path.stat().st_mtime_ns for path in project.rows}
-    assert 2 <= len(kept) < 6
-    code, output = project.run()
-    assert code == 0, output
-    assert f"6 cells: {len(kept)} done, {6 - len(kept)} to do" in output
-    assert all(path.stat().st_mtime_ns == time for path, time in kept.items())
-    pd.testing.assert_frame_equal(table(project), table(finished[0]))
-
-
-def test_a_run_killed_while_extracting_goes_on_and_ends_with_equal_rows(
+def test_a_run_that_is_killed_twice_and_interrupted_goes_on_and_ends_with_equal_rows(
     finished: tuple[Project, int, str], project: Project
 ) -> None:
     first = project.start()
     wait_until(lambda: any((project.folder / "store").glob("*/*.staging/part-*.arrow")))
+    first.send_signal(signal.SIGSTOP)  # it holds its lock, and cannot end meanwhile
+    code, output = project.run()
+    assert code == 2
+    assert f"in use by process {first.pid}" in output
     kill(first)
     assert not project.rows
+
+    second = project.start()
+    wait_until(lambda: len(project.rows) >= 1)
+    kill(second)
+    kept = {path: path.stat().st_mtime_ns for path in project.rows}
+    assert 1 <= len(kept) < 6
+
+    third = project.start()
+    wait_until(lambda: len(project.rows) > len(kept))
+    third.send_signal(signal.SIGINT)
+    code, output = finish(third)
+    assert code == 130, output
+    assert "the same command goes on" in output
+    n_done = len(project.rows)
+    assert len(kept) < len(project.table()) == n_done < 6
+
     code, output = project.run()
     assert code == 0, output
-    pd.testing.assert_frame_equal(table(project), table(finished[0]))
-
-
-def test_an_interrupt_keeps_what_is_done_and_says_how_to_go_on(project: Project) -> None:
-    process = project.start()
-    wait_until(lambda: len(project.rows) >= 1)
-    os.kill(process.pid, signal.SIGINT)
-    output, _ = process.communicate(timeout=120)
-    assert process.returncode == 130, output
-    assert "the same command goes on" in output
-    assert len(table(project)) == len(project.rows) >= 1
+    assert f"6 cells: {n_done} done, {6 - n_done} to do" in output
+    assert all(path.stat().st_mtime_ns == time for path, time in kept.items())
+    pd.testing.assert_frame_equal(project.table(), finished[0].table())
 
 
 def test_a_cell_that_fails_becomes_a_row_and_the_rest_completes(project: Project) -> None:
@@ -141,7 +133,7 @@ def test_a_cell_that_fails_becomes_a_row_and_the_rest_completes(project: Project
     arguments = ("--set", "modes=[cls]", "--set", "controls=[]", "--set", "layers=[final]")
     code, output = project.run(*arguments)
     assert code == 1, output
-    frame = table(project).set_index("probe")
+    frame = project.table().set_index("probe")
     assert frame.status.to_dict() == {"quadratic_concat": "failed", "linear": "done"}
     assert "all 1 suggestions of quadratic_concat diverged" in frame.error["quadratic_concat"]
     assert pd.isna(frame.binding_ratio["quadratic_concat"])
@@ -159,34 +151,22 @@ def test_a_backbone_whose_activations_cannot_be_stored_fails_alone(project: Proj
     project.write(STUDY.replace("shipped:shapes_vit_objects", source))
     code, output = project.run("--set", "modes=[cls]", "--set", "controls=[noise]", "--set", "layers=[final]")
     assert code == 1, output
-    frame = table(project).set_index("backbone")
+    frame = project.table().set_index("backbone")
     assert frame.status.to_dict() == {"timm:vit_tiny_patch16_224": "failed", "noise": "done"}
     error = frame.error["timm:vit_tiny_patch16_224"]
     assert "activations of layer final are not finite in float16" in error
     assert "set `store: {dtype: float32}`" in error
 
 
-def test_a_row_of_other_data_is_stale_and_is_measured_again(
+def test_a_stale_row_and_damaged_activations_are_named_and_made_again(
     finished: tuple[Project, int, str], tmp_path: Path
 ) -> None:
-    project = Project(tmp_path / "stale")
-    shutil.copytree(finished[0].folder, project.folder)
-    [path] = [path for path in project.rows if json.loads(path.read_text())["backbone"] == "noise"]
-    row = json.loads(path.read_text())
-    path.write_text(json.dumps(row | {"data_fingerprint": "of other data", "binding_ratio": 7.0}))
-    code, output = project.run()
-    assert code == 0, output
-    assert "stale, measured again because data or weights have changed" in output
-    renewed = json.loads(path.read_text())
-    assert {k: v for k, v in renewed.items() if k not in VOLATILE_COLUMNS} == {
-        k: v for k, v in row.items() if k not in VOLATILE_COLUMNS
-    }
-
-
-def test_damaged_activations_are_named_and_made_again(finished: tuple[Project, int, str], tmp_path: Path) -> None:
     project = Project(tmp_path / "damaged")
     shutil.copytree(finished[0].folder, project.folder)
-    for path in project.rows:
+    rows = {path: json.loads(path.read_text()) for path in project.rows}
+    [stale] = [path for path, row in rows.items() if row["backbone"] == "noise"]
+    stale.write_text(json.dumps(rows[stale] | {"data_fingerprint": "of other data", "binding_ratio": 7.0}))
+    for path in (path for path, row in rows.items() if row["mode"] == "all"):
         path.unlink()
     [part, *_] = sorted((project.folder / "store").glob("*/*/part-*.arrow"), key=lambda p: -p.stat().st_size)
     content = bytearray(part.read_bytes())
@@ -194,8 +174,10 @@ def test_damaged_activations_are_named_and_made_again(finished: tuple[Project, i
     part.write_bytes(content)
     code, output = project.run()
     assert code == 0, output
+    assert "6 cells: 4 done, 2 to do" in output
+    assert "stale, measured again because data or weights have changed: shapes" in output
     assert f"{part} was altered after it was written" in output
-    pd.testing.assert_frame_equal(table(project), table(finished[0]))
+    pd.testing.assert_frame_equal(project.table(), finished[0].table())
 
 
 def test_limits_on_samples_and_cells(project: Project) -> None:
@@ -204,20 +186,11 @@ def test_limits_on_samples_and_cells(project: Project) -> None:
     )
     assert code == 0, output
     assert "3 cells: 0 done, 1 to do, 2 held back" in output
-    frame = table(project)
+    frame = project.table()
     assert len(frame) == 1
     assert (frame.n_train[0], frame.n_validation[0], frame.n_test[0]) == (100, 100, 100)
     samples = pq.read_table(project.results / "samples" / f"{frame.cell_id[0]}.parquet")
     assert samples.num_rows == 4 * 2 * 100 + 100  # losses of each target and seed, and the samples' own entropies
-
-
-def test_a_second_run_of_the_same_study_is_refused(project: Project) -> None:
-    first = project.start()
-    wait_until(lambda: (project.results / "study.yaml").exists())
-    code, output = project.run()
-    kill(first)
-    assert code == 2
-    assert f"in use by process {first.pid}" in output
 
 
 def test_a_study_runs_on_a_running_cluster(project: Project) -> None:
@@ -237,7 +210,7 @@ def test_a_study_runs_on_a_running_cluster(project: Project) -> None:
         assert head.poll() is None
     finally:
         kill(head)
-    assert len(table(project)) == 3
+    assert len(project.table()) == 3
 
 
 def test_no_cluster_at_the_address_is_one_message(project: Project) -> None:

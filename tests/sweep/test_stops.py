@@ -10,22 +10,10 @@ import pandas as pd
 import psutil
 import pytest
 
-from sweep.results import VOLATILE_COLUMNS
-from tests.sweep.conftest import Project, wait_until
+from tests.sweep.conftest import Project, wait_until, working
 
 SMALL = ("--set", "modes=[cls]", "--set", "layers=[final]")
 ENDLESS = (*SMALL, "--limit", "100", "--set", "fit.epochs=1000000")
-
-
-def table(project: Project) -> pd.DataFrame:
-    return pd.read_parquet(project.results / "results.parquet").drop(columns=list(VOLATILE_COLUMNS))
-
-
-def command(process: psutil.Process) -> str:
-    try:
-        return " ".join(process.cmdline())
-    except psutil.Error:
-        return ""
 
 
 def alive(family: list[psutil.Process]) -> list[psutil.Process]:
@@ -35,8 +23,8 @@ def alive(family: list[psutil.Process]) -> list[psutil.Process]:
 @pytest.mark.starts_ray
 def test_sigterm_in_the_middle_of_a_cell_is_an_interrupt(project: Project) -> None:
     process = project.start(*ENDLESS)
-    wait_until(lambda: any("ImplicitFunc.train" in command(member) for member in descendants(process)), 500)
-    family = descendants(process)
+    wait_until(lambda: working(process, "ImplicitFunc.train"), 500)
+    family = psutil.Process(process.pid).children(recursive=True)
     process.send_signal(signal.SIGTERM)
     output, _ = process.communicate(timeout=120)
     assert process.returncode == 130, output
@@ -56,14 +44,7 @@ def test_the_time_that_is_up_stops_a_run_with_its_report(project: Project) -> No
     assert "--max-hours 0.01 is over; rows and table hold what is done" in output
     code, output = project.run(*SMALL, "--max-hours", "1")
     assert code == 0, output
-    assert len(table(project)) == 3
-
-
-def descendants(process: subprocess.Popen[str]) -> list[psutil.Process]:
-    try:
-        return psutil.Process(process.pid).children(recursive=True)
-    except psutil.NoSuchProcess:
-        return []
+    assert len(project.table()) == 3
 
 
 @pytest.fixture
@@ -105,4 +86,4 @@ def test_a_full_disk_is_one_message_and_the_run_goes_on_when_there_is_space(
     grow(place)
     code, output = project.run()
     assert code == 0, output
-    pd.testing.assert_frame_equal(table(project), table(finished[0]))
+    pd.testing.assert_frame_equal(project.table(), finished[0].table())

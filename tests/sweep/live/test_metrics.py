@@ -39,26 +39,6 @@ def test_variables_are_defined() -> None:
     assert "ray_sweep_cells" in json.dumps(DASHBOARD["templating"])
 
 
-def test_panels_have_a_place_of_their_own_and_a_source() -> None:
-    taken: set[tuple[int, int]] = set()
-    for panel in DASHBOARD["panels"]:
-        place = panel["gridPos"]
-        assert place["x"] + place["w"] <= 24
-        squares = {
-            (x, y)
-            for x in range(place["x"], place["x"] + place["w"])
-            for y in range(place["y"], place["y"] + place["h"])
-        }
-        assert not squares & taken, panel["title"]
-        taken |= squares
-        sources = [panel["datasource"], *(target["datasource"] for target in panel["targets"])]
-        assert all(source == {"type": "prometheus", "uid": "${datasource}"} for source in sources), panel["title"]
-        letters = [target["refId"] for target in panel["targets"]]
-        assert len(set(letters)) == len(letters)
-    numbers = [panel["id"] for panel in DASHBOARD["panels"]]
-    assert len(set(numbers)) == len(numbers)
-
-
 class Instrument:
     """Stands for one of Ray's metrics, which need a running cluster; tells what it is set to."""
 

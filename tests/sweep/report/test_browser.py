@@ -190,10 +190,7 @@ def test_what_the_binding_readout_draws_can_be_drawn(browser, cell, measures, tm
         for target in ("objects", "direct")
         for name in ("rank", "learning_rate")
     ]
-    shown: list[Any] = [
-        *exhibits(tmp_path, cells, {}),
-        Exhibit("Importance", "", "", partial(draw_importances, importance)),
-    ]
+    shown = [*exhibits(tmp_path, cells, {}), Exhibit("Importance", "", "", partial(draw_importances, importance))]
     path = write_report(
         pd.DataFrame(cells), measures, Study(title="x", flag_meanings={}), tmp_path / "r.html", lambda: shown
     )

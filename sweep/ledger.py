@@ -1,0 +1,26 @@
+"""The ledger: an actor that writes rows. Its process need not import torch, so nothing here does."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import pyarrow as pa
+
+from sweep.results import ResultsDirectory
+
+
+class Ledger:
+    """Actor on the driver's node that writes rows, so that results land in one place from any node."""
+
+    def __init__(self, results: ResultsDirectory) -> None:
+        self._results = results
+
+    def write(
+        self,
+        row: Mapping[str, object],
+        samples: pa.Table | None,
+        curves: pa.Table | None,
+        files: Mapping[str, bytes],
+    ) -> None:
+        """Write one cell."""
+        self._results.write(row, samples, curves, files)
