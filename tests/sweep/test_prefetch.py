@@ -28,6 +28,17 @@ layers: all
 modes: [mean_spatial]
 probes: [{family: linear}]
 """
+ONLINE = """\
+import json, sys, torch
+from binding.backbones import BackboneConfig, load
+from sweep.prefetch import main
+study, *sources = sys.argv[1:]
+print("ready", main([study]), flush=True)
+found = {source: load(BackboneConfig(source=source), None, torch.device("cpu")).weights_digest for source in sources}
+print(json.dumps(found), flush=True)
+input()  # until the hub has something newer
+print("ready", main([study]), flush=True)
+"""
 SHOW = """\
 import json, sys, time, torch
 from binding.backbones import BackboneConfig, BackboneError, load
@@ -46,12 +57,6 @@ def environment(folder: Path, endpoint: str, **others: str) -> Mapping[str, str]
     own = {"HF_HOME": str(folder), "HF_HUB_CACHE": str(folder / "hub"), "HF_ENDPOINT": endpoint, "COLUMNS": "120"}
     kept = {name: value for name, value in os.environ.items() if not name.startswith("HF_")}
     return kept | own | {"HF_HUB_DISABLE_PROGRESS_BARS": "1", "PYTHONWARNINGS": "error"} | others
-
-
-def prefetch(study: Path, env: Mapping[str, str]) -> tuple[int, str]:
-    command = [sys.executable, "-m", "sweep.prefetch", str(study)]
-    done = subprocess.run(command, env=env, capture_output=True, text=True, check=False, timeout=200)
-    return done.returncode, done.stdout + done.stderr
 
 
 def digests(env: Mapping[str, str], *sources: str) -> dict[str, str]:
@@ -80,24 +85,37 @@ def test_prefetched_weights_are_used_without_a_network_until_they_are_renewed(tm
     repos = {"lab/dinov2-tiny": dinov2(), "timm/test_vit.r160_in1k": Repo({"model.safetensors": save(state)})}
     sources = ("hf:lab/dinov2-tiny", "timm:test_vit.r160_in1k")
     with serving(repos) as (address, requests):
-        code, output = prefetch(study, environment(tmp_path, address))
-        assert code == 0, output
-        for line in (
-            "hf:lab/dinov2-tiny: 3 files",
-            "timm:test_vit.r160_in1k: 1 files",
-            "random:test_vit: needs no download",
-        ):
-            assert line in output
+        command = [sys.executable, "-c", ONLINE, str(study), *sources]
+        process = subprocess.Popen(
+            command, env=environment(tmp_path, address), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+        first = until_ready(process)
         before = len(requests)
-        online = digests(environment(tmp_path, address), *sources)
+        online = json.loads(process.stdout.readline())  # type: ignore[union-attr]
         assert not [request for request in requests[before:] if "model.safetensors " in request]
         repos["lab/dinov2-tiny"] = dinov2(shift=0.01)
-        code, output = prefetch(study, environment(tmp_path, address))
-        assert code == 0, output
+        second, _ = process.communicate("renew\n", timeout=200)
+    assert first[-1] == second.splitlines()[-1] == "ready 0"
+    for line in (
+        "hf:lab/dinov2-tiny: 3 files",
+        "timm:test_vit.r160_in1k: 1 files",
+        "random:test_vit: needs no download",
+    ):
+        assert line in "\n".join(first)
     offline = digests(environment(tmp_path, address, HF_HUB_OFFLINE="1"), *sources)
     assert online["timm:test_vit.r160_in1k"] == offline["timm:test_vit.r160_in1k"] == digest(vit)
     assert {len(value) for value in (online | offline).values()} == {64}
     assert online["hf:lab/dinov2-tiny"] != offline["hf:lab/dinov2-tiny"]
+
+
+def until_ready(process: subprocess.Popen[str]) -> list[str]:
+    """Lines of a process up to the one that says it is ready, or its last."""
+    lines = []
+    for line in process.stdout or ():
+        lines.append(line.strip())
+        if line.startswith("ready"):
+            break
+    return lines
 
 
 def test_whatever_the_hub_says_is_one_sentence(tmp_path: Path) -> None:
