@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ from binding._problems import ConfigurationError
 from binding.scenes import SPLITS, Clevr, DataError
 from binding.scenes._disk import SplitSizes
 from binding.testing import SceneConformance
+from tests.binding.scenes.bad_images import BadImages, ReaderOf, complaint
 from tests.binding.scenes.folders import write_clevr
 
 SIZES = SplitSizes(train=30, validation=14, test=16)
@@ -110,61 +112,10 @@ def test_a_plan_needs_no_data(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -
     assert str(replace(scene, root=str(tmp_path)).missing()).startswith(f"{tmp_path / 'scenes_6obj'} is not there; ")
 
 
-def complaint(root: Path, **settings: object) -> str:
-    try:
-        split = scene_of(root, **settings).open("train")
-        assert split.fingerprint
-        split.images(np.arange(len(split)))
-    except DataError as error:
-        return str(error)
-    pytest.fail("nothing was refused")
-
-
-def test_a_missing_image_is_named(folder: Path) -> None:
-    path = folder / "images_6obj/CLEVR_6obj_000003.png"
-    path.unlink()
-    assert complaint(folder).startswith(f"{path}: no such image (1 of 30 images are not there); `python -m")
-
-
-@pytest.mark.parametrize("damage", ["truncated", "text", "empty"])
-def test_a_broken_image_is_named(folder: Path, damage: str) -> None:
-    path = folder / "images_6obj/CLEVR_6obj_000004.png"
-    broken = {"truncated": path.read_bytes()[:200], "text": b"not an image", "empty": b""}[damage]
-    path.write_bytes(broken)
-    message = complaint(folder)
-    assert message.startswith(f"{path}: cannot be read as an image (")
-    assert message.endswith("; get the file again, or set `on_bad_image: skip`")
-
-
-def test_bad_images_can_be_left_out_and_are_counted(
-    folder: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    whole = scene_of(folder).open("train")
-    codes, before = whole.object_codes, whole.fingerprint
-    path = folder / "images_6obj/CLEVR_6obj_000004.png"
-    path.write_bytes(path.read_bytes()[:-60])
-    (folder / "images_6obj/CLEVR_6obj_000007.png").unlink()
-    scene = scene_of(folder, on_bad_image="skip")
-    for _ in range(2):  # looked at, then remembered
-        split = scene.open("train")
-        assert (len(split), split.n_skipped) == (28, 2)
-        np.testing.assert_array_equal(split.object_codes, np.delete(codes, [4, 7], axis=0))
-        assert len(split.images(np.arange(28))) == 28
-        assert split.fingerprint != before
-    assert len(list((tmp_path / "cache").rglob("*.json"))) == 1
-    part = scene.limited(5).open("train")
-    assert (len(part), part.n_skipped) == (5, 1)
-    np.testing.assert_array_equal(part.object_codes, codes[[0, 1, 2, 3, 5]])
-
-
-def test_without_a_readable_image_there_is_no_split(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("XDG_CACHE_HOME", str(folder / "cache"))
-    for path in (folder / "images_6obj").iterdir():
-        path.write_bytes(b"")
-    assert complaint(folder, on_bad_image="skip").startswith(
-        "the train split has no sample: all 30 of its images were left out; "
-    )
+class TestBadImages(BadImages):
+    @pytest.fixture
+    def reader(self, folder: Path) -> ReaderOf:
+        return partial(scene_of, folder)
 
 
 @pytest.mark.parametrize(
@@ -178,17 +129,19 @@ def test_without_a_readable_image_there_is_no_split(folder: Path, monkeypatch: p
 def test_another_shape_of_json_is_named(folder: Path, text: str, expected: str) -> None:
     path = folder / "scenes_6obj/CLEVR_6obj_000002.json"
     path.write_text(text)
-    assert complaint(folder).startswith(f"{path}: {expected}")
+    assert complaint(scene_of(folder)).startswith(f"{path}: {expected}")
 
 
 def test_a_value_outside_the_vocabulary_is_named(folder: Path) -> None:
     path = folder / "scenes_6obj/CLEVR_6obj_000002.json"
     path.write_text(path.read_text().replace('"rubber"', '"wood"').replace('"metal"', '"wood"'))
-    assert complaint(folder) == f"{path}: material 'wood' is outside the vocabulary of CLEVR (rubber, metal)"
+    assert (
+        complaint(scene_of(folder)) == f"{path}: material 'wood' is outside the vocabulary of CLEVR (rubber, metal)"
+    )
 
 
 def test_more_objects_than_the_prior_allows_are_named(folder: Path) -> None:
-    message = complaint(folder, max_objects=4)
+    message = complaint(scene_of(folder, max_objects=4))
     assert message.startswith(str(folder / "scenes_6obj/CLEVR_6obj_0000"))
     assert message.endswith("has 6 objects, the prior allows 4; set `max_objects`")
 
@@ -196,7 +149,7 @@ def test_more_objects_than_the_prior_allows_are_named(folder: Path) -> None:
 def test_a_missing_scene_file_is_named(folder: Path) -> None:
     path = folder / "scenes_6obj/CLEVR_6obj_000029.json"
     path.unlink()
-    assert complaint(folder).startswith(f"{path}: no such file; ")
+    assert complaint(scene_of(folder)).startswith(f"{path}: no such file; ")
 
 
 def test_settings_out_of_range_are_refused() -> None:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import csv
 import json
+import shutil
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +23,7 @@ from binding.samples import MeasureConfig, Samples, SplitSamples
 from binding.scenes import SPLITS, DataError, Files
 from binding.search import ProbeSpace, SearchConfig
 from binding.testing import SceneConformance
+from tests.binding.scenes.bad_images import BadImages, ReaderOf, complaint
 from tests.binding.scenes.folders import random_image
 
 COLORS, SHAPES = ("blue", "red"), ("cube", "disc", "ring")
@@ -133,14 +136,11 @@ def test_without_a_prior_only_v_information_is_measured(table: Path) -> None:
     json.dumps(row, allow_nan=False)
 
 
-def complaint(table: Path, **settings: object) -> str:
-    try:
-        split = scene_of(table, **settings).open("train")
-        assert split.fingerprint
-        assert split.conditional_entropy_bits() is not None
-    except DataError as error:
-        return str(error)
-    pytest.fail("nothing was refused")
+class TestBadImages(BadImages):
+    @pytest.fixture
+    def reader(self, folder: Path, rows: list[dict[str, str]], tmp_path: Path) -> ReaderOf:
+        shutil.copytree(folder / "photos", tmp_path / "photos")
+        return partial(scene_of, written(tmp_path / "objects.csv", rows), prior="none")
 
 
 @pytest.mark.parametrize(
@@ -166,29 +166,31 @@ def complaint(table: Path, **settings: object) -> str:
 def test_a_table_of_another_shape_is_named(tmp_path: Path, text: str, expected: str) -> None:
     path = tmp_path / "objects.csv"
     path.write_text(text)
-    assert complaint(path).startswith(f"{path}: {expected}")
+    assert complaint(scene_of(path)).startswith(f"{path}: {expected}")
 
 
 @pytest.mark.parametrize(("name", "text"), [("a.jsonl", "[1]\n"), ("a.jsonl", "{"), ("a.parquet", "no")])
 def test_what_is_no_table_is_named(tmp_path: Path, name: str, text: str) -> None:
     (tmp_path / name).write_text(text)
-    assert complaint(tmp_path / name).startswith(f"{tmp_path / name}: cannot be read as a table (")
+    assert complaint(scene_of(tmp_path / name)).startswith(f"{tmp_path / name}: cannot be read as a table (")
 
 
 def test_a_value_outside_the_vocabulary_is_named(folder: Path, rows: list[dict[str, str]]) -> None:
     path = written(folder / "other.csv", rows)
-    message = complaint(path, values=(("red",), SHAPES))
+    message = complaint(scene_of(path, values=(("red",), SHAPES)))
     assert message.startswith(f"{path}: color 'blue' of photos/")
     assert message.endswith("is not among its values (red)")
 
 
 def test_a_split_without_images_and_a_missing_image(folder: Path, rows: list[dict[str, str]]) -> None:
     path = written(folder / "some.csv", [row for row in rows if row["part"] != "train"])
-    assert complaint(path).startswith("the train split has no sample: it lists no image; correct the table")
+    assert complaint(scene_of(path)).startswith("the train split has no sample: it lists no image; correct the table")
     path = written(
         folder / "more.csv", [*rows, {"image": "photos/no.png", "color": "", "shape": "", "part": "train"}]
     )
-    assert complaint(path).startswith(f"{folder / 'photos/no.png'}: no such image (1 of 31 images are not there); ")
+    assert complaint(scene_of(path)).startswith(
+        f"{folder / 'photos/no.png'}: no such image (1 of 31 images are not there); "
+    )
 
 
 def test_a_plan_needs_no_data(tmp_path: Path) -> None:
