@@ -71,7 +71,7 @@ def parts(results: Path, rows: Sequence[Mapping[str, Any]], part: str) -> Iterat
                 share, low, high = (round(found[name] / entropy, 4) for name in shares)
                 yield {
                     **place,
-                    "of": f"{place['dataset']} · {place['backbone']} · {place['mode']} · {place['probe']}",
+                    "of": f"{place['mode']} · {place['probe']}\n{place['backbone']} · {place['dataset']}",
                     "name": found["name"],
                     "samples": found["n_samples"],
                     "share": share,
@@ -140,6 +140,6 @@ def draw_counts(results: Path, rows: Sequence[Mapping[str, Any]]) -> dict[str, A
 
 def _panels(values: Sequence[Mapping[str, Any]], panel: Mapping[str, Any]) -> dict[str, Any]:
     """Panels by the field `of`, which names them; a caption is drawn whole."""
-    header = {"labelLimit": 520, "labelAnchor": "start"}
+    header = {"labelLimit": 520, "labelAnchor": "start", "labelExpr": "split(datum.label, '\\n')"}
     facet = {"field": "of", "type": "nominal", "title": None, "sort": None, "header": header}
     return {"data": {"values": values}, "facet": facet, "columns": 2, "spec": panel}

@@ -21,7 +21,17 @@ from sweep.report._rows import Estimate, Row, distinct
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 Dashes = tuple[int, tuple[float, ...]]
-CONTROL_DASHES: tuple[Dashes, ...] = ((0, (5, 2)), (0, (1, 1.5)), (0, (5, 2, 1, 2)), (0, (8, 2, 2, 2, 2, 2)))
+CONTROL_DASHES: tuple[Dashes, ...] = (
+    (0, (5, 2)),
+    (0, (1, 1.5)),
+    (0, (5, 2, 1, 2)),
+    (0, (8, 2, 2, 2, 2, 2)),
+    (0, (9, 3)),
+    (0, (1, 4)),
+    (0, (3, 1, 1, 1, 1, 1)),
+)
+FAR = 0.5
+"""How far beyond all estimates their intervals are drawn, in spans of the estimates."""
 PANEL_WIDTH_INCHES = 3.3
 PANEL_HEIGHT_INCHES = 2.5
 LETTER_WIDTH_INCHES = 0.075
@@ -81,17 +91,19 @@ def layer_curves(rows: Sequence[Row], measure: Measure, styles: Mapping[str, Pro
     for backbone, axes in zip(backbones, panels[0], strict=True):
         axes.set_title(wrapped(backbone, 34), fontsize=9)
     figure.suptitle(wrapped(f"{measure.label} · {title}", 25 + 34 * len(backbones)), fontsize=11)
-    probes = distinct(row.probe for row in rows)
+    probes = distinct(row.probe for row in rows if row.estimates[measure.column].is_defined)
     own_dashes = {name: dashes[name] for name in distinct(row.control for row in controls if row.control_of)}
     add_legend(figure, {probe: styles[probe] for probe in probes}, own_dashes, n_columns=2 * len(backbones))
     return figure
 
 
 def value_limits(estimates: Iterable[Estimate], measure: Measure) -> tuple[float, float]:
-    """Limits of the y axis: all estimates and intervals, and for a ratio 0 to 1 in any case."""
-    drawn = [end for one in estimates if one.is_defined for end in (one.value, one.low, one.high)]
-    ends = [0.0, *([1.0] if measure.unit == "ratio" else []), *(end for end in drawn if math.isfinite(end))]
-    low, high = min(ends), max(ends)
+    """Limits of the y axis: all estimates, their intervals unless far beyond, and for a ratio 0 to 1 in any case."""
+    shown = [one for one in estimates if one.is_defined]
+    values = [0.0, *([1.0] if measure.unit == "ratio" else []), *(one.value for one in shown)]
+    room = FAR * (max(values) - min(values) or 1.0)
+    ends = [*values, *(end for one in shown for end in (one.low, one.high) if math.isfinite(end))]
+    low, high = max(min(ends), min(values) - room), min(max(ends), max(values) + room)
     margin = 0.05 * (high - low or 1.0)
     usual = (-0.1, 1.05) if measure.unit == "ratio" else (-margin, margin)
     return min(usual[0], low - margin), max(usual[1], high + margin)

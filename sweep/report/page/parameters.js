@@ -5,7 +5,7 @@ const parameterPanels = (axis) => {
   const limits = valueLimits(chosenRows);
   const values = [...new Set(axis.lines.flatMap((line) => line.points.map((point) => point[1])))].sort((a, b) => a - b);
   const x = {
-    field: "at", type: "quantitative", title: axis.title, axis: { values, labelOverlap: "greedy", format: "~r" },
+    field: "at", type: "quantitative", title: axis.title, axis: { values, labelOverlap: "greedy", labelExpr: "'' + datum.value" },
     scale: { type: axis.log ? "log" : "linear", zero: false, nice: false, domain: [values[0], values.at(-1)], padding: 14 },
   };
   return axis.lines.flatMap((line) => {

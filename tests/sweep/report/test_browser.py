@@ -60,7 +60,7 @@ def wide_path(cell, measures, tmp_path_factory) -> Path:
             untrained = {"backbone": "random_init:small", "control": "random_init", "control_of": "small"}
             rows.append(cell(0.05 * number, layer=layer, is_control=True, **untrained, **of))
         shuffled = {"backbone": "shuffled:small", "control": "shuffled", "control_of": "small"}
-        rows.append(cell(0.01, layer="final", is_control=True, **shuffled, **of))
+        rows.append(cell(0.01, layer="final", is_control=True, grip_ratio_low=-9.0, **shuffled, **of))
         rows.append(
             cell(0.9, layer="code", layer_index=0, backbone="oracle", control="oracle", is_control=True, **of)
         )
@@ -237,6 +237,13 @@ def test_controls_over_layers_are_bands_over_layers(wide) -> None:
     ]
 
 
+def test_an_interval_that_goes_far_beyond_all_estimates_does_not_flatten_them(wide) -> None:
+    panels(wide, "curves", "line")
+    spec = "document.querySelector('[data-figure=curves] > div').drawn.spec"
+    domain = wide.evaluate(f"{spec}.concat[0].layer.at(-1).encoding.y.scale.domain")
+    assert domain == pytest.approx([-0.56, 1.06])
+
+
 def test_the_heatmap_puts_controls_below_their_backbone_at_their_layers(wide) -> None:
     _, values = panels(wide, "heatmap", "rect")[0]
     lines = list(dict.fromkeys(value["backbone"] for value in values))
@@ -249,6 +256,7 @@ def test_the_heatmap_puts_controls_below_their_backbone_at_their_layers(wide) ->
 def test_a_number_of_the_data_sets_is_an_axis(wide) -> None:
     assert wide.locator("#parameters h3").all_inner_texts() == ["n_colors = n_shapes"]
     (_, large), (_, small) = panels(wide, "parameter", "point")
+    assert {"2", "4", "8"} <= set(wide.locator("[data-figure=parameter] .role-axis-label text").all_text_contents())
     assert [(value["at"], value["value"]) for value in large if "probe" in value] == [(2, 0.5), (4, 0.25), (8, 0.125)]
     untrained = [(value["at"], round(value["value"], 3)) for value in small if value.get("name") == "random_init"]
     assert untrained == [(2, 0.1), (4, 0.2), (8, 0.4)]

@@ -93,6 +93,13 @@ def test_limits_of_a_ratio_grow_only_with_the_data(cell, measures):
     assert high > 1.53
 
 
+def test_an_interval_that_goes_far_beyond_all_estimates_does_not_flatten_them(cell, measures):
+    wild = cell(0.4, grip_ratio_low=-7.0, grip_ratio_high=9.0)
+    assert drawn(pd.DataFrame([wild, cell(0.5, layer="1")]), measures).axes[0].get_ylim() == pytest.approx(
+        (-0.6, 1.6)
+    )
+
+
 def test_bits_begin_at_zero(cell, measures):
     low, high = drawn(pd.DataFrame([cell(2.0)]), measures, 2).axes[0].get_ylim()
     assert -2 < low < 0
