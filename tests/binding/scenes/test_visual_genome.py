@@ -145,7 +145,8 @@ def test_without_a_split_file_splits_are_consecutive(folder: Path) -> None:
     assert scene_of(folder).size("validation") == 14
 
 
-def test_top_attributes_have_the_same_layout(folder: Path) -> None:
+def with_top_attributes(folder: Path) -> VgTopAttr:
+    """The same images and metadata under the names of the other kind."""
     source, target = (folder / f"deprecated/meta_filtered_{kind}" for kind in ("color_coco", "topattr_top50"))
     target.mkdir()
     renamed = {
@@ -157,9 +158,19 @@ def test_top_attributes_have_the_same_layout(folder: Path) -> None:
         text = (source / old).read_text().replace("attributes_color", "attributes_topattr")
         text = text.replace("selected_color_attributes", "selected_topattr_attributes")
         (target / new).write_text(text.replace("object_to_color_attribute", "object_to_topk_attribute"))
-    scene = VgTopAttr(root=str(folder), image_size=16, vocabulary="top50")
+    return VgTopAttr(root=str(folder), image_size=16, vocabulary="top50", split=SIZES)
+
+
+def test_top_attributes_have_the_same_layout(folder: Path) -> None:
+    scene = with_top_attributes(folder)
     assert scene.space.groups[1].values[-1] == "no_attribute"
     np.testing.assert_array_equal(scene.open("test").object_codes, scene_of(folder).open("test").object_codes)
+
+
+class TestTopAttributes(SceneConformance):
+    @pytest.fixture
+    def scene(self, folder: Path) -> VgTopAttr:
+        return with_top_attributes(folder)
 
 
 @pytest.mark.parametrize("entropy", ["codes", "assignments"])
