@@ -14,6 +14,7 @@ import math
 from collections.abc import Mapping
 from typing import Literal
 
+import numpy as np
 from jaxtyping import Float64
 from numpy import ndarray
 
@@ -54,47 +55,66 @@ def extra_estimates(
     return found
 
 
+def derived_extras(means: Means, entropies: Entropies | None) -> dict[str, ndarray | None]:
+    """What follows from mean losses of the `objects` and the `control` probe; nothing where there is no control."""
+    if "control" not in means:
+        return {}
+    return {
+        "control_information_bits": None if entropies is None else entropies.object_bits - means["control"],
+        "selectivity_bits": means["control"] - means["objects"],
+    }
+
+
+def code_length_extras(
+    lengths: Float64[ndarray, " samples"], *, order_seed: int, resamples: int, seed: int
+) -> dict[str, tuple[float, ndarray]]:
+    """Description length and compression, each with its values over resamples.
+
+    Samples are drawn within each block, whose sizes are no matter of chance; equal seeds draw the same samples.
+
+    Args:
+        lengths: online code of every training sample, bits.
+        order_seed: seed of the order in which they were coded.
+        resamples: number of resamples.
+        seed: seed of the resampling.
+    """
+    blocks = coding_blocks(len(lengths), order_seed)
+    uniform, value = float(lengths[blocks[0][0]]), float(lengths.mean())
+    shares = (
+        resample({"bits": lengths[block][None]}, resamples=resamples, seed=seed + number).both["bits"]
+        * (len(block) / len(lengths))
+        for number, block in enumerate(blocks)
+    )
+    drawn = sum(shares)
+    assert isinstance(drawn, ndarray)
+    return {"description_length_bits": (value, drawn), "compression": (uniform / value, uniform / drawn)}
+
+
 def _selectivity(
     objects: Losses, control: Losses, entropies: Entropies | None, config: IntervalConfig, seed: int
 ) -> dict[str, Estimate | None]:
     """One draw of seeds and samples serves both losses, so that what the samples share leaves the difference."""
     drawn = resample({"objects": objects, "control": control}, resamples=config.resamples, seed=seed)
-    entropy = math.nan if entropies is None else entropies.object_bits
-
-    def of(means: Means) -> dict[str, ndarray]:
-        return {
-            "control_information_bits": entropy - means["control"],
-            "selectivity_bits": means["control"] - means["objects"],
-        }
-
-    point = {"control": control.mean(keepdims=True)[0], "objects": objects.mean(keepdims=True)[0]}
-    bounds = {"control_information_bits": (-math.inf, entropy)}
-    both, seeds = of(drawn.both), of(drawn.seeds)
+    point = derived_extras({"control": np.array([control.mean()]), "objects": np.array([objects.mean()])}, entropies)
+    both, seeds = derived_extras(drawn.both, entropies), derived_extras(drawn.seeds, entropies)
+    bounds = {} if entropies is None else {"control_information_bits": (-math.inf, entropies.object_bits)}
     found: dict[str, Estimate | None] = {}
-    for name, (value,) in of(point).items():
-        if math.isnan(value):
+    for name, value in point.items():
+        drawn_both, between = both[name], seeds[name]
+        if value is None or drawn_both is None or between is None:
             found[name] = None
             continue
-        varied = spread(float(value), both[name], [(seeds[name], drawn.n_seeds)], drawn.n_samples, seed=seed)
-        found[name] = interval(float(value), varied, config.level, bounds.get(name, (-math.inf, math.inf)))
+        at = float(value[0])
+        varied = spread(at, drawn_both, [(between, drawn.n_seeds)], drawn.n_samples, seed=seed)
+        found[name] = interval(at, varied, config.level, bounds.get(name, (-math.inf, math.inf)))
     return found
 
 
 def _description_length(
     lengths: Float64[ndarray, " samples"], config: IntervalConfig, seed: int
 ) -> dict[str, Estimate | None]:
-    """Samples are drawn within each block, whose sizes are no matter of chance."""
-    blocks = coding_blocks(len(lengths), seed)
-    uniform, value = float(lengths[blocks[0][0]]), float(lengths.mean())
-    shares = (
-        resample({"bits": lengths[block][None]}, resamples=config.resamples, seed=seed + number).both["bits"]
-        * (len(block) / len(lengths))
-        for number, block in enumerate(blocks)
-    )
-    drawn = sum(shares)
-    assert isinstance(drawn, ndarray)
-    at = {"description_length_bits": (value, drawn), "compression": (uniform / value, uniform / drawn)}
+    found = code_length_extras(lengths, order_seed=seed, resamples=config.resamples, seed=seed)
     return {
-        name: interval(point, spread(point, both, [], len(lengths), seed=seed), config.level, (0.0, math.inf))
-        for name, (point, both) in at.items()
+        name: interval(point, spread(point, drawn, [], len(lengths), seed=seed), config.level, (0.0, math.inf))
+        for name, (point, drawn) in found.items()
     }

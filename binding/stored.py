@@ -9,14 +9,20 @@ import numpy as np
 import pyarrow as pa
 
 from binding._tables import by_target
-from binding.extras import extra_estimates
-from binding.information import TestLosses, derived, mean_losses, measures
+from binding.extras import code_length_extras, derived_extras, extra_estimates
+from binding.information import TestLosses, derived, measures
 from binding.intervals import Estimate, IntervalConfig, Losses, Resampled, interval, p_value, resample, spread
 from binding.scenes import Entropies
 
 Row = Mapping[str, Any]
 
-_FROM_LOSSES = ("features_probe_excess", "direct_probe_excess", "excess_unexplained", "objects_probe_excess")
+_FROM_LOSSES = (
+    "features_probe_excess",
+    "direct_probe_excess",
+    "excess_unexplained",
+    "objects_probe_excess",
+    "seeds_disagree",
+)
 
 
 class IncomparableError(ValueError):
@@ -128,7 +134,7 @@ def compare(
     _refuse_other_samples(cells, values)
     losses = {f"{name} {target}": v for name, of in values.items() for target, v in _compared(of).items()}
     drawn = resample(losses, resamples=config.resamples, seed=seed)
-    found = {name: _Derived.of(name, cells[name], values[name], drawn) for name in cells}
+    found = {name: _Derived.of(name, cells[name], values[name], drawn, seed) for name in cells}
     wanted = list(columns)
     return [
         _difference(found[one], found[other], column, drawn, config.level, seed)
@@ -139,7 +145,9 @@ def compare(
 
 
 def _compared(values: Mapping[str, Losses]) -> dict[str, Losses]:
-    return {**losses_of(values).named(), "entropy": values["entropy"]}
+    """What is of the test samples, and so resampled together."""
+    control = {"control": values["control"]} if "control" in values else {}
+    return {**losses_of(values).named(), **control, "entropy": values["entropy"]}
 
 
 def _refuse_other_samples(cells: Mapping[str, Stored], values: Mapping[str, Mapping[str, Losses]]) -> None:
@@ -165,13 +173,22 @@ class _Derived(NamedTuple):
     seeds: dict[str, np.ndarray | None]
 
     @classmethod
-    def of(cls, name: str, cell: Stored, values: Mapping[str, Losses], drawn: Resampled) -> _Derived:
+    def of(cls, name: str, cell: Stored, values: Mapping[str, Losses], drawn: Resampled, seed: int) -> _Derived:
         def mine(means: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
             return {target: means[f"{name} {target}"] for target in _compared(values)}
 
         exact = cell.entropies
-        point = mean_losses(losses_of(values), values["entropy"][0])
-        return cls(name, *(derived(means, exact) for means in (point, mine(drawn.both), mine(drawn.seeds))))
+        point = {target: np.array([losses.mean()]) for target, losses in _compared(values).items()}
+        all_means = (point, mine(drawn.both), mine(drawn.seeds))
+        found = cls(name, *(derived(means, exact) | derived_extras(means, exact) for means in all_means))
+        if "code_length" in values:
+            resamples = len(found.both["object_loss_bits"])  # pyright: ignore[reportArgumentType]
+            lengths = values["code_length"][0]
+            coded = code_length_extras(lengths, order_seed=cell.row["seed"], resamples=resamples, seed=seed)
+            for column, (value, over_resamples) in coded.items():
+                found.point[column], found.both[column] = np.array([value]), over_resamples
+                found.seeds[column] = np.full(resamples, value)  # one training: no seeds to draw
+        return found
 
 
 def _difference(one: _Derived, other: _Derived, column: str, drawn: Resampled, level: float, seed: int) -> Difference:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from binding.intervals import IntervalConfig, holm
-from sweep.readout import Difference, Readout
+from sweep.readout import Difference, Measure, Readout, measured
 from sweep.stored import ResultsError, StoredCell, open_results
 
 DONE, USER_ERROR = 0, 2
@@ -82,7 +82,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _compare(options: argparse.Namespace, config: IntervalConfig) -> tuple[list[Line], dict[str, str]]:
     results = open_results(options.results)
-    columns = _columns(results.readout, options.measure)
+    columns = _columns(measured(results.readout, [cell.row for cell in results.cells]), options.measure)
     if options.all == bool(options.cells):
         raise ResultsError("name two or more cells, or say --all")
     if options.all:
@@ -98,8 +98,8 @@ def _compare(options: argparse.Namespace, config: IntervalConfig) -> tuple[list[
     return _corrected(found), {cell.cell_id: cell.place for cell in results.cells}
 
 
-def _columns(readout: Readout, wanted: list[str]) -> list[str]:
-    offered = [measure.column for measure in readout.measures]
+def _columns(measures: Iterable[Measure], wanted: list[str]) -> list[str]:
+    offered = [measure.column for measure in measures]
     if unknown := [name for name in wanted if name not in offered]:
         raise ResultsError(f"there is no measure {', '.join(unknown)}; there are {', '.join(offered)}")
     return wanted or offered

@@ -29,10 +29,27 @@ class Line(NamedTuple):
     probe: str
     published: float
     measured: float | None
+    measured_low: float | None
+    measured_high: float | None
     difference: float | None
     tolerance: float
     verdict: str
     source: str
+
+    @property
+    def place(self) -> str:
+        """Where in the grid, data set apart."""
+        return " · ".join(part for part in (self.backbone, self.layer, self.mode, self.probe) if part)
+
+    @property
+    def numbers(self) -> tuple[str, str, str, str]:
+        """Published, measured with its interval, difference and tolerance, as text."""
+        interval = ""
+        if self.measured_low is not None and self.measured_high is not None:
+            interval = f" [{self.measured_low:.3f}, {self.measured_high:.3f}]"
+        measured = "" if self.measured is None else f"{self.measured:.3f}{interval}"
+        difference = "" if self.difference is None else f"{self.difference:+.3f}"
+        return f"{self.published:.3f}", measured, difference, f"{self.tolerance:.3f}"
 
 
 def held_against(rows: Iterable[Row], published: Iterable[Published]) -> Iterator[Line]:
@@ -49,8 +66,8 @@ def held_against(rows: Iterable[Row], published: Iterable[Published]) -> Iterato
 
 def _line(number: Published, row: Row, otherwise: str = "undefined") -> Line:
     """The number beside a row's; a row without it gets the other verdict."""
-    measured = row.get(number.column)
-    difference = measured - number.value if isinstance(measured, int | float) else None
+    measured = _number(row, number.column)
+    difference = None if measured is None else measured - number.value
     verdict = otherwise
     if difference is not None:
         verdict = "reproduced" if abs(difference) <= number.tolerance else "differs"
@@ -59,12 +76,19 @@ def _line(number: Published, row: Row, otherwise: str = "undefined") -> Line:
         column=number.column,
         **place,
         published=number.value,
-        measured=measured if isinstance(measured, int | float) else None,
+        measured=measured,
+        measured_low=_number(row, f"{number.column}_low"),
+        measured_high=_number(row, f"{number.column}_high"),
         difference=difference,
         tolerance=number.tolerance,
         verdict=verdict,
         source=number.source,
     )
+
+
+def _number(row: Row, column: str) -> float | None:
+    value = row.get(column)
+    return value if isinstance(value, int | float) else None
 
 
 def show_published(
@@ -81,13 +105,7 @@ def show_published(
     results.write_text("published.csv", text.getvalue())
     table = Table("where", "column", "published", "measured", "difference", "tolerance", "", box=SIMPLE)
     for line in lines:
-        place = " · ".join(part for part in (line.backbone, line.layer, line.mode, line.probe) if part)
-        numbers = [_text(value, sign) for value, sign in ((line.published, ""), (line.measured, ""))]
-        table.add_row(place, line.column, *numbers, _text(line.difference, "+"), _text(line.tolerance), line.verdict)
+        table.add_row(line.place, line.column, *line.numbers, line.verdict)
     console.print("\npublished | measured | difference", highlight=False)
     wide = console if console.is_terminal else Console(file=console.file, width=max(console.width, 120))
     wide.print(table)
-
-
-def _text(value: float | None, sign: str = "") -> str:
-    return "" if value is None else f"{value:{sign}.3f}"

@@ -167,6 +167,11 @@ class Readout(Protocol):
         ...
 
     @property
+    def extra_measures(self) -> tuple[Measure, ...]:
+        """Measures that rows have only where their study asked for them."""
+        ...
+
+    @property
     def flag_meanings(self) -> Mapping[str, str]: ...
 
     @property
@@ -256,6 +261,13 @@ class Readout(Protocol):
             rows: result rows, of done and failed cells.
         """
         ...
+
+
+def measured(readout: Readout, rows: Iterable[Mapping[str, Any]]) -> tuple[Measure, ...]:
+    """The headline measures, and those of the extra ones that some row has."""
+    known = list(rows)
+    extra = (one for one in readout.extra_measures if any(row.get(one.column) is not None for row in known))
+    return (*readout.measures, *extra)
 
 
 def find_readout(name: str) -> Readout:

@@ -12,7 +12,8 @@ from rich.console import Console
 
 from sweep.cells import Cell
 from sweep.method import method
-from sweep.readout import Exhibit, Readout
+from sweep.published import held_against
+from sweep.readout import Exhibit, Readout, measured
 from sweep.results import IDENTITY_COLUMNS, VOLATILE_COLUMNS, ResultsDirectory, Row, as_frame
 from sweep.space import Space
 
@@ -63,11 +64,13 @@ def write_page(
         control_meanings=readout.control_meanings,
         probe_order=[probe.family for probe in space.probes] if space else [],
         n_cells=n_cells,
+        published=list(held_against(rows, space.published)) if space else (),
         method=method(space, readout, rows) if space and rows else "",
         notes=notes,
     )
     page = path or results.root / "report.html"
-    return write_report(as_frame(rows, all_columns(readout)), readout.measures, study, page, exhibits)
+    frame = as_frame(rows, all_columns(readout))
+    return write_report(frame, measured(readout, rows), study, page, exhibits)
 
 
 def _scenes(space: Space | None) -> Mapping[str, Any]:

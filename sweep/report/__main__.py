@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from sweep.readout import Readout, find_readout
+from sweep.readout import Readout, find_readout, measured
 from sweep.report._publication import FIGURE_FORMATS, TABLE_FORMATS, write_figures, write_tables
 from sweep.results import ResultsDirectory, Row, as_frame
 from sweep.space import Space, StudyError, load_space
@@ -104,13 +104,14 @@ def _write(arguments: argparse.Namespace) -> None:
     print(f"report of {len(found.rows)}{of} cells: {page.absolute().as_uri()}", flush=True)
     frame = as_frame(found.rows, all_columns(found.readout))
     name = found.space.name if found.space else found.results.root.name
+    measures = measured(found.readout, found.rows)
     for kind, formats, write in (
         ("figures", arguments.figures, write_figures),
         ("tables", arguments.tables, write_tables),
     ):
         if formats:
             folder = found.results.root / kind
-            print(f"{kind}: {len(write(frame, found.readout.measures, name, formats, folder))} files in {folder}")
+            print(f"{kind}: {len(write(frame, measures, name, formats, folder))} files in {folder}")
 
 
 def _find(folder: Path) -> _Found:

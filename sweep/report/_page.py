@@ -13,6 +13,7 @@ import jinja2
 import pandas as pd
 from markupsafe import Markup
 
+from sweep.published import Line
 from sweep.readout import Exhibit, Measure
 from sweep.report._data import DIMENSIONS, as_script, page_data
 from sweep.report._exhibits import Shown, shown
@@ -53,6 +54,8 @@ class Study:
     """Probe families as the study orders them."""
     n_cells: int | None = None
     """Cells of the whole study, if known."""
+    published: Sequence[Line] = ()
+    """Published numbers beside the measured ones."""
     method: str = ""
     """The methods paragraph and citations, for a paper."""
     notes: Sequence[str] = ()

@@ -12,12 +12,13 @@ import pytest
 import torch
 
 from binding.backbones import BackboneConfig, TokenLayout
+from binding.columns import COLUMNS, EXTRA_MEASURES, MEASURES
 from binding.extras import EXTRA_ESTIMATES, EXTRAS, Extra
 from binding.fit import FitConfig
 from binding.information import FLAGS, IntervalConfig, TestLosses, measures
 from binding.modes import Mode
 from binding.probes import FAMILIES
-from binding.readout import COLUMNS, MEASURES, BindingReadout, Outcome
+from binding.readout import BindingReadout, Outcome
 from binding.scenes import SPLITS, ColorShape, SplitPolicy
 from binding.search import Choices, ProbeSpace, SearchConfig
 
@@ -320,7 +321,7 @@ def test_labels_without_a_known_prior(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_measures_are_columns_with_words() -> None:
-    assert [measure.column for measure in MEASURES if measure.column not in COLUMNS] == []
+    assert [measure.column for measure in (*MEASURES, *EXTRA_MEASURES) if measure.column not in COLUMNS] == []
     assert MEASURES[0].column == "binding_ratio"
     for measure in MEASURES:
         assert measure.unit == ("ratio" if measure.column.endswith("_ratio") else "bits")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
@@ -13,6 +15,7 @@ from sweep.published import held_against, show_published
 from sweep.readout import find_readout
 from sweep.results import ResultsDirectory
 from sweep.space import Published, StudyError, dump_yaml, load_space, locate_in
+from sweep.views import write_page
 
 STUDY = """\
 name: held
@@ -46,7 +49,8 @@ def test_the_table_says_what_was_reproduced_what_differs_and_what_is_missing(tmp
     space, cells = read(tmp_path)
     results = ResultsDirectory(tmp_path / "results")
     for cell in cells:
-        results.write(row(cell, binding_ratio=0.43, object_loss_bits=22.5))
+        known = {"binding_ratio": 0.43, "binding_ratio_low": 0.41, "binding_ratio_high": 0.45}
+        results.write(row(cell, object_loss_bits=22.5, **known))
     with (tmp_path / "out.txt").open("w") as file:
         show_published(results, cells, space.published, Console(file=file, width=120))
     table = pd.read_csv(results.root / "published.csv")
@@ -57,6 +61,25 @@ def test_the_table_says_what_was_reproduced_what_differs_and_what_is_missing(tmp
     text = (tmp_path / "out.txt").read_text()
     assert "published | measured | difference" in text
     assert "+2.500" in text
+    assert "0.430 [0.410, 0.450]" in text
+
+
+def test_the_report_shows_the_table(tmp_path: Path) -> None:
+    space, cells = read(tmp_path)
+    rows = [row(cell, binding_ratio=0.43, binding_ratio_low=0.41, binding_ratio_high=0.45) for cell in cells]
+    results = ResultsDirectory(tmp_path / "results")
+    page = write_page(results, rows, find_readout("binding"), space, "").read_text()
+    section = page[page.index('<section id="published">') :]
+    section = section[: section.index("</section>")]
+    cells_of = [re.findall(r"<td[^>]*>(.*?)</td>", line) for line in section.split("<tr>")[2:]]
+    assert [line[2:7] for line in cells_of] == [
+        ["0.400", "0.430 [0.410, 0.450]", "+0.030", "0.050", "reproduced"],
+        ["20.000", "", "", "1.000", "undefined"],
+        ["0.900", "", "", "0.050", "not measured"],
+    ]
+    assert cells_of[0][7] == "table 1"
+    without = write_page(results, rows, find_readout("binding"), replace(space, published=()), "").read_text()
+    assert 'id="published"' not in without
 
 
 def test_an_empty_or_failed_measure_is_no_reproduction(tmp_path: Path) -> None:

@@ -34,6 +34,7 @@ probes: [{family: linear, learning_rate: 0.5}]
 fit: {epochs: 3, batch_size: 128}
 search: {suggestions: 1}
 intervals: {resamples: 200}
+extras: [selectivity, mdl]
 """
 
 
@@ -159,12 +160,36 @@ def test_a_folder_without_results_is_a_users_mistake(
     assert "has no done cells" in capsys.readouterr().err
 
 
+def test_the_same_study_and_seed_give_identical_rows(measured: Path, tmp_path: Path) -> None:
+    """To the last bit: row, losses of every sample, learning curves, from activations extracted anew."""
+    study = tmp_path / "tiny.yaml"
+    study.write_text(STUDY)
+    space, locate, readout = load_space(study), locate_in(study), find_readout("binding")
+    stored = ResultsDirectory(measured)
+    cells = make_grid(space, readout, locate).cells
+    assert {cell.cell_id for cell in cells} == set(stored.rows())
+    cell = cells[0]
+    columns, outcome = measured_again(cell, space, locate, readout, tmp_path / "store", fresh=True)
+    row = stored.row(cell.cell_id)
+    assert {name: row[name] for name in columns} == columns
+    assert {name: row[name] for name in cell.identity_columns()} == cell.identity_columns()
+    assert outcome.samples.equals(pq.read_table(measured / "samples" / f"{cell.cell_id}.parquet"))
+    assert outcome.curves.equals(stored.curves(cell.cell_id))
+
+
 def test_two_cells_are_compared_on_the_same_samples(measured: Path, tmp_path: Path) -> None:
     oracle, noise = (cells_of(measured, dataset="shapes", backbone=name)[0] for name in ("oracle_objects", "noise"))
     out = tmp_path / "table.json"
     assert compare.main([str(measured), oracle[:8], noise, "--json", str(out)]) == 0
     lines = {line["measure"]: line for line in json.loads(out.read_text())}
-    assert set(lines) == {measure.column for measure in find_readout("binding").measures}
+    readout = find_readout("binding")
+    offered = (*readout.measures, *readout.extra_measures)  # the study asks for the extras
+    assert set(lines) == {measure.column for measure in offered}
+    for column in ("selectivity_bits", "description_length_bits"):
+        difference = _row(measured, oracle)[column] - _row(measured, noise)[column]
+        assert lines[column]["difference"] == pytest.approx(difference)
+        assert lines[column]["difference_low"] < difference < lines[column]["difference_high"]
+    assert lines["description_length_bits"]["p_value"] < 0.01
     ratio = lines["binding_ratio"]
     assert ratio["difference"] == pytest.approx(
         _row(measured, oracle)["binding_ratio"] - _row(measured, noise)["binding_ratio"]

@@ -1,0 +1,129 @@
+"""The binding read-out's columns of a row, and those among them that tables and figures show as measures."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from binding.extras import EXTRA_ESTIMATES
+
+
+@dataclass(frozen=True)
+class Measure:
+    """A headline measure; the row also has `column_low` and `column_high`."""
+
+    column: str
+    label: str
+    symbol: str
+    unit: Literal["bits", "ratio"]
+    meaning: str
+
+
+MEASURES = (
+    Measure(
+        "binding_ratio",
+        "Binding ratio",
+        "β*",
+        "ratio",
+        "B* / H(O|F), the paper's measure: of what the features F leave open about the objects O, the share that is "
+        "read; 1 is full binding, 0 none",
+    ),
+    Measure(
+        "direct_binding_ratio",
+        "Binding ratio, direct",
+        "β*_direct",
+        "ratio",
+        "B*_direct / H(O|F): the same share, by one probe that is given the features; a lower bound, which no poor "
+        "probe can inflate",
+    ),
+    Measure(
+        "object_information_ratio",
+        "Object information ratio",
+        "β_O",
+        "ratio",
+        "B_O / H(O): the share of what there is to know of the objects, features and binding together, that is read",
+    ),
+    Measure(
+        "binding_information_bits",
+        "Binding information",
+        "B*",
+        "bits",
+        "H(O|F) - (CE_O - CE_F), from the test losses of two probes: a poor features probe inflates it, a poor "
+        "objects probe deflates it",
+    ),
+    Measure(
+        "direct_binding_information_bits",
+        "Binding information, direct",
+        "B*_direct",
+        "bits",
+        "H(O|F) - CE(O|Z,F), a lower bound of I(O;Z|F)",
+    ),
+    Measure("v_information_bits", "V-information", "V", "bits", "CE(O|F) - CE(O|Z,F) of the same probe family"),
+)
+
+EXTRA_MEASURES = (
+    Measure(
+        "selectivity_bits",
+        "Selectivity",
+        "S",
+        "bits",
+        "CE_control - CE_O, what the objects probe reads beyond what it reads of a control code",
+    ),
+    Measure(
+        "description_length_bits",
+        "Description length",
+        "L",
+        "bits",
+        "online code of O given Z, bits a training sample; less is better",
+    ),
+)
+
+_ESTIMATES = {
+    "object_loss_bits": "CE_O, test loss of the objects probe",
+    "feature_loss_bits": "CE_F, test loss of the features probe",
+    "direct_loss_bits": "CE(O|Z,F), test loss of the direct probe",
+    "object_information_bits": "B_O = H(O) - CE_O",
+    "object_information_ratio": "β_O = B_O / H(O)",
+    "feature_information_bits": "B_F = H(F) - CE_F",
+    "binding_information_bits": "B* = H(O|F) - (CE_O - CE_F)",
+    "binding_ratio": "β* = B* / H(O|F); empty where H(O|F) is 0",
+    "direct_binding_information_bits": "B*_direct = H(O|F) - CE(O|Z,F)",
+    "direct_binding_ratio": "B*_direct / H(O|F)",
+    "v_information_bits": "V = CE(O|F) - CE(O|Z,F), both probes trained",
+}
+_BEFORE = {
+    "split_policy": "which feature codes each split admits",
+    "n_train": "training samples",
+    "n_validation": "validation samples",
+    "n_test": "test samples",
+    "hyperparameters_objects": "tuned objects probe, JSON",
+    "hyperparameters_features": "tuned features probe, JSON",
+    "hyperparameters_direct": "tuned direct probe, JSON",
+    "best_epoch_objects": "best epoch of each seed",
+    "best_epoch_features": "best epoch of each seed",
+    "best_epoch_direct": "best epoch of each seed; 0 is the untrained state, the prior alone",
+    "train_gap_objects_bits": "test loss minus training loss of the objects probe at its best epoch",
+    "train_gap_features_bits": "the same of the features probe",
+    "train_gap_direct_bits": "the same of the direct probe",
+    "n_suggestions": "probes tried for each target",
+    "n_seeds": "trainings of each tuned probe",
+    "seed": "seed of the search, of the first training and of the bootstrap",
+    "interval_level": "coverage the intervals aim at",
+    "interval_resamples": "bootstrap resamples behind each interval",
+    "object_entropy_bits": "H(O), exact, of the test split",
+    "feature_entropy_bits": "H(F), exact, of the test split",
+    "conditional_entropy_bits": "H(O|F), mean over the test samples; what B* and β* use",
+    "conditional_entropy_exact_bits": "H(O|F), exact, of the test split",
+    "object_accuracy": "share of object bits guessed right",
+    "feature_accuracy": "share of feature bits guessed right",
+}
+_AFTER = {
+    "seed_spread_bits": "standard deviation of B* between seeds",
+    "flags": "warnings, see the read-out's flag meanings",
+}
+COLUMNS: dict[str, str] = {
+    **_BEFORE,
+    **{name + end: text for name, text in (_ESTIMATES | EXTRA_ESTIMATES).items() for end in ("", "_low", "_high")},
+    **_AFTER,
+}
+"""The read-out's columns of a row, in order, with their meaning; _low and _high bound the interval."""
