@@ -29,6 +29,8 @@ class TargetResult:
     test_bits: Float64[np.ndarray, "seeds samples"]
     head_bits: Float32[np.ndarray, "seeds samples heads"]
     accuracy: float
+    gap_bits: float
+    """Test loss minus training loss of the kept parameters, mean over seeds; 0 for untrained states."""
     on_edge: list[str]
 
     @property
@@ -40,15 +42,6 @@ class TargetResult:
     def best_epochs(self) -> list[int]:
         """Best epoch of every seed; 0 is the untrained state."""
         return [result.best_epoch for result in self.fits]
-
-    @property
-    def gap_bits(self) -> float:
-        """Test loss minus training loss at the best epoch, mean over seeds; 0 for the untrained state."""
-        gaps = [
-            float(bits.mean()) - result.curve[result.best_epoch - 1].train_bits if result.best_epoch else 0.0
-            for result, bits in zip(self.fits, self.test_bits, strict=True)
-        ]
-        return float(np.mean(gaps))
 
 
 class Trainer:
@@ -138,6 +131,7 @@ class Trainer:
             test_bits=np.stack([bits.sum(axis=1) for _, bits, _ in finite]),
             head_bits=np.stack([bits for _, bits, _ in finite]).astype(np.float32),
             accuracy=float(np.mean([accuracy for _, _, accuracy in finite])),
+            gap_bits=float(np.mean([_gap_bits(fitted, bits, examples[0]) for fitted, bits, _ in finite])),
             on_edge=space.on_edge(tuned.best.probe) if space else [],
         )
 
@@ -177,6 +171,13 @@ class Trainer:
         )
         odds = split.prior_log_odds if target in ("direct", "given") else None
         return Examples.of(rows, bits, odds, self._device)
+
+
+def _gap_bits(fitted: Fitted, test_bits: Float64[np.ndarray, "samples heads"], train: Examples) -> float:
+    """The curve's training loss would not do: it is the mean over an epoch in which the parameters changed."""
+    if fitted.parameters is None:
+        return 0.0
+    return float(test_bits.sum(axis=1).mean() - fitted.evaluate(train)[0].sum(axis=1).mean())
 
 
 def _stable(seed: int, target: Target) -> int:

@@ -40,7 +40,8 @@ class FitConfig:
     accumulate: int = 1
     """Batches a step of the optimiser."""
     patience: int | None = None
-    """Stop a probe after this many epochs without a lower validation loss; null trains all epochs."""
+    """Stop a probe after this many epochs without a lower validation loss than in its epochs before; null trains all
+    epochs."""
     schedule_step: int = 8
     """Epochs between cuts of the learning rate."""
     schedule_factor: float = 0.2
@@ -315,11 +316,16 @@ def _finish_epoch(
             result.status = "diverged"
         elif on_epoch is not None and on_epoch(position, epoch, bits):
             result.status = "pruned"
-        elif config.patience is not None and epoch - result.best_epoch >= config.patience:
+        elif config.patience is not None and epoch - _lowest_epoch(result) >= config.patience:
             result.status = "stopped"
         staying[index] = result.status == "finished"
     if not staying.all():
         pack.keep(staying)
+
+
+def _lowest_epoch(result: Fitted) -> int:
+    """Epoch of the lowest loss so far, the untrained state apart: a probe may begin above it and end far below."""
+    return min(result.curve, key=lambda point: point.validation_bits).epoch
 
 
 @torch.no_grad()

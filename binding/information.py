@@ -27,6 +27,9 @@ from binding.scenes import Entropies
 
 __all__ = ["FLAGS", "Estimate", "IntervalConfig", "Measures", "TestLosses", "measures", "resampled_losses"]
 
+_NEGLIGIBLE_SHARE, _NEGLIGIBLE_BITS = 0.01, 0.01
+"""Standard errors between seeds below this share of H(O|F), or this many bits, matter to nobody."""
+
 FLAGS = {
     "features_probe_excess": "B* exceeds the direct bound by more than the interval of their paired difference, and "
     "the features probe is to blame: it loses more than a probe needs, which inflates B*. Trust B*_direct.",
@@ -36,11 +39,16 @@ FLAGS = {
     "neither probe shows a loss that is provably too high.",
     "objects_probe_excess": "B* lies below the direct bound by more than the interval of their paired difference: "
     "the objects probe loses more than a probe needs, which deflates B*. Trust B*_direct.",
-    "last_epoch": "The best epoch of a probe was its last: it may not have been trained to its end.",
-    "still_falling": "The validation loss of a probe fell by more than 0.01 bits over the last tenth of its epochs: "
-    "more epochs would lower it.",
-    "wide_gap": "The test loss of a probe is more than a tenth (and 0.1 bits) above its training loss: it has "
-    "learned its samples by heart, and more samples or a smaller probe would lower it.",
+    "seeds_disagree": "Trainings with other seeds differ by more than the test samples explain, and by more than a "
+    "hundredth of H(O|F): the interval is wide, and with two or three seeds it covers less than it says. Use five "
+    "seeds, or train longer.",
+    "last_epoch": "The best epoch of a probe was its last, by more than a thousandth of H(O|F): it was not trained "
+    "to its end. More epochs.",
+    "still_falling": "The validation loss of a probe still fell, by more than 0.05 H(O|F) over half of the epochs "
+    "before a cut of the learning rate or before the end: it was not trained to its end, even where its last epochs "
+    "are flat. More epochs between cuts (schedule_step), or smaller batches.",
+    "wide_gap": "The test loss of a probe is more than 0.05 H(O|F) above its training loss: it has learned its "
+    "samples by heart, and more samples or a smaller probe would lower it.",
     "range_edge": "A tuned hyper-parameter ended at the edge of its range: a wider range may lower the loss.",
     "diverged": "A probe of some seed reached no finite validation or test loss and is left out.",
 }
@@ -97,6 +105,8 @@ def measures(
     difference = estimates.pop("difference_bits")
     point = mean_losses(losses, conditional_entropy_bits)
     flags = [] if difference is None else list(_flags(difference, point, entropies))
+    if _seeds_disagree(resampled):
+        flags.append("seeds_disagree")
     return Measures(estimates, flags, _seed_spread(losses))
 
 
@@ -214,6 +224,20 @@ def _flags(difference: Estimate, means: Means, entropies: Entropies | None) -> I
         yield "excess_unexplained"
     else:
         yield "features_probe_excess" if feature_excess >= direct_excess else "direct_probe_excess"
+
+
+def _seeds_disagree(resampled: Resampled) -> bool:
+    """Whether seeds vary B* or B*_direct more than samples do; there intervals of few seeds cover too little."""
+    negligible_bits = max(_NEGLIGIBLE_SHARE * float(resampled.both["entropy"].mean()), _NEGLIGIBLE_BITS)
+    both, seeds = derived(resampled.both, None), derived(resampled.seeds, None)
+    for column in ("binding_information_bits", "direct_binding_information_bits"):
+        drawn, between = both[column], seeds[column]
+        if drawn is None or between is None:
+            continue
+        of_seeds, of_samples = between.var(), drawn.var() - between.var()
+        if of_seeds > max(of_samples, negligible_bits**2):
+            return True
+    return False
 
 
 def _seed_spread(losses: TestLosses) -> float | None:

@@ -21,7 +21,7 @@ from binding._problems import Problem, at_least, refuse
 _RESAMPLES_AT_ONCE = 250
 _NODES = 400
 
-Losses = Float64[np.ndarray, "seeds samples"]
+Losses = Float64[np.ndarray, "_seeds samples"]  # a target whose training diverged has fewer seeds
 Means = dict[str, Float64[np.ndarray, " resamples"]]
 
 

@@ -15,7 +15,6 @@ from binding.activations import Standardizer
 from binding.codes import FeatureSpace
 from binding.control_code import control_codes
 from binding.extras import extra_estimates
-from binding.fit import Fitted
 from binding.information import Estimate, TestLosses, measures
 from binding.intervals import Losses
 from binding.priors import UniformPrior
@@ -23,11 +22,8 @@ from binding.probes import FAMILIES, Probe, Target
 from binding.samples import MeasureConfig, Samples, SplitSamples
 from binding.scenes import Entropies
 from binding.search import ProbeSpace
+from binding.training_flags import training_flags
 from binding.tuning import NothingTrainedError
-
-_FALLING_BITS = 0.01
-_WIDE_GAP_SHARE = 0.1
-_NEGLIGIBLE_GAP_BITS = 0.1
 
 
 @dataclass(frozen=True)
@@ -172,7 +168,7 @@ def measure_samples(
     extras = extra_estimates(values, samples.entropies, config.intervals, seed=config.seed)
     return Measurement(
         estimates=found.estimates | extras,
-        flags=found.flags + _training_flags(targets, config),
+        flags=found.flags + training_flags(targets, config.fit, config.n_seeds),
         conditional_entropy_bits=float(entropy.mean()),
         entropies=samples.entropies,
         seed_spread_bits=found.seed_spread_bits,
@@ -202,33 +198,3 @@ def default_feature_probe(probe: ProbeSpace) -> ProbeSpace:
     if not FAMILIES[probe.family].objects_only:
         return probe
     return ProbeSpace("quadratic_concat", probe.settings)
-
-
-def _training_flags(targets: dict[Target, TargetResult], config: MeasureConfig) -> list[str]:
-    tuned = [result for name, result in targets.items() if name != "given"]
-    flags = []
-    fits = [fitted for result in tuned for fitted in result.fits]
-    if any(fitted.best_epoch == config.fit.epochs for fitted in fits):
-        flags.append("last_epoch")
-    if any(_still_falling(fitted, config.fit.epochs) for fitted in fits):
-        flags.append("still_falling")
-    if any(_gap_is_wide(result) for result in tuned):
-        flags.append("wide_gap")
-    if any(result.on_edge for result in tuned):
-        flags.append("range_edge")
-    if any(len(result.fits) < config.n_seeds for result in tuned):
-        flags.append("diverged")
-    return flags
-
-
-def _gap_is_wide(result: TargetResult) -> bool:
-    """Whether the test loss is more than a tenth, and more than negligibly, above that of the training samples."""
-    return result.gap_bits > max(_WIDE_GAP_SHARE * float(result.test_bits.mean()), _NEGLIGIBLE_GAP_BITS)
-
-
-def _still_falling(fitted: Fitted, epochs: int) -> bool:
-    """Whether the last epoch is the best, and clearly better than the best of nine tenths of the epochs."""
-    if fitted.best_epoch < epochs:
-        return False
-    earlier = [point.validation_bits for point in fitted.curve[: max(1, int(0.9 * epochs))]]
-    return min(earlier) - fitted.validation_bits > _FALLING_BITS

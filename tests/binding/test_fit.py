@@ -142,6 +142,15 @@ def test_patience_stops_a_probe_and_never_changes_its_result() -> None:
     assert len(hasty.curve) == hasty.best_epoch + 2
 
 
+def test_patience_does_not_count_from_the_untrained_state() -> None:
+    """A learning rate so large that the first epochs are far above the prior's loss, and the last ones below."""
+    config = FitConfig(epochs=24, batch_size=16, schedule_step=4, schedule_factor=0.2, patience=3)
+    [result] = trained([Linear(learning_rate=50.0)], config, untrained=True)
+    losses = [point.validation_bits for point in result.curve]
+    assert min(losses[:4]) > SHAPE.n_heads > result.validation_bits
+    assert result.best_epoch > 4
+
+
 def test_a_pruned_probe_leaves_and_the_others_go_on_unchanged() -> None:
     probes = [Linear(learning_rate=0.01), Linear(learning_rate=0.1)]
     told: list[tuple[int, int]] = []

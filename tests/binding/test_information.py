@@ -90,7 +90,23 @@ def test_a_contradiction_is_flagged_with_the_probe_to_blame(
 def test_a_difference_within_its_interval_is_not_flagged() -> None:
     rng = np.random.default_rng(0)
     noisy = TestLosses(*(mean + 3 * rng.standard_normal((2, 300)) for mean in (6.1, 2.0, 4.0, 8.0)))
-    assert measures(noisy, np.full(300, 8.0), ENTROPIES, QUICK, seed=0).flags == []
+    flags = measures(noisy, np.full(300, 8.0), ENTROPIES, QUICK, seed=0).flags
+    assert set(flags) <= {"seeds_disagree"}
+
+
+@pytest.mark.parametrize(
+    ("apart", "noise", "n_seeds", "flagged"),
+    [(0.6, 1.0, 2, True), (0.6, 1.0, 1, False), (0.02, 1.0, 2, False), (0.6, 12.0, 2, False), (0.1, 0.1, 2, False)],
+)
+def test_seeds_that_differ_more_than_samples_explain_are_flagged(
+    apart: float, noise: float, n_seeds: int, flagged: bool
+) -> None:
+    """The last case is beyond what samples explain, and below a hundredth of H(O|F)."""
+    sample = noise * np.random.default_rng(0).standard_normal(500)
+    seeds = np.array([[0.0], [apart]])[:n_seeds]
+    data = TestLosses(5 + sample + seeds, np.full((n_seeds, 500), 2.0), 4 + sample + seeds, np.full((1, 500), 8.0))
+    found = measures(data, np.full(500, 8.0), ENTROPIES, QUICK, seed=0)
+    assert ("seeds_disagree" in found.flags) == flagged
 
 
 def test_the_spread_between_seeds_is_that_of_the_difference_form() -> None:
