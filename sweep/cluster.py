@@ -62,6 +62,8 @@ def ray_session(address: str | None, gpus: int = 0) -> Iterator[Resources]:
             log_to_driver=False,
             configure_logging=False,
         )
+    except SystemExit:  # Ray's handler of SIGTERM, which is in place while it starts
+        raise KeyboardInterrupt from None
     except (OSError, RuntimeError, ValueError) as error:
         if address is None:
             raise

@@ -155,12 +155,13 @@ def run_passes(
         left[block.number] -= 1
         try:
             ray.get(store.append.remote(block.block, finished.tables))
-            if not left[block.number]:
+            if not left[block.number] and block.number not in failed:
                 _publish(passes[block.number], store)
         except RayError as error:
             if no_space(error):
                 raise full_disk(ray.get(store.where.remote())) from error
-            failed[block.number] = error.cause if isinstance(error, RayTaskError) and error.cause else error
+            cause = error.cause if isinstance(error, RayTaskError) and error.cause else error
+            failed.setdefault(block.number, cause)
     extractors.kill()
     return {output.key: error for number, error in failed.items() for output in passes[number].outputs}
 

@@ -144,15 +144,15 @@ def leftovers() -> set[Path]:
     return set(Path("/dev/shm").iterdir())
 
 
-def test_nothing_is_left_of_a_run_that_ends_and_of_one_that_is_killed(project: Project) -> None:
-    for killed in (False, True):
-        before = leftovers()
-        process = project.start(*SMALL)
-        wait_until(lambda process=process: working(process, "ImplicitFunc.train"))
-        family = psutil.Process(process.pid).children(recursive=True)
-        if killed:
-            process.kill()
-        finish(process)
-        _, alive = psutil.wait_procs(family, timeout=60)
-        assert not alive
-        wait_until(lambda before=before: leftovers() <= before, 60)
+@pytest.mark.parametrize("killed", [False, True])
+def test_no_process_and_no_shared_memory_is_left_of_a_run(project: Project, *, killed: bool) -> None:
+    before = leftovers()
+    process = project.start(*SMALL)
+    wait_until(lambda: working(process, "ImplicitFunc.train"))
+    family = psutil.Process(process.pid).children(recursive=True)
+    if killed:
+        process.kill()
+    finish(process)
+    _, alive = psutil.wait_procs(family, timeout=60)
+    assert not alive
+    wait_until(lambda: leftovers() <= before, 60)

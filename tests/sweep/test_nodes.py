@@ -81,9 +81,8 @@ def test_blocks_and_cells_spread_over_nodes_of_different_size(
             "sweep.cell": WITNESS_OF_CELLS.format(path=str(seen[1])),
         },
     )
-    with nodes({"num_cpus": 1}) as cluster:
-        ids = {cluster.add(num_cpus=2), cluster.add(num_cpus=1, resources={"large": 1})}
-        cluster.kill(0)
+    with nodes() as cluster:
+        ids = {cluster.add(num_cpus=2), cluster.add(num_cpus=1, resources={"large": 1}), cluster.add(num_cpus=1)}
         complete(start(project, cluster, environment=environment))
     for path in seen:
         assert set(path.read_text().split()) == ids

@@ -10,7 +10,7 @@ import pandas as pd
 import psutil
 import pytest
 
-from tests.sweep.conftest import Project, wait_until, working
+from tests.sweep.conftest import Project, finish, wait_until, working
 
 SMALL = ("--set", "modes=[cls]", "--set", "layers=[final]")
 ENDLESS = (*SMALL, "--limit", "100", "--set", "fit.epochs=1000000")
@@ -32,6 +32,22 @@ def test_sigterm_in_the_middle_of_a_cell_is_an_interrupt(project: Project) -> No
     assert "Traceback" not in output
     _, left = psutil.wait_procs(family, timeout=20)
     assert not alive(left)
+
+
+@pytest.mark.slow
+@pytest.mark.starts_ray
+def test_sigterm_while_ray_starts_is_an_interrupt(project: Project) -> None:
+    process = project.start(*SMALL)
+
+    def ray_starts() -> bool:
+        family = psutil.Process(process.pid).children(recursive=True)
+        return any("gcs_server" in " ".join(member.cmdline()) for member in family)
+
+    wait_until(ray_starts)
+    process.send_signal(signal.SIGTERM)
+    code, output = finish(process)
+    assert code == 130, output
+    assert "the same command goes on" in output
 
 
 @pytest.mark.slow
