@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pandas as pd
-import psutil
 import pytest
 
 from tests.sweep.conftest import Project, finish, wait_until, working
@@ -138,21 +135,3 @@ def test_a_pack_too_large_for_the_gpu_is_halved_and_said(
     notes = pd.read_parquet(project.results / "results.parquet").notes
     assert all("out of GPU memory" in note[0] for note in notes)
     pd.testing.assert_frame_equal(project.table(), finished[0].table(), atol=1e-3)
-
-
-def leftovers() -> set[Path]:
-    return set(Path("/dev/shm").iterdir())
-
-
-@pytest.mark.parametrize("killed", [False, True])
-def test_no_process_and_no_shared_memory_is_left_of_a_run(project: Project, *, killed: bool) -> None:
-    before = leftovers()
-    process = project.start(*SMALL)
-    wait_until(lambda: working(process, "ImplicitFunc.train"))
-    family = psutil.Process(process.pid).children(recursive=True)
-    if killed:
-        process.kill()
-    finish(process)
-    _, alive = psutil.wait_procs(family, timeout=60)
-    assert not alive
-    wait_until(lambda: leftovers() <= before, 60)
