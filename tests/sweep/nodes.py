@@ -11,10 +11,9 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from types import MappingProxyType
 from typing import Any
 
 ENVIRONMENT = {"RAY_AUTH_MODE": "disabled", "RAY_health_check_period_ms": "1000"}
@@ -48,20 +47,12 @@ class Nodes:
         """SIGKILL every process of a node."""
         self.ask(do="kill", number=number)
 
-    def received_bytes(self, number: int) -> int:
-        """Bytes of all objects that were ever made in a node's object store."""
-        return self.ask(do="received", number=number)
-
-    def spilled_bytes(self) -> int:
-        """Bytes that the head's object store has moved to disk, where the driver's objects are."""
-        return self.ask(do="spilled")
-
 
 @contextmanager
-def nodes(*resources: dict[str, Any], head: Mapping[str, Any] = MappingProxyType({})) -> Iterator[Nodes]:
-    """A head without CPUs, and some nodes; `head` has what the head should have besides."""
+def nodes(*resources: dict[str, Any]) -> Iterator[Nodes]:
+    """A head without CPUs, and some nodes."""
     process = subprocess.Popen(
-        [sys.executable, __file__, json.dumps(dict(head))],
+        [sys.executable, __file__],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
@@ -83,25 +74,16 @@ def nodes(*resources: dict[str, Any], head: Mapping[str, Any] = MappingProxyType
 
 
 def serve() -> None:
-    from ray._private.internal_api import node_stats
     from ray.cluster_utils import Cluster
 
-    head = {"num_cpus": 0, "include_dashboard": False, **json.loads(sys.argv[1])}
-    cluster = Cluster(initialize_head=True, head_node_args=head)
+    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False})
     workers: list[Any] = []
-
-    def stats(node: Any) -> Any:
-        return node_stats(node.raylet_ip_address, node.node_manager_port).store_stats
 
     def perform(do: str, number: int = 0, resources: dict[str, Any] | None = None) -> Any:
         if do == "add":
             workers.append(cluster.add_node(**(resources or {})))
             return workers[-1].node_id
-        if do == "kill":
-            return cluster.remove_node(workers[number], allow_graceful=False)
-        if do == "received":
-            return stats(workers[number]).cumulative_created_bytes
-        return stats(cluster.head_node).spilled_bytes_total
+        return cluster.remove_node(workers[number], allow_graceful=False)
 
     def say(answer: Any) -> None:
         print("answer", json.dumps(answer), flush=True)

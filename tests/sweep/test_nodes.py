@@ -1,4 +1,4 @@
-"""A study on several nodes, real raylets on this machine: nodes that die."""
+"""A study on several nodes, real raylets on this machine: nodes that die or come late."""
 
 from __future__ import annotations
 
@@ -36,5 +36,15 @@ def test_nodes_killed_during_extraction_and_between_cells_change_no_row(
         wait_until(lambda: project.rows)
         cluster.kill(1)
         assert len(project.rows) < 6
+        complete(process)
+    pd.testing.assert_frame_equal(project.table(), finished[0].table())
+
+
+@pytest.mark.slow
+def test_a_node_that_comes_late_does_the_work(finished: tuple[Project, int, str], project: Project) -> None:
+    with nodes() as cluster:
+        process = start(project, cluster, environment=dict(os.environ))
+        wait_until(lambda: (project.results / "study.yaml").exists())
+        cluster.add(num_cpus=2)
         complete(process)
     pd.testing.assert_frame_equal(project.table(), finished[0].table())
