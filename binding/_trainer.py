@@ -13,7 +13,8 @@ from jaxtyping import Float32, Float64, UInt8
 
 from binding.activations import Rows, Standardizer
 from binding.description_length import block_batch_size, coding_blocks
-from binding.fit import Examples, FitConfig, Fitted, OnEpoch, fit
+from binding.examples import Examples
+from binding.fit import FitConfig, Fitted, OnEpoch, fit
 from binding.probes import HeadShape, Probe, Target
 from binding.samples import MeasureConfig, Samples, SplitSamples
 from binding.search import ProbeSpace

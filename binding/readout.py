@@ -108,7 +108,7 @@ class Outcome(NamedTuple):
 class BindingReadout:
     """Measures binding information."""
 
-    version = 1
+    version = 2
     measures = MEASURES
     extra_measures = EXTRA_MEASURES
     flag_meanings = FLAGS

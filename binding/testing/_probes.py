@@ -18,7 +18,8 @@ from binding._pack_memory import n_parameters
 from binding.activations import Rows
 from binding.backbones import BackboneConfig
 from binding.codes import FeatureSpace
-from binding.fit import Examples, FitConfig, Fitted, fit
+from binding.examples import Examples
+from binding.fit import FitConfig, Fitted, fit
 from binding.intervals import IntervalConfig
 from binding.measurement import Measurement, default_feature_probe, measure_samples
 from binding.probe_file import ProbeFile

@@ -16,7 +16,8 @@ from safetensors.torch import save_file
 from binding.activations import Rows
 from binding.apply import activations, decode, main, open_backbone
 from binding.backbones import BackboneConfig, Batch, load
-from binding.fit import Examples, FitConfig
+from binding.examples import Examples
+from binding.fit import FitConfig
 from binding.modes import read
 from binding.probe_file import ProbeFile, ProbeFileError
 from binding.readout import BindingReadout, Outcome

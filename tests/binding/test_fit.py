@@ -12,7 +12,8 @@ import torch
 from binding._pack import Pack, head_losses
 from binding._problems import ConfigurationError
 from binding.activations import Rows, Standardizer
-from binding.fit import Examples, FitConfig, Fitted, fit
+from binding.examples import Examples
+from binding.fit import FitConfig, Fitted, fit
 from binding.probes import DnnConcat, HeadShape, Linear, Probe, QuadraticConcat
 
 CPU = torch.device("cpu")

@@ -10,7 +10,8 @@ import torch
 
 from binding._pack_memory import in_budget, multiplications, training_bytes
 from binding.activations import Rows
-from binding.fit import Examples, FitConfig, Fitted, fit
+from binding.examples import Examples
+from binding.fit import FitConfig, Fitted, fit
 from binding.probes import FAMILIES, DnnConcat, HeadShape, Probe, QuadraticConcat
 from binding.probes._pooling import pool
 

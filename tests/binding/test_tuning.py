@@ -10,7 +10,8 @@ import pytest
 import torch
 
 from binding.activations import Rows
-from binding.fit import Examples, FitConfig, Fitted, OnEpoch, fit
+from binding.examples import Examples
+from binding.fit import FitConfig, Fitted, OnEpoch, fit
 from binding.probes import HeadShape, Probe, QuadraticConcat
 from binding.search import ProbeSpace, Range, SearchConfig
 from binding.tuning import NothingTrainedError, Tuned, tune
