@@ -11,12 +11,13 @@ from __future__ import annotations
 import importlib.util
 from functools import cache
 from pathlib import Path
+from threading import Lock
 
 _SCHEMA = "(Tensor dets, Tensor scores, float iou_threshold) -> Tensor"
 _declared: list[object] = []
+_lock = Lock()
 
 
-@cache
 def declare_missing_operators() -> bool:
     """Declare `torchvision::nms` and `torchvision::qnms` if the real ones cannot be loaded.
 
@@ -25,6 +26,12 @@ def declare_missing_operators() -> bool:
     Returns:
         Whether they had to be declared; False with a matching torchvision, or with none.
     """
+    with _lock:  # a name can be declared once only, and extractors open backbones in two threads
+        return _declare()
+
+
+@cache
+def _declare() -> bool:
     import torch
 
     spec = importlib.util.find_spec("torchvision")

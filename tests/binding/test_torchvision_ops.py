@@ -13,7 +13,7 @@ from binding import _torchvision_ops
 from binding._torchvision_ops import declare_missing_operators
 
 # not the one that was called when the tests of backbones were collected
-fresh_declaration = declare_missing_operators.__wrapped__
+fresh_declaration = _torchvision_ops._declare.__wrapped__
 FAKE = ["torchvision::nms", "torchvision::qnms"]
 
 
@@ -103,3 +103,18 @@ def test_asking_twice_declares_once() -> None:
     assert _torchvision_ops._declared == declared
     assert len(declared) == int(first)
     assert hasattr(torch.ops.torchvision, "nms")
+
+
+def test_threads_that_ask_at_once_are_all_answered() -> None:
+    code = (
+        "import torch\n"
+        "from concurrent.futures import ThreadPoolExecutor\n"
+        "from threading import Barrier\n"
+        "from binding import _torchvision_ops as ops\n"
+        "together, loads = Barrier(8), ops._compiled_library_loads\n"
+        "ops._compiled_library_loads = lambda folder: __import__('time').sleep(0.2) or loads(folder)\n"
+        "ask = lambda _: together.wait() is None or ops.declare_missing_operators()\n"
+        "print(len(set(ThreadPoolExecutor(8).map(ask, range(8)))), len(ops._declared))"
+    )
+    answers, declared = in_a_fresh_process(code).split()
+    assert (answers, int(declared)) == ("1", int(not compiled_library_loads()))

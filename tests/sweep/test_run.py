@@ -65,7 +65,7 @@ def test_the_same_command_again_does_nothing_and_says_so(finished: tuple[Project
     code, output = project.run()
     assert code == 0
     assert "6 cells: 6 done, 0 to do" in output
-    assert "images" not in output
+    assert "images at" not in output
     assert "dashboard" not in output
     assert {path: path.stat().st_mtime_ns for path in project.rows} == before
 
@@ -82,7 +82,7 @@ def test_a_larger_study_measures_only_what_is_new_from_stored_activations(
     code, output = project.run("--set", "controls=[oracle_objects]")
     assert code == 0, output
     assert "8 cells: 5 done, 3 to do" in output
-    assert "images" not in output
+    assert "images at" not in output
     assert "1 rows of other settings are kept" in output
     after = {path.name: path.read_text() for path in project.rows}
     assert {name: after[name] for name in before} == before
