@@ -40,12 +40,12 @@ datasets:
     max_objects: 6
     image_size: 64
     object_size: 12
-    split: {policy: independent, train: 3200, validation: 800, test: 1000}
+    split: {policy: independent, train: 1600, validation: 400, test: 500}
 backbones: ["shipped:shapes_vit_objects", "shipped:shapes_vit_features"]
 layers: [embed, 0, 1, 2, 3, 4, final]
 modes: [cls, mean_spatial, cls_mean]
 probes: [{family: linear}, {family: quadratic_concat, rank: {choices: [4, 16]}}, {family: dnn_concat, hidden_dim: 64}]
-fit: {epochs: 20, batch_size: 256}
+fit: {epochs: 12, batch_size: 256}
 search: {suggestions: 8, ask: 4}
 seeds: 1
 """
