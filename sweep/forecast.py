@@ -90,13 +90,19 @@ def forecast(
 def _extraction_s(passes: Iterable[Pass], *, gpus: bool) -> float:
     """Seconds one extractor would take for all passes."""
     timed: Any = ray.remote(time_pass)
+    timed = timed.options(**extractor_resources(gpus=gpus))
     jobs = list(passes)
-    tried: dict[object, Any] = {}
-    for job in jobs:
-        tried.setdefault(_kind(job), timed.options(**extractor_resources(gpus=gpus)).remote(job))
-    seconds = dict(zip(tried, ray.get(list(tried.values())), strict=True))
-    begin = sum(seconds[kind][0] for kind in tried)
+    seconds = _one_of_each({job: _kind(job) for job in jobs}, timed.remote)
+    begin = sum(begin_s for begin_s, _ in seconds.values())
     return begin + sum(seconds[_kind(job)][1] * job.n_samples for job in jobs)
+
+
+def _one_of_each(kinds: Mapping[Any, object], begin: Callable[[Any], Any]) -> dict[object, Any]:
+    """Begin a task for the first thing of each kind, all at once; their results by kind."""
+    chosen: dict[object, Any] = {}
+    for thing, kind in kinds.items():
+        chosen.setdefault(kind, thing)
+    return dict(zip(chosen, ray.get([begin(thing) for thing in chosen.values()]), strict=True))
 
 
 def _kind(job: Pass) -> object:
@@ -127,12 +133,9 @@ def _cells_s(
     """Seconds of each cell; cells of one shape and probe take equally long, and are tried once."""
     timed: Any = ray.remote(time_cell)
     options = {f"num_{name}s": amount for name, amount in resources.items()}
-    tried: dict[object, Any] = {}
+    timed = timed.options(**options)
     kinds = {cell: _cell_kind(cell, sources[cell].sizes) for cell in cells}
-    for cell, kind in kinds.items():
-        if kind not in tried:
-            tried[kind] = timed.options(**options).remote(cell, dict(sources[cell].sizes))
-    seconds = dict(zip(tried, ray.get(list(tried.values())), strict=True))
+    seconds = _one_of_each(kinds, lambda cell: timed.remote(cell, dict(sources[cell].sizes)))
     return {cell: seconds[kind] for cell, kind in kinds.items()}
 
 
