@@ -42,9 +42,7 @@ TypeForm = Any
 class Border(BaseModel):
     """A mapping of a study file: nothing unknown, nothing converted."""
 
-    model_config = ConfigDict(
-        extra="forbid", strict=True, frozen=True, use_attribute_docstrings=True, defer_build=True
-    )
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, defer_build=True)
 
     @model_validator(mode="before")
     @classmethod

@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import (
     AfterValidator,
+    ConfigDict,
     Discriminator,
     Tag,
     TypeAdapter,
@@ -193,7 +194,13 @@ PublishedNumber: TypeForm = model_of(Published, "PublishedNumber")
 StudyName: TypeForm = _named_by(_STUDY_NAME)
 
 
-class Store(Border):
+class Written(Border):
+    """A mapping whose model is written out below; to look for docstrings of models made of others takes seconds."""
+
+    model_config = ConfigDict(use_attribute_docstrings=True)
+
+
+class Store(Written):
     """How activations are kept."""
 
     dtype: Literal["float16", "float32"] = "float16"
@@ -202,7 +209,7 @@ class Store(Border):
     """Shared memory for activations in use: bytes, or a size such as 4GB or 500MB."""
 
 
-class Study(Border):
+class Study(Written):
     """A study: a grid of cells and how each is measured."""
 
     name: StudyName  # pyright: ignore[reportInvalidTypeForm]
