@@ -12,22 +12,19 @@ phases; idle is what remains of wall time x cores. On an idle machine idle is th
 from __future__ import annotations
 
 import argparse
-import functools
 import json
 import os
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 from collections import defaultdict
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import psutil
 import torch
-import wrapt
+from clocks import FOLDER, PHASES
 from measuring import machine, save
 
 STUDY = """\
@@ -50,95 +47,12 @@ search: {suggestions: 8, ask: 4}
 seeds: 1
 """
 
-# The outermost function of each phase, where it is looked up; the phases that are the work itself come first.
-PHASES = {
-    "drawing": ("sweep.extractor:make_batch",),
-    "forward": ("sweep.extractor:Extractor.extract",),
-    "probes": ("binding._trainer:fit", "binding.fit:Fitted.evaluate", "binding._trainer:Standardizer.of"),
-    "intervals": ("binding.measurement:measures", "binding.readout:breakdown"),
-    "labels": ("binding.readout:BindingReadout.labels",),
-    "Optuna": (
-        "optuna:Study.ask",
-        "optuna:Study.tell",
-        "optuna:create_study",
-        "binding.search:ProbeSpace.suggest",
-        "binding.tuning:_suggestion",
-    ),
-    "store": (
-        "sweep.store:DiskStore.write_part",
-        "sweep.store:DiskStore.publish",
-        "sweep.store:DiskStore.open",
-        "sweep.cell:read_split",
-    ),
-    "results": ("sweep.results:ResultsDirectory.write", "sweep.views:rebuild", "sweep.views:write_page"),
-}
 WORK = ("drawing", "forward", "probes", "intervals", "labels")
-FOLDER = "WHOLE_SWEEP_CLOCKS"
 
 
-class Clocks:
-    """Processor time by phase in this process, written to a file of its own after every outermost call."""
-
-    def __init__(self, folder: Path) -> None:
-        self._path = folder / f"{os.getpid()}.json"
-        self._seconds: defaultdict[str, float] = defaultdict(float)
-        self._lock = threading.Lock()
-        self._running = threading.local()
-
-    def around(self, phase: str, function: Callable[..., Any]) -> Callable[..., Any]:
-        @functools.wraps(function)
-        def timed(*arguments: Any, **options: Any) -> Any:
-            outer, self._running.inner = getattr(self._running, "inner", None), 0.0
-            start = time.thread_time()
-            try:
-                return function(*arguments, **options)
-            finally:
-                took = time.thread_time() - start
-                with self._lock:
-                    self._seconds[phase] += took - self._running.inner
-                    if outer is None:
-                        self._path.write_text(json.dumps(self._seconds))
-                self._running.inner = None if outer is None else outer + took
-
-        return timed
-
-
-def put_clocks() -> None:
-    """Put clocks around the phases' functions in this process, in each module once it is imported."""
-    clocks = Clocks(Path(os.environ[FOLDER]))
-    for phase, places in PHASES.items():
-        for place in places:
-            module, _, path = place.partition(":")
-            put = functools.partial(put_clock, clocks, phase, path.split("."))
-            wrapt.register_post_import_hook(put, module)
-
-
-def put_clock(clocks: Clocks, phase: str, names: list[str], owner: Any) -> None:
-    """Put a clock around one function of a module or of a class in it."""
-    for name in names[:-1]:
-        owner = getattr(owner, name)
-    found = vars(owner)[names[-1]]
-    inner = found.__func__ if isinstance(found, classmethod) else found
-    timed = clocks.around(phase, inner)
-    setattr(owner, names[-1], classmethod(timed) if isinstance(found, classmethod) else timed)
-
-
-def run_with_clocks(arguments: list[str]) -> int:
-    """The sweep's own command, with clocks in the driver and in every worker of Ray."""
-    import ray
-
-    start = ray.init
-    hook = {"worker_process_setup_hook": f"{Path(__file__).stem}.put_clocks"}
-    ray.init = functools.partial(start, runtime_env=hook)
-    put_clocks()
-    from sweep.run import main
-
-    return main(arguments)
-
-
-def family_seconds(process: subprocess.Popen[bytes]) -> float:
-    """Processor time of a process and of everything it starts, until it ends."""
-    seen: dict[tuple[int, float], float] = {}
+def family_seconds(process: subprocess.Popen[bytes]) -> dict[int, tuple[str, float]]:
+    """What a process and all it starts are called, and their processor time until they end, by process number."""
+    seen: dict[int, tuple[str, float]] = {}
     root = psutil.Process(process.pid)
     while process.poll() is None:
         try:
@@ -148,33 +62,58 @@ def family_seconds(process: subprocess.Popen[bytes]) -> float:
         for member in members:
             try:
                 times = member.cpu_times()
-                seen[member.pid, member.create_time()] = times.user + times.system
+                name = "driver" if member is root else called(member)
             except psutil.Error:
                 continue
+            known = seen.get(member.pid, (name, 0.0))[0]
+            seen[member.pid] = (known if name == "ray::IDLE" else name, times.user + times.system)
         time.sleep(0.25)
     process.wait()
-    return sum(seen.values())
+    return seen
+
+
+def called(process: psutil.Process) -> str:
+    """Ray's workers are called after their task, daemons after their program or script."""
+    words = process.cmdline() or [process.name()]
+    if words[0].startswith("ray::"):
+        return words[0].split("(")[0]
+    script = (
+        next((word for word in words[1:] if word.endswith(".py")), words[0]) if "python" in words[0] else words[0]
+    )
+    return Path(script.split()[0]).name
 
 
 def whole_sweep(n_cells: int | None) -> list[dict[str, object]]:
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
         (folder / "clocks").mkdir()
+        (folder / "sitecustomize.py").write_text("import clocks\n\nclocks.put_clocks()\n")
         (folder / "study.yaml").write_text(STUDY)
         here = Path(__file__).resolve()
-        paths = [str(here.parent), str(here.parents[1]), os.environ.get("PYTHONPATH", "")]
+        paths = [str(folder), str(here.parent), str(here.parents[1]), os.environ.get("PYTHONPATH", "")]
         environment = {**os.environ, FOLDER: str(folder / "clocks"), "PYTHONPATH": os.pathsep.join(paths)}
         limit = ["--max-cells", str(n_cells)] if n_cells else []
-        command = [sys.executable, str(here), "--inside", "study.yaml", *limit]
+        command = [sys.executable, "-m", "sweep.run", "study.yaml", *limit]
         start = time.perf_counter()
         process = subprocess.Popen(command, cwd=folder, env=environment)
-        total = family_seconds(process)
+        family = family_seconds(process)
         wall = time.perf_counter() - start
         assert process.returncode == 0, "the study failed"
-        clocks = [json.loads(path.read_text()) for path in (folder / "clocks").glob("*.json")]
+        clocks = {int(path.stem): json.loads(path.read_text()) for path in (folder / "clocks").glob("*.json")}
         measured = len(list((folder / "results" / "whole_sweep" / "rows").glob("*.json")))
-    phases = {phase: sum(clock.get(phase, 0.0) for clock in clocks) for phase in PHASES}
-    return table(phases, total, wall, measured)
+    phases = {phase: sum(clock.get(phase, 0.0) for clock in clocks.values()) for phase in PHASES}
+    return table(phases, sum(seconds for _, seconds in family.values()), wall, measured) + rest(family, clocks)
+
+
+def rest(
+    family: Mapping[int, tuple[str, float]], clocks: Mapping[int, Mapping[str, float]]
+) -> list[dict[str, object]]:
+    """Which processes took the time that belongs to no phase."""
+    outside: defaultdict[str, float] = defaultdict(float)
+    for number, (name, seconds) in family.items():
+        outside[name] += seconds - sum(clocks.get(number, {}).values())
+    ranked = sorted(outside.items(), key=lambda item: -item[1])
+    return [{"outside all phases": name, "core_s": round(seconds, 1)} for name, seconds in ranked if seconds >= 0.5]
 
 
 def table(phases: Mapping[str, float], total: float, wall: float, n_cells: int) -> list[dict[str, object]]:
@@ -206,8 +145,6 @@ def table(phases: Mapping[str, float], total: float, wall: float, n_cells: int) 
 
 
 def main() -> None:
-    if sys.argv[1:2] == ["--inside"]:
-        sys.exit(run_with_clocks(sys.argv[2:]))
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--cells", type=int, help="measure only so many of the 126 cells")
     parser.add_argument("--save", metavar="NAME", help="write results/NAME.json")
