@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import psutil
 import pyarrow as pa
 import pytest
 import torch
@@ -224,6 +225,16 @@ def test_few_batches_are_made_ahead_and_no_more(monkeypatch: pytest.MonkeyPatch)
             assert found.stream == taken
             pool.submit(int).result()  # everything handed to the one thread is done
             assert made == list(range(min(taken + 4, 20)))
+
+
+def test_memory_does_not_grow_with_the_number_of_images(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(extract_module, "BLOCK_SAMPLES", 64)
+    job = Pass(replace(SCENE, split=replace(SCENE.split, train=1280)), "train", SHIPPED, OUTPUTS, "float32", 1280)
+    extractor, process = Extractor(CPU), psutil.Process()
+    block_bytes = sum(table.nbytes for table in extractor.extract(job, 0).values())
+    used = [process.memory_info().rss for block in range(job.n_blocks) if extractor.extract(job, block)]
+    assert block_bytes > 3e6
+    assert max(used[10:]) - max(used[:10]) < 2 * block_bytes, "ten more blocks take more than the memory of two"
 
 
 def test_an_error_in_drawing_is_that_of_the_block(monkeypatch: pytest.MonkeyPatch) -> None:
