@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,19 +21,18 @@ from sweep.activations import ActivationStore, split_keys
 from sweep.cell import Job, failed_row, run_job, volatile_columns
 from sweep.cells import Cell
 from sweep.cluster import Resources
-from sweep.extract import Source, activation_key, plan_passes
-from sweep.full_disk import full_disk
+from sweep.extract import Pass, Source, activation_key, plan_passes
 from sweep.ledger import Ledger
 from sweep.live import Metrics, Monitor, open_logs, tune_callbacks
-from sweep.passes import run_passes
+from sweep.passes import Extraction
 from sweep.progress import Progress, progress
 from sweep.readout import Readout
-from sweep.remote import RemoteError
 from sweep.results import ResultsDirectory
 from sweep.sources import label_fingerprints
 from sweep.stopping import noticed
 from sweep.store import store_key
-from sweep.trials import WORKER_RETRIES, CountCells
+from sweep.trials import WORKER_RETRIES, CellSearch, Trials
+from sweep.waiting import Waiting
 
 
 @dataclass(frozen=True)
@@ -83,6 +82,7 @@ def run_cells(run: Run) -> bool:
 
     Raises:
         FullDiskError: there is no space left for the store or the results.
+        RemoteError: the results or the store cannot be reached.
     """
     store = _on_this_node(run, ActivationStore, run.store, run.store_memory_bytes)
     labels = _label_keys(run)
@@ -96,12 +96,86 @@ def run_cells(run: Run) -> bool:
     _store_labels(run, store, labels, present)
     jobs = [_job(run, cell, activations[cell], labels) for cell in longest_first(run)]
     with progress(run.console, run.study, len(jobs)) as line, Metrics(run.study) as metrics:
-        monitor = _monitor(run, line, metrics)
-        errors = _extract(run, store, present, monitor)
-        monitor.store(ray.get(store.size_bytes.remote(sorted(wanted))))
-        return _measure(
-            run, [job for job in jobs if not _lost_activations(run, job, errors, monitor)], store, monitor
+        return _measure(run, jobs, store, _Work(run, jobs, store, present, _monitor(run, line, metrics)))
+
+
+class _Work:
+    """The two kinds of work of a run, side by side: cells begin as soon as their activations are there.
+
+    Args:
+        run: the run.
+        jobs: its cells, those first that should begin first.
+        store: handle of the `ActivationStore` actor.
+        present: keys of the entries it holds.
+        monitor: told of everything.
+
+    Attributes:
+        waiting: cells that have not begun, by their place among the jobs.
+    """
+
+    def __init__(self, run: Run, jobs: Sequence[Job], store: Any, present: set[str], monitor: Monitor) -> None:
+        self._run, self._jobs, self._store, self._monitor = run, jobs, store, monitor
+        self._has_begun = False
+        needs = {number: [keys["activations"] for keys in job.keys.values()] for number, job in enumerate(jobs)}
+        self._keys = sorted({key for keys in needs.values() for key in keys})
+        self.waiting = Waiting(needs, present)
+        passes = plan_passes(run.cells, run.sources, present)
+        if passes:
+            monitor.extracting(sum(job.n_samples for job in passes))
+        self._extraction = Extraction(
+            passes,
+            store,
+            monitor,
+            self._extracted,
+            n_actors=run.resources.gpus or run.resources.cpus,
+            gpus=run.resources.gpus > 0,
         )
+        self._extracts = True
+        self.go_on(0.0, cells_wait=bool(self.waiting.n_ready))
+
+    def go_on(self, timeout_s: float, *, cells_wait: bool) -> None:
+        """Take extraction further, waiting so long at most."""
+        self._extraction.step(timeout_s, cells_wait=cells_wait)
+        if self._extracts and self._extraction.has_ended:
+            self._extracts = False
+            self._monitor.store(ray.get(self._store.size_bytes.remote(self._keys)))
+
+    def _extracted(self, job: Pass, error: BaseException | None) -> None:
+        """A pass is in the store, or could not be made: then its cells get rows that say why."""
+        keys = {output.key for output in job.outputs}
+        if error is None:
+            self.waiting.arrived(keys)
+            return
+        for number in self.waiting.without(keys):
+            self._write_failed(number, error)
+            self.measured(number, failed=True)
+
+    def _write_failed(self, number: int, error: BaseException | str) -> None:
+        row = failed_row(self._jobs[number], error)
+        self._run.results.write(row | {"wall_s": None, **volatile_columns("")})
+
+    def begun(self) -> None:
+        """A cell has begun."""
+        if not self._has_begun:
+            self._has_begun = True
+            self._monitor.measuring()
+
+    def measured(self, number: int, *, failed: bool) -> None:
+        """A cell has its row."""
+        cell = self._jobs[number].cell
+        self._monitor.measured(cell, failed=failed, n_train=self._run.sources[cell].sizes["train"])
+
+    def lost(self, number: int, error: str) -> None:
+        """A cell's worker died again and again: its row says so."""
+        self._write_failed(number, f"its worker died {WORKER_RETRIES + 1} times, perhaps for lack of memory\n{error}")
+
+    def tried_again(self, number: int) -> None:
+        """A cell's worker died, and it begins once more."""
+        self.say(f"lost with its worker, and tried again: {self._jobs[number].cell.name}")
+
+    def say(self, line: str) -> None:
+        """There is something to read."""
+        self._run.say(line)
 
 
 def longest_first(run: Run) -> list[Cell]:
@@ -145,27 +219,6 @@ def _store_labels(run: Run, store: Any, keys: Mapping[tuple[Scene, SplitName], s
             ray.get(store.put_labels.remote(key, dict(run.readout.labels(scene.open(split)))))
 
 
-def _extract(run: Run, store: Any, present: set[str], monitor: Monitor) -> dict[str, BaseException]:
-    """Make the entries the store lacks; returns the errors of those that could not be made."""
-    passes = plan_passes(run.cells, run.sources, present)
-    if not passes:
-        return {}
-    total = sum(job.n_samples for job in passes)
-    gpus = run.resources.gpus > 0
-    n_actors = min(run.resources.gpus or run.resources.cpus, sum(job.n_blocks for job in passes))
-    monitor.extracting(total)
-    return run_passes(passes, store, monitor, n_actors=n_actors, gpus=gpus)
-
-
-def _lost_activations(run: Run, job: Job, errors: Mapping[str, BaseException], monitor: Monitor) -> bool:
-    """Whether a cell's activations could not be extracted; it gets a row that says why."""
-    error = next((errors[keys["activations"]] for keys in job.keys.values() if keys["activations"] in errors), None)
-    if error is not None:
-        run.results.write(failed_row(job, error) | {"wall_s": None, **volatile_columns("")})
-        monitor.measured(job.cell, failed=True, n_train=0)
-    return error is not None
-
-
 def _job(run: Run, cell: Cell, keys: Mapping[SplitName, str], labels: Mapping[tuple[Scene, SplitName], str]) -> Job:
     known = known_columns(cell, run.sources[cell]) | {"study": run.study, "git_commit": run.git_commit}
     scene = cell.dataset.config
@@ -187,45 +240,23 @@ def data_fingerprint(source: Source) -> str:
     return fingerprint(**source.fingerprints)
 
 
-def _measure(run: Run, jobs: list[Job], store: Any, monitor: Monitor) -> bool:
+def _measure(run: Run, jobs: Sequence[Job], store: Any, work: _Work) -> bool:
     """One Tune trial a job; trials that are lost with their worker are tried again, then recorded as failed."""
-    if not jobs:
-        return True
     ledger = _on_this_node(run, Ledger, run.results.absolute())
     trainable = tune.with_parameters(
-        run_job, jobs=jobs, store=store, ledger=ledger, place=run.store, most_probe_bytes=run.most_probe_bytes
+        run_job, jobs=list(jobs), store=store, ledger=ledger, place=run.store, most_probe_bytes=run.most_probe_bytes
     )
-    counter = CountCells(
-        lambda number, failed: monitor.measured(
-            jobs[number].cell, failed=failed, n_train=run.sources[jobs[number].cell].sizes["train"]
-        ),
-        lambda number, error: _record_lost(run, jobs[number], error),
-        lambda number: run.say(f"lost with its worker, and tried again: {jobs[number].cell.name}"),
-        run.say,
-    )
-    monitor.measuring()
-    waiting = {number: _readable(number, job) for number, job in enumerate(jobs)}
-    while waiting:
-        if not _fit(run, trainable, list(waiting.values()), counter):
-            return False
-        waiting = {number: waiting[number] for number in counter.take_unlucky()}
-    shutil.rmtree(_tune_folder(run), ignore_errors=True)
-    return True
-
-
-def _fit(run: Run, trainable: Callable[..., None], jobs: list[dict[str, object]], counter: CountCells) -> bool:
-    """One Tune experiment; returns whether every trial came to an end."""
-    ended_before = counter.ended
+    trials = Trials(work.waiting, work, run.results.root)
+    search = CellSearch(trials, [_readable(number, job) for number, job in enumerate(jobs)])
     tuner = tune.Tuner(
         tune.with_resources(trainable, run.resources.of_trial(run.gpus_per_cell)),
-        param_space={"job": tune.grid_search(jobs)},
-        tune_config=tune.TuneConfig(reuse_actors=True),
+        tune_config=tune.TuneConfig(search_alg=search, num_samples=-1, reuse_actors=True),
         run_config=tune.RunConfig(
             name=f"run-{time.time_ns()}",
             storage_path=str(_tune_folder(run)),
             verbose=0,
             failure_config=tune.FailureConfig(max_failures=WORKER_RETRIES),
-            callbacks=[counter, *tune_callbacks(run.logs, run.results.root, run.study)],
+            callbacks=[trials, *tune_callbacks(run.logs, run.results.root, run.study)],
         ),
     )
     try:
@@ -233,11 +264,11 @@ def _fit(run: Run, trainable: Callable[..., None], jobs: list[dict[str, object]]
     except KeyboardInterrupt:
         noticed()
         ray.shutdown()  # at once: Tune would wait for its trials, and they would write on
-        if counter.disk_is_full:
-            raise full_disk(run.results.root) from None
-        if counter.unreachable:
-            raise RemoteError(counter.unreachable) from None
-    return counter.ended - ended_before == len(jobs)
+        if trials.stopped_by is not None:
+            raise trials.stopped_by from None
+        return False
+    shutil.rmtree(_tune_folder(run), ignore_errors=True)
+    return True
 
 
 def _tune_folder(run: Run) -> Path:
@@ -249,9 +280,3 @@ def _readable(number: int, job: Job) -> dict[str, object]:
     """What a trial is told: its number among the jobs, and for logs which cell that is."""
     names = ("cell_id", "dataset", "backbone", "layer", "mode", "probe")
     return {"number": number, **{name: job.known[name] for name in names}}
-
-
-def _record_lost(run: Run, job: Job, error: str) -> None:
-    """Give a cell whose worker died again and again a row that says so."""
-    message = f"its worker died {WORKER_RETRIES + 1} times, perhaps for lack of memory\n{error}"
-    run.results.write(failed_row(job, message) | {"wall_s": None, **volatile_columns("")})

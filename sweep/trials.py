@@ -1,75 +1,176 @@
-"""What Tune tells of its trials: cells that have ended, and cells that were lost with their worker."""
+"""What Tune asks for and tells of: the next cell, cells that have ended, and cells lost with their worker."""
 
 from __future__ import annotations
 
 import signal
 from collections import Counter
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Protocol, runtime_checkable
 
 from ray import tune
+from ray.tune.search import Searcher
+
+from sweep.full_disk import FullDiskError, full_disk
+from sweep.remote import RemoteError
+from sweep.waiting import Waiting
 
 WORKER_RETRIES = 2
 """How often a cell is tried again whose worker dies."""
+_LONGEST_WAIT_S = 1.0
 
 
-class CountCells(tune.Callback):
-    """Counts cells that have ended, told by their number, and records those that were lost with their worker.
+@runtime_checkable
+class Audience(Protocol):
+    """What a run does beside its trials; cells are numbered."""
 
-    Tune tries a trial again whose worker dies, but not one that it gives to a worker which has died unnoticed:
-    `take_unlucky` names those.
+    def go_on(self, timeout_s: float, *, cells_wait: bool) -> None:
+        """Take other work further, waiting so long at most; told whether cells wait for a place."""
+        ...
+
+    def begun(self) -> None:
+        """A cell has begun."""
+        ...
+
+    def measured(self, number: int, *, failed: bool) -> None:
+        """A cell has its row."""
+        ...
+
+    def lost(self, number: int, error: str) -> None:
+        """A cell's worker died too often; it has no row."""
+        ...
+
+    def tried_again(self, number: int) -> None:
+        """A cell's worker died, and it begins once more."""
+        ...
+
+    def say(self, line: str) -> None:
+        """There is something to read."""
+        ...
+
+
+class Trials(tune.Callback):
+    """Gives Tune the cells that can begin, follows their trials, and lets other work go on between Tune's events.
+
+    Tune tries a trial again whose worker dies, but not one that it gives to a worker which has died unnoticed: such
+    a cell waits once more.
+
+    Args:
+        waiting: cells that have not begun.
+        audience: is told what becomes of them.
+        results: folder of the rows, for those who must make space there.
+
+    Attributes:
+        stopped_by: why nothing can go on; None if it can.
     """
 
-    def __init__(
-        self,
-        on_measured: Callable[[int, bool], None],
-        on_lost: Callable[[int, str], None],
-        on_tried_again: Callable[[int], None],
-        say: Callable[[str], None],
-    ) -> None:
-        self._on_measured, self._say = on_measured, say
-        self._on_lost, self._on_tried_again = on_lost, on_tried_again
+    def __init__(self, waiting: Waiting, audience: Audience, results: Path) -> None:
+        self._waiting, self._audience, self._results = waiting, audience, results
         self._losses: Counter[int] = Counter()
-        self._unlucky: list[int] = []
-        self.ended = 0
-        self.disk_is_full = False
-        self.unreachable = ""
+        self._given = self._ended = 0
+        self._begun: set[str] = set()
+        self.stopped_by: Exception | None = None
+
+    @property
+    def are_over(self) -> bool:
+        """Whether every cell has ended."""
+        return not len(self._waiting) and self._given == self._ended
+
+    def next_cell(self) -> int | None:
+        """Number of a cell that can begin; waits for one while nothing else is under way, else gives None."""
+        number = self._waiting.take()
+        while number is None and len(self._waiting) and self._given == self._ended:
+            self._go_on(_LONGEST_WAIT_S)
+            number = self._waiting.take()
+        self._given += number is not None
+        return number
+
+    def _go_on(self, timeout_s: float) -> None:
+        cells_wait = self._waiting.n_ready + self._given > len(self._begun)
+        try:
+            self._audience.go_on(timeout_s, cells_wait=cells_wait)
+        except (FullDiskError, RemoteError) as error:
+            self._stop(error)
+
+    def _stop(self, reason: Exception) -> None:
+        self.stopped_by = self.stopped_by or reason
+        signal.raise_signal(signal.SIGINT)
+
+    def on_step_begin(self, iteration: int, trials: list[Any], **info: Any) -> None:
+        """Tune looks round, ten times a second and more."""
+        del iteration, trials, info
+        self._go_on(0.0)
+
+    def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        """A cell has a place."""
+        del iteration, trials, info
+        self._begun.add(trial.trial_id)
+        self._audience.begun()
 
     def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         """A cell has its row, done or failed."""
         del iteration, trials, info
         result = trial.last_result or {}
-        self.disk_is_full |= "full_disk" in result
-        self.unreachable = self.unreachable or str(result.get("unreachable", ""))
-        if self.disk_is_full or self.unreachable:
-            signal.raise_signal(signal.SIGINT)
+        if "full_disk" in result:
+            self._stop(full_disk(self._results))
+        if "unreachable" in result:
+            self._stop(RemoteError(str(result["unreachable"])))
         for note in result.get("notes", ()):
-            self._say(note)
-        self.ended += 1
-        self._on_measured(trial.config["job"]["number"], bool(result.get("failed", 0)))
+            self._audience.say(note)
+        self._ended += 1
+        self._audience.measured(trial.config["job"]["number"], failed=bool(result.get("failed", 0)))
 
     def on_trial_recover(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         """A cell's worker died, and Tune tries again."""
         del iteration, trials, info
-        self._on_tried_again(trial.config["job"]["number"])
+        self._audience.tried_again(trial.config["job"]["number"])
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         """A cell's worker died, and Tune does not try again."""
         del iteration, trials, info
         number = trial.config["job"]["number"]
-        self.ended += 1
+        self._begun.add(trial.trial_id)
+        self._ended += 1
         self._losses[number] += trial.run_metadata.num_failures
         if self._losses[number] <= WORKER_RETRIES:
-            self._unlucky.append(number)
-            self._on_tried_again(number)
+            self._waiting.put_back(number)
+            self._audience.tried_again(number)
             return
-        self._on_lost(number, str(trial.get_error() or ""))
-        self._on_measured(number, True)
-
-    def take_unlucky(self) -> list[int]:
-        """Numbers of the lost cells that have tries left; each is named once."""
-        unlucky, self._unlucky = self._unlucky, []
-        return unlucky
+        self._audience.lost(number, str(trial.get_error() or ""))
+        self._audience.measured(number, failed=True)
 
     def __getstate__(self) -> dict[str, Any]:
         return {}  # Tune pickles its callbacks to restore an experiment, which is never done here
+
+
+class CellSearch(Searcher):
+    """Tune's way to ask for the next trial.
+
+    Args:
+        trials: knows which cell that is.
+        configs: what a trial is told of its cell, by the cell's number.
+    """
+
+    def __init__(self, trials: Trials, configs: Sequence[Mapping[str, object]]) -> None:
+        super().__init__()
+        self._trials, self._configs = trials, configs
+
+    def suggest(self, trial_id: str) -> Any:
+        """Configuration of the next trial; None while there is none, FINISHED when there will be none."""
+        del trial_id
+        number = self._trials.next_cell()
+        if number is not None:
+            return {"job": dict(self._configs[number])}
+        return Searcher.FINISHED if self._trials.are_over else None
+
+    def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
+        """`Trials` is told more."""
+
+    def save(self, checkpoint_path: str) -> None:
+        """Nothing is ever restored: rows are what a run resumes from."""
+
+    def restore(self, checkpoint_path: str) -> None:
+        """Nothing is ever restored."""
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {}

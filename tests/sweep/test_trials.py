@@ -2,45 +2,123 @@
 
 from __future__ import annotations
 
+import signal
+from collections.abc import Callable
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-from sweep.trials import WORKER_RETRIES, CountCells
+import pytest
+from ray.tune.search import Searcher
+
+from sweep.full_disk import FullDiskError
+from sweep.trials import WORKER_RETRIES, CellSearch, Trials
+from sweep.waiting import Waiting
 
 
-def trial(number: int, failures: int) -> Any:
+class Listener:
+    """Notes what it is told; other work makes entries arrive, one at a time."""
+
+    def __init__(self) -> None:
+        self.told: list[tuple[Any, ...]] = []
+        self.work: list[Callable[[], object]] = []
+        self.waited: list[tuple[float, bool]] = []
+
+    def go_on(self, timeout_s: float, *, cells_wait: bool) -> None:
+        self.waited.append((timeout_s, cells_wait))
+        if self.work:
+            self.work.pop(0)()
+
+    def begun(self) -> None:
+        self.told.append(("begun",))
+
+    def measured(self, number: int, *, failed: bool) -> None:
+        self.told.append(("measured", number, failed))
+
+    def lost(self, number: int, error: str) -> None:
+        self.told.append(("lost", number, error))
+
+    def tried_again(self, number: int) -> None:
+        self.told.append(("again", number))
+
+    def say(self, line: str) -> None:
+        self.told.append(("say", line))
+
+
+def trial(config: dict[str, Any], failures: int = 0, **result: Any) -> Any:
     return SimpleNamespace(
-        config={"job": {"number": number}},
+        trial_id=f"{config['job']['number']}-{failures}",
+        config=config,
         run_metadata=SimpleNamespace(num_failures=failures),
         get_error=lambda: "the node died",
-        last_result={},
+        last_result=result,
     )
+
+
+def search(waiting: Waiting) -> tuple[CellSearch, Trials, Listener]:
+    listener = Listener()
+    trials = Trials(waiting, listener, Path("results"))
+    return CellSearch(trials, [{"number": number} for number in range(10)]), trials, listener
+
+
+def test_cells_are_given_when_they_are_ready_and_waited_for_while_nothing_else_is_under_way() -> None:
+    waiting = Waiting({0: ["a"], 1: ["b"]}, set())
+    searcher, trials, listener = search(waiting)
+    listener.work = [lambda: None, lambda: waiting.arrived({"b"})]
+    first = searcher.suggest("")
+    assert first == {"job": {"number": 1}}
+    assert listener.waited == [(1.0, False), (1.0, False)]
+    assert searcher.suggest("") is None  # cell 0 waits, and cell 1 is under way: Tune goes on with that
+    trials.on_step_begin(0, [])
+    assert listener.waited[2:] == [(0.0, True)]  # cell 1 waits for a place
+    trials.on_trial_start(0, [], trial(first))
+    trials.on_step_begin(0, [])
+    assert listener.waited[3:] == [(0.0, False)]
+    trials.on_trial_complete(0, [], trial(first, notes=["a note"]))
+    listener.work = [lambda: waiting.arrived({"a"})]
+    second = searcher.suggest("")
+    assert second == {"job": {"number": 0}}
+    assert not trials.are_over
+    trials.on_trial_complete(0, [], trial(second, failed=1))
+    assert searcher.suggest("") == Searcher.FINISHED
+    assert listener.told == [("begun",), ("say", "a note"), ("measured", 1, False), ("measured", 0, True)]
+
+
+def test_a_search_ends_when_no_cell_can_begin_any_more() -> None:
+    waiting = Waiting({0: ["a"]}, set())
+    searcher, _, listener = search(waiting)
+    listener.work = [lambda: waiting.without({"a"})]
+    assert searcher.suggest("") == Searcher.FINISHED
 
 
 def test_a_cell_given_to_a_dead_worker_is_tried_again_until_it_was_lost_too_often() -> None:
-    told: list[tuple[Any, ...]] = []
-    counter = CountCells(
-        lambda number, failed: told.append(("measured", number, failed)),
-        lambda number, error: told.append(("lost", number, error)),
-        lambda number: told.append(("again", number)),
-        print,
-    )
-    for _ in range(WORKER_RETRIES):
-        counter.on_trial_error(0, [], trial(7, failures=1))
-        assert counter.take_unlucky() == [7]
-    assert counter.take_unlucky() == []
-    counter.on_trial_error(0, [], trial(7, failures=1))
-    assert counter.take_unlucky() == []
-    counter.on_trial_error(0, [], trial(8, failures=WORKER_RETRIES + 1))
-    counter.on_trial_complete(0, [], trial(9, failures=0))
-    assert counter.take_unlucky() == []
-    assert told == [
-        ("again", 7),
-        ("again", 7),
-        ("lost", 7, "the node died"),
-        ("measured", 7, True),
-        ("lost", 8, "the node died"),
-        ("measured", 8, True),
-        ("measured", 9, False),
-    ]
-    assert counter.ended == 5
+    searcher, trials, listener = search(Waiting({7: []}, set()))
+    for _ in range(WORKER_RETRIES + 1):
+        config = searcher.suggest("")
+        assert config == {"job": {"number": 7}}
+        assert searcher.suggest("") is None
+        trials.on_trial_error(0, [], trial(config, failures=1))
+    assert searcher.suggest("") == Searcher.FINISHED
+    assert listener.told == [("again", 7), ("again", 7), ("lost", 7, "the node died"), ("measured", 7, True)]
+
+
+def test_a_cell_that_tune_has_tried_often_enough_is_lost() -> None:
+    searcher, trials, listener = search(Waiting({8: []}, set()))
+    config = searcher.suggest("")
+    trials.on_trial_recover(0, [], trial(config))
+    trials.on_trial_error(0, [], trial(config, failures=WORKER_RETRIES + 1))
+    assert listener.told == [("again", 8), ("lost", 8, "the node died"), ("measured", 8, True)]
+    assert trials.are_over
+
+
+@pytest.mark.parametrize("result", [{"full_disk": 1}, {"unreachable": "no such bucket"}])
+def test_an_experiment_that_cannot_go_on_is_interrupted(result: dict[str, Any]) -> None:
+    searcher, trials, _ = search(Waiting({0: []}, set()))
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            trials.on_trial_complete(0, [], trial(searcher.suggest(""), failed=1, **result))
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert isinstance(trials.stopped_by, FullDiskError) == ("full_disk" in result)
+    assert trials.stopped_by is not None
