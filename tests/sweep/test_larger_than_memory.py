@@ -1,4 +1,4 @@
-"""A cell of all tokens that is four times larger than the memory it may use trains, in a process of its own."""
+"""A stored cell of all tokens, four times larger than the memory it may use, trains in a process of its own."""
 
 from __future__ import annotations
 
@@ -10,8 +10,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from sweep.store import DiskStore, to_table
+
 ALLOWED_BYTES = 128 * 2**20
-SAMPLES, TOKENS, WIDTH = 4100, 65, 1024
+SAMPLES, PARTS, TOKENS, WIDTH = 4100, 41, 65, 1024
 PROGRAM = """
 import json, sys, threading, time
 from pathlib import Path
@@ -20,6 +22,7 @@ import torch
 from binding import fit as fitting
 from binding.activations import Rows, Standardizer
 from binding.probes import AttentionQuadratic, HeadShape
+from sweep import store
 
 torch.set_num_threads(1)
 
@@ -45,7 +48,7 @@ def train(array):
     return fitting.fit([probe], shape, examples, examples, fitting.FitConfig(epochs=1, batch_size=32), seed=0)
 
 BUDGET = json.loads(sys.argv[2])
-array = np.load(sys.argv[1], mmap_mode="r")
+array = store.Rows.of(store.DiskStore(Path(sys.argv[1])).open("tokens"), "activations")
 train(array[:128])  # code, thread pools and buffers that do not grow with the data
 before = anonymous_bytes()
 watcher = threading.Thread(target=watch)
@@ -57,8 +60,8 @@ print(json.dumps({"peak": peak - before, "bits": fitted.validation_bits, "epoch"
 """
 
 
-def trained(file: Path, budget_bytes: int) -> dict[str, float]:
-    command = [sys.executable, "-c", PROGRAM, str(file), json.dumps(budget_bytes)]
+def trained(store: Path, budget_bytes: int) -> dict[str, float]:
+    command = [sys.executable, "-c", PROGRAM, str(store), json.dumps(budget_bytes)]
     done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=600)
     return json.loads(done.stdout)
 
@@ -66,17 +69,16 @@ def trained(file: Path, budget_bytes: int) -> dict[str, float]:
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 def test_a_cell_four_times_larger_than_its_memory_trains(tmp_path: Path) -> None:
-    """Anonymous memory counts: mapped pages of the file are cache that the kernel takes back when it needs to."""
-    file = tmp_path / "tokens.npy"
-    rng = np.random.default_rng(0)
-    array = np.lib.format.open_memmap(file, mode="w+", dtype=np.float16, shape=(SAMPLES, TOKENS, WIDTH))
-    for start in range(0, SAMPLES, 100):
-        array[start : start + 100] = rng.standard_normal((100, TOKENS, WIDTH), dtype=np.float32)
-    array.flush()
-    assert array.nbytes > 4 * ALLOWED_BYTES
-    streamed = trained(file, 0)
+    """Anonymous memory counts: mapped pages of the store are cache that the kernel takes back when it needs to."""
+    store, rng = DiskStore(tmp_path), np.random.default_rng(0)
+    for part in range(PARTS):
+        tokens = rng.standard_normal((SAMPLES // PARTS, TOKENS, WIDTH), dtype=np.float32).astype(np.float16)
+        store.write_part("tokens", part, to_table({"activations": tokens}))
+    store.publish("tokens", {}, contiguous=False)
+    assert store.size_bytes("tokens") > 4 * ALLOWED_BYTES
+    streamed = trained(tmp_path, 0)
     assert streamed["peak"] < ALLOWED_BYTES
-    held = trained(file, 2**40)
-    assert held["peak"] > 2 * array.nbytes  # the measurement sees memory that is held
+    held = trained(tmp_path, 2**40)
+    assert held["peak"] > 2 * store.size_bytes("tokens")  # the measurement sees memory that is held
     assert streamed["bits"] == pytest.approx(held["bits"], rel=1e-5)
     assert streamed["epoch"] == 1
