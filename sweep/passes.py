@@ -14,7 +14,7 @@ from sweep.extractor import Extractor
 from sweep.full_disk import full_disk, no_space
 from sweep.live import Monitor
 
-_CALLS_AHEAD = 3
+_MOST_CALLS = 2  # one computes, the other has its first images drawn
 _MOST_LOSSES = 3
 _MOST_RENDER_THREADS = 8
 
@@ -84,7 +84,7 @@ class Extractors:
     def begin(self, job: Pass, block: _Block) -> bool:
         """Hand a block to the one with the fewest; False if none has room."""
         extractor = min(self._staying(), key=self._n_calls.__getitem__, default=None)
-        if extractor is None or self._n_calls[extractor] >= _CALLS_AHEAD:
+        if extractor is None or self._n_calls[extractor] >= _MOST_CALLS:
             return False
         self._n_calls[extractor] += 1
         self._flight[extractor.extract.remote(job, block.block)] = (block, extractor)
