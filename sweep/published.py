@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import csv
 import io
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
-from rich.box import SIMPLE
 from rich.console import Console
-from rich.table import Table
 
 from sweep.cells import Cell
 from sweep.results import ResultsDirectory, Row
@@ -49,7 +48,7 @@ class Line(NamedTuple):
             interval = f" [{self.measured_low:.3f}, {self.measured_high:.3f}]"
         measured = "" if self.measured is None else f"{self.measured:.3f}{interval}"
         difference = "" if self.difference is None else f"{self.difference:+.3f}"
-        return f"{self.published:.3f}", measured, difference, f"{self.tolerance:.3f}"
+        return f"{self.published:.3f}", measured, difference, f"{self.tolerance:g}"
 
 
 def held_against(rows: Iterable[Row], published: Iterable[Published]) -> Iterator[Line]:
@@ -86,6 +85,22 @@ def _line(number: Published, row: Row, otherwise: str = "undefined") -> Line:
     )
 
 
+def by_place(lines: Iterable[Line]) -> dict[str, list[Line]]:
+    """Lines under the cell they are about, in the order of the published numbers.
+
+    What several cells have alike, such as an entropy of their data set, is there once and under all of them.
+    """
+    alike: dict[Line, list[Line]] = defaultdict(list)
+    for line in lines:
+        alike[line._replace(**dict.fromkeys(_PLACE[1:], ""))].append(line)
+    places: dict[str, list[Line]] = defaultdict(list)
+    several = len({line.dataset for line in alike if line.dataset}) > 1
+    for found in alike.values():
+        place = found[0].place or "all cells" if len(found) == 1 else f"{len(found)} cells alike"
+        places[" · ".join([found[0].dataset, place] if several and found[0].dataset else [place])].append(found[0])
+    return places
+
+
 def _number(row: Row, column: str) -> float | None:
     value = row.get(column)
     return value if isinstance(value, int | float) else None
@@ -103,9 +118,22 @@ def show_published(
     writer = csv.writer(text, lineterminator="\n")
     writer.writerows([Line._fields, *lines])
     results.write_text("published.csv", text.getvalue())
-    table = Table("where", "column", "published", "measured", "difference", "tolerance", "", box=SIMPLE)
-    for line in lines:
-        table.add_row(line.place, line.column, *line.numbers, line.verdict)
     console.print("\npublished | measured | difference", highlight=False)
-    wide = console if console.is_terminal else Console(file=console.file, width=max(console.width, 120))
-    wide.print(table)
+    console.print(_text(lines), markup=False, highlight=False, soft_wrap=True)
+
+
+def _text(lines: Sequence[Line]) -> str:
+    """A line a number, in columns, under the name of the cell."""
+    head = ("", "published", "measured", "difference", "tolerance", "")
+    widths = [max(map(len, column)) for column in zip(head, *(_texts(line) for line in lines), strict=True)]
+
+    def row(texts: Sequence[str]) -> str:
+        name, *numbers = (text.rjust(width) for text, width in zip(texts[:-1], widths, strict=False))
+        return "  ".join(["", name.strip().ljust(widths[0]), *numbers, texts[-1]]).rstrip()
+
+    groups = (["", place, *(row(_texts(line)) for line in found)] for place, found in by_place(lines).items())
+    return "\n".join([row(head), *(text for group in groups for text in group)])
+
+
+def _texts(line: Line) -> tuple[str, ...]:
+    return (line.column, *line.numbers, line.verdict)

@@ -13,7 +13,7 @@ import jinja2
 import pandas as pd
 from markupsafe import Markup
 
-from sweep.published import Line
+from sweep.published import Line, by_place
 from sweep.readout import Exhibit, Measure
 from sweep.report._data import DIMENSIONS, as_script, page_data
 from sweep.report._exhibits import Shown, shown
@@ -104,6 +104,7 @@ def page(rows: tuple[Row, ...], measures: tuple[Measure, ...], study: Study, exh
     data = page_data(rows, measures, study.flag_meanings, study.probe_order, drawings, axes)
     return _template().render(
         study=study,
+        published=by_place(study.published),
         summary=summary(rows),
         progress=_progress(rows, study),
         measures=[(symbol_parts(measure), measure) for measure in measures],

@@ -11,7 +11,7 @@ import pytest
 from rich.console import Console
 
 from sweep.cells import make_grid
-from sweep.published import held_against, show_published
+from sweep.published import by_place, held_against, show_published
 from sweep.readout import find_readout
 from sweep.results import ResultsDirectory
 from sweep.space import Published, StudyError, dump_yaml, load_space, locate_in
@@ -71,15 +71,39 @@ def test_the_report_shows_the_table(tmp_path: Path) -> None:
     page = write_page(results, rows, find_readout("binding"), space, "").read_text()
     section = page[page.index('<section id="published">') :]
     section = section[: section.index("</section>")]
-    cells_of = [re.findall(r"<td[^>]*>(.*?)</td>", line) for line in section.split("<tr>")[2:]]
-    assert [line[2:7] for line in cells_of] == [
-        ["0.400", "0.430 [0.410, 0.450]", "+0.030", "0.050", "reproduced"],
-        ["20.000", "", "", "1.000", "undefined"],
-        ["0.900", "", "", "0.050", "not measured"],
+    assert re.findall(r'rowgroup"[^>]*>(.*?)</th>', section) == [
+        "shipped:shapes_vit_objects · final · cls · linear",
+        "shipped:shapes_vit_objects · final · cls · quadratic_concat",
+        "all",
     ]
-    assert cells_of[0][7] == "table 1"
+    lines = [re.findall(r"<td[^>]*>(.*?)</td>", line) for line in section.split("<tr>")]
+    assert [line[1:] for line in lines if line] == [
+        ["0.400", "0.430 [0.410, 0.450]", "+0.030", "0.05", "reproduced", "table 1"],
+        ["20.000", "", "", "1", "undefined", ""],
+        ["0.900", "", "", "0.05", "not measured", ""],
+    ]
     without = write_page(results, rows, find_readout("binding"), replace(space, published=()), "").read_text()
     assert 'id="published"' not in without
+
+
+def test_a_number_that_cells_have_alike_stands_once(tmp_path: Path) -> None:
+    _, cells = read(tmp_path)
+    numbers = [
+        Published(column="object_entropy_bits", value=4.0, tolerance=0.1),
+        Published(column="binding_ratio", value=0.4, tolerance=0.1),
+    ]
+    rows = [row(cell, object_entropy_bits=3.9, binding_ratio=0.1 * at) for at, cell in enumerate(cells)]
+    groups = by_place(held_against(rows, numbers))
+    assert {place: [line.measured for line in lines] for place, lines in groups.items()} == {
+        "2 cells alike": [3.9],
+        "shipped:shapes_vit_objects · final · cls · linear": [0.0],
+        "shipped:shapes_vit_objects · final · cls · quadratic_concat": [0.1],
+    }
+    elsewhere = by_place(held_against([rows[0], rows[1] | {"dataset": "others"}], numbers))
+    assert list(elsewhere) == [
+        "shapes · shipped:shapes_vit_objects · final · cls · linear",
+        "others · shipped:shapes_vit_objects · final · cls · quadratic_concat",
+    ]
 
 
 def test_an_empty_or_failed_measure_is_no_reproduction(tmp_path: Path) -> None:
