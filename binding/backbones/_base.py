@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -210,10 +211,15 @@ class BackboneConfig:
         return self.name.removeprefix(f"{self.library}:") if self.kind == "random" else self.name
 
     def untrained(self, seed: int) -> BackboneConfig | None:
-        """The same architecture with random weights; None for what has no training to lack."""
+        """The same architecture with random weights; None for what has no training to lack.
+
+        The weights' seed follows from this seed and the source, so that two backbones of one architecture
+        have two draws, and not the same control twice.
+        """
         if self.kind not in _UNTRAINED:
             return None
-        return replace(self, source=_UNTRAINED[self.kind] + self.name, weights=None, seed=seed)
+        own_seed = zlib.crc32(f"{seed} {self.source}".encode())
+        return replace(self, source=_UNTRAINED[self.kind] + self.name, weights=None, seed=own_seed)
 
     @property
     def weights_file(self) -> Path | None:

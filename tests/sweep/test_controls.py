@@ -90,7 +90,17 @@ def test_an_untrained_backbone_has_no_untrained_version(tmp_path: Path) -> None:
 )
 def test_the_untrained_version_of_a_source(source: str, untrained: str | None) -> None:
     found = BackboneConfig(source=source).untrained(3)
-    assert (found and (found.source, found.seed)) == (untrained and (untrained, 3))
+    assert (found and found.source) == untrained
+
+
+def test_each_backbone_has_an_untrained_version_of_its_own(tmp_path: Path) -> None:
+    objects, features = (BackboneConfig(source=f"shipped:shapes_vit_{target}") for target in ("objects", "features"))
+    drawn = [source.untrained(seed) for source in (objects, features) for seed in (0, 1)]
+    assert len({found.seed for found in drawn if found}) == 4
+    assert objects.untrained(0) == drawn[0]
+    scene, cpu = read(tmp_path)[0].datasets[0].config, torch.device("cpu")
+    digests = {load(found, scene, cpu).weights_digest for found in drawn if found}
+    assert len(digests) == 4
 
 
 def test_random_weights_follow_the_seed_and_are_not_the_trained_ones(tmp_path: Path) -> None:
