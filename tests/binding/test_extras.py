@@ -26,8 +26,9 @@ SCENE = ColorShape(
 )
 PROBE = ProbeSpace.of("linear", learning_rate=0.3)
 CONFIG = MeasureConfig(
-    fit=FitConfig(epochs=15, batch_size=128),
+    fit=FitConfig(epochs=8, batch_size=128, schedule_step=3),
     search=SearchConfig(suggestions=1),
+    n_seeds=1,
     intervals=IntervalConfig(resamples=500),
     extras=EXTRAS,
 )

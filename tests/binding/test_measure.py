@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -20,13 +21,17 @@ SCENE = ColorShape(
     max_objects=4,
     image_size=64,
     object_size=12,
-    split=SplitPolicy(train=3000, validation=800, test=1000),
+    split=SplitPolicy(train=2000, validation=500, test=800),
 )
-QUICK = MeasureConfig(fit=FitConfig(epochs=24, patience=6, batch_size=128), search=SearchConfig(suggestions=3, ask=3))
+QUICK = MeasureConfig(
+    fit=FitConfig(epochs=12, patience=4, batch_size=128, schedule_step=5), search=SearchConfig(suggestions=3, ask=3)
+)
 
 
 def measured(
-    activations: Callable[[np.ndarray, np.ndarray, np.random.Generator], np.ndarray], probe: ProbeSpace
+    activations: Callable[[np.ndarray, np.ndarray, np.random.Generator], np.ndarray],
+    probe: ProbeSpace,
+    config: MeasureConfig = QUICK,
 ) -> Measurement:
     """Measure activations made from the object and feature codes of each split."""
     parts = []
@@ -36,7 +41,7 @@ def measured(
         z = activations(codes, SCENE.space.feature_codes(codes), np.random.default_rng(number)).astype(np.float32)
         parts.append(Samples(z, codes, split.conditional_entropy_bits(), split.prior_log_odds()))
     samples = SplitSamples(SCENE.space, *parts, entropies=SCENE.open("test").entropies)
-    return measure_samples(samples, probe, QUICK)
+    return measure_samples(samples, probe, config)
 
 
 PROBES = [
@@ -125,7 +130,8 @@ def test_the_library_entry_measures_any_array() -> None:
 
 
 def test_equal_seeds_give_equal_numbers() -> None:
-    runs = [measured(lambda objects, features, rng: objects[:, :3], PROBES[1]) for _ in range(2)]
+    short = replace(QUICK, fit=replace(QUICK.fit, epochs=3))
+    runs = [measured(lambda objects, features, rng: objects[:, :3], PROBES[1], short) for _ in range(2)]
     assert runs[0].estimates == runs[1].estimates
     np.testing.assert_array_equal(runs[0].losses.objects, runs[1].losses.objects)
 
