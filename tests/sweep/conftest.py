@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
+import json
 import os
 import subprocess
 import sys
@@ -45,6 +47,9 @@ seeds: 2
 intervals: {resamples: 200}
 """
 
+SMALL = ("--set", "modes=[cls]", "--set", "layers=[final]")
+"""Leaves three cells of the study: a layer, and two controls."""
+
 
 @dataclass(frozen=True)
 class Project:
@@ -63,6 +68,11 @@ class Project:
     def table(self) -> pd.DataFrame:
         """The results, without the columns in which equal measurements may differ."""
         return pd.read_parquet(self.results / "results.parquet").drop(columns=list(VOLATILE_COLUMNS))
+
+    def small_table(self) -> pd.DataFrame:
+        """The rows that the study has with `SMALL` as well."""
+        table = self.table()
+        return table[(table["mode"] == "cls") & table.layer.isin(["final", "code"])].reset_index(drop=True)
 
     def write(self, text: str) -> None:
         (self.folder / "study.yaml").write_text(text)
@@ -133,7 +143,18 @@ def project(tmp_path: Path) -> Project:
 
 @pytest.fixture(scope="session")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Project, int, str]:
-    """The small study, run undisturbed: project, exit code and output. Not to be changed by a test."""
-    made = Project(tmp_path_factory.mktemp("finished"))
-    made.write(STUDY)
-    return made, *made.run()
+    """The small study, run undisturbed: project, exit code and output. Not to be changed by a test.
+
+    Of several processes that run tests, the first that needs it makes it for all.
+    """
+    place = tmp_path_factory.getbasetemp()
+    place = place.parent if "PYTEST_XDIST_WORKER" in os.environ else place
+    made, outcome = Project(place / "finished"), place / "finished.json"
+    with (place / "finished.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not outcome.exists():
+            made.folder.mkdir()
+            made.write(STUDY)
+            outcome.write_text(json.dumps(made.run()))
+    code, output = json.loads(outcome.read_text())
+    return made, code, output

@@ -36,6 +36,23 @@ class Inject(importlib.abc.MetaPathFinder):
 sys.meta_path.insert(0, Inject())
 '''
 
+_STUCK_CELL = """\
+whole = _measure
+def _measure(job, *rest):
+    if job.cell.backbone.source == "control:noise":
+        import os, ray, time
+        with open({node!r}, "w") as file:
+            file.write(ray.get_runtime_context().get_node_id())
+        while not os.path.exists({go!r}):
+            time.sleep(0.1)
+    return whole(job, *rest)
+"""
+
+
+def stuck_cell(folder: Path) -> dict[str, str]:
+    """The environment in which the cell of the control noise names its node in a file, and waits for a file `go`."""
+    return inject(folder, {"sweep.cell": _STUCK_CELL.format(node=str(folder / "node"), go=str(folder / "go"))})
+
 
 def inject(folder: Path, faults: Mapping[str, str]) -> dict[str, str]:
     """The environment in which code runs at the end of some modules, in every process of a run."""

@@ -11,12 +11,12 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-ENVIRONMENT = {"RAY_AUTH_MODE": "disabled", "RAY_health_check_period_ms": "1000"}
+ENVIRONMENT = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": "token-of-the-tests", "RAY_health_check_period_ms": "1000"}
 
 
 @dataclass
@@ -49,14 +49,14 @@ class Nodes:
 
 
 @contextmanager
-def nodes(*resources: dict[str, Any]) -> Iterator[Nodes]:
-    """A head without CPUs, and some nodes."""
+def nodes(*resources: dict[str, Any], environment: Mapping[str, str] = os.environ) -> Iterator[Nodes]:
+    """A head without CPUs, and some nodes; `environment` is that of every worker process."""
     process = subprocess.Popen(
         [sys.executable, __file__],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
-        env={**os.environ, **ENVIRONMENT},
+        env={**environment, **ENVIRONMENT},
     )
     try:
         started = Nodes(process)

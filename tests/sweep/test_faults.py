@@ -5,12 +5,10 @@ from __future__ import annotations
 import pandas as pd
 import pytest
 
-from tests.sweep.conftest import Project, finish, wait_until, working
+from tests.sweep.conftest import SMALL, Project, finish, wait_until, working
 from tests.sweep.faults import inject
 
 pytestmark = [pytest.mark.slow, pytest.mark.starts_ray]
-
-SMALL = ("--set", "modes=[cls]", "--set", "layers=[final]")
 
 
 def kill_the_first(project: Project, task: str) -> tuple[int, str]:

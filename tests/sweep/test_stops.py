@@ -2,36 +2,56 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 
 import pandas as pd
 import psutil
 import pytest
 
-from tests.sweep.conftest import Project, finish, wait_until, working
-
-SMALL = ("--set", "modes=[cls]", "--set", "layers=[final]")
-ENDLESS = (*SMALL, "--limit", "100", "--set", "fit.epochs=1000000")
+from tests.sweep.conftest import SMALL, Project, finish, wait_until, working
+from tests.sweep.faults import stuck_cell
 
 
 def alive(family: list[psutil.Process]) -> list[psutil.Process]:
     return [process for process in family if process.is_running() and process.status() != psutil.STATUS_ZOMBIE]
 
 
-@pytest.mark.starts_ray
-def test_sigterm_in_the_middle_of_a_cell_is_an_interrupt(project: Project) -> None:
-    process = project.start(*ENDLESS)
-    wait_until(lambda: working(process, "ImplicitFunc.train"), 500)
+def stop_in_the_middle_of_a_cell(project: Project, stop: Callable[[subprocess.Popen[str]], None]) -> None:
+    """Stop a run when all cells but one have their rows; it keeps them, says so, and leaves no process behind."""
+    process = project.start(*SMALL, environment=stuck_cell(project.folder))
+    wait_until(lambda: len(project.rows) == 2)
+    assert working(process, "ImplicitFunc.train")
     family = psutil.Process(process.pid).children(recursive=True)
-    process.send_signal(signal.SIGTERM)
+    stop(process)
     output, _ = process.communicate(timeout=120)
     assert process.returncode == 130, output
     assert "interrupted; rows and table hold what is done, and the same command goes on" in output
     assert "Traceback" not in output
+    assert set(project.table().backbone) == {"shipped:shapes_vit_objects", "oracle_objects"}
     _, left = psutil.wait_procs(family, timeout=20)
     assert not alive(left)
+
+
+@pytest.mark.starts_ray
+def test_sigterm_in_the_middle_of_a_cell_is_an_interrupt(project: Project) -> None:
+    stop_in_the_middle_of_a_cell(project, lambda process: process.send_signal(signal.SIGTERM))
+
+
+@pytest.mark.slow
+@pytest.mark.starts_ray
+def test_a_run_that_ctrl_c_has_stopped_goes_on_and_ends_with_equal_rows(
+    finished: tuple[Project, int, str], project: Project
+) -> None:
+    """A terminal sends the signal to every process of the command."""
+    stop_in_the_middle_of_a_cell(project, lambda process: os.killpg(process.pid, signal.SIGINT))
+    code, output = project.run(*SMALL)
+    assert code == 0, output
+    assert "3 cells: 2 done, 1 to do" in output
+    pd.testing.assert_frame_equal(project.table(), finished[0].small_table())
 
 
 @pytest.mark.slow
