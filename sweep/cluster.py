@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import os
 import signal
 import socket
@@ -14,6 +15,7 @@ from sweep.stopping import noticed
 
 NAMESPACE = "sweep"
 KNOCK_S = 10.0
+_FEWEST_WAITING = 8
 
 
 class ClusterError(RuntimeError):
@@ -30,6 +32,11 @@ class Resources(NamedTuple):
     def of_trial(self, gpus_per_cell: float) -> dict[str, float]:
         """Resources of one cell: a CPU, and a share of a GPU where there are any."""
         return {"cpu": 1, "gpu": gpus_per_cell} if self.gpus else {"cpu": 1}
+
+    def most_waiting(self, gpus_per_cell: float) -> int:
+        """How many trials Tune should have in line: of workers whose trials end together, it keeps as many."""
+        n_places = self.gpus / gpus_per_cell if self.gpus else self.cpus
+        return max(_FEWEST_WAITING, math.ceil(n_places))
 
 
 @contextmanager

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
 from contextlib import ExitStack
@@ -256,6 +257,7 @@ def _measure(
 
     if resources.dashboard:
         console.print(f"Ray dashboard: http://{resources.dashboard}", highlight=False)
+    os.environ.setdefault("TUNE_MAX_PENDING_TRIALS_PG", str(resources.most_waiting(arguments.gpus_per_cell)))
     return run_cells(
         Run(
             study=study.space.name,
