@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -56,14 +57,14 @@ class _Pool(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, base: Tensor, turned: Tensor, seen: Tensor, tokens: Tensor) -> Tensor:
-        rows = base.shape[0] * base.shape[1]
-        pooled = tokens.new_empty(len(tokens), rows, tokens.shape[2])
-        weights = tokens.new_empty(len(tokens), rows, tokens.shape[1])
-        for part in _parts(tokens):
-            weights[part] = attention(base, turned, seen[part], tokens[part])
-            torch.bmm(weights[part], tokens[part], out=pooled[part])
+        pack, heads, dim = base.shape
+        pooled = tokens.new_empty(len(tokens), pack * heads, dim)
+        weights = tokens.new_empty(len(tokens), pack * heads, tokens.shape[1])
+        for part, members, rows in _parts(tokens, pack, heads):
+            weights[part, rows] = attention(base[members], turned[members], seen[part], tokens[part])
+            torch.bmm(weights[part, rows], tokens[part], out=pooled[part, rows])
         ctx.save_for_backward(turned, seen, tokens, weights)
-        ctx.heads = base.shape[1]
+        ctx.heads = heads
         return pooled
 
     @staticmethod
@@ -72,15 +73,15 @@ class _Pool(torch.autograd.Function):
         pack, _, dim = turned.shape
         of_base, of_turned = tokens.new_zeros(pack, ctx.heads, dim), torch.zeros_like(turned)
         of_seen = torch.zeros_like(seen) if ctx.needs_input_grad[2] else None
-        for part in _parts(tokens):
-            of_weights = torch.bmm(gradients[0][part], tokens[part].transpose(1, 2))
-            of_scores = _softmax_gradient(of_weights, weights[part])
-            of_queries = torch.bmm(of_scores, tokens[part]).view(-1, pack, ctx.heads, dim)
-            of_base.add_(of_queries.sum(0))
-            members = of_queries.transpose(0, 1).reshape(pack, -1, dim)
-            of_turned.baddbmm_(seen[part].flatten(0, 1).T.expand(pack, -1, -1), members)
+        for part, members, rows in _parts(tokens, pack, ctx.heads):
+            of_weights = torch.bmm(gradients[0][part, rows], tokens[part].transpose(1, 2))
+            of_scores = _softmax_gradient(of_weights, weights[part, rows])
+            of_queries = torch.bmm(of_scores, tokens[part]).unflatten(1, (-1, ctx.heads))
+            of_base[members].add_(of_queries.sum(0))
+            by_member = of_queries.transpose(0, 1).flatten(1, 2)
+            of_turned[members].baddbmm_(seen[part].flatten(0, 1).T.expand(len(by_member), -1, -1), by_member)
             if of_seen is not None:
-                of_seen[part] = torch.einsum("bpkd,pcd->bkc", of_queries, turned)
+                of_seen[part].add_(torch.einsum("bpkd,pcd->bkc", of_queries, turned[members]))
         return of_base, of_turned, of_seen, None
 
 
@@ -104,8 +105,12 @@ def _softmax_gradient(of_weights: Tensor, weights: Tensor) -> Tensor:
     return products.sub_(weights * products.sum(2, keepdim=True))
 
 
-def _parts(tokens: Tensor) -> list[slice]:
-    """Samples whose tokens fit in a core's cache; on a GPU all at once."""
-    bytes_each = tokens[:1].numel() * tokens.element_size()
-    size = len(tokens) if tokens.is_cuda else max(1, _CHUNK_BYTES // max(bytes_each, 1))
-    return [slice(start, start + size) for start in range(0, len(tokens), max(size, 1))]
+def _parts(tokens: Tensor, pack: int, heads: int) -> Iterator[tuple[slice, slice, slice]]:
+    """Samples, members and their rows: as many as fit in a core's cache, half tokens; on a GPU all at once."""
+    n_tokens, bytes_each = tokens.shape[1], max(tokens.shape[2], 1) * tokens.element_size()
+    members = pack if tokens.is_cuda else min(max(n_tokens // heads, 1), pack)
+    samples = len(tokens) if tokens.is_cuda else max(_CHUNK_BYTES // ((n_tokens + members * heads) * bytes_each), 1)
+    for start in range(0, len(tokens), samples):
+        for first in range(0, pack, members):
+            last = first + members
+            yield slice(start, start + samples), slice(first, last), slice(first * heads, last * heads)
