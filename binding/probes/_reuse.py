@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import ClassVar
@@ -13,6 +12,7 @@ from torch import Tensor
 
 from binding._problems import Problem, at_least
 from binding.probes._base import Dropout, HeadShape, Parameters, Probe, normal
+from binding.probes._shared_products import sum_of_shared_products
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,27 +58,11 @@ class MultilinearConcatReuse(Probe):
     ) -> Float[Tensor, "pack batch heads"]:
         del dropout
         visible = self.visible(shape, codes)
-        code_weight = parameters["code_weight"]
-        pack, n_groups = len(code_weight), len(shape.group_sizes)
-        factors = visible.codes.expand(pack, -1, -1) @ (code_weight * visible.mask[:, None, :]).flatten(2)
-        own = factors.view(pack, len(codes), n_groups, self.rank, *shape.group_sizes).unbind(dim=2)
-        shared = self._shared(parameters["z_weight"], shape, z)
-        terms = [one + other for one, other in zip(own, shared, strict=True)]
+        own = (parameters["code_weight"] * visible.mask[:, None, :]).flatten(2)
+        per_value = z.expand(len(own), -1, -1) @ parameters["z_weight"]
         scale = (shape.z_dim + self.n_visible(shape)) ** -0.5
-        return math.prod(terms[1:], start=terms[0]).sum(dim=2).flatten(2) * scale + parameters["bias"][:, None]
-
-    def _shared(
-        self, z_weight: Float[Tensor, "pack dim values"], shape: HeadShape, z: Float[Tensor, "batch dim"]
-    ) -> list[Float[Tensor, "pack batch rank ..."]]:
-        """The part of each factor that comes from z, with the axes of the groups: long in the factor's own only."""
-        per_value = z.expand(len(z_weight), -1, -1) @ z_weight
-        parts = per_value.split([self.rank * size for size in shape.group_sizes], dim=2)
-        return [
-            part.view(
-                *part.shape[:2], self.rank, *(size if g == own else 1 for g, size in enumerate(shape.group_sizes))
-            )
-            for own, part in enumerate(parts)
-        ]
+        products = sum_of_shared_products(visible.codes, own, per_value, shape.group_sizes)
+        return products * scale + parameters["bias"][:, None]
 
 
 @dataclass(frozen=True, kw_only=True)
