@@ -75,7 +75,7 @@ def forecast(
     """
     needed = {activation_key(cell, sources[cell], split) for cell in cells for split in SPLITS}
     store = open_store(place)
-    passes = plan_passes(cells, sources, {key for key in needed if store.has(key)})
+    passes = plan_passes(cells, sources, {key for key in needed if store.lists(key)})
     n_extractors = resources.gpus or resources.cpus
     extraction_s = _extraction_s(passes, gpus=resources.gpus > 0) / n_extractors
     cell_s = _cells_s(cells, sources, resources.of_trial(gpus_per_cell))

@@ -6,7 +6,7 @@ import hashlib
 import os
 import shutil
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -15,6 +15,7 @@ import pyarrow as pa
 from sweep.lease import LOCK_FILE, lease
 from sweep.remote import RemoteFolder, below, is_url, without_secrets
 from sweep.results import ResultsDirectory, Row
+from sweep.scratch import scratch_folder
 from sweep.store import META, DiskStore
 
 _STAYS_HERE = ("lock", "tune")
@@ -124,6 +125,10 @@ class MirroredStore(DiskStore):
         """Whether a complete entry is here; one that is only at the URL is fetched."""
         return super().has(key) or self._fetch(key)
 
+    def lists(self, key: str) -> bool:
+        """Whether a complete entry is here or at the URL; fetches nothing."""
+        return super().has(key) or f"{key[:2]}/{key}/{META}" in self._remote.files(f"{key[:2]}/{key}")
+
     def publish(self, key: str, description: Mapping[str, object], *, contiguous: bool) -> None:
         """Make an entry of its parts here, then at the URL, its description last."""
         super().publish(key, description, contiguous=contiguous)
@@ -175,8 +180,7 @@ def results_at(place: str, study: str) -> Iterator[ResultsDirectory]:
     if not is_url(place):
         yield ResultsDirectory(Path(place) / study)
         return
-    with ExitStack() as held:
-        root = Path(held.enter_context(TemporaryDirectory(prefix="binding-sweep-", ignore_cleanup_errors=True)))
-        results = MirroredResults(root / study, RemoteFolder(below(place, study)))
+    with scratch_folder() as folder:
+        results = MirroredResults(folder / study, RemoteFolder(below(place, study)))
         results.fetch_rows()
         yield results

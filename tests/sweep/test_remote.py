@@ -63,7 +63,7 @@ def bucket() -> Iterator[str]:
 def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     """An empty place."""
     if request.param == "file":
-        return (tmp_path / "there").as_uri()
+        return (tmp_path / "at-the-url").as_uri()
     return below(request.getfixturevalue("bucket"), tmp_path.name)
 
 
@@ -167,6 +167,8 @@ def test_entries_of_a_store_are_fetched_from_the_url(url: str, tmp_path: Path) -
     for number, rows in enumerate(np.split(ARRAY, 2)):
         here.write_part(KEY, number, to_table({"x": rows}))
     here.publish(KEY, {"kind": "test"}, contiguous=False)
+    assert there.lists(KEY)
+    assert not there.root.exists()
     assert there.has(KEY)
     np.testing.assert_array_equal(Rows.of(there.open(KEY), "x")[:], ARRAY)
     assert there.damage(KEY) is None
