@@ -69,6 +69,8 @@ def test_the_report_shows_the_table(tmp_path: Path) -> None:
     rows = [row(cell, binding_ratio=0.43, binding_ratio_low=0.41, binding_ratio_high=0.45) for cell in cells]
     results = ResultsDirectory(tmp_path / "results")
     page = write_page(results, rows, find_readout("binding"), space, "").read_text()
+    assert page.count('id="published"') == 1
+    assert page.index('<section id="published">') > page.index("</nav>")
     section = page[page.index('<section id="published">') :]
     section = section[: section.index("</section>")]
     assert re.findall(r'rowgroup"[^>]*>(.*?)</th>', section) == [
