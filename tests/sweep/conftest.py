@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import pandas as pd
 import psutil
@@ -71,18 +71,19 @@ class Project:
 
     def small_table(self) -> pd.DataFrame:
         """The rows that the study has with `SMALL` as well."""
-        table = self.table()
-        return table[(table["mode"] == "cls") & table.layer.isin(["final", "code"])].reset_index(drop=True)
+        return self.table().query("mode == 'cls' and layer in ['final', 'code']").reset_index(drop=True)
 
     def write(self, text: str) -> None:
         (self.folder / "study.yaml").write_text(text)
 
-    def start(self, *arguments: str, environment: Mapping[str, str] = os.environ) -> subprocess.Popen[str]:
-        """Start the command in a process group of its own."""
+    def start(
+        self, *arguments: str, environment: Mapping[str, str] = os.environ, output: int | IO[str] = subprocess.PIPE
+    ) -> subprocess.Popen[str]:
+        """Start the command in a process group of its own; without a reader, a long output needs a file."""
         return subprocess.Popen(
             [sys.executable, "-m", "sweep.run", "study.yaml", *arguments],
             cwd=self.folder,
-            stdout=subprocess.PIPE,
+            stdout=output,
             stderr=subprocess.STDOUT,
             text=True,
             env={**environment, "COLUMNS": "120"},
