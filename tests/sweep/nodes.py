@@ -47,12 +47,28 @@ class Nodes:
         """SIGKILL every process of a node."""
         self.ask(do="kill", number=number)
 
+    def received_bytes(self, number: int) -> int:
+        """Bytes of all objects that were ever made in a node's object store."""
+        return self.ask(do="received", number=number)
+
+    def spilled_bytes(self) -> int:
+        """Bytes that the head's object store, which has the activations, has moved to disk."""
+        return self.ask(do="spilled")
+
 
 @contextmanager
-def nodes(*resources: dict[str, Any], environment: Mapping[str, str] = os.environ) -> Iterator[Nodes]:
-    """A head without CPUs, and some nodes; `environment` is that of every worker process."""
+def nodes(
+    *resources: dict[str, Any], environment: Mapping[str, str] = os.environ, head: Mapping[str, Any] | None = None
+) -> Iterator[Nodes]:
+    """A head without CPUs, and some nodes.
+
+    Args:
+        resources: of each node.
+        environment: of every worker process.
+        head: settings of the head.
+    """
     process = subprocess.Popen(
-        [sys.executable, __file__],
+        [sys.executable, __file__, json.dumps(head or {})],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
@@ -74,16 +90,25 @@ def nodes(*resources: dict[str, Any], environment: Mapping[str, str] = os.enviro
 
 
 def serve() -> None:
+    from ray._private.internal_api import node_stats
     from ray.cluster_utils import Cluster
 
-    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False})
+    head = {"num_cpus": 0, "include_dashboard": False, **json.loads(sys.argv[1])}
+    cluster = Cluster(initialize_head=True, head_node_args=head)
     workers: list[Any] = []
+
+    def object_store(node: Any) -> Any:
+        return node_stats(node.node_ip_address, node.node_manager_port, include_memory_info=False).store_stats
 
     def perform(do: str, number: int = 0, resources: dict[str, Any] | None = None) -> Any:
         if do == "add":
             workers.append(cluster.add_node(**(resources or {})))
             return workers[-1].node_id
-        return cluster.remove_node(workers[number], allow_graceful=False)
+        if do == "kill":
+            return cluster.remove_node(workers[number], allow_graceful=False)
+        if do == "received":
+            return object_store(workers[number]).cumulative_created_bytes
+        return object_store(cluster.head_node).spilled_bytes_total
 
     def say(answer: Any) -> None:
         print("answer", json.dumps(answer), flush=True)
