@@ -99,11 +99,10 @@ def measures(
     Returns:
         Estimates; a ratio whose entropy is 0 is None.
     """
-    values = derived(mean_losses(losses, conditional_entropy_bits), entropies)
-    resampled = resampled_losses(losses, conditional_entropy_bits, resamples=config.resamples, seed=seed)
-    estimates = _estimates(values, resampled, entropies, config.level, seed)
-    difference = estimates.pop("difference_bits")
     point = mean_losses(losses, conditional_entropy_bits)
+    resampled = resampled_losses(losses, conditional_entropy_bits, resamples=config.resamples, seed=seed)
+    estimates = _estimates(derived(point, entropies), resampled, entropies, config.level, seed)
+    difference = estimates.pop("difference_bits")
     flags = [] if difference is None else list(_flags(difference, point, entropies))
     if _seeds_disagree(resampled):
         flags.append("seeds_disagree")
