@@ -57,6 +57,7 @@ def run_job(
     from ray import tune
 
     job = jobs[config["job"]["number"]]
+    ray.get(ledger.begin.remote(tune.get_context().get_trial_id()))
     started = time.perf_counter()
     notes: list[str] = []
 

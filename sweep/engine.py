@@ -31,7 +31,7 @@ from sweep.results import ResultsDirectory
 from sweep.sources import label_fingerprints
 from sweep.stopping import noticed
 from sweep.store import store_key
-from sweep.trials import WORKER_RETRIES, CellSearch, Trials
+from sweep.trials import CellSearch, Trials
 from sweep.waiting import Waiting
 
 
@@ -111,10 +111,12 @@ class _Work:
 
     Attributes:
         waiting: cells that have not begun, by their place among the jobs.
+        ledger: handle of the `Ledger` actor.
     """
 
     def __init__(self, run: Run, jobs: Sequence[Job], store: Any, present: set[str], monitor: Monitor) -> None:
         self._run, self._jobs, self._store, self._monitor = run, jobs, store, monitor
+        self.ledger = _on_this_node(run, Ledger, run.results.absolute())
         self._has_begun = False
         needs = {number: [keys["activations"] for keys in job.keys.values()] for number, job in enumerate(jobs)}
         self._keys = sorted({key for keys in needs.values() for key in keys})
@@ -165,9 +167,13 @@ class _Work:
         cell = self._jobs[number].cell
         self._monitor.measured(cell, failed=failed, n_train=self._run.sources[cell].sizes["train"])
 
-    def lost(self, number: int, error: str) -> None:
-        """A cell's worker died again and again: its row says so."""
-        self._write_failed(number, f"its worker died {WORKER_RETRIES + 1} times, perhaps for lack of memory\n{error}")
+    def has_begun(self, trial_id: str) -> bool:
+        """Whether a trial's worker ever began with its cell."""
+        return ray.get(self.ledger.has_begun.remote(trial_id))
+
+    def lost(self, number: int, message: str) -> None:
+        """A cell's workers died again and again: its row says so."""
+        self._write_failed(number, message)
 
     def tried_again(self, number: int) -> None:
         """A cell's worker died, and it begins once more."""
@@ -242,9 +248,13 @@ def data_fingerprint(source: Source) -> str:
 
 def _measure(run: Run, jobs: Sequence[Job], store: Any, work: _Work) -> bool:
     """One Tune trial a job; trials that are lost with their worker are tried again, then recorded as failed."""
-    ledger = _on_this_node(run, Ledger, run.results.absolute())
     trainable = tune.with_parameters(
-        run_job, jobs=list(jobs), store=store, ledger=ledger, place=run.store, most_probe_bytes=run.most_probe_bytes
+        run_job,
+        jobs=list(jobs),
+        store=store,
+        ledger=work.ledger,
+        place=run.store,
+        most_probe_bytes=run.most_probe_bytes,
     )
     trials = Trials(work.waiting, work, run.results.root)
     search = CellSearch(trials, [_readable(number, job) for number, job in enumerate(jobs)])
@@ -255,7 +265,6 @@ def _measure(run: Run, jobs: Sequence[Job], store: Any, work: _Work) -> bool:
             name=f"run-{time.time_ns()}",
             storage_path=str(_tune_folder(run)),
             verbose=0,
-            failure_config=tune.FailureConfig(max_failures=WORKER_RETRIES),
             callbacks=[trials, *tune_callbacks(run.logs, run.results.root, run.study)],
         ),
     )

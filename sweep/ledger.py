@@ -14,6 +14,15 @@ class Ledger:
 
     def __init__(self, results: ResultsDirectory) -> None:
         self._results = results
+        self._begun: set[str] = set()
+
+    def begin(self, trial_id: str) -> None:
+        """A trial's worker is there, and begins with its cell."""
+        self._begun.add(trial_id)
+
+    def has_begun(self, trial_id: str) -> bool:
+        """Whether a trial's worker ever began."""
+        return trial_id in self._begun
 
     def write(
         self,

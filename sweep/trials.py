@@ -17,6 +17,8 @@ from sweep.waiting import Waiting
 
 WORKER_RETRIES = 2
 """How often a cell is tried again whose worker dies."""
+_MOST_DEAD_WORKERS = 12
+"""How often a cell is given to a worker that has died before, or that never starts."""
 _LONGEST_WAIT_S = 1.0
 
 
@@ -36,8 +38,12 @@ class Audience(Protocol):
         """A cell has its row."""
         ...
 
-    def lost(self, number: int, error: str) -> None:
-        """A cell's worker died too often; it has no row."""
+    def has_begun(self, trial_id: str) -> bool:
+        """Whether a trial's worker ever began with its cell."""
+        ...
+
+    def lost(self, number: int, message: str) -> None:
+        """A cell's workers died too often; it has no row."""
         ...
 
     def tried_again(self, number: int) -> None:
@@ -52,8 +58,8 @@ class Audience(Protocol):
 class Trials(tune.Callback):
     """Gives Tune the cells that can begin, follows their trials, and lets other work go on between Tune's events.
 
-    Tune tries a trial again whose worker dies, but not one that it gives to a worker which has died unnoticed: such
-    a cell waits once more.
+    A cell whose worker dies waits once more. Tune keeps idle workers for the next trials, and notices that they died
+    with their node only when it gives them one: such a loss is not the cell's, and does not count as one.
 
     Args:
         waiting: cells that have not begun.
@@ -67,6 +73,7 @@ class Trials(tune.Callback):
     def __init__(self, waiting: Waiting, audience: Audience, results: Path) -> None:
         self._waiting, self._audience, self._results = waiting, audience, results
         self._losses: Counter[int] = Counter()
+        self._dead_workers: Counter[int] = Counter()
         self._given = self._ended = 0
         self._begun: set[str] = set()
         self.stopped_by: Exception | None = None
@@ -121,27 +128,35 @@ class Trials(tune.Callback):
         self._audience.measured(trial.config["job"]["number"], failed=bool(result.get("failed", 0)))
         _forget_averages(trial)
 
-    def on_trial_recover(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        """A cell's worker died, and Tune tries again."""
-        del iteration, trials, info
-        self._audience.tried_again(trial.config["job"]["number"])
-
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        """A cell's worker died, and Tune does not try again."""
+        """A trial's worker died."""
         del iteration, trials, info
         number = trial.config["job"]["number"]
         self._begun.add(trial.trial_id)
         self._ended += 1
-        self._losses[number] += trial.run_metadata.num_failures
-        if self._losses[number] <= WORKER_RETRIES:
+        has_begun = self._audience.has_begun(trial.trial_id)
+        (self._losses if has_begun else self._dead_workers)[number] += 1
+        if self._losses[number] <= WORKER_RETRIES and self._dead_workers[number] <= _MOST_DEAD_WORKERS:
             self._waiting.put_back(number)
-            self._audience.tried_again(number)
+            if has_begun:
+                self._audience.tried_again(number)
             return
-        self._audience.lost(number, str(trial.get_error() or ""))
+        reason = f"its worker died {self._losses[number]} times, perhaps for lack of memory"
+        if not has_begun:
+            reason = f"{self._dead_workers[number]} workers that it was given died before they began with it"
+        self._audience.lost(number, f"{reason}\n{_error_of(trial)}")
         self._audience.measured(number, failed=True)
 
     def __getstate__(self) -> dict[str, Any]:
         return {}  # Tune pickles its callbacks to restore an experiment, which is never done here
+
+
+def _error_of(trial: Any) -> str:
+    """What Tune has written of a trial's error; empty if it has not."""
+    try:
+        return Path(trial.error_file or "").read_text(encoding="utf-8")
+    except OSError:
+        return ""
 
 
 def _forget_averages(trial: Any) -> None:

@@ -64,8 +64,9 @@ def test_nodes_killed_during_extraction_and_in_the_middle_of_a_cell_change_no_ro
         process = start(project, cluster, *SMALL)
         wait_until(lambda: any((project.folder / "store").glob("*/*.staging/part-*.arrow")))
         cluster.kill(0)
-        wait_until(lambda: len(project.rows) == 2)
-        cluster.kill(ids.index((project.folder / "node").read_text()))
+        node = project.folder / "node"
+        wait_until(lambda: len(project.rows) == 2 and node.exists() and node.read_text() in ids)
+        cluster.kill(ids.index(node.read_text()))
         (project.folder / "go").touch()
         assert "lost with its worker, and tried again: shapes · noise" in complete(process)
         assert cluster.process.poll() is None  # a cluster that was joined is not stopped

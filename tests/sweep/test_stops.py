@@ -23,7 +23,7 @@ def alive(family: list[psutil.Process]) -> list[psutil.Process]:
 def stop_in_the_middle_of_a_cell(project: Project, stop: Callable[[subprocess.Popen[str]], None]) -> None:
     """Stop a run when all cells but one have their rows; it keeps them, says so, and leaves no process behind."""
     process = project.start(*SMALL, environment=stuck_cell(project.folder))
-    wait_until(lambda: len(project.rows) == 2)
+    wait_until(lambda: len(project.rows) == 2 and (project.folder / "node").exists())
     assert working(process, "ImplicitFunc.train")
     family = psutil.Process(process.pid).children(recursive=True)
     stop(process)

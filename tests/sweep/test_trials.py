@@ -12,7 +12,7 @@ import pytest
 from ray.tune.search import Searcher
 
 from sweep.full_disk import FullDiskError
-from sweep.trials import WORKER_RETRIES, CellSearch, Trials
+from sweep.trials import CellSearch, Trials
 from sweep.waiting import Waiting
 
 
@@ -23,6 +23,7 @@ class Listener:
         self.told: list[tuple[Any, ...]] = []
         self.work: list[Callable[[], object]] = []
         self.waited: list[tuple[float, bool]] = []
+        self.workers_begin = True
 
     def go_on(self, timeout_s: float, *, cells_wait: bool) -> None:
         self.waited.append((timeout_s, cells_wait))
@@ -35,8 +36,11 @@ class Listener:
     def measured(self, number: int, *, failed: bool) -> None:
         self.told.append(("measured", number, failed))
 
-    def lost(self, number: int, error: str) -> None:
-        self.told.append(("lost", number, error))
+    def has_begun(self, trial_id: str) -> bool:
+        return self.workers_begin
+
+    def lost(self, number: int, message: str) -> None:
+        self.told.append(("lost", number, message))
 
     def tried_again(self, number: int) -> None:
         self.told.append(("again", number))
@@ -45,14 +49,12 @@ class Listener:
         self.told.append(("say", line))
 
 
-def trial(config: dict[str, Any], failures: int = 0, **result: Any) -> Any:
+def trial(config: dict[str, Any], error_file: Path | None = None, **result: Any) -> Any:
     return SimpleNamespace(
-        trial_id=f"{config['job']['number']}-{failures}",
+        trial_id=str(config["job"]["number"]),
         config=config,
-        run_metadata=SimpleNamespace(
-            num_failures=failures, metric_analysis={"bits": {}}, metric_n_steps={"bits": {}}
-        ),
-        get_error=lambda: "the node died",
+        run_metadata=SimpleNamespace(metric_analysis={"bits": {}}, metric_n_steps={"bits": {}}),
+        error_file=error_file,
         last_result=result,
     )
 
@@ -96,23 +98,33 @@ def test_a_search_ends_when_no_cell_can_begin_any_more() -> None:
     assert searcher.suggest("") == Searcher.FINISHED
 
 
-def test_a_cell_given_to_a_dead_worker_is_tried_again_until_it_was_lost_too_often() -> None:
-    searcher, trials, listener = search(Waiting({7: []}, set()))
-    for _ in range(WORKER_RETRIES + 1):
+def lose(searcher: CellSearch, trials: Trials, times: int, error_file: Path) -> None:
+    for _ in range(times):
         config = searcher.suggest("")
         assert config == {"job": {"number": 7}}
         assert searcher.suggest("") is None
-        trials.on_trial_error(0, [], trial(config, failures=1))
+        trials.on_trial_error(0, [], trial(config, error_file))
+
+
+def test_a_cell_whose_worker_dies_is_tried_again_until_it_was_lost_too_often(tmp_path: Path) -> None:
+    searcher, trials, listener = search(Waiting({7: []}, set()))
+    (tmp_path / "error.txt").write_text("SIGKILL")
+    lose(searcher, trials, 3, tmp_path / "error.txt")
     assert searcher.suggest("") == Searcher.FINISHED
-    assert listener.told == [("again", 7), ("again", 7), ("lost", 7, "the node died"), ("measured", 7, True)]
+    message = "its worker died 3 times, perhaps for lack of memory\nSIGKILL"
+    assert listener.told == [("again", 7), ("again", 7), ("lost", 7, message), ("measured", 7, True)]
 
 
-def test_a_cell_that_tune_has_tried_often_enough_is_lost() -> None:
-    searcher, trials, listener = search(Waiting({8: []}, set()))
-    config = searcher.suggest("")
-    trials.on_trial_recover(0, [], trial(config))
-    trials.on_trial_error(0, [], trial(config, failures=WORKER_RETRIES + 1))
-    assert listener.told == [("again", 8), ("lost", 8, "the node died"), ("measured", 8, True)]
+def test_workers_that_had_died_before_are_not_the_cells_losses(tmp_path: Path) -> None:
+    searcher, trials, listener = search(Waiting({7: []}, set()))
+    nothing = tmp_path / "nothing"
+    lose(searcher, trials, 2, nothing)
+    listener.workers_begin = False
+    lose(searcher, trials, 12, nothing)
+    assert listener.told == [("again", 7), ("again", 7)]
+    lose(searcher, trials, 1, nothing)
+    message = "13 workers that it was given died before they began with it\n"
+    assert listener.told[2:] == [("lost", 7, message), ("measured", 7, True)]
     assert trials.are_over
 
 
