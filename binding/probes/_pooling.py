@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-_CHUNK_BYTES = 2**22
+_CHUNK_BYTES = 5 * 2**20
 
 
 def pool(
