@@ -75,7 +75,7 @@ class Trials(tune.Callback):
         self._losses: Counter[int] = Counter()
         self._dead_workers: Counter[int] = Counter()
         self._given = self._ended = 0
-        self._begun: set[str] = set()
+        self._placed: set[str] = set()
         self.stopped_by: Exception | None = None
 
     @property
@@ -93,7 +93,7 @@ class Trials(tune.Callback):
         return number
 
     def _go_on(self, timeout_s: float) -> None:
-        cells_wait = self._waiting.n_ready + self._given > len(self._begun)
+        cells_wait = self._waiting.n_ready + self._given > len(self._placed)
         try:
             self._audience.go_on(timeout_s, cells_wait=cells_wait)
         except (FullDiskError, RemoteError) as error:
@@ -111,7 +111,7 @@ class Trials(tune.Callback):
     def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         """A cell has a place."""
         del iteration, trials, info
-        self._begun.add(trial.trial_id)
+        self._placed.add(trial.trial_id)
         self._audience.begun()
 
     def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
@@ -132,7 +132,7 @@ class Trials(tune.Callback):
         """A trial's worker died."""
         del iteration, trials, info
         number = trial.config["job"]["number"]
-        self._begun.add(trial.trial_id)
+        self._placed.add(trial.trial_id)
         self._ended += 1
         has_begun = self._audience.has_begun(trial.trial_id)
         (self._losses if has_begun else self._dead_workers)[number] += 1
