@@ -13,39 +13,50 @@ from sweep.live._logs import Finished
 
 
 class OptunaLog:
-    """Copies what a cell tried into a journal file; a cell measured again replaces its studies."""
+    """Copies what a cell tried into a journal file; a cell measured again replaces its studies.
+
+    Only names and numbers of studies are held in memory.
+    """
 
     def __init__(self, path: Path) -> None:
         self._path = path
+        self._journal: Any = None
         self._storage: Any = None
+        self._names: set[str] = set()
 
     def cell(self, finished: Finished) -> None:
-        for target, suggestions in tried(finished).items():
-            if suggestions:
-                self._study(f"{finished.name} · {target}", suggestions)
+        found = {f"{finished.name} · {target}": tried_of for target, tried_of in tried(finished).items() if tried_of}
+        if not found:
+            return
+        self._open()
+        for name, suggestions in found.items():
+            self._study(name, suggestions)
+        self._journal.write()
 
     def _study(self, name: str, suggestions: list[dict[str, Any]]) -> None:
         import optuna
 
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-            storage = self._opened()
-            if name in {known.study_name for known in storage.get_all_studies()}:
-                optuna.delete_study(study_name=name, storage=storage)
-            study = optuna.create_study(study_name=name, storage=storage, direction="minimize")
+            if name in self._names:
+                optuna.delete_study(study_name=name, storage=self._storage)
+            study = optuna.create_study(study_name=name, storage=self._storage, direction="minimize")
+            self._names.add(name)
             study.set_metric_names(["validation_bits"])
             study.add_trials([_trial(suggestion) for suggestion in suggestions])
 
-    def _opened(self) -> Any:
+    def _open(self) -> None:
         import optuna
         from optuna.storages import JournalStorage
-        from optuna.storages.journal import JournalFileBackend
+
+        from sweep.live._journal import Journal
 
         if self._storage is None:
             optuna.logging.set_verbosity(optuna.logging.WARNING)
             self._path.parent.mkdir(parents=True, exist_ok=True)
-            self._storage = JournalStorage(JournalFileBackend(str(self._path)))
-        return self._storage
+            self._journal = Journal(self._path)
+            self._storage = JournalStorage(self._journal)
+            self._names = {study.study_name for study in self._storage.get_all_studies()}
 
 
 def tried(finished: Finished) -> Mapping[str, list[dict[str, Any]]]:

@@ -122,6 +122,7 @@ def test_optuna_has_every_suggestion_with_its_ranges_and_curve(tmp_path: Path) -
     log = OptunaLog(tmp_path / "deep" / "optuna.journal")
     log.cell(DONE)
     log.cell(DONE)
+    OptunaLog(tmp_path / "deep" / "optuna.journal").cell(DONE)  # another run
     backend = optuna.storages.journal.JournalFileBackend(str(tmp_path / "deep" / "optuna.journal"))
     storage = optuna.storages.JournalStorage(backend)
     assert [study.study_name for study in optuna.get_all_study_summaries(storage)] == [f"{NAME} · objects"]
