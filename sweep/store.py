@@ -55,16 +55,15 @@ class Rows:
     The memory behind it may be shared between processes and is never handed out for writing.
     """
 
-    def __init__(self, chunks: Sequence[np.ndarray]) -> None:
-        for chunk in chunks:
-            chunk.setflags(write=False)
-        self._chunks = list(chunks)
-        self._starts = np.cumsum([0, *(len(chunk) for chunk in chunks)])
+    def __init__(self, chunks: Sequence[pa.Array]) -> None:
+        self._chunks = [_numpy(chunk) for chunk in chunks]
+        self._tensors = [_tensor(chunk) for chunk in chunks]
+        self._starts = np.cumsum([0, *map(len, chunks)])
 
     @classmethod
     def of(cls, tables: Sequence[pa.Table], column: str) -> Rows:
         """The rows of a column."""
-        return cls([_numpy(chunk) for chunk in _chunks(tables, column)])
+        return cls(list(_chunks(tables, column)))
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -78,13 +77,20 @@ class Rows:
         """A copy of the rows of an index, a slice or an index array, in the order asked for."""
         indices = np.arange(len(self))[rows]
         if len(self._chunks) == 1:
-            return self._chunks[0].take(indices, axis=0)
+            return self._taken(0, indices)
         out = np.empty((*indices.shape, *self.shape[1:]), dtype=self._chunks[0].dtype)
         which = np.searchsorted(self._starts, indices, side="right") - 1
         for number in np.unique(which):
             here = which == number
-            out[here] = self._chunks[number][indices[here] - self._starts[number]]
+            out[here] = self._taken(int(number), indices[here] - self._starts[number])
         return out
+
+    def _taken(self, number: int, indices: Any) -> np.ndarray:
+        """Rows of one chunk, copied by all threads of torch where it can."""
+        tensor = self._tensors[number]
+        if tensor is None or indices.ndim != 1:
+            return self._chunks[number].take(indices, axis=0)
+        return tensor.index_select(0, _torch().from_numpy(np.ascontiguousarray(indices))).numpy()
 
 
 def _numpy(chunk: pa.Array) -> np.ndarray:
@@ -92,6 +98,19 @@ def _numpy(chunk: pa.Array) -> np.ndarray:
     if isinstance(chunk, pa.FixedShapeTensorArray):
         return chunk.to_numpy_ndarray().view()
     return chunk.to_numpy(zero_copy_only=False).view()
+
+
+def _tensor(chunk: pa.Array) -> Any:
+    """The same memory as a torch tensor, which must not be written to; None for plain columns."""
+    if not isinstance(chunk, pa.FixedShapeTensorArray) or not len(chunk):
+        return None
+    return _torch().from_dlpack(chunk.storage.flatten()).view(len(chunk), *chunk.type.shape)
+
+
+def _torch() -> Any:
+    import torch
+
+    return torch
 
 
 class DiskStore:

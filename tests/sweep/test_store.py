@@ -143,14 +143,6 @@ def test_what_is_handed_out_is_a_copy(store: DiskStore, choice: object, cuts: tu
     assert store.damage(KEY) is None
 
 
-def test_the_memory_behind_rows_is_read_only() -> None:
-    array = CODES.copy()
-    rows = Rows([array])
-    with pytest.raises(ValueError, match="read-only"):
-        array[0] = 0
-    assert rows[:].flags.writeable
-
-
 INGREDIENTS = {"backbone": "vit 64px", "data": "f00d", "layer": "final", "mode": "cls", "dtype": "float16"}
 
 
