@@ -21,17 +21,27 @@ CLOCKS = {"wall": time.perf_counter, "cpu": time.process_time}
 _PRODUCTS = ((1, 512, 1024, 2048), (1, 1024, 512, 2048), (64, 512, 256, 256), (16, 512, 1024, 256))
 
 
+_LEAST_TURN_S = 0.1
+
+
 def in_turns(works: Sequence[Callable[[], object]], rounds: int, clock: str = "wall") -> list[float]:
-    """Best time in seconds of every work, all run in turns (A B A B) after one round to warm up."""
+    """Best time in seconds of every work, all run in turns (A B A B) after one round to warm up.
+
+    A turn of a short work is many of it, one after the other, as in training: it finds its data in the cache.
+    """
     now = CLOCKS[clock]
-    best = [float("inf")] * len(works)
+    best, repeats = [float("inf")] * len(works), [1] * len(works)
     for number in range(rounds + 1):
         for index, work in enumerate(works):
             start = now()
-            work()
+            for _ in range(repeats[index]):
+                work()
             synchronize()
+            each = (now() - start) / repeats[index]
             if number:
-                best[index] = min(best[index], now() - start)
+                best[index] = min(best[index], each)
+            else:
+                repeats[index] = max(1, round(_LEAST_TURN_S / each))
     return best
 
 

@@ -17,7 +17,7 @@ from measuring import CLOCKS, in_turns, machine, matrix_works, save
 from probe_step import necessary_flops
 
 from binding._allocator import keep_freed_memory
-from binding._pack import Pack
+from binding._pack import Pack, packs_of
 from binding._pack_memory import training_bytes
 from binding.probes import FAMILIES, HeadShape, Probe
 
@@ -48,10 +48,10 @@ def measure(family: str, setting: str, size: int, arguments: argparse.Namespace)
     tokens = (numbers["tokens"],) if probes[0].reads_tokens else ()
     z = torch.randn(arguments.batch, *tokens, numbers["dim"]).to(device)
     codes = torch.randint(2, (arguments.batch, shape.n_heads)).to(device) - 0.5
-    pack = Pack(list(enumerate(probes)), shape, seed=0, device=device)
+    packs = packs_of(list(enumerate(probes)), shape, 0, device, "float32")
     singles = [Pack([(0, probe)], shape, seed=0, device=device) for probe in probes]
     products = matrix_works(device)
-    works = [step_of([pack], z, codes), step_of(singles, z, codes), *(work for work, _ in products)]
+    works = [step_of(packs, z, codes), step_of(singles, z, codes), *(work for work, _ in products)]
     together, alone, *others = in_turns(works, arguments.rounds, arguments.clock)
     rate = max(flops / time for (_, flops), time in zip(products, others, strict=True))
     flops = size * necessary_flops(probes[0], shape, arguments.batch, numbers["tokens"])

@@ -129,6 +129,17 @@ class Pack:
             state.update({name: value[indices] for name, value in state.items()})
 
 
+def packs_of(
+    members: Sequence[tuple[int, Probe]], shape: HeadShape, seed: int, device: torch.device, products: Products
+) -> list[Pack]:
+    """One pack for each structure; on a CPU one for each probe of a family whose members share no product."""
+    groups: dict[object, list[tuple[int, Probe]]] = {}
+    for position, probe in members:
+        alone = position if probe.is_apart and device.type == "cpu" else None
+        groups.setdefault((type(probe), probe.structure(), alone), []).append((position, probe))
+    return [Pack(group, shape, seed, device, products) for group in groups.values()]
+
+
 @contextmanager
 def _tf32(wanted: bool) -> Iterator[None]:
     """Float32 products on a GPU in TF32 while the block runs, and only there."""

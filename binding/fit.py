@@ -14,7 +14,7 @@ import torch
 from jaxtyping import Float, Float64, Int
 from torch import Tensor
 
-from binding._pack import Pack, Products, head_losses
+from binding._pack import Pack, Products, head_losses, packs_of
 from binding._pack_memory import evaluation_rows, in_budget, pack_budget_bytes, training_bytes
 from binding._problems import Problem, at_least, refuse
 from binding.examples import Examples
@@ -168,7 +168,7 @@ def fit(
     while groups:
         positions = groups.popleft()
         try:
-            packs = _packs([(i, probes[i]) for i in positions], shape, seed, device, config.products)
+            packs = packs_of([(i, probes[i]) for i in positions], shape, seed, device, config.products)
             _train(packs, results, train, validation, config, seed, on_epoch)
         except torch.OutOfMemoryError:
             if len(positions) == 1:
@@ -191,16 +191,6 @@ def _halves(positions: list[int]) -> list[list[int]]:
         "out of GPU memory with %d probes in a pack; going on with %d", len(positions), len(positions) - middle
     )
     return [positions[:middle], positions[middle:]]
-
-
-def _packs(
-    members: list[tuple[int, Probe]], shape: HeadShape, seed: int, device: torch.device, products: Products
-) -> list[Pack]:
-    """One pack for each structure."""
-    groups: dict[object, list[tuple[int, Probe]]] = {}
-    for member in members:
-        groups.setdefault((type(member[1]), member[1].structure()), []).append(member)
-    return [Pack(group, shape, seed, device, products) for group in groups.values()]
 
 
 def _train(

@@ -161,8 +161,9 @@ def _error_of(trial: Any) -> str:
 
 def _forget_numbers(trial: Any) -> None:
     """Drop what Tune keeps of every number of an ended trial, running averages among it: 0.2 MB a cell."""
-    for kept in (trial.run_metadata.metric_analysis, trial.run_metadata.metric_n_steps, trial.run_metadata.last_result):
-        kept.clear()
+    kept = trial.run_metadata
+    for numbers in (kept.metric_analysis, kept.metric_n_steps, kept.last_result):
+        numbers.clear()
 
 
 class CellSearch(Searcher):

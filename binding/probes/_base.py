@@ -98,6 +98,8 @@ class Probe(ABC):
     """Range in which the learning rate is tuned unless a study says otherwise."""
     reads_tokens: ClassVar[bool] = False
     """Whether z is [batch token dim] (mode all) rather than [batch dim]."""
+    is_apart: ClassVar[bool] = False
+    """Whether members of a pack have no product in common: a CPU trains them faster one by one."""
     objects_only: ClassVar[bool] = False
     """Whether heads must be objects, so that there is no F probe of this family."""
 

@@ -29,6 +29,7 @@ class DnnConcat(Probe):
     """Share of hidden units dropped in training."""
 
     family: ClassVar[str] = "dnn_concat"
+    is_apart: ClassVar[bool] = True
 
     def problems(self) -> Iterator[Problem]:
         yield from super().problems()

@@ -116,9 +116,13 @@ class ProbeConformance:
             assert all(torch.equal(first[name], again[name]) for name in first)
             assert any(not torch.equal(first[name], other[name]) for name in first)
 
-    def test_a_member_of_a_pack_trains_as_if_alone_and_repeats(self, target: Target, shape: HeadShape) -> None:
+    def test_a_member_of_a_pack_trains_as_if_alone_and_repeats(
+        self, monkeypatch: pytest.MonkeyPatch, target: Target, shape: HeadShape
+    ) -> None:
         probes = list(_for(target, self.probes))
         rates = [replace(probe, learning_rate=probe.learning_rate / 2, weight_decay=1e-3) for probe in probes]
+        for probe in probes:
+            monkeypatch.setattr(type(probe), "is_apart", False)  # which holds on a CPU only
         together = _trained([*probes, *rates], shape)
         for probe, member in zip([*probes, *rates], together, strict=True):
             [alone], [again] = _trained([probe], shape), _trained([probe], shape)

@@ -33,7 +33,8 @@ def trained(probes: list[Probe], config: FitConfig, **options: object) -> list[F
     return fit(probes, SHAPE, examples(300), examples(100, 1), config, seed=3, **options)  # type: ignore[arg-type]
 
 
-def test_a_member_of_a_pack_trains_as_if_alone() -> None:
+def test_a_member_of_a_pack_trains_as_if_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(DnnConcat, "is_apart", False)  # as on a GPU
     probes = [
         Linear(learning_rate=0.1),
         QuadraticConcat(learning_rate=0.01, rank=2),

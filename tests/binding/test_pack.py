@@ -8,11 +8,12 @@ import numpy as np
 import pytest
 import torch
 
+from binding._pack import packs_of
 from binding._pack_memory import in_budget, multiplications, training_bytes
 from binding.activations import Rows
 from binding.examples import Examples
 from binding.fit import FitConfig, Fitted, fit
-from binding.probes import FAMILIES, DnnConcat, HeadShape, Probe, QuadraticConcat
+from binding.probes import FAMILIES, DnnConcat, HeadShape, Linear, Probe, QuadraticConcat
 from binding.probes._pooling import pool
 
 CPU = torch.device("cpu")
@@ -144,3 +145,9 @@ def test_low_precision_products_train_nearly_the_same_in_float32_parameters(fami
     np.testing.assert_array_equal(curves["tf32"], curves["float32"])  # without a GPU
     assert (curves["bfloat16"] != curves["float32"]).any(), "the products were not rounded"
     np.testing.assert_allclose(curves["bfloat16"], curves["float32"], rtol=0.02)
+
+
+def test_members_that_share_no_product_are_alone_on_a_cpu() -> None:
+    probes = [Linear(), DnnConcat(num_layers=2), Linear(learning_rate=0.1), DnnConcat(num_layers=2)]
+    packs = packs_of(list(enumerate(probes)), HeadShape(3, 4), 0, CPU, "float32")
+    assert [pack.positions for pack in packs] == [[0, 2], [1], [3]]
