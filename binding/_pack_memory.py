@@ -38,7 +38,9 @@ def multiplications(probe: Probe, shape: HeadShape, n_tokens: int) -> float:
 
 def n_parameters(probe: Probe, shape: HeadShape) -> int:
     """Numbers that a probe holds; none of them is drawn to count them."""
-    with FakeTensorMode():
+    counting = FakeTensorMode()
+    counting.cache_enabled = False  # it would keep every generator
+    with counting:
         drawn = probe.initial(shape, torch.Generator().manual_seed(0))
     return sum(value.numel() for value in drawn.values())
 

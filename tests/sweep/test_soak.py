@@ -25,7 +25,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.starts_ray]
 N_CELLS = int(os.environ.get("SOAK_CELLS", "2000"))
 N_PROBES = 20
 MB = 1e6
-MOST_GROWTH_BYTES, MOST_GROWTH_BYTES_A_CELL = 20e6, 60e3
+MOST_GROWTH_BYTES, MOST_GROWTH_BYTES_A_CELL = 10e6, 25e3
 """Of any process, after the first fifth of the cells."""
 MOST_FILES_A_CELL = 7
 MOST_BYTES_A_CELL = 50e3
