@@ -13,6 +13,7 @@ import torch
 
 from binding._trainer import Trainer
 from binding.codes import FeatureSpace
+from binding.description_length import block_batch_size, coding_blocks
 from binding.information import TestLosses, measures
 from binding.measurement import default_feature_probe
 from binding.probes import Probe, Target
@@ -48,14 +49,14 @@ def forecast_s(
 ) -> float:
     """Seconds that a measurement will take on this device, all epochs of all suggestions and seeds.
 
-    What stops early (patience, pruning, a suggestion that diverges) makes it shorter. Extras are not counted.
+    What stops early (patience, pruning, a suggestion that diverges) makes it shorter.
 
     Args:
         sizes: samples of each split.
         sample_shape: of one sample's activations, [dim] or [token dim].
         space: the feature groups.
         probe: the family with its settings and ranges.
-        config: training, tuning, seeds and intervals.
+        config: training, tuning, seeds, intervals and extras.
         feature_probe: of the features; by default what `measure_samples` takes.
         has_cls: whether token 0 is a CLS token.
         device: where to train; the CPU by default.
@@ -67,6 +68,7 @@ def forecast_s(
     families: tuple[tuple[Target, ProbeSpace], ...] = (("objects", probe), ("features", features), ("direct", probe))
     total = sum(_tuned_s(trainer, target, family, config, sizes, batch) for target, family in families)
     total += config.n_seeds * _training_s(trainer, "given", [direct], config, sizes, batch)
+    total += _extras_s(trainer, probe.probe(probe.first()), config, sizes, batch)
     return total + _intervals_s(sizes["test"], config)
 
 
@@ -93,6 +95,26 @@ def _tuned_s(
     return tuning + (config.n_seeds - 1) * _training_s(trainer, target, probes[:1], config, sizes, batch)
 
 
+def _extras_s(
+    trainer: Trainer, probe: Probe, config: MeasureConfig, sizes: Mapping[SplitName, int], batch: int
+) -> float:
+    """The control code is learned with every seed, the online code block by block with the first."""
+    if not config.extras:
+        return 0.0
+    total, costs = 0.0, _costs(trainer, "objects", [probe], config, batch)
+    if "selectivity" in config.extras:
+        total += config.n_seeds * _whole_s(costs, config, sizes, batch)
+    if "mdl" in config.extras:
+        first, *later = map(len, coding_blocks(sizes["train"], config.seed))
+        known, validation_batches = first, sizes["validation"] / batch
+        for block in later:
+            steps = -(-known // block_batch_size(batch, known, sizes["train"]))
+            total += costs.training_s(steps, validation_batches, config.fit.epochs)
+            total += block / batch * costs.a_validation_batch
+            known += block
+    return total
+
+
 def _training_s(
     trainer: Trainer,
     target: Target,
@@ -101,9 +123,13 @@ def _training_s(
     sizes: Mapping[SplitName, int],
     batch: int,
 ) -> float:
+    return _whole_s(_costs(trainer, target, probes, config, batch), config, sizes, batch)
+
+
+def _whole_s(costs: _Costs, config: MeasureConfig, sizes: Mapping[SplitName, int], batch: int) -> float:
     steps = -(-sizes["train"] // batch)
     batches_seen = (sizes["validation"] + sizes["test"] / config.fit.epochs) / batch
-    return _costs(trainer, target, probes, config, batch).training_s(steps, batches_seen, config.fit.epochs)
+    return costs.training_s(steps, batches_seen, config.fit.epochs)
 
 
 def _costs(trainer: Trainer, target: Target, probes: list[Probe], config: MeasureConfig, batch: int) -> _Costs:

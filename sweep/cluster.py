@@ -55,6 +55,7 @@ def ray_session(address: str | None, gpus: int = 0) -> Iterator[Resources]:
     os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")  # rows are written by the ledger
     os.environ.setdefault("TUNE_GLOBAL_CHECKPOINT_S", "1e9")  # Tune's trials are never restored; rows are
     os.environ.setdefault("TUNE_DISABLE_SIGINT_HANDLER", "1")  # it lets trials finish for minutes
+    os.environ.setdefault("RAY_task_events_max_num_task_in_gcs", "10000")  # 44 kB a cell, for the dashboard
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
     import ray
 

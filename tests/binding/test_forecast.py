@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -45,6 +47,19 @@ def test_without_ranges_there_is_one_suggestion() -> None:
     fixed = ProbeSpace.of("linear", learning_rate=0.01)
     one = 1.0 + 10 * (10 * 0.5 + 2.5 * 0.25) + 200 / 64 * 0.25
     assert forecast_s(SIZES, (8,), SPACE, fixed, CONFIG) == pytest.approx(3 * 3 * one + 3 * one + 7.0)
+
+
+@pytest.mark.usefixtures("a_training_takes")
+def test_extras_are_trainings_of_the_objects_probe() -> None:
+    probe = ProbeSpace.of("linear")
+    without = forecast_s(SIZES, (8,), SPACE, probe, CONFIG)
+    one = 1.0 + 10 * (10 * 0.5 + 2.5 * 0.25) + 200 / 64 * 0.25
+    selective = forecast_s(SIZES, (8,), SPACE, probe, replace(CONFIG, extras=("selectivity",)))
+    assert selective - without == pytest.approx(3 * one)
+    known, batches = (10, 20, 40, 80, 160, 320), (32, 32, 32, 32, 32, 32)  # of 640 samples
+    steps = [-(-n // size) for n, size in zip(known, batches, strict=True)]
+    coded = sum(1.0 + 10 * (n * 0.5 + 2.5 * 0.25) for n in steps) + (640 - 10) / 64 * 0.25
+    assert forecast_s(SIZES, (8,), SPACE, probe, replace(CONFIG, extras=("mdl",))) - without == pytest.approx(coded)
 
 
 @pytest.mark.parametrize(
