@@ -5,7 +5,7 @@ from __future__ import annotations
 import ctypes
 import sys
 
-_TRIM_THRESHOLD, _MMAP_MAX = -1, -4
+_TRIM_THRESHOLD, _MMAP_MAX, _ARENA_MAX = -1, -4, -8
 
 
 def keep_freed_memory() -> bool:
@@ -14,6 +14,9 @@ def keep_freed_memory() -> bool:
     By default glibc maps every large block anew and unmaps it when it is freed, so that each intermediate
     result of a training step is a run of page faults: elementwise operations then take two to three times
     as long. The process keeps its peak until it ends, so this is for workers, not for a user's notebook.
+
+    Threads that exist by now may have an arena of their own, which gives large blocks back all the same: a process
+    with such threads should be started with MALLOC_ARENA_MAX=1.
     """
     if sys.platform != "linux":
         return False
@@ -21,4 +24,4 @@ def keep_freed_memory() -> bool:
         mallopt = ctypes.CDLL(None).mallopt
     except AttributeError:  # another C library
         return False
-    return bool(mallopt(_MMAP_MAX, 0) and mallopt(_TRIM_THRESHOLD, 2**31 - 1))
+    return bool(mallopt(_ARENA_MAX, 1) and mallopt(_MMAP_MAX, 0) and mallopt(_TRIM_THRESHOLD, 2**31 - 1))

@@ -56,6 +56,7 @@ def ray_session(address: str | None, gpus: int = 0) -> Iterator[Resources]:
     os.environ.setdefault("TUNE_GLOBAL_CHECKPOINT_S", "1e9")  # Tune's trials are never restored; rows are
     os.environ.setdefault("TUNE_DISABLE_SIGINT_HANDLER", "1")  # it lets trials finish for minutes
     os.environ.setdefault("RAY_task_events_max_num_task_in_gcs", "10000")  # 44 kB a cell, for the dashboard
+    os.environ.setdefault("MALLOC_ARENA_MAX", "1")  # other arenas give large blocks back at once
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
     import ray
 

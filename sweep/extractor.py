@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -22,6 +23,8 @@ from binding.scenes import Split
 from sweep.extract import Output, Pass, make_batch
 from sweep.store import to_table
 
+_SWITCH_S = 2e-4
+"""How soon threads that draw give way to the one that feeds the model; Python's own 5 ms keep a model waiting."""
 _MOST_SAMPLES = {"cpu": 64, "cuda": 512}
 _MOST_TOKENS = {"cpu": 2**15, "cuda": 2**17}
 
@@ -39,6 +42,7 @@ class Extractor:
 
     def __init__(self, device: torch.device | None = None, render_threads: int = 1) -> None:
         self.device = device or _assigned_device()
+        sys.setswitchinterval(_SWITCH_S)
         self._ahead = render_threads + 1
         self._renderers = ThreadPoolExecutor(render_threads, "render")
         self._opening, self._computing = Lock(), Lock()
@@ -124,7 +128,7 @@ class BlockValues:
             output: torch.empty((n_samples, *shape(output.mode, layout)), dtype=self._dtype, pin_memory=is_cuda)
             for output in job.outputs
         }
-        self._largest = {output: torch.zeros((), device=device) for output in job.outputs}
+        self._largest: dict[Output, list[Tensor]] = {output: [] for output in job.outputs}
 
     def reader(self, rows: slice) -> Reader:
         """Takes what is wanted of the tokens of some of the block's samples, and keeps none of the tokens."""
@@ -133,7 +137,7 @@ class BlockValues:
             wanted = self._wanted.get(layer, {})
             for mode, value in read_all(tokens, wanted, self._layout):
                 output = wanted[mode]
-                self._largest[output] = torch.maximum(self._largest[output], value.abs().amax())
+                self._largest[output].append(value.abs().amax())
                 narrow = value.to(self._dtype) if value.is_cuda else value  # copies within the CPU convert on the way
                 self._values[output][rows].copy_(narrow, non_blocking=True)
 
@@ -150,8 +154,8 @@ class BlockValues:
         Raises:
             ValueError: values that are not finite, or that the type of the store cannot hold.
         """
-        for output, tensor in self._largest.items():
-            largest = float(tensor)
+        for output, of_batches in self._largest.items():
+            largest = float(torch.stack(of_batches).amax())
             if not largest <= torch.finfo(self._dtype).max:
                 raise ValueError(
                     f"activations of layer {output.layer} are not finite in {self._dtype_name} (largest value "

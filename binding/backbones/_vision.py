@@ -145,7 +145,8 @@ class VisionTransformer:
         values = torch.from_numpy(images)
         if self._device.type == "cuda":
             values = values.pin_memory()  # else the copy would wait for the device
-        pixels = values.to(self._device, non_blocking=True).permute(0, 3, 1, 2).float()
+        pixels = values.to(self._device, non_blocking=True).permute(0, 3, 1, 2)
+        pixels = pixels.to(torch.float32, memory_format=torch.contiguous_format)
         if pixels.shape[-2:] != (size, size):
             pixels = interpolate(pixels, size=(size, size), mode="bilinear", align_corners=False)
         return pixels.sub_(self._mean).div_(self._std)
