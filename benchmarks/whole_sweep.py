@@ -7,6 +7,7 @@ this machine's cores) with clocks around the functions of each phase, in every p
 time of a thread, nested calls taken off, so that a busy machine changes the sums little; what the processes took
 besides (Ray's daemons, imports, message passing) is the processor time of the whole family of processes minus the
 phases; idle is what remains of wall time x cores. On an idle machine idle is the engine's waste as well.
+Before, `--forecast` is asked how long it will take.
 """
 
 from __future__ import annotations
@@ -14,12 +15,14 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import re
 import subprocess
 import sys
 import tempfile
 import time
 from collections import defaultdict
 from collections.abc import Mapping
+from itertools import pairwise
 from pathlib import Path
 
 import psutil
@@ -94,6 +97,7 @@ def whole_sweep(n_cells: int | None) -> list[dict[str, object]]:
         environment = {**os.environ, FOLDER: str(folder / "clocks"), "PYTHONPATH": os.pathsep.join(paths)}
         limit = ["--max-cells", str(n_cells)] if n_cells else []
         command = [sys.executable, "-m", "sweep.run", "study.yaml", *limit]
+        said = subprocess.run([*command, "--forecast"], cwd=folder, capture_output=True, text=True, check=True).stdout
         start = time.perf_counter()
         process = subprocess.Popen(command, cwd=folder, env=environment)
         family = family_seconds(process)
@@ -102,7 +106,18 @@ def whole_sweep(n_cells: int | None) -> list[dict[str, object]]:
         clocks = {int(path.stem): json.loads(path.read_text()) for path in (folder / "clocks").glob("*.json")}
         measured = len(list((folder / "results" / "whole_sweep" / "rows").glob("*.json")))
     phases = {phase: sum(clock.get(phase, 0.0) for clock in clocks.values()) for phase in PHASES}
-    return table(phases, sum(seconds for _, seconds in family.values()), wall, measured) + rest(family, clocks)
+    rows = table(phases, sum(seconds for _, seconds in family.values()), wall, measured) + rest(family, clocks)
+    return [*rows, {"forecast_s": (forecast := forecast_s(said)), "error": round(forecast / wall - 1, 3)}]
+
+
+def forecast_s(said: str) -> int:
+    """Seconds of what `--forecast` printed."""
+    found = re.search(r"^forecast: ([^(]+) \(", said, flags=re.MULTILINE)
+    assert found, said
+    words = found[1].split()
+    return sum(
+        int(number) * {"h": 3600, "min": 60, "s": 1}[unit] for number, unit in pairwise(words) if unit.isalpha()
+    )
 
 
 def rest(
