@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from sweep.space import Space
 
 EQUAL, DIFFERENT, USER_ERROR = 0, 1, 2
+TABLE = "results.parquet"
 
 _ROUNDING = 1e-9
 """What another order of adding, on another machine or with other threads, may change."""
@@ -79,22 +80,24 @@ def _aggregates(results: StoredResults, cell: StoredCell) -> Iterator[Mismatch]:
 
 
 def _table(results: StoredResults) -> Iterator[Mismatch]:
-    """Cells of results.parquet that are not as their row has them."""
+    """Cells of results.parquet, where there is one, that are not as their row has them."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    path = results.folder / "results.parquet"
+    path = results.folder / TABLE
+    if not path.exists():  # merged folders have none until a report is made
+        return
     try:
         table = {row["cell_id"]: row for row in pq.read_table(path).to_pylist()}
     except (OSError, pa.ArrowException) as error:
-        yield Mismatch("results.parquet", "", "", error)
+        yield Mismatch(TABLE, "", "", error)
         return
     for cell in results.cells:
         stored = table.get(cell.cell_id)
         if stored is not None:
             known = {name: cell.row.get(name) for name in stored}
             yield from (
-                mismatch._replace(column=f"{mismatch.column} (results.parquet)")
+                mismatch._replace(column=f"{mismatch.column} ({TABLE})")
                 for mismatch in _differing(cell.cell_id, stored, known, 0.0)
             )
 
@@ -163,6 +166,8 @@ def _print(
         bad = len({mismatch.cell_id for mismatch in mismatches})
         verdicts.add_row(what, str(len(of)), f"{bad} differ" if bad else "equal")
     console.print(verdicts)
+    if not (results.folder / TABLE).exists():
+        console.print(f"no {TABLE} to check; a run of the study makes it", markup=False, soft_wrap=True)
     for cell in cells:
         console.print(
             f"from scratch: {cell.cell_id[:8]}  {cell.place}", markup=False, highlight=False, soft_wrap=True

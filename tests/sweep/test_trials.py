@@ -53,7 +53,7 @@ def trial(config: dict[str, Any], error_file: Path | None = None, **result: Any)
     return SimpleNamespace(
         trial_id=str(config["job"]["number"]),
         config=config,
-        run_metadata=SimpleNamespace(metric_analysis={"bits": {}}, metric_n_steps={"bits": {}}),
+        run_metadata=SimpleNamespace(metric_analysis={"bits": {}}, metric_n_steps={"bits": {}}, last_result=result),
         error_file=error_file,
         last_result=result,
     )
@@ -82,6 +82,7 @@ def test_cells_are_given_when_they_are_ready_and_waited_for_while_nothing_else_i
     trials.on_trial_complete(0, [], ended)
     assert not ended.run_metadata.metric_analysis  # of every cell, Tune would keep 0.2 MB
     assert not ended.run_metadata.metric_n_steps
+    assert not ended.run_metadata.last_result
     listener.work = [lambda: waiting.arrived({"a"})]
     second = searcher.suggest("")
     assert second == {"job": {"number": 0}}

@@ -136,6 +136,12 @@ def test_a_tampered_table_is_found(results: Path, capsys: pytest.CaptureFixture[
     assert "binding_ratio (results.parquet)" in capsys.readouterr().out
 
 
+def test_a_table_that_was_never_made_is_no_difference(results: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (results / "results.parquet").unlink()
+    assert check(results, "--cells", "0") == 0
+    assert "no results.parquet to check; a run of the study makes it" in capsys.readouterr().out
+
+
 def test_rows_and_losses_that_were_changed_together_do_not_come_out_from_scratch(
     results: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -226,16 +226,16 @@ const markScales = (dimension) => {
     shape: { field: dimension, type: "nominal", legend: null, scale: { domain, range: domain.map((_, at) => styleOf(dimension, at).shape) } },
   };
 };
-// Line, band, whiskers and points of estimates over an ordinal axis.
-const estimateLayers = (values, x, limits, dimension) => {
+// Line, band, whiskers and points of estimates over an ordinal axis; `apart` moves what lies at one place.
+const estimateLayers = (values, x, limits, dimension, apart = {}) => {
   const y = { field: "value", ...valueAxis(limits) };
   const { color, shape } = markScales(dimension);
   const bounded = values.filter((one) => one.low !== null && one.high !== null);
   return [
-    { data: { values: bounded }, mark: { type: "area", opacity: 0.16, clip: true }, encoding: { x, y: { ...y, field: "low" }, y2: { field: "high" }, color } },
-    { data: { values: bounded }, mark: { type: "rule", strokeWidth: 1.3, opacity: 0.75, clip: true }, encoding: { x, y: { ...y, field: "low" }, y2: { field: "high" }, color } },
-    { data: { values }, mark: { type: "line", strokeWidth: 1.8 }, encoding: { x, y, color } },
-    { data: { values }, mark: { type: "point", filled: true, opacity: 1, size: 46 }, encoding: { x, y, color, shape, tooltip: { field: "tip" } } },
+    { data: { values: bounded }, mark: { type: "area", opacity: 0.16, clip: true }, encoding: { x, ...apart, y: { ...y, field: "low" }, y2: { field: "high" }, color } },
+    { data: { values: bounded }, mark: { type: "rule", strokeWidth: 1.3, opacity: 0.75, clip: true }, encoding: { x, ...apart, y: { ...y, field: "low" }, y2: { field: "high" }, color } },
+    { data: { values }, mark: { type: "line", strokeWidth: 1.8 }, encoding: { x, ...apart, y, color } },
+    { data: { values }, mark: { type: "point", filled: true, opacity: 1, size: 46 }, encoding: { x, ...apart, y, color, shape, tooltip: { field: "tip" } } },
   ];
 };
 const valueOf = (row) => ({
