@@ -57,7 +57,7 @@ class Rows:
 
     def __init__(self, chunks: Sequence[pa.Array]) -> None:
         self._chunks = [_numpy(chunk) for chunk in chunks]
-        self._tensors = [_tensor(chunk) for chunk in chunks]
+        self._tensor = _tensor(chunks[0]) if len(chunks) == 1 else None
         self._starts = np.cumsum([0, *map(len, chunks)])
 
     @classmethod
@@ -75,22 +75,29 @@ class Rows:
 
     def __getitem__(self, rows: Any, /) -> np.ndarray:
         """A copy of the rows of an index, a slice or an index array, in the order asked for."""
-        indices = np.arange(len(self))[rows]
+        indices = rows if _is_plain(rows) else np.arange(len(self))[rows]
         if len(self._chunks) == 1:
-            return self._taken(0, indices)
+            return self._taken(indices)
+        if indices.size and indices.max() >= len(self):
+            raise IndexError(f"row {indices.max()} of {len(self)}")
         out = np.empty((*indices.shape, *self.shape[1:]), dtype=self._chunks[0].dtype)
         which = np.searchsorted(self._starts, indices, side="right") - 1
         for number in np.unique(which):
             here = which == number
-            out[here] = self._taken(int(number), indices[here] - self._starts[number])
+            out[here] = self._chunks[number][indices[here] - self._starts[number]]
         return out
 
-    def _taken(self, number: int, indices: Any) -> np.ndarray:
-        """Rows of one chunk, copied by all threads of torch where it can."""
-        tensor = self._tensors[number]
-        if tensor is None or indices.ndim != 1:
-            return self._chunks[number].take(indices, axis=0)
-        return tensor.index_select(0, _torch().from_numpy(np.ascontiguousarray(indices))).numpy()
+    def _taken(self, indices: Any) -> np.ndarray:
+        """Rows of the only chunk, copied by all threads of torch where it can."""
+        if self._tensor is None or indices.ndim != 1:
+            return self._chunks[0].take(indices, axis=0)
+        return self._tensor.index_select(0, _torch().from_numpy(np.ascontiguousarray(indices))).numpy()
+
+
+def _is_plain(rows: Any) -> bool:
+    """Whether these are row numbers already, none counted from the end."""
+    is_vector = isinstance(rows, np.ndarray) and rows.dtype == np.int64 and rows.ndim == 1
+    return is_vector and bool(rows.min(initial=0) >= 0)
 
 
 def _numpy(chunk: pa.Array) -> np.ndarray:

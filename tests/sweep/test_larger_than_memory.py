@@ -12,8 +12,8 @@ import pytest
 
 from sweep.store import DiskStore, to_table
 
-ALLOWED_BYTES = 128 * 2**20
-SAMPLES, PARTS, TOKENS, WIDTH = 4100, 41, 65, 1024
+ALLOWED_BYTES = 192 * 2**20
+SAMPLES, PARTS, TOKENS, WIDTH = 6300, 42, 65, 1024
 PROGRAM = """
 import json, sys, threading, time
 from pathlib import Path
