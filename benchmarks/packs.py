@@ -82,6 +82,7 @@ def main() -> None:
     if arguments.threads:
         torch.set_num_threads(arguments.threads)
     keep_freed_memory()
+    torch.set_flush_denormal(True)  # as workers do
     where = machine(torch.device(arguments.device)) | {"batch": arguments.batch, "clock": arguments.clock}
     print(where)
     rows = []

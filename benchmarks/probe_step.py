@@ -207,6 +207,7 @@ def main() -> None:
         torch.set_num_threads(arguments.threads)
     device = torch.device(arguments.device)
     keep_freed_memory()
+    torch.set_flush_denormal(True)  # as workers do
     probes: list[Probe] = [
         Linear(),
         QuadraticConcat(rank=16),
