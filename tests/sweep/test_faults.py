@@ -12,8 +12,9 @@ pytestmark = [pytest.mark.slow, pytest.mark.starts_ray]
 
 
 def kill_the_first(project: Project, task: str) -> tuple[int, str]:
-    """SIGKILL the first worker that is seen at a task."""
+    """SIGKILL the first worker seen at a task; of cells after a row, as one that still starts has begun with none."""
     process = project.start()
+    wait_until(lambda: project.rows or task != "ImplicitFunc.train")
     wait_until(lambda: working(process, task))
     working(process, task)[0].kill()
     return finish(process)
