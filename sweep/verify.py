@@ -85,7 +85,7 @@ def _table(results: StoredResults) -> Iterator[Mismatch]:
     import pyarrow.parquet as pq
 
     path = results.folder / TABLE
-    if not path.exists():  # merged folders have none until a report is made
+    if not path.exists():  # a merged folder has none until its study is run
         return
     try:
         table = {row["cell_id"]: row for row in pq.read_table(path).to_pylist()}
