@@ -99,7 +99,7 @@ class Probe(ABC):
     reads_tokens: ClassVar[bool] = False
     """Whether z is [batch token dim] (mode all) rather than [batch dim]."""
     is_apart: ClassVar[bool] = False
-    """Whether members of a pack have no product in common: a CPU trains them faster one by one."""
+    """Whether members of a pack have no product in common: a CPU gains nothing by training them together."""
     objects_only: ClassVar[bool] = False
     """Whether heads must be objects, so that there is no F probe of this family."""
 
