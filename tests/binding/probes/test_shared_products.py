@@ -13,13 +13,13 @@ PACK, BATCH, RANK, VISIBLE = 3, 5, 2, 4
 
 
 @pytest.mark.parametrize("sizes", [(2, 3), (2, 3, 2)])
-@pytest.mark.parametrize("samples", [1, 2, 2 * BATCH])
+@pytest.mark.parametrize("ranks", [1, RANK, 2 * RANK])
 def test_parts_of_any_size_give_the_formula_and_its_gradient(
-    monkeypatch: pytest.MonkeyPatch, sizes: tuple[int, ...], samples: int
+    monkeypatch: pytest.MonkeyPatch, sizes: tuple[int, ...], ranks: int
 ) -> None:
     values = list(product(*map(range, sizes)))
     columns = len(sizes) * RANK * len(values)
-    monkeypatch.setattr("binding.probes._shared_products._CHUNK_BYTES", samples * columns * 8)
+    monkeypatch.setattr("binding.probes._shared_products._CHUNK_BYTES", ranks * len(sizes) * len(values) * BATCH * 8)
     generator = torch.Generator().manual_seed(0)
     shapes = [(BATCH, VISIBLE), (PACK, VISIBLE, columns), (PACK, BATCH, RANK * sum(sizes))]
     codes, weight, per_value = leaves = [
