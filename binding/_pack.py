@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from itertools import compress
 from typing import Literal
 
 import torch
@@ -55,6 +56,7 @@ class Pack:
         self._second = {name: torch.zeros_like(value) for name, value in self.parameters.items()}
         self._gradients: dict[str, Tensor] = {}
         self._steps = torch.zeros(len(members), len(drawn[0]), device=device)
+        self._states = self._states_of_members()
 
     def backward(
         self,
@@ -92,15 +94,18 @@ class Pack:
     @torch.no_grad()
     def step(self, factor: float) -> None:
         """One step of Adam with L2, with `factor` times each member's learning rate; clears the gradients."""
-        names = list(self._gradients)
-        for index, (rate, decay) in enumerate(zip(self._rates, self._decays, strict=True)):
+        used = [name in self._gradients for name in self.parameters]
+        gradients = zip(*(self._gradients[name].unbind() for name in compress(self.parameters, used)), strict=True)
+        members = zip(self._states, gradients, self._rates, self._decays, strict=True)
+        for states, of_member, rate, decay in members:
+            parameters, first, second, steps = (list(compress(state, used)) for state in states)
             adam(
-                [self.parameters[name][index] for name in names],
-                [self._gradients[name][index] for name in names],
-                [self._first[name][index] for name in names],
-                [self._second[name][index] for name in names],
+                parameters,
+                list(of_member),
+                first,
+                second,
                 max_exp_avg_sqs=[],
-                state_steps=list(self._steps[index, : len(names)]),
+                state_steps=steps,
                 fused=True,
                 amsgrad=False,
                 beta1=_BETAS[0],
@@ -111,6 +116,15 @@ class Pack:
                 maximize=False,
             )
         self._gradients.clear()
+
+    def _states_of_members(self) -> list[tuple[Sequence[Tensor], ...]]:
+        """Of each member its parameters, both moments and counts of steps, as views."""
+        parameters = {name: value.detach() for name, value in self.parameters.items()}
+        kinds = [
+            zip(*(value.unbind() for value in kind.values()), strict=True)
+            for kind in (parameters, self._first, self._second)
+        ]
+        return list(zip(*kinds, (count.unbind() for count in self._steps), strict=True))
 
     def member(self, index: int) -> Parameters:
         """A copy of one member's parameters, without the pack axis."""
@@ -127,6 +141,7 @@ class Pack:
         self.parameters = {name: value.detach()[indices].requires_grad_() for name, value in self.parameters.items()}
         for state in (self._first, self._second):
             state.update({name: value[indices] for name, value in state.items()})
+        self._states = self._states_of_members()
 
 
 def packs_of(

@@ -82,7 +82,7 @@ class AttentionQuadratic(Probe):
         others = dense(cls, cls_weight, self.visible(shape, codes), parameters["code_weight"])
         columns = others.add_(columns.permute(0, 2, 3, 1))
         width = shape.z_dim * (1 + shape.has_cls) + shape.n_codes
-        return sum_of_products(columns, 2) * width**-0.5 + parameters["bias"][:, None]
+        return sum_of_products(columns) * width**-0.5 + parameters["bias"][:, None]
 
     def attend(
         self,

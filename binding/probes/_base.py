@@ -209,5 +209,5 @@ def dense(
     pack, _, columns, heads = z_weight.shape
     masked = code_weight * visible.mask[:, None, :]
     out = visible.codes.expand(pack, -1, -1) @ masked.flatten(2)
-    out = torch.baddbmm(out, z.expand(pack, -1, -1), z_weight.flatten(2))
+    out.baddbmm_(z.expand(pack, -1, -1), z_weight.flatten(2))
     return out.view(pack, len(z), columns, heads)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from jaxtyping import Float
@@ -53,14 +53,27 @@ class QuadraticConcat(Probe):
         del dropout
         factors = dense(z, parameters["z_weight"], self.visible(shape, codes), parameters["code_weight"])
         scale = (shape.z_dim + self.n_visible(shape)) ** -0.5
-        return sum_of_products(factors, 2) * scale + parameters["bias"][:, None]
+        return sum_of_products(factors) * scale + parameters["bias"][:, None]
 
 
-def sum_of_products(
-    factors: Float[Tensor, "pack batch columns heads"], n_factors: int
-) -> Float[Tensor, "pack batch heads"]:
-    """Σ_r Π_g of the factors, whose columns are [n_factors, rank]."""
-    first, *others = factors.chunk(n_factors, dim=2)
-    for other in others:
-        first = first * other
-    return first.sum(dim=2)
+def sum_of_products(factors: Float[Tensor, "pack batch columns heads"]) -> Float[Tensor, "pack batch heads"]:
+    """Σ_r of the products of both factors, whose columns are [2, rank]."""
+    return _SumOfProducts.apply(factors)  # pyright: ignore[reportReturnType]
+
+
+class _SumOfProducts(torch.autograd.Function):
+    """Its gradient is written in place; autograd would make it in halves and copy them together."""
+
+    @staticmethod
+    def forward(ctx: Any, factors: Tensor) -> Tensor:
+        ctx.save_for_backward(factors)
+        first, second = factors.chunk(2, dim=2)
+        return (first * second).sum(dim=2)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> Tensor:
+        (factors,) = ctx.saved_tensors
+        out = torch.empty_like(factors)
+        for into, other in zip(out.chunk(2, dim=2), reversed(factors.chunk(2, dim=2)), strict=True):
+            torch.mul(other, gradients[0].unsqueeze(2), out=into)
+        return out

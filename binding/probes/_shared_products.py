@@ -44,7 +44,7 @@ class _SharedProducts(torch.autograd.Function):
                 own = weight[members, :, ranks].flatten(2).transpose(1, 2)
                 part.flatten(1, -2).baddbmm_(own, samples.expand(len(own), -1, -1))
                 made.append(part)
-            logits[members] += _product(made).sum(1, keepdim=True)
+            logits[members].add_(_product(made).sum(1, keepdim=True))
         ctx.save_for_backward(samples, code_weight, *factors)
         return logits.flatten(1, -2).transpose(1, 2)
 
