@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-_CHUNK_BYTES = 2**21
+_CHUNK_BYTES = 2**22
 
 
 def sum_of_shared_products(
