@@ -31,7 +31,7 @@ from sweep.results import ResultsDirectory
 from sweep.sources import label_fingerprints
 from sweep.stopping import noticed
 from sweep.store import store_key
-from sweep.trials import CellSearch, Trials
+from sweep.trials import CellSearch, NoLines, Trials
 from sweep.waiting import Waiting
 
 
@@ -265,7 +265,7 @@ def _measure(run: Run, jobs: Sequence[Job], store: Any, work: _Work) -> bool:
             name=f"run-{time.time_ns()}",
             storage_path=str(_tune_folder(run)),
             verbose=0,
-            callbacks=[trials, *tune_callbacks(run.logs, run.results.root, run.study)],
+            callbacks=[trials, NoLines(), *tune_callbacks(run.logs, run.results.root, run.study)],
         ),
     )
     try:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 from ray import tune
+from ray.tune.progress_reporter import TrialProgressCallback
 from ray.tune.search import Searcher
 
 from sweep.full_disk import FullDiskError, full_disk
@@ -149,6 +150,13 @@ class Trials(tune.Callback):
 
     def __getstate__(self) -> dict[str, Any]:
         return {}  # Tune pickles its callbacks to restore an experiment, which is never done here
+
+
+class NoLines(TrialProgressCallback):
+    """In place of Tune's callback that prints a line for every trial, even where it is told to be silent."""
+
+    def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        """Print nothing."""
 
 
 def _error_of(trial: Any) -> str:

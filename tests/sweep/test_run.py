@@ -51,6 +51,7 @@ def test_a_study_ends_with_rows_table_and_report(finished: tuple[Project, int, s
     assert "6 cells: 0 done, 6 to do" in output
     assert "report.html" in output
     assert "STUDY.yaml" in output
+    assert "Trial run_job" not in output
     assert "left out: shapes · cls · attention_quadratic: attention_quadratic reads all tokens" in output
     assert not (project.results / "tune").exists()
     assert len(list((project.results / "tensorboard").rglob("events*"))) == 6
