@@ -94,9 +94,10 @@ def run_cells(run: Run) -> bool:
     for damage in damages:
         run.say(f"store: {damage}; it is made again")
     _store_labels(run, store, labels, present)
-    jobs = [_job(run, cell, activations[cell], labels) for cell in longest_first(run)]
-    with progress(run.console, run.study, len(jobs)) as line, Metrics(run.study) as metrics:
-        return _measure(run, jobs, store, _Work(run, jobs, store, present, _monitor(run, line, metrics)))
+    costs = longest_first(run)
+    jobs = [_job(run, cell, activations[cell], labels) for cell in costs]
+    with progress(run.console, run.study, list(costs.values())) as line, Metrics(run.study) as metrics:
+        return _measure(run, jobs, store, _Work(run, jobs, costs, store, present, _monitor(run, line, metrics)))
 
 
 class _Work:
@@ -105,6 +106,7 @@ class _Work:
     Args:
         run: the run.
         jobs: its cells, those first that should begin first.
+        costs: about how long each takes.
         store: handle of the `ActivationStore` actor.
         present: keys of the entries it holds.
         monitor: told of everything.
@@ -114,10 +116,17 @@ class _Work:
         ledger: handle of the `Ledger` actor.
     """
 
-    def __init__(self, run: Run, jobs: Sequence[Job], store: Any, present: set[str], monitor: Monitor) -> None:
-        self._run, self._jobs, self._store, self._monitor = run, jobs, store, monitor
+    def __init__(
+        self,
+        run: Run,
+        jobs: Sequence[Job],
+        costs: Mapping[Cell, float],
+        store: Any,
+        present: set[str],
+        monitor: Monitor,
+    ) -> None:
+        self._run, self._jobs, self._costs, self._store, self._monitor = run, jobs, costs, store, monitor
         self.ledger = _on_this_node(run, Ledger, run.results.absolute())
-        self._has_begun = False
         needs = {number: [keys["activations"] for keys in job.keys.values()] for number, job in enumerate(jobs)}
         self._keys = sorted({key for keys in needs.values() for key in keys})
         self.waiting = Waiting(needs, present)
@@ -156,16 +165,11 @@ class _Work:
         row = failed_row(self._jobs[number], error)
         self._run.results.write(row | {"wall_s": None, **volatile_columns("")})
 
-    def begun(self) -> None:
-        """A cell has begun."""
-        if not self._has_begun:
-            self._has_begun = True
-            self._monitor.measuring()
-
     def measured(self, number: int, *, failed: bool) -> None:
         """A cell has its row."""
         cell = self._jobs[number].cell
-        self._monitor.measured(cell, failed=failed, n_train=self._run.sources[cell].sizes["train"])
+        n_train = self._run.sources[cell].sizes["train"]
+        self._monitor.measured(cell, self._costs[cell], failed=failed, n_train=n_train)
 
     def has_begun(self, trial_id: str) -> bool:
         """Whether a trial's worker ever began with its cell."""
@@ -184,14 +188,15 @@ class _Work:
         self._run.say(line)
 
 
-def longest_first(run: Run) -> list[Cell]:
-    """The cells in the order in which they begin: a long one that begins last keeps all others waiting."""
+def longest_first(run: Run) -> dict[Cell, float]:
+    """The cells in the order in which they begin, with their costs: a long one that begins last keeps all waiting."""
 
     def cost(cell: Cell) -> float:
         sample_shape = shape(cell.mode, cell.description.layout)
         return run.readout.cost(cell, sample_shape, run.sources[cell].sizes["train"])
 
-    return sorted(run.cells, key=cost, reverse=True)
+    costs = {cell: cost(cell) for cell in run.cells}
+    return {cell: costs[cell] for cell in sorted(costs, key=costs.__getitem__, reverse=True)}
 
 
 def _monitor(run: Run, line: Progress, metrics: Metrics) -> Monitor:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from rich.console import Console
 from rich.progress import BarColumn, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.progress import Progress as Bar
+
+from sweep.time_left import TimeLeft
 
 _LOG_EVERY_S = 15.0
 _REDRAWS_A_SECOND = 4
@@ -20,18 +22,19 @@ class Progress:
     Args:
         console: where the line is shown.
         title: name of the study.
-        n_cells: cells the run has to measure.
+        costs: about how long each cell takes that the run has to measure, in any unit.
         bar: draws the line in a terminal; None writes it to a log.
     """
 
-    def __init__(self, console: Console, title: str, n_cells: int, bar: Bar | None) -> None:
+    def __init__(self, console: Console, title: str, costs: Sequence[float], bar: Bar | None) -> None:
         self._console, self._title = console, title
-        self.n_cells, self._cells, self._failed = n_cells, 0, 0
+        self.n_cells, self._cells, self._failed = len(costs), 0, 0
+        self._time_left = TimeLeft(costs)
         self._n_images, self._images = 0, 0
-        self._extracting_from = self._measuring_from = self._logged = time.monotonic()
+        self._extracting_from = self._logged = time.monotonic()
         self._extracted_at = self._extracting_from
         self._bar = bar
-        self._task = bar.add_task("", total=n_cells) if bar else None
+        self._task = bar.add_task("", total=self.n_cells) if bar else None
         self._show()
 
     def extracting(self, n_images: int) -> None:
@@ -46,12 +49,9 @@ class Progress:
         self._extracted_at = time.monotonic()
         self._show(finished=self._images == self._n_images)
 
-    def measuring(self) -> None:
-        """The first cells begin."""
-        self._measuring_from = time.monotonic()
-
-    def measured(self, *, failed: bool) -> None:
-        """Count a cell that has its row."""
+    def measured(self, cost: float, *, failed: bool, seconds: float | None) -> None:
+        """Count a cell that has its row; `seconds` is what it took, None if it failed."""
+        self._time_left.ended(cost, seconds)
         self._cells += 1
         self._failed += failed
         self._show(finished=self._cells == self.n_cells)
@@ -74,9 +74,9 @@ class Progress:
 
     def _left_s(self) -> float | None:
         """What the rest takes at the speed so far; None while no cell has shown how long one takes."""
-        if not self._cells:
+        left = self._time_left.seconds()
+        if left is None:
             return None
-        left = (self.n_cells - self._cells) * (time.monotonic() - self._measuring_from) / self._cells
         rate = self._images_a_second()
         return left + ((self._n_images - self._images) / rate if rate else 0.0)
 
@@ -103,11 +103,11 @@ def duration(seconds: float) -> str:
 
 
 @contextmanager
-def progress(console: Console, title: str, n_cells: int) -> Iterator[Progress]:
+def progress(console: Console, title: str, costs: Sequence[float]) -> Iterator[Progress]:
     """Show the progress of a study while the block runs."""
     if not console.is_terminal:
-        yield Progress(console, title, n_cells, None)
+        yield Progress(console, title, costs, None)
         return
     columns = (SpinnerColumn(), TextColumn("{task.description}", markup=False), BarColumn(20), TimeElapsedColumn())
     with Bar(*columns, console=console, refresh_per_second=_REDRAWS_A_SECOND) as bar:
-        yield Progress(console, title, n_cells, bar)
+        yield Progress(console, title, costs, bar)

@@ -31,10 +31,6 @@ class Audience(Protocol):
         """Take other work further, waiting so long at most; told whether cells wait for a place."""
         ...
 
-    def begun(self) -> None:
-        """A cell has begun."""
-        ...
-
     def measured(self, number: int, *, failed: bool) -> None:
         """A cell has its row."""
         ...
@@ -113,7 +109,6 @@ class Trials(tune.Callback):
         """A cell has a place."""
         del iteration, trials, info
         self._placed.add(trial.trial_id)
-        self._audience.begun()
 
     def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         """A cell has its row, done or failed."""

@@ -66,22 +66,18 @@ class Monitor:
         if self._metrics is not None:
             self._metrics.store(size_bytes)
 
-    def measuring(self) -> None:
-        """The first cells begin."""
-        self._line.measuring()
-
-    def measured(self, cell: Cell, *, failed: bool, n_train: int) -> None:
-        """A cell has its row."""
-        self._line.measured(failed=failed)
+    def measured(self, cell: Cell, cost: float, *, failed: bool, n_train: int) -> None:
+        """A cell has its row, whose cost was estimated so."""
         self._states["failed" if failed else "done"] += 1
         self._states["waiting"] -= 1
         found = self._guarded("live view", lambda: self._read(cell))
+        seconds = _number(found.row.get("wall_s")) if found and not failed else None
+        self._line.measured(cost, failed=failed, seconds=seconds)
         if found is None:
             return
         if self._metrics is not None:
             self._metrics.cells(**self._states)
-            seconds = found.row.get("wall_s")
-            self._metrics.trained(steps=_steps(cell.settings.fit, found, n_train), seconds=float(str(seconds or 0)))
+            self._metrics.trained(steps=_steps(cell.settings.fit, found, n_train), seconds=seconds or 0.0)
             self._best(found.row)
         for name, log in list(self._logs.items()):
             if self._guarded(f"log {name}", lambda log=log: (log.cell(found),)) is None:
@@ -104,6 +100,10 @@ class Monitor:
             message = f"{what} fails ({type(error).__name__}: {error}); the study goes on without it"
             self._console.print(message, highlight=False, markup=False, soft_wrap=True)
             return None
+
+
+def _number(value: object) -> float | None:
+    return float(value) if isinstance(value, int | float) else None
 
 
 def _steps(fit: FitConfig, finished: Finished, n_train: int) -> int:

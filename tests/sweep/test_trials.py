@@ -30,9 +30,6 @@ class Listener:
         if self.work:
             self.work.pop(0)()
 
-    def begun(self) -> None:
-        self.told.append(("begun",))
-
     def measured(self, number: int, *, failed: bool) -> None:
         self.told.append(("measured", number, failed))
 
@@ -89,7 +86,7 @@ def test_cells_are_given_when_they_are_ready_and_waited_for_while_nothing_else_i
     assert not trials.are_over
     trials.on_trial_complete(0, [], trial(second, failed=1))
     assert searcher.suggest("") == Searcher.FINISHED
-    assert listener.told == [("begun",), ("say", "a note"), ("measured", 1, False), ("measured", 0, True)]
+    assert listener.told == [("say", "a note"), ("measured", 1, False), ("measured", 0, True)]
 
 
 def test_a_search_ends_when_no_cell_can_begin_any_more() -> None:

@@ -150,10 +150,10 @@ def test_a_log_that_fails_is_said_once_and_dropped(tmp_path: Path) -> None:
     path.write_text(STUDY)
     cell = make_grid(load_space(path), find_readout("binding"), locate_in(path)).cells[0]
     results.write({**ROW, "cell_id": cell.cell_id}, curves=DONE.curves)
-    with progress(shown, "mine", 2) as line:
+    with progress(shown, "mine", [1.0] * 2) as line:
         monitor = Monitor(line, results, None, {"broken": broken}, "binding_ratio", shown)
         for _ in range(2):
-            monitor.measured(cell, failed=False, n_train=10)
+            monitor.measured(cell, 1.0, failed=False, n_train=10)
     text = shown.file.getvalue()  # type: ignore[attr-defined]
     assert broken.calls == 1
     assert text.count("log broken fails (OSError: disk full); the study goes on without it") == 1
