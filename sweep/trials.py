@@ -153,6 +153,9 @@ class NoLines(TrialProgressCallback):
     def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         """Print nothing."""
 
+    def log_result(self, trial: Any, result: dict[str, Any], error: bool = False) -> None:
+        """Print nothing, and note nothing of the trial."""
+
 
 def _error_of(trial: Any) -> str:
     """What Tune has written of a trial's error; empty if it has not."""
