@@ -9,11 +9,10 @@ import torch
 from binding.scenes import SPLITS, SplitName
 from sweep.cells import Cell
 from sweep.controls import as_controlled
-from sweep.engine import data_fingerprint
 from sweep.extract import Source, activation_key, plan_passes
 from sweep.extractor import Extractor
 from sweep.readout import Outcome, Readout, SplitData
-from sweep.sources import open_sources
+from sweep.sources import data_fingerprint, open_sources
 from sweep.space import Locate, Space
 from sweep.store import DiskStore, Rows
 

@@ -16,7 +16,7 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 from rich.console import Console
 
 from binding.modes import shape
-from binding.scenes import SPLITS, Scene, SplitName, fingerprint
+from binding.scenes import SPLITS, Scene, SplitName
 from sweep.activations import ActivationStore, split_keys
 from sweep.cell import Job, failed_row, run_job, volatile_columns
 from sweep.cells import Cell
@@ -28,7 +28,7 @@ from sweep.passes import Extraction
 from sweep.progress import Progress, progress
 from sweep.readout import Readout
 from sweep.results import ResultsDirectory
-from sweep.sources import label_fingerprints
+from sweep.sources import data_fingerprint, label_fingerprints
 from sweep.stopping import noticed
 from sweep.store import store_key
 from sweep.trials import CellSearch, NoLines, Trials
@@ -244,11 +244,6 @@ def known_columns(cell: Cell, source: Source) -> dict[str, object]:
         "n_skipped": source.n_skipped,
         "weights_digest": source.weights_digest,
     }
-
-
-def data_fingerprint(source: Source) -> str:
-    """One hash of the three splits."""
-    return fingerprint(**source.fingerprints)
 
 
 def _measure(run: Run, jobs: Sequence[Job], store: Any, work: _Work) -> bool:

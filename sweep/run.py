@@ -231,7 +231,7 @@ def _work(arguments: argparse.Namespace, study: Study, console: Console, stop: S
 
 def _stale(study: Study, sources: dict[Cell, Source]) -> list[Cell]:
     """Done cells whose data or weights are no longer what they were."""
-    from sweep.engine import data_fingerprint
+    from sweep.sources import data_fingerprint
 
     rows = study.results.rows()
 

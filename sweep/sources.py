@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
-from binding.backbones import BackboneConfig, BackboneError, load
-from binding.scenes import SPLITS, DataError, Scene, Split, SplitName
+from binding.backbones import BackboneConfig, BackboneError, Identity, identify
+from binding.scenes import SPLITS, DataError, Scene, Split, SplitName, fingerprint
 from sweep.cells import Cell, backbone_path
 from sweep.extract import Source
 from sweep.space import Locate, Space, StudyError, StudyProblem
@@ -60,19 +60,12 @@ class _Data(NamedTuple):
     n_skipped: int
 
 
-class _Weights(NamedTuple):
-    """What is known of a backbone."""
-
-    identity: str
-    digest: str
-
-
 class _Contents:
     """Content hashes, each made once: of data sets, and of backbones whatever the number of data sets."""
 
     def __init__(self) -> None:
         self._data: dict[Scene, _Data] = {}
-        self._weights: dict[tuple[BackboneConfig, Scene | None], _Weights] = {}
+        self._weights: dict[tuple[BackboneConfig, Scene | None], Identity] = {}
 
     def source(self, scene: Scene, backbone: BackboneConfig) -> Source | ValueError:
         """Of a data set and a backbone, or why one of them cannot be opened."""
@@ -80,7 +73,7 @@ class _Contents:
             data, weights = self._data_of(scene), self._weights_of(backbone, scene)
         except ValueError as error:
             return error
-        return Source(data.fingerprints, data.sizes, weights.identity, weights.digest, data.n_skipped)
+        return Source(data.fingerprints, data.sizes, weights.name, weights.weights_digest, data.n_skipped)
 
     def _data_of(self, scene: Scene) -> _Data:
         if scene not in self._data:
@@ -92,14 +85,16 @@ class _Contents:
             self._data[scene] = _Data(fingerprints, sizes, sum(split.n_skipped for split in splits.values()))
         return self._data[scene]
 
-    def _weights_of(self, backbone: BackboneConfig, scene: Scene) -> _Weights:
-        import torch
-
+    def _weights_of(self, backbone: BackboneConfig, scene: Scene) -> Identity:
         key = (backbone, scene if backbone.depends_on_scene else None)
         if key not in self._weights:
-            model = load(backbone, scene, torch.device("cpu"))
-            self._weights[key] = _Weights(model.identity, model.weights_digest)
+            self._weights[key] = identify(backbone, scene)
         return self._weights[key]
+
+
+def data_fingerprint(source: Source) -> str:
+    """One hash of the three splits."""
+    return fingerprint(**source.fingerprints)
 
 
 def label_fingerprints(sources: dict[Cell, Source]) -> dict[tuple[Scene, SplitName], str]:

@@ -11,6 +11,7 @@ from binding.backbones._base import (
     BackboneError,
     Batch,
     Description,
+    Identity,
     Precision,
     Reader,
     TokenLayout,
@@ -101,6 +102,22 @@ def load(config: BackboneConfig, scene: Scene, device: torch.device) -> Backbone
     return load_timm(config, device)
 
 
+def identify(config: BackboneConfig, scene: Scene) -> Identity:
+    """What a backbone's activations are known by, without making the model where its file says it.
+
+    Raises:
+        BackboneError: as `load`.
+    """
+    if config.kind == "shipped":
+        from binding.backbones._shipped import identify_shipped
+
+        return identify_shipped(config)
+    import torch
+
+    model = load(config, scene, torch.device("cpu"))
+    return Identity(model.identity, model.weights_digest)
+
+
 def prefetch(config: BackboneConfig) -> list[Path]:
     """Download the newest version of every file that loading the backbone reads; none for those that need none.
 
@@ -134,6 +151,7 @@ __all__ = [
     "BackboneError",
     "Batch",
     "Description",
+    "Identity",
     "Library",
     "PaperChoice",
     "Pixels",
@@ -144,6 +162,7 @@ __all__ = [
     "Tower",
     "VisionTransformer",
     "describe",
+    "identify",
     "load",
     "prefetch",
     "whole",

@@ -59,6 +59,15 @@ class TokenLayout(NamedTuple):
         return self.n_prefix + self.n_spatial
 
 
+class Identity(NamedTuple):
+    """What a backbone's activations are known by."""
+
+    name: str
+    """Source, image size, and how the forward pass computes where that is not the plain way."""
+    weights_digest: str
+    """sha256 of all weights, by name; empty where there are none."""
+
+
 class Description(NamedTuple):
     """What can be known of a backbone without its weights.
 

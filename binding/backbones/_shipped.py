@@ -13,9 +13,9 @@ from typing import Any
 import torch
 
 from binding._torchvision_ops import declare_missing_operators
-from binding.backbones._base import BackboneConfig, BackboneError, Description, TokenLayout
+from binding.backbones._base import BackboneConfig, BackboneError, Description, Identity, TokenLayout
 from binding.backbones._timm import tower_of
-from binding.backbones._vision import SHIPPED, Pixels, VisionTransformer
+from binding.backbones._vision import SHIPPED, Pixels, VisionTransformer, digest, identity_of
 
 
 def _shipped_path(name: str) -> Path:
@@ -51,6 +51,14 @@ def describe_shipped(config: BackboneConfig) -> Description:
     layout = TokenLayout(has_cls=True, n_registers=0, grid=(side, side), width=architecture["embed_dim"])
     tensors = (entry for key, entry in _safetensors_header(config.architecture).items() if key != "__metadata__")
     return Description(layers, layout, size, parameters=sum(math.prod(entry["shape"]) for entry in tensors))
+
+
+def identify_shipped(config: BackboneConfig) -> Identity:
+    """Name and digest of a shipped model, from its file; the model holds the file's half precision as float32."""
+    from safetensors.torch import load_file
+
+    weights = {name: value.float() for name, value in load_file(_shipped_path(config.architecture)).items()}
+    return Identity(identity_of(config, describe_shipped(config).image_size), digest(weights))
 
 
 def load_shipped(config: BackboneConfig, device: torch.device) -> VisionTransformer:

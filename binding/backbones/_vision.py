@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from typing import Any, NamedTuple
 
@@ -110,7 +110,7 @@ class VisionTransformer:
     def __init__(
         self, tower: Tower, config: BackboneConfig, pixels: Pixels, image_size: int, device: torch.device
     ) -> None:
-        self.identity = f"{config.source} {image_size}px{config.forward_identity}"
+        self.identity = identity_of(config, image_size)
         self.description = tower.describe(image_size)
         tower.model.eval().requires_grad_(requires_grad=False).to(device)
         self._tower = tower
@@ -125,7 +125,7 @@ class VisionTransformer:
     @property
     def weights_digest(self) -> str:
         """sha256 of all weights, by name; computed when first asked for."""
-        self._digest = self._digest or digest(self._tower.model)
+        self._digest = self._digest or digest(self._tower.model.state_dict())
         return self._digest
 
     @torch.inference_mode()
@@ -152,10 +152,15 @@ class VisionTransformer:
         return pixels.sub_(self._mean).div_(self._std)
 
 
-def digest(model: nn.Module) -> str:
+def identity_of(config: BackboneConfig, image_size: int) -> str:
+    """What a model is called where its activations are kept, the weights apart."""
+    return f"{config.source} {image_size}px{config.forward_identity}"
+
+
+def digest(weights: Mapping[str, Tensor]) -> str:
     """sha256 of all weights, by name."""
     total = hashlib.sha256()
-    for name, value in sorted(model.state_dict().items()):
+    for name, value in sorted(weights.items()):
         total.update(name.encode())
         total.update(value.detach().cpu().reshape(-1).view(torch.uint8).numpy().tobytes())
     return total.hexdigest()

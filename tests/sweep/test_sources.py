@@ -125,17 +125,17 @@ def test_other_weights_are_extracted_again_and_the_old_ones_stay(
         np.testing.assert_array_equal(one, other)
 
 
-def test_a_model_is_loaded_once_whatever_the_number_of_data_sets(
+def test_a_model_is_identified_once_whatever_the_number_of_data_sets(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    loaded: list[str] = []
-    really = sources_module.load
+    asked: list[str] = []
+    really = sources_module.identify
 
-    def load(config, scene, device):
-        loaded.append(config.source)
-        return really(config, scene, device)
+    def identify(config, scene):
+        asked.append(config.source)
+        return really(config, scene)
 
-    monkeypatch.setattr(sources_module, "load", load)
+    monkeypatch.setattr(sources_module, "identify", identify)
     path = tmp_path / "study.yaml"
     path.write_text(STUDY.replace("BACKBONE", "shipped:shapes_vit_objects, shipped:shapes_vit_features"))
     space = load_space(path)
@@ -143,7 +143,7 @@ def test_a_model_is_loaded_once_whatever_the_number_of_data_sets(
     sources = open_sources(cells, (), space, locate_in(path))
     assert set(sources) == set(cells)
     models = ["shipped:shapes_vit_features", "shipped:shapes_vit_objects"]
-    assert sorted(loaded) == ["control:noise", "control:noise", *models]  # controls follow the data set
+    assert sorted(asked) == ["control:noise", "control:noise", *models]  # controls follow the data set
 
 
 CLEVR = """\

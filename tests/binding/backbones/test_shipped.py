@@ -16,7 +16,17 @@ from safetensors import safe_open
 from torch import Tensor
 
 from binding._torchvision_ops import declare_missing_operators
-from binding.backbones import SHIPPED, Backbone, BackboneConfig, BackboneError, Batch, TokenLayout, describe, load
+from binding.backbones import (
+    SHIPPED,
+    Backbone,
+    BackboneConfig,
+    BackboneError,
+    Batch,
+    TokenLayout,
+    describe,
+    identify,
+    load,
+)
 from binding.backbones._shipped import shipped_header
 from binding.backbones._vision import digest
 from binding.scenes import ColorShape, SplitName, SplitPolicy
@@ -85,11 +95,12 @@ def test_the_header_is_that_of_the_file(name: str) -> None:
         assert shipped_header(name) == file.metadata()
 
 
-def test_describing_needs_no_model_library() -> None:
+def test_describing_and_identifying_need_no_model_library() -> None:
     code = (
         "import sys\n"
-        "from binding.backbones import SHIPPED, BackboneConfig, describe\n"
+        "from binding.backbones import SHIPPED, BackboneConfig, describe, identify\n"
         "for name in SHIPPED:\n"
+        "    identify(BackboneConfig(source=f'shipped:{name}'), None)\n"
         "    print(describe(BackboneConfig(source=f'shipped:{name}'), None).layers[-1])\n"
         "print(*(library in sys.modules for library in ('timm', 'torchvision', 'huggingface_hub')))"
     )
@@ -105,6 +116,16 @@ def test_the_description_is_that_of_the_loaded_model(name: str) -> None:
     assert description.layers == ("embed", "0", "1", "2", "3", "4", "5", "final")
     assert description.layout == TokenLayout(has_cls=True, n_registers=0, grid=(8, 8), width=128)
     assert description.image_size == 64
+
+
+@pytest.mark.parametrize(
+    "source",
+    [f"{prefix}{name}" for prefix in ("shipped:", "random:shipped:") for name in SHIPPED] + ["control:noise"],
+)
+def test_a_backbone_is_identified_as_the_loaded_one(source: str) -> None:
+    config = BackboneConfig(source=source)
+    model = load(config, SCENE, torch.device("cpu"))
+    assert identify(config, SCENE) == (model.identity, model.weights_digest)
 
 
 def rebuilt(name: str) -> Any:
@@ -135,7 +156,7 @@ def test_tokens_of_every_layer_are_those_of_the_models_own_modules(name: str) ->
     tokens = shipped(name).forward(batch)
     for layer, value in zip(shipped(name).description.layers, expected, strict=True):
         torch.testing.assert_close(tokens[layer], value, rtol=1e-4, atol=1e-4)
-    assert shipped(name).weights_digest == digest(model)
+    assert shipped(name).weights_digest == digest(model.state_dict())
 
 
 def test_the_two_are_different_models() -> None:
