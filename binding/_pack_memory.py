@@ -6,7 +6,6 @@ import math
 from collections.abc import Iterator, Sequence
 
 import torch
-from torch._subclasses import FakeTensorMode
 
 from binding.probes import HeadShape, Probe
 
@@ -27,22 +26,13 @@ def pack_budget_bytes(device: torch.device) -> int:
 def training_bytes(probe: Probe, shape: HeadShape, batch_size: int, n_tokens: int) -> int:
     """About what one probe takes in training, activations apart; nothing of that size is made to find out."""
     rows = max(batch_size, _EVALUATION_ROWS // 4)  # without gradients a sample needs less
-    return 4 * (_COPIES * n_parameters(probe, shape) + rows * probe.units(shape, n_tokens))
+    return 4 * (_COPIES * probe.n_parameters(shape) + rows * probe.units(shape, n_tokens))
 
 
 def multiplications(probe: Probe, shape: HeadShape, n_tokens: int) -> float:
     """About how many multiplications training takes a sample: three a parameter, and attention's own."""
     attention = 4 * shape.n_heads * n_tokens * shape.z_dim if probe.reads_tokens else 0
-    return 3.0 * n_parameters(probe, shape) + attention
-
-
-def n_parameters(probe: Probe, shape: HeadShape) -> int:
-    """Numbers that a probe holds; none of them is drawn to count them."""
-    counting = FakeTensorMode()
-    counting.cache_enabled = False  # it would keep every generator
-    with counting:
-        drawn = probe.initial(shape, torch.Generator().manual_seed(0))
-    return sum(value.numel() for value in drawn.values())
+    return 3.0 * probe.n_parameters(shape) + attention
 
 
 def in_budget(sizes: Sequence[int], budget_bytes: int) -> Iterator[list[int]]:

@@ -52,6 +52,11 @@ class AttentionQuadratic(Probe):
         del shape
         return 0
 
+    def n_parameters(self, shape: HeadShape) -> int:
+        queries = (shape.n_heads + shape.n_codes + shape.z_dim) * shape.z_dim
+        seen = (1 + shape.has_cls) * shape.z_dim + shape.n_codes
+        return queries + (2 * self.rank * seen + 1) * shape.n_heads
+
     def initial(self, shape: HeadShape, generator: torch.Generator) -> Parameters:
         dim, heads, columns = shape.z_dim, shape.n_heads, 2 * self.rank
         parameters = {

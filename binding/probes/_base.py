@@ -142,6 +142,10 @@ class Probe(ABC):
         """Hyper-parameters that decide the parameters' shapes; equal structures can share a pack."""
 
     @abstractmethod
+    def n_parameters(self, shape: HeadShape) -> int:
+        """Numbers that one probe learns: what `initial` would draw, known before anything is drawn."""
+
+    @abstractmethod
     def initial(self, shape: HeadShape, generator: torch.Generator) -> Parameters:
         """Initial parameters of one probe, float32 on the CPU."""
 
@@ -172,6 +176,10 @@ class Probe(ABC):
     def n_visible(self, shape: HeadShape) -> int:
         """Number c of codes the readout sees."""
         return shape.n_codes - self._first_visible(shape)
+
+    def n_inputs(self, shape: HeadShape) -> int:
+        """Width of x_k = [z ; y_k], of which the readout makes the logit of head k."""
+        return shape.z_dim + self.n_visible(shape)
 
     def _first_visible(self, shape: HeadShape) -> int:
         return 0 if self.use_conditioned_query else shape.n_heads

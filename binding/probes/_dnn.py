@@ -47,12 +47,19 @@ class DnnConcat(Probe):
         return super().units(shape, n_tokens) + (kept + 2) * self._width(shape) * shape.n_heads
 
     def _width(self, shape: HeadShape) -> int:
-        inputs = shape.z_dim + self.n_visible(shape)
-        return self.hidden_dim or min(max(inputs, 128), 1024)
+        return self.hidden_dim or min(max(self.n_inputs(shape), 128), 1024)
+
+    def _outputs(self, shape: HeadShape) -> list[int]:
+        """Width of every layer."""
+        return [self._width(shape)] * (self.num_layers - 1) + [1]
+
+    def n_parameters(self, shape: HeadShape) -> int:
+        widths = [self.n_inputs(shape), *self._outputs(shape)]
+        return sum((inner + 1) * outer for inner, outer in pairwise(widths)) * shape.n_heads
 
     def initial(self, shape: HeadShape, generator: torch.Generator) -> Parameters:
         heads, inputs = shape.n_heads, [shape.z_dim, self.n_visible(shape)]
-        widths = [self._width(shape)] * (self.num_layers - 1) + [1]
+        widths = self._outputs(shape)
         parameters = {
             "z_weight": normal(generator, heads, inputs[0], widths[0]),
             "code_weight": normal(generator, heads, inputs[1], widths[0]),

@@ -24,6 +24,9 @@ class Linear(Probe):
     def structure(self) -> tuple[object, ...]:
         return (self.use_conditioned_query,)
 
+    def n_parameters(self, shape: HeadShape) -> int:
+        return (self.n_inputs(shape) + 1) * shape.n_heads
+
     def initial(self, shape: HeadShape, generator: torch.Generator) -> Parameters:
         return {
             "z_weight": _uniform(generator, shape.z_dim, shape.n_heads),

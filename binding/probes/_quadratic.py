@@ -34,6 +34,9 @@ class QuadraticConcat(Probe):
     def units(self, shape: HeadShape, n_tokens: int) -> int:
         return super().units(shape, n_tokens) + 3 * 2 * self.rank * shape.n_heads
 
+    def n_parameters(self, shape: HeadShape) -> int:
+        return (2 * self.rank * self.n_inputs(shape) + 1) * shape.n_heads
+
     def initial(self, shape: HeadShape, generator: torch.Generator) -> Parameters:
         columns = 2 * self.rank
         return {
@@ -52,7 +55,7 @@ class QuadraticConcat(Probe):
     ) -> Float[Tensor, "pack batch heads"]:
         del dropout
         factors = dense(z, parameters["z_weight"], self.visible(shape, codes), parameters["code_weight"])
-        scale = (shape.z_dim + self.n_visible(shape)) ** -0.5
+        scale = self.n_inputs(shape) ** -0.5
         return sum_of_products(factors) * scale + parameters["bias"][:, None]
 
 

@@ -40,6 +40,10 @@ class MultilinearConcatReuse(Probe):
     def units(self, shape: HeadShape, n_tokens: int) -> int:
         return super().units(shape, n_tokens) + 3 * len(shape.group_sizes) * self.rank * shape.n_heads
 
+    def n_parameters(self, shape: HeadShape) -> int:
+        own = self.rank * len(shape.group_sizes) * self.n_visible(shape) + 1
+        return self.rank * sum(shape.group_sizes) * shape.z_dim + own * shape.n_heads
+
     def initial(self, shape: HeadShape, generator: torch.Generator) -> Parameters:
         columns = self.rank * len(shape.group_sizes)
         return {
@@ -60,7 +64,7 @@ class MultilinearConcatReuse(Probe):
         visible = self.visible(shape, codes)
         own = (parameters["code_weight"] * visible.mask[:, None, :]).flatten(2)
         per_value = z.expand(len(own), -1, -1) @ parameters["z_weight"]
-        scale = (shape.z_dim + self.n_visible(shape)) ** -0.5
+        scale = self.n_inputs(shape) ** -0.5
         products = sum_of_shared_products(visible.codes, own, per_value, shape.group_sizes)
         return products * scale + parameters["bias"][:, None]
 

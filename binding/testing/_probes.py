@@ -7,14 +7,13 @@ from collections.abc import Sequence
 from dataclasses import fields, replace
 from functools import cache, partial
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 import pytest
 import torch
 from torch import Tensor
 
-from binding._pack_memory import n_parameters
 from binding.activations import Rows
 from binding.backbones import BackboneConfig
 from binding.codes import FeatureSpace
@@ -35,16 +34,13 @@ _WIDTH, _TOKENS, _BATCH = 4, 5, 3
 
 
 class ProbeConformance:
-    """Tests that the tests of a probe family inherit; a subclass gives probes of it and counts their parameters.
+    """Tests that the tests of a probe family inherit; a subclass gives probes of it.
 
     The family must be in `binding.probes.FAMILIES`, by whose name a probe file finds it again.
 
     ```
     class TestMyProbe(ProbeConformance):
         probes = (MyProbe(rank=2, learning_rate=0.05), MyProbe(rank=3), MyProbe(use_conditioned_query=False))
-
-        def n_parameters(self, probe: MyProbe, shape: HeadShape) -> int:
-            return ...  # from the family's formula
     ```
     """
 
@@ -61,10 +57,6 @@ class ProbeConformance:
         n_seeds=1,
     )
     """How the known codes are measured."""
-
-    def n_parameters(self, probe: Any, shape: HeadShape) -> int:
-        """Numbers that a probe learns, counted by its formula."""
-        raise NotImplementedError
 
     @pytest.fixture(params=TARGETS)
     def target(self, request: pytest.FixtureRequest) -> Target:
@@ -165,14 +157,12 @@ class ProbeConformance:
             logits = partial(_logits, probe, shape, z, codes, list(leaves))
             assert torch.autograd.gradcheck(logits, tuple(leaves.values()), fast_mode=True)
 
-    def test_parameters_are_as_many_as_the_formula_has(self, target: Target, shape: HeadShape) -> None:
-        if target == "given":
-            pytest.skip("some families give way to a simpler one without activations")
-        for probe in self.probes:
+    def test_parameters_are_as_many_as_the_probe_says(self, target: Target, shape: HeadShape) -> None:
+        for probe in _for(target, self.probes):
             drawn = probe.initial(shape, torch.Generator().manual_seed(0))
-            counted = sum(value.numel() for value in drawn.values())
-            assert counted == self.n_parameters(probe, shape), f"{probe} for {target}"
-            assert counted == n_parameters(probe, shape)
+            assert sum(value.numel() for value in drawn.values()) == probe.n_parameters(shape), (
+                f"{probe} for {target}"
+            )
 
     def test_a_probe_file_gives_the_same_probe_back(self, target: Target, shape: HeadShape, tmp_path: Path) -> None:
         fitted = _trained(list(_for(target, self.probes)), shape)
