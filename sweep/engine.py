@@ -3,35 +3,29 @@
 from __future__ import annotations
 
 import os
-import shutil
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import ray
-from ray import tune
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 from rich.console import Console
 
 from binding.modes import shape
 from binding.scenes import SPLITS, Scene, SplitName
 from sweep.activations import ActivationStore, split_keys
-from sweep.cell import Job, failed_row, run_job, volatile_columns
+from sweep.cell import Job, failed_row, volatile_columns
 from sweep.cells import Cell
 from sweep.cluster import Resources
 from sweep.extract import Pass, Source, activation_key, plan_passes
 from sweep.ledger import Ledger
-from sweep.live import Metrics, Monitor, open_logs, tune_callbacks
+from sweep.live import Metrics, Monitor, open_logs
 from sweep.passes import Extraction
 from sweep.progress import Progress, progress
 from sweep.readout import Readout
 from sweep.results import ResultsDirectory
 from sweep.sources import data_fingerprint, label_fingerprints
-from sweep.stopping import noticed
 from sweep.store import store_key
-from sweep.trials import CellSearch, NoLines, Trials
 from sweep.waiting import Waiting
 
 
@@ -97,10 +91,13 @@ def run_cells(run: Run) -> bool:
     costs = longest_first(run)
     jobs = [_job(run, cell, activations[cell], labels) for cell in costs]
     with progress(run.console, run.study, list(costs.values())) as line, Metrics(run.study) as metrics:
-        return _measure(run, jobs, store, _Work(run, jobs, costs, store, present, _monitor(run, line, metrics)))
+        work = Work(run, jobs, costs, store, present, _monitor(run, line, metrics))
+        from sweep.tuner import run_trials  # Tune takes a second to import, and extractors start meanwhile
+
+        return run_trials(run, jobs, store, work)
 
 
-class _Work:
+class Work:
     """The two kinds of work of a run, side by side: cells begin as soon as their activations are there.
 
     Args:
@@ -244,48 +241,3 @@ def known_columns(cell: Cell, source: Source) -> dict[str, object]:
         "n_skipped": source.n_skipped,
         "weights_digest": source.weights_digest,
     }
-
-
-def _measure(run: Run, jobs: Sequence[Job], store: Any, work: _Work) -> bool:
-    """One Tune trial a job; trials that are lost with their worker are tried again, then recorded as failed."""
-    trainable = tune.with_parameters(
-        run_job,
-        jobs=list(jobs),
-        store=store,
-        ledger=work.ledger,
-        place=run.store,
-        most_probe_bytes=run.most_probe_bytes,
-    )
-    trials = Trials(work.waiting, work, run.results.root)
-    search = CellSearch(trials, [_readable(number, job) for number, job in enumerate(jobs)])
-    tuner = tune.Tuner(
-        tune.with_resources(trainable, run.resources.of_trial(run.gpus_per_cell)),
-        tune_config=tune.TuneConfig(search_alg=search, num_samples=-1, reuse_actors=True),
-        run_config=tune.RunConfig(
-            name=f"run-{time.time_ns()}",
-            storage_path=str(_tune_folder(run)),
-            verbose=0,
-            callbacks=[trials, NoLines(), *tune_callbacks(run.logs, run.results.root, run.study)],
-        ),
-    )
-    try:
-        tuner.fit()
-    except KeyboardInterrupt:
-        noticed()
-        ray.shutdown()  # at once: Tune would wait for its trials, and they would write on
-        if trials.stopped_by is not None:
-            raise trials.stopped_by from None
-        return False
-    shutil.rmtree(_tune_folder(run), ignore_errors=True)
-    return True
-
-
-def _tune_folder(run: Run) -> Path:
-    """Where Tune keeps what it needs while it runs."""
-    return run.results.root.absolute() / "tune"
-
-
-def _readable(number: int, job: Job) -> dict[str, object]:
-    """What a trial is told: its number among the jobs, and for logs which cell that is."""
-    names = ("cell_id", "dataset", "backbone", "layer", "mode", "probe")
-    return {"number": number, **{name: job.known[name] for name in names}}
