@@ -15,7 +15,7 @@ from binding.backbones import describe
 from binding.modes import shape
 from binding.scenes import SPLITS, SplitName
 from sweep.cell import trial_device
-from sweep.cells import Cell
+from sweep.cells import Cell, Settings
 from sweep.cluster import Resources
 from sweep.extract import BLOCK_SAMPLES, Pass, Source, activation_bytes, activation_key, plan_passes
 from sweep.extractor import Extractor, batch_samples
@@ -42,6 +42,7 @@ class Forecast(NamedTuple):
         store_bytes: activations that will lie on the store's disk.
         object_store_bytes: of them, those that trials read from the object store.
         n_places: cells that train at a time.
+        is_most: whether trainings may stop early, by patience or pruned, which nobody knows before.
     """
 
     extraction_s: float
@@ -50,6 +51,7 @@ class Forecast(NamedTuple):
     store_bytes: int
     object_store_bytes: int
     n_places: int
+    is_most: bool
 
     @property
     def wall_s(self) -> float:
@@ -84,7 +86,13 @@ def forecast(
     pooled = [cell for cell in cells if cell.mode != "all"]
     gpu_hours = resources.gpus * (extraction_s + training_s) / 3600
     sizes = (activation_bytes(cells), activation_bytes(pooled))
-    return Forecast(extraction_s, training_s, gpu_hours, *sizes, max(n_places, 1))
+    is_most = any(may_stop_early(cell.settings) for cell in cells)
+    return Forecast(extraction_s, training_s, gpu_hours, *sizes, max(n_places, 1), is_most)
+
+
+def may_stop_early(settings: Settings) -> bool:
+    """Whether trainings may end before their last epoch."""
+    return settings.fit.patience is not None or settings.search.pruner != "none"
 
 
 def _extraction_s(passes: Iterable[Pass], *, gpus: bool) -> float:
@@ -153,8 +161,9 @@ def time_cell(cell: Cell, sizes: Mapping[SplitName, int]) -> float:
 
 def print_forecast(found: Forecast, console: Console) -> None:
     """Two lines."""
+    most = "at most " if found.is_most else ""
     lines = [
-        f"forecast: {duration(found.wall_s)} ({duration(found.extraction_s)} of them extraction), "
+        f"forecast: {most}{duration(found.wall_s)} ({duration(found.extraction_s)} of them extraction), "
         f"{found.n_places} cells at a time, {found.gpu_hours:.2f} GPU-hours",
         f"activations: {human_bytes(found.store_bytes)} on disk, of them {human_bytes(found.object_store_bytes)} "
         "through the object store",
