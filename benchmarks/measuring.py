@@ -27,12 +27,15 @@ _LEAST_TURN_S = 0.1
 def in_turns(works: Sequence[Callable[[], object]], rounds: int, clock: str = "wall") -> list[float]:
     """Best time in seconds of every work, all run in turns (A B A B) after one round to warm up.
 
-    A turn of a short work is many of it, one after the other, as in training: it finds its data in the cache.
+    As in training a work follows upon itself: a turn begins with one that is not timed, for the others have had the
+    cache, and of a short work it is many, one after the other.
     """
     now = CLOCKS[clock]
     best, repeats = [float("inf")] * len(works), [1] * len(works)
     for number in range(rounds + 1):
         for index, work in enumerate(works):
+            work()
+            synchronize()
             start = now()
             for _ in range(repeats[index]):
                 work()

@@ -10,6 +10,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 _CHUNK_BYTES = 5 * 2**20
+_QUERY_BYTES = 2**18
 
 
 def pool(
@@ -106,10 +107,15 @@ def _softmax_gradient(of_weights: Tensor, weights: Tensor) -> Tensor:
 
 
 def _parts(tokens: Tensor, pack: int, heads: int) -> Iterator[tuple[slice, slice, slice]]:
-    """Samples, members and their rows: as many as fit in a core's cache, half tokens; on a GPU all at once."""
-    n_tokens, bytes_each = tokens.shape[1], max(tokens.shape[2], 1) * tokens.element_size()
-    members = pack if tokens.is_cuda else min(max(n_tokens // heads, 1), pack)
-    samples = len(tokens) if tokens.is_cuda else max(_CHUNK_BYTES // ((n_tokens + members * heads) * bytes_each), 1)
+    """Samples, members and their rows: as many as fit in a core's cache; on a GPU all at once.
+
+    Members share a sample's tokens in one product, while their queries of it are small or no more than its tokens.
+    """
+    (n_tokens, dim), size = tokens.shape[1:], tokens.element_size()
+    together = max(_QUERY_BYTES // (heads * max(dim, 1) * size), n_tokens // heads, 1)
+    members = pack if tokens.is_cuda else min(together, pack)
+    bytes_each = ((n_tokens + members * heads) * dim + members * heads * n_tokens) * size
+    samples = len(tokens) if tokens.is_cuda else max(_CHUNK_BYTES // max(bytes_each, 1), 1)
     for start in range(0, len(tokens), samples):
         for first in range(0, pack, members):
             last = first + members
