@@ -107,7 +107,7 @@ def _softmax_gradient(of_weights: Tensor, weights: Tensor) -> Tensor:
 
 
 def _parts(tokens: Tensor, pack: int, heads: int) -> Iterator[tuple[slice, slice, slice]]:
-    """Samples, members and their rows: as many as fit in a core's cache; on a GPU all at once.
+    """Samples, members and their rows: as many as fit in the cores' caches; on a GPU all at once.
 
     Members share a sample's tokens in one product, while their queries of it are small or no more than its tokens.
     """
@@ -115,7 +115,8 @@ def _parts(tokens: Tensor, pack: int, heads: int) -> Iterator[tuple[slice, slice
     together = max(_QUERY_BYTES // (heads * max(dim, 1) * size), n_tokens // heads, 1)
     members = pack if tokens.is_cuda else min(together, pack)
     bytes_each = ((n_tokens + members * heads) * dim + members * heads * n_tokens) * size
-    samples = len(tokens) if tokens.is_cuda else max(_CHUNK_BYTES // max(bytes_each, 1), 1)
+    each_core = max(_CHUNK_BYTES // max(bytes_each, 1), 1)
+    samples = len(tokens) if tokens.is_cuda else each_core * torch.get_num_threads()
     for start in range(0, len(tokens), samples):
         for first in range(0, pack, members):
             last = first + members
