@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import fields, replace
 from functools import cache, partial
+from itertools import product
 from pathlib import Path
 from typing import ClassVar
 
@@ -158,11 +159,10 @@ class ProbeConformance:
             assert torch.autograd.gradcheck(logits, tuple(leaves.values()), fast_mode=True)
 
     def test_parameters_are_as_many_as_the_probe_says(self, target: Target, shape: HeadShape) -> None:
-        for probe in _for(target, self.probes):
-            drawn = probe.initial(shape, torch.Generator().manual_seed(0))
-            assert sum(value.numel() for value in drawn.values()) == probe.n_parameters(shape), (
-                f"{probe} for {target}"
-            )
+        for probe, has_cls in product(_for(target, self.probes), (True, False)):
+            seen = replace(shape, has_cls=has_cls)
+            drawn = probe.initial(seen, torch.Generator().manual_seed(0))
+            assert sum(value.numel() for value in drawn.values()) == probe.n_parameters(seen), f"{probe}, {target}"
 
     def test_a_probe_file_gives_the_same_probe_back(self, target: Target, shape: HeadShape, tmp_path: Path) -> None:
         fitted = _trained(list(_for(target, self.probes)), shape)
