@@ -42,7 +42,7 @@ class Forecast(NamedTuple):
         store_bytes: activations that will lie on the store's disk.
         object_store_bytes: of them, those that trials read from the object store.
         n_places: cells that train at a time.
-        is_most: whether trainings may stop early, by patience or pruned, which nobody knows before.
+        is_upper_bound: whether trainings may stop early, by patience or pruned, which nobody knows before.
     """
 
     extraction_s: float
@@ -51,7 +51,7 @@ class Forecast(NamedTuple):
     store_bytes: int
     object_store_bytes: int
     n_places: int
-    is_most: bool
+    is_upper_bound: bool
 
     @property
     def wall_s(self) -> float:
@@ -86,8 +86,8 @@ def forecast(
     pooled = [cell for cell in cells if cell.mode != "all"]
     gpu_hours = resources.gpus * (extraction_s + training_s) / 3600
     sizes = (activation_bytes(cells), activation_bytes(pooled))
-    is_most = any(may_stop_early(cell.settings) for cell in cells)
-    return Forecast(extraction_s, training_s, gpu_hours, *sizes, max(n_places, 1), is_most)
+    is_upper_bound = any(may_stop_early(cell.settings) for cell in cells)
+    return Forecast(extraction_s, training_s, gpu_hours, *sizes, max(n_places, 1), is_upper_bound)
 
 
 def may_stop_early(settings: Settings) -> bool:
@@ -161,7 +161,7 @@ def time_cell(cell: Cell, sizes: Mapping[SplitName, int]) -> float:
 
 def print_forecast(found: Forecast, console: Console) -> None:
     """Two lines."""
-    most = "at most " if found.is_most else ""
+    most = "at most " if found.is_upper_bound else ""
     lines = [
         f"forecast: {most}{duration(found.wall_s)} ({duration(found.extraction_s)} of them extraction), "
         f"{found.n_places} cells at a time, {found.gpu_hours:.2f} GPU-hours",

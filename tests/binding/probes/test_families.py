@@ -161,3 +161,20 @@ def test_a_family_says_why_it_cannot_measure(
 ) -> None:
     reason = FAMILIES[family].refuses(mode, target, n_groups)  # type: ignore[arg-type]
     assert reason is None if refused is None else refused in (reason or "")
+
+
+@pytest.mark.parametrize(
+    ("probe", "n_parameters"),
+    [
+        (Linear(), 69_696),
+        (QuadraticConcat(rank=16), 2_228_288),
+        (QuadraticConcatReuse(rank=16), 393_280),
+        (MultilinearConcatReuse(rank=16), 393_280),
+        (DnnConcat(num_layers=3), 138_608_704),
+        (AttentionQuadratic(rank=16), 5_505_088),
+    ],
+)
+def test_a_probe_of_8_by_8_objects_on_1024_channels_has_as_many_parameters_as_counted_by_hand(
+    probe: Probe, n_parameters: int
+) -> None:
+    assert probe.n_parameters(HeadShape(1024, 64, group_sizes=(8, 8))) == n_parameters
