@@ -30,6 +30,10 @@ class Finished(NamedTuple):
 class Log(Protocol):
     """A view of a study that grows with every cell."""
 
+    def begin(self) -> None:
+        """The run begins, and holds its results: make what the log's tool opens, before any cell is done."""
+        ...
+
     def cell(self, finished: Finished) -> None:
         """Add a cell, in place of what was there of it."""
         ...

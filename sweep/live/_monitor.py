@@ -44,7 +44,8 @@ class Monitor:
         self._states = {"done": 0, "failed": 0, "waiting": line.n_cells}
 
     def begins(self) -> None:
-        """The run begins: what its study has reached before is shown."""
+        """The run begins: logs can be opened, and what its study has reached before is shown."""
+        self._to_logs(lambda log: log.begin())
         if self._metrics is None:
             return
         self._metrics.cells(**self._states)
@@ -79,8 +80,12 @@ class Monitor:
             self._metrics.cells(**self._states)
             self._metrics.trained(steps=_steps(cell.settings.fit, found, n_train), seconds=seconds or 0.0)
             self._best(found.row)
+        self._to_logs(lambda log: log.cell(found))
+
+    def _to_logs(self, tell: Callable[[Log], None]) -> None:
+        """Tell every log; one that fails is not told again."""
         for name, log in list(self._logs.items()):
-            if self._guarded(f"log {name}", lambda log=log: (log.cell(found),)) is None:
+            if self._guarded(f"log {name}", lambda log=log: (tell(log),)) is None:
                 del self._logs[name]
 
     def _read(self, cell: Cell) -> Finished:

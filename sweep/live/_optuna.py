@@ -19,10 +19,16 @@ class OptunaLog:
     """
 
     def __init__(self, path: Path) -> None:
-        self._path = path
+        self._path = path.absolute()
         self._journal: Any = None
         self._storage: Any = None
         self._names: set[str] = set()
+
+    def begin(self) -> None:
+        """Make the journal, which optuna-dashboard does not open before it is there."""
+        from sweep.live._journal import prepare
+
+        prepare(self._path)
 
     def cell(self, finished: Finished) -> None:
         found = {f"{finished.name} · {target}": tried_of for target, tried_of in tried(finished).items() if tried_of}
@@ -51,12 +57,18 @@ class OptunaLog:
 
         from sweep.live._journal import Journal
 
-        if self._storage is None:
-            optuna.logging.set_verbosity(optuna.logging.WARNING)
-            self._path.parent.mkdir(parents=True, exist_ok=True)
+        if self._storage is not None:
+            return
+        optuna.logging.set_verbosity(optuna.logging.WARNING)
+        try:
             self._journal = Journal(self._path)
             self._storage = JournalStorage(self._journal)
-            self._names = {study.study_name for study in self._storage.get_all_studies()}
+        except (ValueError, KeyError, TypeError, AttributeError):  # what a line that is no record makes of Optuna
+            self._path.replace(self._path.with_name(f"{self._path.name}.damaged"))
+            self.begin()
+            self._journal = Journal(self._path)
+            self._storage = JournalStorage(self._journal)
+        self._names = {study.study_name for study in self._storage.get_all_studies()}
 
 
 def tried(finished: Finished) -> Mapping[str, list[dict[str, Any]]]:

@@ -24,6 +24,10 @@ class TensorBoardLog:
         self._root = root
         self._measures = measures
 
+    def begin(self) -> None:
+        """Make the folder, so that TensorBoard can be pointed at it."""
+        self._root.mkdir(parents=True, exist_ok=True)
+
     def cell(self, finished: Finished) -> None:
         from tensorboardX import SummaryWriter
 

@@ -120,6 +120,7 @@ def test_tensorboard_shows_the_error_of_a_failed_cell(tmp_path: Path) -> None:
 
 def test_optuna_has_every_suggestion_with_its_ranges_and_curve(tmp_path: Path) -> None:
     log = OptunaLog(tmp_path / "deep" / "optuna.journal")
+    log.begin()
     log.cell(DONE)
     log.cell(DONE)
     OptunaLog(tmp_path / "deep" / "optuna.journal").cell(DONE)  # another run
@@ -134,8 +135,81 @@ def test_optuna_has_every_suggestion_with_its_ranges_and_curve(tmp_path: Path) -
     assert (pruned.state.name, pruned.value) == ("PRUNED", 9.0)
 
 
+def opened(journal: Path) -> list[str]:
+    """Names of the studies that another tool finds in a journal."""
+    storage = optuna.storages.JournalStorage(optuna.storages.journal.JournalFileBackend(str(journal)))
+    return [study.study_name for study in optuna.get_all_study_summaries(storage)]
+
+
+def test_a_journal_can_be_opened_before_the_first_cell_ends(tmp_path: Path) -> None:
+    journal = tmp_path / "deep" / "optuna.journal"
+    for log in open_logs(("optuna", "tensorboard"), journal.parent, []).values():
+        log.begin()
+    assert opened(journal) == []
+    assert (journal.parent / "tensorboard").is_dir()
+
+
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize("kind", ["dangling", "absolute", "file", "about to be removed"])
+def test_locks_of_a_killed_run_do_not_hold_up_the_next(
+    kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    journal = Path("results/mine/optuna.journal")
+    first = OptunaLog(journal)
+    first.begin()
+    first.cell(DONE)
+    name = "optuna.journal.lock0123.rename" if kind == "about to be removed" else "optuna.journal.lock"
+    lock = journal.with_name(name)
+    if kind == "file":
+        lock.write_text("")
+    else:
+        lock.symlink_to(journal.absolute() if kind == "absolute" else journal)  # relative to the wrong folder
+    again = OptunaLog(journal)
+    again.begin()
+    again.cell(DONE)
+    assert opened(journal) == [f"{NAME} · objects"]
+    assert [path.name for path in journal.parent.iterdir()] == ["optuna.journal"]
+
+
+@pytest.mark.timeout(60)
+def test_a_tool_killed_while_it_writes_does_not_hold_up_the_run(tmp_path: Path) -> None:
+    journal = tmp_path / "optuna.journal"
+    log = OptunaLog(journal)
+    log.begin()
+    log.cell(DONE)
+    (tmp_path / "optuna.journal.lock").symlink_to("results/mine/optuna.journal")
+    log.cell(DONE._replace(name="another"))
+    assert opened(journal) == [f"{NAME} · objects", "another · objects"]
+
+
+@pytest.mark.parametrize("rest", [b'{"op_code":4,"wor', b"x" * 200_000, b"\0\0\n"])
+def test_half_a_record_at_the_end_of_a_journal_goes(rest: bytes, tmp_path: Path) -> None:
+    journal = tmp_path / "optuna.journal"
+    for name in (NAME, "another"):
+        with journal.open("ab") as file:
+            file.write(rest)
+        log = OptunaLog(journal)
+        log.begin()
+        log.cell(DONE._replace(name=name))
+    assert opened(journal) == [f"{NAME} · objects", "another · objects"]
+
+
+@pytest.mark.parametrize("line", [b"\0\0\0\n[1]\n", b"[1]\n", b"3\n", b"{}\n"])
+def test_a_journal_that_is_none_is_set_aside(line: bytes, tmp_path: Path) -> None:
+    journal = tmp_path / "optuna.journal"
+    journal.write_bytes(line)
+    log = OptunaLog(journal)
+    log.begin()
+    log.cell(DONE)
+    assert opened(journal) == [f"{NAME} · objects"]
+    assert (tmp_path / "optuna.journal.damaged").read_bytes() == line
+
+
 class BrokenLog:
     calls = 0
+
+    def begin(self) -> None: ...
 
     def cell(self, finished: Finished) -> None:
         self.calls += 1
