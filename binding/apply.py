@@ -17,6 +17,7 @@ from binding.backbones import Backbone, BackboneError, Batch, load
 from binding.fit import Fitted
 from binding.modes import read
 from binding.probe_file import ProbeFile, ProbeFileError
+from binding.scenes import UnreadableImageError, read_rgb
 
 _SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")
 
@@ -85,16 +86,21 @@ def open_backbone(file: ProbeFile, device: torch.device) -> Backbone:
 
 
 def apply(file: ProbeFile, backbone: Backbone, paths: Sequence[Path]) -> Iterator[dict[str, Any]]:
-    """For each image: its objects and features, with the probability of each possible one."""
-    from PIL import Image
+    """For each image: its objects and features, with the probability of each possible one.
 
+    Raises:
+        ProbeFileError: a file that cannot be read as an image.
+    """
     names = {
         "objects": file.space.object_names,
         "features": [f"{group.name} {value}" for group in file.space.groups for value in group.values],
     }
     for path in paths:
-        pixels = np.array(Image.open(path).convert("RGB"))[None]
-        z = activations(file, backbone, pixels)
+        try:
+            pixels = read_rgb(path)
+        except UnreadableImageError as error:
+            raise ProbeFileError(f"{path}: cannot be read as an image ({error})") from error
+        z = activations(file, backbone, pixels[None])
         found: dict[str, Any] = {"image": str(path)}
         for target in ("objects", "features"):
             decoded = decode(file.targets[target], z)

@@ -19,6 +19,7 @@ from binding.scenes._feature_splits import SplitPolicy
 from binding.scenes._files import Files
 from binding.scenes._making import Device, MadeScene, MakeError, Maker, Worker
 from binding.scenes._occlusionclevr import OcclusionClevr
+from binding.scenes._pixels import UnreadableImageError, read_rgb
 from binding.scenes._sampled_scene import SampledSplit, UniformScene
 from binding.scenes._visual_genome import VgColor, VgTopAttr
 
@@ -57,9 +58,11 @@ __all__ = [
     "SplitName",
     "SplitPolicy",
     "UniformScene",
+    "UnreadableImageError",
     "VgColor",
     "VgTopAttr",
     "Worker",
     "fingerprint",
+    "read_rgb",
     "scene_problem",
 ]

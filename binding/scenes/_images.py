@@ -12,14 +12,14 @@ from pathlib import Path
 import numpy as np
 import torch
 from jaxtyping import UInt8
-from PIL import Image
 from torch.nn.functional import interpolate
 
 from binding.scenes._base import DataError
+from binding.scenes._pixels import UnreadableImageError, read_rgb
 
 _CHUNK = 1024
-_UNREADABLE = (OSError, SyntaxError, ValueError, Image.DecompressionBombError)
-"""What Pillow raises for files that are truncated or no image; a broken PNG is a SyntaxError to it."""
+_VERSION = 2
+"""Of what is read from a file; what an older one found out about a folder is not asked."""
 
 
 def read_image(path: Path, image_size: int) -> UInt8[np.ndarray, "side side 3"]:
@@ -29,17 +29,16 @@ def read_image(path: Path, image_size: int) -> UInt8[np.ndarray, "side side 3"]:
         DataError: a file that is missing, truncated or no image.
     """
     try:
-        with Image.open(path) as image:
-            pixels = np.asarray(image.convert("RGB"))
+        pixels = read_rgb(path)
     except FileNotFoundError:
         raise DataError(f"{path}: no such image; put it there, or set `on_bad_image: skip`") from None
-    except _UNREADABLE as error:
+    except UnreadableImageError as error:
         raise DataError(
             f"{path}: cannot be read as an image ({error}); get the file again, or set `on_bad_image: skip`"
         ) from error
     if pixels.shape[:2] == (image_size, image_size):
         return pixels
-    batch = torch.from_numpy(pixels.copy()).permute(2, 0, 1)[None].float()
+    batch = torch.from_numpy(pixels).permute(2, 0, 1)[None].float()
     resized = interpolate(batch, size=(image_size, image_size), mode="bilinear", align_corners=False)
     return resized[0].round().byte().permute(1, 2, 0).numpy()
 
@@ -91,15 +90,14 @@ def _readable_chunk(paths: Sequence[Path]) -> list[bool]:
 
 def _can_be_read(path: Path) -> bool:
     try:
-        with Image.open(path) as image:
-            image.load()
-    except _UNREADABLE:
+        read_rgb(path)
+    except (FileNotFoundError, UnreadableImageError):
         return False
     return True
 
 
 def _state(paths: Sequence[Path]) -> str:
-    total = hashlib.sha256()
+    total = hashlib.sha256(f"{_VERSION}\n".encode())
     for path in paths:
         try:
             found = path.stat()

@@ -11,9 +11,9 @@ from typing import Any
 
 import numpy as np
 from jaxtyping import UInt8
-from PIL import Image, UnidentifiedImageError
 
 from binding.scenes._base import DataError
+from binding.scenes._pixels import UnreadableImageError, read_rgb
 
 _PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _PNG_END = b"IEND\xaeB`\x82"
@@ -95,9 +95,8 @@ def read_image(path: Path) -> UInt8[np.ndarray, "height width 3"]:
         DataError: it is not there or cannot be read.
     """
     try:
-        with Image.open(path) as image:
-            return np.asarray(image.convert("RGB"))
-    except (OSError, UnidentifiedImageError, SyntaxError, ValueError) as error:
+        return read_rgb(path)
+    except (FileNotFoundError, UnreadableImageError) as error:
         raise DataError(f"{path} cannot be read ({error}); {_REMEDY}") from error
 
 

@@ -150,12 +150,14 @@ def test_refusals_say_what_to_do(
     save_file({"weight": torch.zeros(2)}, other)
     (tmp_path / "empty").mkdir()
     (tmp_path / "text.png").write_text("no image")
+    Image.new("F", (64, 64), 300.0).save(tmp_path / "float.tif")
     cases: dict[tuple[Path, Path], str] = {
         (tmp_path / "none.safetensors", other): "cannot be read",
         (other, other): "holds no tuned probes",
         (path, tmp_path / "nowhere.png"): "no such file",
         (path, tmp_path / "empty"): "no images in this folder",
-        (path, tmp_path / "text.png"): "cannot identify image file",
+        (path, tmp_path / "text.png"): "text.png: cannot be read as an image (cannot identify image file",
+        (path, tmp_path / "float.tif"): "float.tif: cannot be read as an image (its numbers lie in 300..300",
     }
     for (probes, image), message in cases.items():
         assert main([str(probes), str(image)]) == 2

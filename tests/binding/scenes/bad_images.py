@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from binding.scenes import DataError, Scene
 
@@ -62,6 +63,12 @@ class BadImages:
         part = scene.limited(5).open("train")
         assert (len(part), part.n_skipped) == (5, 1)
         np.testing.assert_array_equal(part.object_codes, codes[[0, 1, 2, 3, 5]])
+
+    def test_images_whose_numbers_have_no_known_range_are_left_out_too(self, reader: ReaderOf) -> None:
+        path = reader().open("train").paths[2]
+        Image.new("F", (20, 20), 100.0).save(path, format="TIFF")
+        assert complaint(reader()).startswith(f"{path}: cannot be read as an image (its numbers lie in 100..100, not")
+        assert reader(on_bad_image="skip").open("train").n_skipped == 1
 
     def test_without_a_readable_image_there_is_no_split(self, reader: ReaderOf) -> None:
         split = reader().open("train")
