@@ -15,8 +15,9 @@ B* = I(O;Z|F) - excess(O probe) + excess(F probe): a bad F probe inflates it. B*
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, fields
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -30,15 +31,23 @@ __all__ = ["FLAGS", "Estimate", "IntervalConfig", "Measures", "TestLosses", "mea
 _NEGLIGIBLE_SHARE, _NEGLIGIBLE_BITS = 0.01, 0.01
 """Standard errors between seeds below this share of H(O|F), or this many bits, matter to nobody."""
 
+_NOISE_BITS = 1e-4
+"""Mean losses that differ by less are equal: this is the rounding of sums of logarithms in float32."""
+
+_NO_ENTROPY_BITS = 1e-9
+"""An entropy of 0 that was summed from probabilities."""
+
+_EXCEEDS = "B* exceeds the direct bound by more than the interval of their paired difference"
+_ADVICE = "Trust B*_direct: it is a lower bound, whatever its probe loses."
 FLAGS = {
-    "features_probe_excess": "B* exceeds the direct bound by more than the interval of their paired difference, and "
-    "the features probe is to blame: it loses more than a probe needs, which inflates B*. Trust B*_direct.",
-    "direct_probe_excess": "B* exceeds the direct bound by more than the interval of their paired difference, and "
-    "the direct probe is to blame: it loses more than a probe needs, so B*_direct is too low.",
-    "excess_unexplained": "B* exceeds the direct bound by more than the interval of their paired difference, and "
-    "neither probe shows a loss that is provably too high.",
+    "features_probe_excess": f"{_EXCEEDS}, and the features probe provably loses more than a probe needs, which "
+    f"inflates B*. {_ADVICE}",
+    "direct_probe_excess": f"{_EXCEEDS}, and the direct probe provably loses more than a probe needs, which lowers "
+    f"B*_direct. {_ADVICE}",
+    "excess_unexplained": f"{_EXCEEDS}, and neither the features probe nor the direct probe provably loses more than "
+    f"a probe needs. {_ADVICE}",
     "objects_probe_excess": "B* lies below the direct bound by more than the interval of their paired difference: "
-    "the objects probe loses more than a probe needs, which deflates B*. Trust B*_direct.",
+    f"the objects probe loses more than a probe needs, which deflates B*. {_ADVICE}",
     "seeds_disagree": "Trainings with other seeds differ by more than the test samples explain, and by more than a "
     "hundredth of H(O|F): the interval is wide, and with two or three seeds it covers less than it says. Use five "
     "seeds, or train longer.",
@@ -49,10 +58,16 @@ FLAGS = {
     "are flat. More epochs between cuts (schedule_step), or smaller batches.",
     "wide_gap": "The test loss of a probe is more than 0.05 H(O|F) above its training loss: it has learned its "
     "samples by heart, and more samples or a smaller probe would lower it.",
-    "range_edge": "A tuned hyper-parameter ended at the edge of its range: a wider range may lower the loss.",
-    "diverged": "A probe of some seed reached no finite validation or test loss and is left out.",
+    "range_edge": "A tuned hyper-parameter ended within a twentieth of the edge of its range: a wider range may "
+    "lower the loss.",
+    "diverged": "A probe of some seed reached no finite validation or test loss and is left out, never averaged. "
+    "A lower learning rate.",
 }
 """What each flag of a row means."""
+
+
+Derive = Callable[..., dict[str, np.ndarray | None]]
+"""Makes columns of mean losses."""
 
 
 @dataclass(frozen=True)
@@ -101,9 +116,13 @@ def measures(
     """
     point = mean_losses(losses, conditional_entropy_bits)
     resampled = resampled_losses(losses, conditional_entropy_bits, resamples=config.resamples, seed=seed)
-    estimates = _estimates(derived(point, entropies), resampled, entropies, config.level, seed)
+
+    def estimated(derive: Derive, bounds: dict[str, tuple[float, float]]) -> dict[str, Estimate | None]:
+        return _estimates(partial(derive, entropies=entropies), point, resampled, bounds, config.level, seed)
+
+    estimates = estimated(derived, _bounds(resampled.both, entropies))
     difference = estimates.pop("difference_bits")
-    flags = [] if difference is None else list(_flags(difference, point, entropies))
+    flags = [] if difference is None else list(_flags(difference, estimated(_provable_excesses, {})))
     if _seeds_disagree(resampled):
         flags.append("seeds_disagree")
     return Measures(estimates, flags, _seed_spread(losses))
@@ -136,16 +155,16 @@ def resampled_losses(
 
 
 def _estimates(
-    values: dict[str, np.ndarray | None],
+    derive: Derive,
+    point: Means,
     resampled: Resampled,
-    entropies: Entropies | None,
+    bounds: dict[str, tuple[float, float]],
     level: float,
     seed: int,
 ) -> dict[str, Estimate | None]:
-    both, seeds = derived(resampled.both, entropies), derived(resampled.seeds, entropies)
-    bounds = _bounds(resampled.both, entropies)
+    both, seeds = derive(resampled.both), derive(resampled.seeds)
     estimates: dict[str, Estimate | None] = {}
-    for name, value in values.items():
+    for name, value in derive(point).items():
         drawn, between = both[name], seeds[name]
         if value is None or drawn is None or between is None:
             estimates[name] = None
@@ -200,29 +219,32 @@ def _defined(bits: np.ndarray) -> np.ndarray | None:
 
 
 def _ratio(bits: np.ndarray | None, entropy: np.ndarray | float) -> np.ndarray | None:
-    """Bits over an entropy; None where the entropy is 0, for nothing can be bound there."""
-    if bits is None or np.min(entropy) <= 0:
+    """Bits over an entropy; None where the entropy is 0 or its rounding, for nothing can be bound there."""
+    if bits is None or np.min(entropy) <= _NO_ENTROPY_BITS:
         return None
     return bits / entropy
 
 
-def _flags(difference: Estimate, means: Means, entropies: Entropies | None) -> Iterator[str]:
-    """Whether B* contradicts the direct bound, and which probe's loss is provably too high.
+def _provable_excesses(means: Means, entropies: Entropies | None) -> dict[str, np.ndarray | None]:
+    """By how much losses exceed what no probe needs to exceed, by the flag that says so.
 
     H(F|Z) ≤ min(CE_O, H(F)) because F is a function of O, and H(O|Z,F) ≤ min(CE_O, H(O|F)): a loss above
     such a bound is excess that the probe cannot blame on its activations.
     """
-    if difference.high < 0:
-        yield "objects_probe_excess"
-    if difference.low <= 0:
-        return
     feature_bound = means["objects"] if entropies is None else np.minimum(means["objects"], entropies.feature_bits)
-    feature_excess = float((means["features"] - feature_bound)[0])
-    direct_excess = float((means["direct"] - np.minimum(means["objects"], means["entropy"]))[0])
-    if max(feature_excess, direct_excess) <= 0:
-        yield "excess_unexplained"
-    else:
-        yield "features_probe_excess" if feature_excess >= direct_excess else "direct_probe_excess"
+    return {
+        "features_probe_excess": means["features"] - feature_bound,
+        "direct_probe_excess": means["direct"] - np.minimum(means["objects"], means["entropy"]),
+    }
+
+
+def _flags(difference: Estimate, excesses: dict[str, Estimate | None]) -> Iterator[str]:
+    """Whether B* contradicts the direct bound, and every probe whose loss is provably too high."""
+    if difference.high < -_NOISE_BITS:
+        yield "objects_probe_excess"
+    if difference.low > _NOISE_BITS:
+        blamed = [flag for flag, excess in excesses.items() if excess is not None and excess.low > _NOISE_BITS]
+        yield from blamed or ["excess_unexplained"]
 
 
 def _seeds_disagree(resampled: Resampled) -> bool:

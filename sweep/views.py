@@ -98,5 +98,5 @@ def show(results: ResultsDirectory, cells: Iterable[Cell], readout: Readout, con
 
     rows = results.rows()
     kept = [rows[cell.cell_id] for cell in cells if cell.cell_id in rows]
-    print_table(as_frame(kept, all_columns(readout)), readout.measures, console)
+    print_table(as_frame(kept, all_columns(readout)), readout.measures, readout.flag_meanings, console)
     return sum(row["status"] == "failed" for row in kept)

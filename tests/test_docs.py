@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from binding.information import FLAGS
 from sweep.cells import make_grid
 from sweep.readout import find_readout
 from sweep.reference import PAGES
@@ -26,6 +27,12 @@ def blocks(language: str) -> list[str]:
 @pytest.mark.parametrize("page", PAGES)
 def test_reference_pages_are_up_to_date(page: str) -> None:
     assert (ROOT / "docs" / page).read_text(encoding="utf-8") == PAGES[page](), "run `make docs`"
+
+
+def test_the_page_of_measures_says_of_every_flag_what_terminal_and_report_say() -> None:
+    page = (ROOT / "docs" / "measures.md").read_text(encoding="utf-8").replace("\\", "")
+    for flag, meaning in FLAGS.items():
+        assert f"| `{flag}` | {meaning} |" in page
 
 
 def test_the_study_of_the_readme_loads_and_has_cells(tmp_path: Path) -> None:

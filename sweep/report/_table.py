@@ -32,12 +32,18 @@ class _Line:
     cells: tuple[str, ...]
 
 
-def print_table(rows: pd.DataFrame, measures: tuple[Measure, ...], console: Console | None = None) -> None:
+def print_table(
+    rows: pd.DataFrame,
+    measures: tuple[Measure, ...],
+    flag_meanings: Mapping[str, str],
+    console: Console | None = None,
+) -> None:
     """Print the headline results, one line a cell.
 
     Args:
         rows: result rows; each measure has the columns `X`, `X_low` and `X_high`.
         measures: what the rows hold; the first two are printed.
+        flag_meanings: a sentence for each flag.
         console: where to print; standard output if none is given. Numbers are never cut, however narrow it is.
     """
     console = console or Console()
@@ -56,7 +62,7 @@ def print_table(rows: pd.DataFrame, measures: tuple[Measure, ...], console: Cons
     if any(line.is_control for line in lines):
         _say(console, Text("\nControls", style="bold underline"))
         _print_section([line for line in lines if line.is_control], header, widths, console)
-    _print_legend(cells, headline, short, console)
+    _print_legend(cells, headline, short, flag_meanings, console)
     _print_failures(cells, console)
 
 
@@ -134,14 +140,19 @@ def _grid(widths: list[int]) -> Table:
 
 
 def _print_legend(
-    rows: tuple[Row, ...], headline: tuple[Measure, ...], short: Mapping[str, str], console: Console
+    rows: tuple[Row, ...],
+    headline: tuple[Measure, ...],
+    short: Mapping[str, str],
+    meanings: Mapping[str, str],
+    console: Console,
 ) -> None:
     _say(console, Text())
     for measure in headline:
         _say(console, Text(f"{measure.symbol}  {measure.label} ({measure.unit})", style="dim"))
     counts = Counter(flag for row in rows for flag in row.flags)
     for flag, name in short.items():
-        _say(console, Text(f"{name}  {flag} ({counted(counts[flag], 'cell')})", style="dim"))
+        of_cells = f"{name}  {flag} ({counted(counts[flag], 'cell')})"
+        _say(console, Text(": ".join(filter(None, (of_cells, meanings.get(flag)))), style="dim"))
 
 
 def _print_failures(rows: tuple[Row, ...], console: Console) -> None:

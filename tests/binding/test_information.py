@@ -77,6 +77,7 @@ def test_an_undefined_measure_is_empty_not_guessed() -> None:
         (6.0, 2.0, 9.0, ["direct_probe_excess"]),
         (6.0, 4.0, 4.0, ["excess_unexplained"]),
         (9.0, 2.0, 4.0, ["objects_probe_excess"]),
+        (8.0, 7.0, 9.0, ["features_probe_excess", "direct_probe_excess"]),
     ],
 )
 def test_a_contradiction_is_flagged_with_the_probe_to_blame(
@@ -85,6 +86,33 @@ def test_a_contradiction_is_flagged_with_the_probe_to_blame(
     found = measures(losses(objects, features, direct, spread=0.0), np.full(500, 8.0), ENTROPIES, QUICK, seed=0)
     assert found.flags == flags
     assert set(flags) <= set(FLAGS)
+
+
+@pytest.mark.parametrize("rounding", [-1e-10, 0.0, 1e-10, 1e-6])
+def test_rounding_decides_no_flag(rounding: float) -> None:
+    """Losses at exactly what a probe needs, but for the last digits of float32, blame nobody."""
+    unexplained = losses(6.0, 5.0 + rounding, 6.0 + rounding, spread=0.0)
+    assert measures(unexplained, np.full(500, 8.0), ENTROPIES, QUICK, seed=0).flags == ["excess_unexplained"]
+    for sign in (-1, 1):
+        equal = TestLosses(*(np.full((2, 500), bits) for bits in (6.0, 2.0 + sign * rounding, 4.0, 8.0)))
+        assert measures(equal, np.full(500, 8.0), ENTROPIES, QUICK, seed=0).flags == []
+
+
+def test_an_excess_within_its_interval_blames_nobody() -> None:
+    """The direct probe of 500 samples loses 0.02 bits more than H(O|F), with a standard error of 0.04."""
+    noise = np.random.default_rng(1).standard_normal((1, 500))
+    noise = (noise - noise.mean()) / noise.std()
+    data = TestLosses(9 + noise, np.full((1, 500), 4.9), 8.02 + noise, np.full((1, 500), 8.0))
+    assert measures(data, np.full(500, 8.0), ENTROPIES, QUICK, seed=0).flags == ["excess_unexplained"]
+    sure = TestLosses(9 + noise, np.full((1, 500), 4.9), 8.2 + noise, np.full((1, 500), 8.0))
+    assert measures(sure, np.full(500, 8.0), ENTROPIES, QUICK, seed=0).flags == ["direct_probe_excess"]
+
+
+@pytest.mark.parametrize("entropy", [1e-12, 1e-16])
+def test_an_entropy_that_is_only_rounding_gives_no_ratio(entropy: float) -> None:
+    found = measures(losses(6, 2, 3), np.full(500, entropy), Entropies(5.0, entropy), QUICK, seed=0).estimates
+    assert found["binding_ratio"] is None
+    assert found["direct_binding_ratio"] is None
 
 
 def test_a_difference_within_its_interval_is_not_flagged() -> None:

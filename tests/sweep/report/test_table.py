@@ -17,7 +17,7 @@ def printed(rows, measures, width=100, terminal=False) -> str:
         color_system="standard" if terminal else None,
         legacy_windows=False,
     )
-    print_table(rows, measures, console)
+    print_table(rows, measures, {"unsure": "Nobody knows."}, console)
     return console.file.getvalue()
 
 
@@ -40,7 +40,7 @@ def test_groups_and_controls(study, measures):
 def test_legend_of_the_flags_that_occur(study, measures):
     text = printed(study, measures)
     assert "ed  exceeds_direct (1 cell)" in text
-    assert "unsu  unsure (1 cell)" in text
+    assert "unsu  unsure (1 cell): Nobody knows." in text
     study["flags"] = [[] for _ in range(len(study))]
     assert "exceeds_direct" not in printed(study, measures)
 
