@@ -28,6 +28,8 @@ _SPLIT_NAMES: dict[str, SplitName] = {
     "test": "test",
 }
 _FEW = 20
+_MISSING = frozenset(("", "nan", "na", "n/a", "#n/a", "<na>", "nat", "null", "none"))
+"""What stands for a value that is not there, whatever wrote the table; no letter case."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,7 +42,8 @@ class Files(DiskScene):
     groups: tuple[str, ...]
     """Columns of the table that are feature groups, such as [color, shape]."""
     values: tuple[tuple[str, ...], ...] | None = None
-    """Values of each group, such as [[red, blue], [circle, square]]; null takes those that occur, sorted."""
+    """Values of each group, such as [[red, blue], [circle, square]]; null takes those that occur, sorted, but for
+    the words of a missing value (empty, nan, NA, null, none): these are values only where they are listed here."""
     images: str | None = field(default=None, metadata=IS_PATH)
     """Folder that the names of images are relative to; null takes that of the table."""
     image_column: str = "image"
@@ -112,7 +115,8 @@ class Files(DiskScene):
             changed_at = path.stat().st_mtime_ns
         except FileNotFoundError:
             raise DataError(f"{path}: no such file; {self.remedy}") from None
-        return _contents(path, changed_at, self.groups, self.image_column, self.split_column)
+        named = frozenset(value for values in self.values or () for value in values)
+        return _contents(path, changed_at, self.groups, self.image_column, self.split_column, named)
 
     def members(self, name: SplitName) -> list[Image]:
         """Images of a split, in the order of the table."""
@@ -147,12 +151,17 @@ class Image(NamedTuple):
 
 @lru_cache(maxsize=8)
 def _contents(
-    path: Path, changed_at: int, groups: tuple[str, ...], image_column: str, split_column: str | None
+    path: Path,
+    changed_at: int,
+    groups: tuple[str, ...],
+    image_column: str,
+    split_column: str | None,
+    named: frozenset[str],
 ) -> tuple[Image, ...]:
     del changed_at
     columns = (image_column, *groups, *([split_column] if split_column else []))
     found: dict[str, tuple[SplitName | None, list[tuple[str, ...]]]] = {}
-    for number, row in enumerate(_rows(path, columns), start=1):
+    for number, row in enumerate(_rows(path, columns, named), start=1):
         file = row[image_column]
         split = _split(path, number, row[split_column]) if split_column else None
         before, objects = found.setdefault(file, (split, []))
@@ -177,7 +186,7 @@ def _split(path: Path, number: int, text: str) -> SplitName:
     return _SPLIT_NAMES[text]
 
 
-def _rows(path: Path, columns: Sequence[str]) -> Iterator[dict[str, str]]:
+def _rows(path: Path, columns: Sequence[str], named: frozenset[str]) -> Iterator[dict[str, str]]:
     """Rows with all values as text, nothing as the empty text."""
     reader = next(reader for ending, reader in _READERS.items() if path.name.endswith(ending))
     try:
@@ -187,7 +196,15 @@ def _rows(path: Path, columns: Sequence[str]) -> Iterator[dict[str, str]]:
     for number, row in enumerate(rows, start=1):
         if absent := [name for name in columns if name not in row]:
             raise DataError(f"{path}: row {number} has no column {absent[0]!r}; there are {', '.join(map(str, row))}")
-        yield {name: "" if row[name] is None else str(row[name]) for name in columns}
+        if odd := [name for name in columns if isinstance(row[name], list | dict)]:
+            raise DataError(f"{path}: row {number} has {row[odd[0]]!r} as {odd[0]}; it must be text or a number")
+        yield {name: _text(row[name], named) for name in columns}
+
+
+def _text(value: object, named: frozenset[str]) -> str:
+    """A value as text without blanks around it; the empty text for one that is missing."""
+    text = "" if value is None else str(value).strip()
+    return "" if text.lower() in _MISSING and text not in named else text
 
 
 def _csv(path: Path) -> Sequence[Mapping[str, object]]:

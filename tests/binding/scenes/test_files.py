@@ -98,6 +98,48 @@ def test_codes_are_those_of_the_table(table: Path, rows: list[dict[str, str]]) -
         assert scene.size(name) == len(split) == len(expected)
 
 
+@pytest.mark.parametrize(
+    ("suffix", "nothing"),
+    [*(("csv", word) for word in ("", " ", "nan", "NaN", "NA", "N/A", "<NA>", "None", "NULL"))]
+    + [("jsonl", float("nan")), ("jsonl", None), ("jsonl", "nan"), ("parquet", float("nan")), ("parquet", None)],
+)
+def test_a_missing_label_is_no_value(folder: Path, suffix: str, nothing: object) -> None:
+    """Whatever stands for it in the file; where another group of the object has a value, the row is refused."""
+    images = ["photos/0.png", "photos/1.png", "photos/2.png"]
+    path = folder / f"missing.{suffix}"
+    _write(path, [dict(image=name, size=value) for name, value in zip(images, (2.5, 1.5, nothing), strict=True)])
+    scene = Files(table=str(path), groups=("size",))
+    assert scene.space.groups[0].values == ("1.5", "2.5")
+    assert [image.objects for image in scene.contents()] == [(("2.5",),), (("1.5",),), ()]
+    _write(path, [dict(image=images[0], size=2.5, color="red"), dict(image=images[1], size=nothing, color="blue")])
+    with pytest.raises(DataError, match="row 2 has no size; give it one"):
+        Files(table=str(path), groups=("size", "color")).contents()
+
+
+def _write(path: Path, rows: list[dict[str, object]]) -> None:
+    if path.suffix == ".parquet":
+        pq.write_table(pa.Table.from_pylist(rows), path)
+    elif path.suffix == ".jsonl":
+        path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    else:
+        lines = [",".join(rows[0]), *(",".join(map(str, row.values())) for row in rows)]
+        path.write_text("\n".join(lines) + "\n")
+
+
+def test_a_word_of_missing_values_is_a_value_where_the_study_lists_it(folder: Path) -> None:
+    path = folder / "patterns.csv"
+    _write(path, [{"image": "photos/0.png", "pattern": "none"}, {"image": "photos/1.png", "pattern": "dots "}])
+    scene = Files(table=str(path), groups=("pattern",), values=(("none", "dots"),))
+    assert [image.objects for image in scene.contents()] == [(("none",),), (("dots",),)]
+
+
+def test_a_list_is_no_label(folder: Path) -> None:
+    path = folder / "lists.jsonl"
+    _write(path, [{"image": "photos/0.png", "color": ["red", "blue"]}])
+    with pytest.raises(DataError, match=r"row 1 has \['red', 'blue'\] as color"):
+        Files(table=str(path), groups=("color",)).contents()
+
+
 def test_a_vocabulary_can_be_given(table: Path) -> None:
     scene = scene_of(table, values=(("green", *COLORS), SHAPES), max_objects=5)
     assert scene.space.sizes == (3, 3)
