@@ -18,6 +18,7 @@ from binding.fit import Fitted
 from binding.modes import read
 from binding.probe_file import ProbeFile, ProbeFileError
 from binding.scenes import UnreadableImageError, read_rgb
+from binding.terminal import complain
 
 _SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")
 
@@ -144,7 +145,7 @@ def main(argv: Sequence[str] | None = None) -> int:
                 json.dumps(found) if options.json else f"{found['image']}: {', '.join(found['objects']) or 'nothing'}"
             )
     except (ProbeFileError, BackboneError, OSError) as error:
-        print(error, file=sys.stderr)
+        complain(error)
         return 2
     return 0
 

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 
 import yaml
 
+from binding.terminal import printable
 from sweep._study_error import StudyError, StudyProblem
 
 Scalar = str | int | float | bool | None
@@ -267,4 +268,5 @@ _Dumper.add_representer(str, _represent_text)
 
 def dump_yaml(value: object) -> str:
     """YAML of plain values, small lists and mappings on one line; `load_space` reads it back unchanged."""
-    return yaml.dump(value, Dumper=_Dumper, sort_keys=False, allow_unicode=True, default_flow_style=None, width=110)
+    text = yaml.dump(value, Dumper=_Dumper, sort_keys=False, allow_unicode=True, default_flow_style=None, width=110)
+    return printable(text)  # all but plain ASCII is in double quotes, where these escapes are YAML's own

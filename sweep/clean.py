@@ -14,6 +14,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from binding.terminal import complain, say
+
 _DAY_S = 86400.0
 _HEX_DIGITS = frozenset("0123456789abcdef")
 _KEY_LENGTH = 64
@@ -136,18 +138,18 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         keys = keys_of_study(arguments.study) if arguments.study else None
     except StudyError as error:
-        print(error, file=sys.stderr)
+        complain(error)
         return 2
     found = list(entries(arguments.store, time.time()))
     limit = None if arguments.shrink_to is None else int(arguments.shrink_to * 1e9)
     picked = chosen(found, keys, arguments.older_than, limit)
     for entry in picked:
-        print(f"{entry.key[:12]}  {human_bytes(entry.size_bytes):>8}  {entry.age_days:7.1f} d  {entry.what}")
+        say(f"{entry.key[:12]}  {human_bytes(entry.size_bytes):>8}  {entry.age_days:7.1f} d  {entry.what}")
         if arguments.delete:
             shutil.rmtree(entry.folder)
     size = human_bytes(sum(entry.size_bytes for entry in picked))
     done = "removed" if arguments.delete else "would be removed with --delete"
-    print(f"{len(picked)} of {len(found)} entries, {size}, {done}")
+    say(f"{len(picked)} of {len(found)} entries, {size}, {done}")
     return 0
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import csv
 import json
 import sys
 from collections.abc import Iterable, Sequence
@@ -12,7 +11,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from binding.intervals import IntervalConfig, holm
+from binding.terminal import Terminal, complain
 from sweep.readout import Difference, Measure, Readout, measured
+from sweep.spreadsheet import csv_text
 from sweep.stored import ResultsError, StoredCell, open_results
 
 DONE, USER_ERROR = 0, 2
@@ -66,15 +67,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         config = IntervalConfig(level=options.level, resamples=options.resamples)
         lines, names = _compare(options, config)
     except ValueError as error:
-        print(error, file=sys.stderr)
+        complain(error)
         return USER_ERROR
     _print(lines, names, options.level)
     table = [line._asdict() for line in lines]
     if options.csv:
-        with options.csv.open("w", newline="", encoding="utf-8") as file:
-            writer = csv.DictWriter(file, Line._fields)
-            writer.writeheader()
-            writer.writerows(table)
+        options.csv.write_text(csv_text(Line._fields, lines), encoding="utf-8")
     if options.json:
         options.json.write_text(json.dumps(table, indent=1), encoding="utf-8")
     return DONE
@@ -142,10 +140,9 @@ def _corrected(found: Sequence[Difference]) -> list[Line]:
 
 def _print(lines: list[Line], names: dict[str, str], level: float) -> None:
     from rich.box import SIMPLE
-    from rich.console import Console
     from rich.table import Table
 
-    console = Console()
+    console = Terminal()
     ids = list(dict.fromkeys(cell for line in lines for cell in (line.one, line.other)))
     for cell in ids:
         console.print(f"{cell[:8]}  {names[cell]}", highlight=False, markup=False, soft_wrap=True)
@@ -154,7 +151,7 @@ def _print(lines: list[Line], names: dict[str, str], level: float) -> None:
         bounds = f"[{line.difference_low:+.3f}, {line.difference_high:+.3f}]"
         numbers = f"{line.difference:+.3f}", bounds, f"{line.p_value:.2g}", f"{line.p_holm:.2g}"
         table.add_row(line.one[:8], line.other[:8], line.measure, *numbers)
-    wide = console if console.is_terminal else Console(width=max(console.width, 120))
+    wide = console if console.is_terminal else Terminal(width=max(console.width, 120))
     wide.print(table)
 
 

@@ -13,6 +13,7 @@ from binding.backbones import CONTROLS, LIBRARIES, PAPER, SHIPPED, BackboneConfi
 from binding.backbones._transformers import FAMILIES as TOWERS
 from binding.probes import ALIASES, FAMILIES
 from binding.scenes import SCENES, ColorShape, Scene
+from binding.terminal import complain, say
 
 _SCENE: Scene = ColorShape()  # pyright: ignore[reportAssignmentType], its properties are cached
 _DEFAULT_TIMM = "vit_*dinov2*"
@@ -34,10 +35,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = parser.parse_args(argv)
     found = False
     for line in _LISTS[arguments.what](arguments.pattern):
-        print(line, flush=True)
+        say(line)
         found = True
     if not found:
-        print(f"there are no {arguments.what} whose name matches {arguments.pattern!r}", file=sys.stderr)
+        complain(f"there are no {arguments.what} whose name matches {arguments.pattern!r}")
     return 0 if found else 2
 
 

@@ -11,6 +11,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import NamedTuple
 
+from binding.terminal import complain, say
 from sweep.results import VOLATILE_COLUMNS, BusyError, ResultsDirectory, Row
 
 _VIEWS = ("rows", "tune", "figures", "tensorboard")
@@ -137,14 +138,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         found = merge(options.first, options.second, options.into)
     except (MergeError, BusyError, OSError) as error:
-        print(error, file=sys.stderr)
+        complain(error)
         return 2
     for conflict in found.conflicts:
-        print(f"two results of cell {conflict}", file=sys.stderr)
+        complain(f"two results of cell {conflict}")
     if found.conflicts:
-        print("nothing was written; remove one of the two rows (rows/CELL.json) and try again", file=sys.stderr)
+        complain("nothing was written; remove one of the two rows (rows/CELL.json) and try again")
         return 1
-    print(f"{len(found.taken)} cells added, {len(found.equal)} equal, {len(found.kept)} failed in the second only")
+    say(f"{len(found.taken)} cells added, {len(found.equal)} equal, {len(found.kept)} failed in the second only")
     return 0
 
 

@@ -13,6 +13,7 @@ from rich.text import Text
 
 from binding.backbones import BackboneConfig
 from binding.scenes import SPLITS, Missing, Scene
+from binding.terminal import on_one_line
 from sweep.cells import Cell, Grid
 from sweep.extract import activation_bytes, count_samples
 from sweep.results import Row
@@ -68,7 +69,8 @@ def print_plan(plan: Plan, console: Console) -> None:
         groups.setdefault((cell.dataset.name, cell.backbone.source), []).append(cell)
     for (dataset, backbone), cells in groups.items():
         layers = _distinct(cell.layer for cell in cells)
-        table.add_row(Text(dataset), backbone, layers, str(len(cells)), str(sum(cell in to_do for cell in cells)))
+        names = (Text(on_one_line(name)) for name in (dataset, backbone, layers))
+        table.add_row(*names, str(len(cells)), str(sum(cell in to_do for cell in cells)))
     console.print(table)
     modes = _distinct(cell.mode for cell in plan.grid.cells)
     probes = _distinct(cell.probe.family for cell in plan.grid.cells)

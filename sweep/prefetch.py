@@ -10,6 +10,7 @@ from pathlib import Path
 from rich.console import Console
 
 from binding.backbones import BackboneConfig, BackboneError, prefetch
+from binding.terminal import Terminal, complain
 from sweep.plan import human_bytes
 from sweep.space import StudyError, load_space
 
@@ -30,13 +31,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         spaces = [load_space(study, arguments.set) for study in arguments.studies]
     except StudyError as error:
-        print(error, file=sys.stderr)
+        complain(error)
         return USER_ERROR
     backbones = dict.fromkeys(backbone for space in spaces for backbone in space.backbones)
     try:
-        return _fetch_all(list(backbones), Console())
+        return _fetch_all(list(backbones), Terminal())
     except KeyboardInterrupt:
-        print("\ninterrupted; the same command goes on where this one stopped", file=sys.stderr)
+        complain("\ninterrupted; the same command goes on where this one stopped")
         return INTERRUPTED
 
 
@@ -47,7 +48,7 @@ def _fetch_all(backbones: Sequence[BackboneConfig], console: Console) -> int:
         try:
             files = prefetch(backbone)
         except BackboneError as error:
-            print(error, file=sys.stderr)
+            complain(error)
             failed += 1
             continue
         size = human_bytes(sum(file.stat().st_size for file in files))

@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.progress import BarColumn, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.progress import Progress as Bar
 
+from binding.terminal import on_one_line
 from sweep.time_left import TimeLeft
 
 _LOG_EVERY_S = 15.0
@@ -27,7 +28,7 @@ class Progress:
     """
 
     def __init__(self, console: Console, title: str, costs: Sequence[float], bar: Bar | None) -> None:
-        self._console, self._title = console, title
+        self._console, self._title = console, on_one_line(title)
         self.n_cells, self._cells, self._failed = len(costs), 0, 0
         self._time_left = TimeLeft(costs)
         self._n_images, self._images = 0, 0

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
@@ -13,6 +11,7 @@ from rich.console import Console
 from sweep.cells import Cell
 from sweep.results import ResultsDirectory, Row
 from sweep.space import Published
+from sweep.spreadsheet import csv_text
 
 _PLACE = ("dataset", "backbone", "layer", "mode", "probe")
 
@@ -114,10 +113,7 @@ def show_published(
         return
     rows = results.rows()
     lines = list(held_against([rows[cell.cell_id] for cell in cells if cell.cell_id in rows], published))
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerows([Line._fields, *lines])
-    results.write_text("published.csv", text.getvalue())
+    results.write_text("published.csv", csv_text(Line._fields, lines))
     console.print("\npublished | measured | difference", highlight=False)
     console.print(_text(lines), markup=False, highlight=False, soft_wrap=True)
 

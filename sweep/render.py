@@ -16,6 +16,7 @@ from typing import Any
 from rich.console import Console
 
 from binding.scenes import DataError, Device, MadeScene, MakeError, Maker, Missing, Worker
+from binding.terminal import Terminal, complain
 from sweep.countdown import Countdown, countdown
 
 DONE, INCOMPLETE, USER_ERROR, INTERRUPTED = 0, 1, 2, 130
@@ -69,12 +70,12 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     with stoppable(max_hours=None):
         try:
-            return _run(arguments, Console())
+            return _run(arguments, Terminal())
         except (StudyError, ClusterError, DataError) as error:
-            print(error, file=sys.stderr)
+            complain(error)
             return USER_ERROR
         except KeyboardInterrupt:
-            print("\ninterrupted; the same command goes on where this one stopped", file=sys.stderr)
+            complain("\ninterrupted; the same command goes on where this one stopped")
             return INTERRUPTED
 
 

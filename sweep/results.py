@@ -18,6 +18,8 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from sweep.spreadsheet import safe_cell
+
 if TYPE_CHECKING:
     import pandas as pd
 
@@ -177,7 +179,7 @@ class ResultsDirectory:
         path = self.root / "results.parquet"
         self.root.mkdir(parents=True, exist_ok=True)
         _atomically(path, lambda temporary: pq.write_table(table, temporary))
-        _atomically(self.root / "results.csv", lambda temporary: frame.to_csv(temporary, index=False))
+        _atomically(self.root / "results.csv", lambda temporary: frame.map(safe_cell).to_csv(temporary, index=False))
         return path
 
 

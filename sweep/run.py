@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from binding.terminal import Terminal, complain
+
 if TYPE_CHECKING:
     from rich.console import Console
 
@@ -127,16 +129,16 @@ def main(argv: Sequence[str] | None = None) -> int:
         try:
             return _run(arguments, stop)
         except (StudyError, BusyError, ClusterError, FullDiskError, MissingPackageError, RemoteError) as error:
-            print(error, file=sys.stderr)
+            complain(error)
             return USER_ERROR
         except OSError as error:
             if not no_space(error):
                 raise
-            print(full_disk(error.filename or arguments.results), file=sys.stderr)
+            complain(full_disk(error.filename or arguments.results))
             return USER_ERROR
         except KeyboardInterrupt:
             reason = f"--max-hours {arguments.max_hours:g} is over" if stop.time_is_up else "interrupted"
-            print(f"\n{reason}; {GO_ON}", file=sys.stderr)
+            complain(f"\n{reason}; {GO_ON}")
             return TIME_IS_UP if stop.time_is_up else INTERRUPTED
 
 
@@ -153,14 +155,13 @@ class Study:
 
 
 def _run(arguments: argparse.Namespace, stop: Stop) -> int:
-    from rich.console import Console
 
     from sweep.mirror import results_at
     from sweep.packages import require
     from sweep.plan import print_plan
     from sweep.space import load_space
 
-    console = Console()
+    console = Terminal()
     require(LOGS[name] for name in arguments.log)
     space = load_space(arguments.study, arguments.set, arguments.limit)
     with results_at(arguments.results, space.name) as results:

@@ -10,9 +10,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
+from binding.terminal import Terminal, complain, on_one_line, say
 from sweep.readout import Readout, find_readout
 from sweep.results import VOLATILE_COLUMNS, ResultsDirectory, Row
 
@@ -32,7 +33,8 @@ def overview(results: ResultsDirectory, rows: Mapping[str, Row], console: Consol
         counts.setdefault((str(row["dataset"]), str(row["backbone"])), Counter())[str(row["status"])] += 1
     table = Table("data set", "backbone", "done", "failed", box=None, pad_edge=False)
     for (dataset, backbone), states in sorted(counts.items()):
-        table.add_row(escape(dataset), escape(backbone), str(states["done"]), str(states["failed"]))
+        names = (Text(on_one_line(name)) for name in (dataset, backbone))
+        table.add_row(*names, str(states["done"]), str(states["failed"]))
     console.print(table)
     states = Counter(str(row["status"]) for row in rows.values())
     left = "" if missing is None else f", {missing} missing"
@@ -177,19 +179,19 @@ def main(argv: Sequence[str] | None = None) -> int:
         "--method", action="store_true", help="the methods paragraph and citations, to be pasted into a paper"
     )
     options = parser.parse_args(argv)
-    results, console = ResultsDirectory(options.results), Console()
+    results, console = ResultsDirectory(options.results), Terminal()
     try:
         rows = results.rows()
         if not rows:
             raise ShowError(f"{options.results} holds no rows; it should be a folder such as results/quickstart")
         if options.method:
-            print(paragraph(results, rows), end="")
+            say(paragraph(results, rows).rstrip())
         elif options.cell is None:
             overview(results, rows, console)
         else:
             story(results, find(rows, options.cell), console)
     except ShowError as error:
-        print(error, file=sys.stderr)
+        complain(error)
         return 2
     return 0
 

@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from binding.information import IntervalConfig
+from binding.terminal import complain, say
 from sweep._build import build, limited
 from sweep._place import read_settings
 from sweep._schema import json_schema
@@ -80,9 +81,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(json.dumps(json_schema(), indent=1, ensure_ascii=False))
         return 0
     try:
-        print(dump_yaml(load_space(options.study).resolved()), end="")
+        say(dump_yaml(load_space(options.study).resolved()).rstrip())
     except StudyError as error:
-        print(error, file=sys.stderr)
+        complain(error)
         return 2
     return 0
 

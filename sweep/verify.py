@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from binding.terminal import Terminal, complain
 from sweep.stored import ResultsError, StoredCell, StoredResults, open_results
 
 if TYPE_CHECKING:
@@ -63,7 +64,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         cells = _chosen(results, options.cells, options.seed)
         again = [mismatch for cell in cells for mismatch in _from_scratch(results, cell, options)]
     except (ResultsError, StudyError) as error:
-        print(error, file=sys.stderr)
+        complain(error)
         return USER_ERROR
     _print(results, cells, wrong, again)
     return DIFFERENT if wrong or again else EQUAL
@@ -153,10 +154,9 @@ def _print(
     results: StoredResults, cells: list[StoredCell], wrong: Sequence[Mismatch], again: Sequence[Mismatch]
 ) -> None:
     from rich.box import SIMPLE
-    from rich.console import Console
     from rich.table import Table
 
-    console = Console()
+    console = Terminal()
     places = {cell.cell_id: cell.place for cell in results.cells}
     verdicts = Table("checked", "cells", "verdict", box=SIMPLE)
     for what, of, mismatches in (

@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from binding.scenes.blender._find import ENVIRONMENT_FOLDER, environment_python
+from binding.terminal import complain, say
 
 REQUIREMENT = "bpy==5.0.1"
 _PYTHON = (3, 11)
@@ -30,10 +31,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     python = interpreter()
     if python is None:
         wanted = ".".join(map(str, _PYTHON))
-        print(
+        complain(
             f"{REQUIREMENT} needs Python {wanted}, and python{wanted} was not found; install it, or download Blender "
-            "from blender.org and set BLENDER_PATH to its executable",
-            file=sys.stderr,
+            "from blender.org and set BLENDER_PATH to its executable"
         )
         return USER_ERROR
     commands = (
@@ -43,9 +43,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     for command in commands:
         if code := subprocess.run(command, check=False).returncode:
-            print(f"failed with code {code}: {' '.join(command)}", file=sys.stderr)
+            complain(f"failed with code {code}: {' '.join(command)}")
             return FAILED
-    print(f"ready in {folder}")
+    say(f"ready in {folder}")
     return DONE
 
 

@@ -24,6 +24,7 @@ from binding.scenes._placement import CAMERA_PLACE, PlacementRule
 from binding.scenes._rendered import RenderedFolder
 from binding.scenes._specification import COLORS, MATERIALS, RADII, SHAPES, Look, Studio, Thing, specification
 from binding.scenes.blender import Blender, BlenderError, find_blender
+from binding.terminal import complain, say
 
 N_OBJECTS = 6
 DONE, FAILED, USER_ERROR, INTERRUPTED = 0, 1, 2, 130
@@ -45,10 +46,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         return options.run(options)
     except DataError as error:
-        print(error, file=sys.stderr)
+        complain(error)
         return USER_ERROR
     except KeyboardInterrupt:
-        print("\ninterrupted; the same command goes on where this one stopped", file=sys.stderr)
+        complain("\ninterrupted; the same command goes on where this one stopped")
         return INTERRUPTED
 
 
@@ -103,7 +104,7 @@ def _select(options: argparse.Namespace) -> int:
         if not layout.has(number):
             _place(image, layout.image(number), copy=options.copy)
             _write(layout.scene(number), scene)
-    print(f"{number + 1:,} scenes of {N_OBJECTS} objects in {options.folder}")
+    say(f"{number + 1:,} scenes of {N_OBJECTS} objects in {options.folder}")
     return DONE
 
 
@@ -159,7 +160,7 @@ def new_scene(number: int, attempt: int, seed: int, look: Look) -> dict[str, Any
 def _render(options: argparse.Namespace) -> int:
     layout = Layout(options.folder)
     missing = [number for number in range(options.count) if not layout.has(number)]
-    print(f"{len(missing):,} of {options.count:,} images to render in {options.folder}")
+    say(f"{len(missing):,} of {options.count:,} images to render in {options.folder}")
     if not missing:
         return DONE
     renderer = _Renderer(options, layout, find_blender())
@@ -169,8 +170,8 @@ def _render(options: argparse.Namespace) -> int:
     finally:
         renderer.close()
     for failure in failures:
-        print(f"failed: {failure}", file=sys.stderr)
-    print(f"{len(missing) - len(failures):,} images rendered, {len(failures):,} failed; the same command tries again")
+        complain(f"failed: {failure}")
+    say(f"{len(missing) - len(failures):,} images rendered, {len(failures):,} failed; the same command tries again")
     return FAILED if failures else DONE
 
 

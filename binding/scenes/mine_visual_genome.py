@@ -29,6 +29,7 @@ from binding._problems import ConfigurationError, Problem, refuse
 from binding.scenes._base import DataError
 from binding.scenes._genome_release import Object, read_release
 from binding.scenes._genome_vocabulary import COCO_CLASSES, COLOR_WORDS
+from binding.terminal import complain, say
 
 _KEYS = {
     "color": ("attributes_color", "selected_color_attributes", "object_to_color_attribute_occurrences", "no_color"),
@@ -254,9 +255,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         folder = output / "deprecated" / f"meta_filtered_{mining.kind}_{mining.vocabulary}"
         write(folder, files, overwrite=overwrite)
     except (DataError, ConfigurationError, OSError) as error:
-        print(error, file=sys.stderr)
+        complain(error)
         return 2
-    print(f"{folder}: {_summary(files, mining)}")
+    say(f"{folder}: {_summary(files, mining)}")
     return 0
 
 

@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from binding.terminal import complain, say
 from sweep.readout import Readout, find_readout, measured
 from sweep.report._publication import FIGURE_FORMATS, TABLE_FORMATS, write_figures, write_tables
 from sweep.results import ResultsDirectory, Row, as_frame
@@ -81,7 +82,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             seen = _wait_for_change(arguments.results, seen)
             _write(arguments)
     except ReportError as error:
-        print(error, file=sys.stderr)
+        complain(error)
         return USER_ERROR
     except KeyboardInterrupt:
         pass
@@ -101,7 +102,7 @@ def _write(arguments: argparse.Namespace) -> None:
         path=arguments.output,
     )
     of = f" of {found.n_cells}" if found.n_cells else ""
-    print(f"report of {len(found.rows)}{of} cells: {page.absolute().as_uri()}", flush=True)
+    say(f"report of {len(found.rows)}{of} cells: {page.absolute().as_uri()}")
     frame = as_frame(found.rows, all_columns(found.readout))
     name = found.space.name if found.space else found.results.root.name
     measures = measured(found.readout, found.rows)
@@ -111,7 +112,7 @@ def _write(arguments: argparse.Namespace) -> None:
     ):
         if formats:
             folder = found.results.root / kind
-            print(f"{kind}: {len(write(frame, measures, name, formats, folder))} files in {folder}")
+            say(f"{kind}: {len(write(frame, measures, name, formats, folder))} files in {folder}")
 
 
 def _find(folder: Path) -> _Found:

@@ -13,6 +13,7 @@ import jinja2
 import pandas as pd
 from markupsafe import Markup
 
+from binding.terminal import printable
 from sweep.published import Line, by_place
 from sweep.readout import Exhibit, Measure
 from sweep.report._data import DIMENSIONS, as_script, page_data
@@ -132,6 +133,7 @@ def _template() -> jinja2.Template:
         loader=jinja2.FileSystemLoader(PAGE),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
+        finalize=lambda value: printable(value) if type(value) is str else value,
         trim_blocks=True,
         lstrip_blocks=True,
     )

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal, get_args
 
 import pandas as pd
 
+from binding.terminal import on_one_line
 from sweep.readout import Measure
 from sweep.report._figures import (
     Picture,
@@ -21,6 +20,7 @@ from sweep.report._figures import (
 from sweep.report._format import DECIMALS, counted, decimal, percent, symbol_parts
 from sweep.report._rows import Estimate, Row, distinct, prepared
 from sweep.report._whole import write_whole
+from sweep.spreadsheet import csv_text
 
 FigureFormat = Literal["pdf", "svg", "png"]
 TableFormat = Literal["latex", "markdown", "csv"]
@@ -92,7 +92,7 @@ def _caption(what: str, study: str, rows: Sequence[Row]) -> str:
     levels = sorted({row.interval_level for row in rows if row.interval_level > 0})
     seeds = sorted({int(row.n_seeds) for row in rows if row.n_seeds > 0})
     samples = sorted({int(row.n_test) for row in rows if row.n_test > 0})
-    parts = [f"{what}. Study {study}"]
+    parts = [f"{what}. Study {on_one_line(study)}"]
     if seeds:
         parts.append(f"{' or '.join(counted(number, 'seed') for number in seeds)} a probe")
     if samples:
@@ -137,7 +137,8 @@ def _latex_estimate(estimate: Estimate, decimals: int) -> str:
 
 
 def _in_latex(text: str) -> str:
-    return "".join(_LATEX.get(sign, sign) for sign in text)
+    escaped = "".join(_LATEX.get(sign, sign) for sign in on_one_line(text))
+    return "{}" * escaped.startswith(("[", "*")) + escaped  # which would be arguments of the \\\\ before them
 
 
 def _markdown(rows: Sequence[Row], measures: tuple[Measure, ...], caption: str, _: str) -> str:
@@ -158,14 +159,10 @@ def _plain_estimate(estimate: Estimate, decimals: int) -> str:
 
 
 def _csv(rows: Sequence[Row], measures: tuple[Measure, ...], _: str, __: str) -> str:
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
     ends = [(measure.column, end) for measure in measures for end in ("", "_low", "_high")]
-    writer.writerow([*_PLACE, *(column + end for column, end in ends)])
-    for row in rows:
-        numbers = [number for m in measures for number in _numbers(row.estimates[m.column])]
-        writer.writerow([*_place(row), *numbers])
-    return text.getvalue()
+    header = [*_PLACE, *(column + end for column, end in ends)]
+    numbers = ([number for m in measures for number in _numbers(row.estimates[m.column])] for row in rows)
+    return csv_text(header, ([*_place(row), *of_row] for row, of_row in zip(rows, numbers, strict=True)))
 
 
 def _numbers(estimate: Estimate) -> list[str]:

@@ -11,6 +11,7 @@ from typing import Any
 
 import pandas as pd
 
+from binding.terminal import on_one_line, printable
 from sweep.readout import Measure
 from sweep.report._format import NOTHING, natural_key
 
@@ -88,7 +89,7 @@ def distinct(values: Iterable[str]) -> list[str]:
 
 def _row(record: Mapping[str, Any], measures: tuple[Measure, ...]) -> Row:
     def text(name: str) -> str:
-        return _text(record.get(name))
+        return on_one_line(_text(record.get(name)))
 
     def number(name: str) -> float:
         return _number(record.get(name))
@@ -98,7 +99,7 @@ def _row(record: Mapping[str, Any], measures: tuple[Measure, ...]) -> Row:
     return Row(
         cell_id=text("cell_id"),
         dataset=text("dataset") or NOTHING,
-        dataset_parameters=text("dataset_parameters"),
+        dataset_parameters=_text(record.get("dataset_parameters")),
         backbone=text("backbone") or NOTHING,
         mode=text("mode") or NOTHING,
         probe=text("probe") or NOTHING,
@@ -108,10 +109,10 @@ def _row(record: Mapping[str, Any], measures: tuple[Measure, ...]) -> Row:
         control=(text("control") or text("backbone") or NOTHING) if is_control else "",
         control_of=text("control_of") if is_control else "",
         failed=text("status") == "failed",
-        error=text("error"),
+        error=printable(_text(record.get("error"))),
         estimates={measure.column: _estimate(record, measure.column) for measure in measures},
         flags=_flags(record.get("flags")),
-        hyperparameters={name: text(name) for name in hyperparameters if text(name)},
+        hyperparameters={name: _text(record[name]) for name in hyperparameters if text(name)},
         n_test=number("n_test"),
         n_seeds=number("n_seeds"),
         interval_level=number("interval_level"),
@@ -143,7 +144,7 @@ def _number(value: Any) -> float:
 def _flags(value: Any) -> tuple[str, ...]:
     if _is_missing(value):
         return ()
-    return (value,) if isinstance(value, str) else tuple(str(flag) for flag in value)
+    return (on_one_line(value),) if isinstance(value, str) else tuple(on_one_line(flag) for flag in value)
 
 
 def _position(row: Row) -> tuple[Any, ...]:
@@ -184,7 +185,7 @@ def _parameters(text: str) -> dict[str, Any]:
 
 def _value(parameters: Mapping[str, Any], key: str) -> str:
     value = parameters.get(key)
-    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    return on_one_line(value if isinstance(value, str) else json.dumps(value, ensure_ascii=False))
 
 
 def _with_probe_labels(rows: Iterable[Row]) -> list[Row]:

@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from binding.terminal import Terminal
 from sweep.readout import Measure
 from sweep.report._format import DECIMALS, FEWEST_DECIMALS, abbreviations, counted, estimate_text, first_line
 from sweep.report._rows import Estimate, Row, prepared
@@ -46,7 +47,7 @@ def print_table(
         flag_meanings: a sentence for each flag.
         console: where to print; standard output if none is given. Numbers are never cut, however narrow it is.
     """
-    console = console or Console()
+    console = console or Terminal()
     cells = prepared(rows, measures)
     if not cells:
         _say(console, Text("No cell has been measured yet."))

@@ -307,3 +307,11 @@ def test_asking_whether_a_directory_is_busy_makes_nothing(results: ResultsDirect
     assert not results.root.exists()
     with results.locked(), pytest.raises(BusyError, match=f"in use by process {os.getpid()}"):
         ResultsDirectory(results.root).refuse_if_busy()
+
+
+def test_the_csv_calculates_nothing_and_the_parquet_keeps_the_text(results: ResultsDirectory) -> None:
+    results.write_table([ROW | {"layer": "=1+1"}, FAILED | {"error": "-2\x1b[2J\u202e"}], COLUMNS)
+    found = pd.read_csv(results.root / "results.csv")
+    assert found["layer"][0] == "'=1+1"
+    assert found["error"][1] == r"'-2\x1b[2J\u202e"
+    assert pd.read_parquet(results.root / "results.parquet")["layer"][0] == "=1+1"

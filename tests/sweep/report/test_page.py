@@ -8,6 +8,7 @@ import pytest
 from matplotlib.figure import Figure
 
 from sweep.report import Study, write_report
+from sweep.report._vega import vega_script
 
 MEANINGS = {"exceeds_direct": "The ratio exceeds the direct one.", "never_raised": "Not in this study."}
 YAML = "name: a\nseed: 17\n"
@@ -239,3 +240,11 @@ def test_the_methods_paragraph_is_there_to_be_taken(cell, report):
     assert ("pre", {"class": "taken"}) in page.tags
     assert "We measured <b> & more. @software{a}" in page.text
     assert "For a paper" not in report(pd.DataFrame([cell()])).text
+
+
+def test_no_sign_on_the_page_acts(cell, report):
+    name = "a\u202eb\x1b\u200b"
+    shown = report(pd.DataFrame([cell(layer_index=0, dataset=name, backbone=name, flags=[name])]), title=name)
+    assert r"a\u202eb\x1b\u200b" in shown.source
+    ours = shown.source.replace(vega_script(), "")
+    assert not any(sign in ours for sign in "\u202e\x1b\u200b")

@@ -56,3 +56,18 @@ def test_names_are_escaped_and_data_sets_have_a_table_each(cell, measures, tmp_p
     assert [path.name for path in paths] == ["results_a.tex", "results_a.md", "results_b.tex", "results_b.md"]
     assert r"x\_\{\textbackslash{}\textasciicircum{}\}|<b>" in paths[0].read_text()
     assert r"| x_{\^}\|&lt;b> |" in paths[1].read_text()
+
+
+@pytest.mark.parametrize("ending", ["tex", "md", "csv"])
+def test_names_neither_act_nor_calculate(cell, measures, tmp_path, ending):
+    rows = pd.DataFrame([cell(dataset="a", backbone="[=1+1\x1b[2J\u202e\n|", probe="=HYPERLINK(A1)", mode="-1")])
+    write_tables(rows, measures, "s\u202e\n", ["latex", "markdown", "csv"], tmp_path)
+    text = (tmp_path / f"results.{ending}").read_text()
+    assert not any(sign in text for sign in "\x1b\u202e")
+    named, study = {
+        "tex": (r"{}[=1+1\textbackslash{}x1b[2J\textbackslash{}u202e\textbackslash{}n|", r"s\textbackslash{}u202e"),
+        "md": (r"| [=1+1\x1b[2J\u202e\n\| | -1 | =HYPERLINK(A1)", r"Study s\u202e\n, "),
+        "csv": (r"[=1+1\x1b[2J\u202e\n|,-1,'=HYPERLINK(A1)", ""),
+    }[ending]
+    assert f"\n{named}" in text
+    assert study in text
