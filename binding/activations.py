@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
@@ -19,6 +19,11 @@ class ArrayRows(Protocol):
     @property
     def shape(self) -> tuple[int, ...]: ...
 
+    @property
+    def itemsize(self) -> int:
+        """Bytes of a number as it is stored: 2 says that its values carry no more than half precision."""
+        ...
+
     def __len__(self) -> int: ...
 
     def __getitem__(self, rows: Any, /) -> np.ndarray:
@@ -27,6 +32,7 @@ class ArrayRows(Protocol):
 
 
 _PART_BYTES = 2**23
+_HALVES = (-65504.0, 65504.0)
 _RESIDENT_BYTES = 2**31
 _GPU_SHARE = 0.2  # of its memory: several cells may share a GPU, and each has three splits
 
@@ -76,9 +82,10 @@ def resident_bytes(device: torch.device) -> int:
 class Rows:
     """Rows of an activation array, gathered as float32.
 
-    Arrays that fit the budget are converted once; on a GPU, those that fit in their stored type lie there in
-    it and are converted batch by batch; all others, memory-mapped files among them, are read and converted
-    batch by batch. Either way what is handed out is a copy: the array may be memory that other processes share.
+    Arrays that fit the budget are converted once; on a GPU, those that were stored as halves and fit as such lie
+    there as standardised halves, which lose no more than the store did; all others, memory-mapped files among
+    them, are read and converted batch by batch. Either way what is handed out is a copy: the array may be memory
+    that other processes share.
     """
 
     def __init__(
@@ -90,46 +97,47 @@ class Rows:
     ) -> None:
         self._array = array
         self._device = device
-        self._standardizer = standardizer and tuple(
-            torch.from_numpy(value).to(device, torch.float32) for value in standardizer
-        )
+        self._standardizer = standardizer and tuple(torch.from_numpy(value).to(device) for value in standardizer)
         budget = resident_bytes(device) if budget_bytes is None else budget_bytes
         numbers = math.prod(array.shape)
         self._resident: Tensor | None = None
-        self._as_stored: Tensor | None = None
+        self._halves: Tensor | None = None
         if numbers * 4 <= budget:
-            self._resident = self._filled((self._convert(_tensor(part)) for part in _parts(array)), torch.float32)
-        elif device.type == "cuda" and numbers * array[:0].itemsize <= budget:
-            self._as_stored = self._filled(map(_tensor, _parts(array)), _tensor(array[:0]).dtype)
+            self._resident = self._filled(torch.float32)
+        elif device.type == "cuda" and array.itemsize == 2 and numbers * 2 <= budget and standardizer is not None:
+            self._halves = self._filled(torch.float16)
 
     @property
     def reads(self) -> bool:
         """Whether rows are read anew for every batch, so that reading ahead pays."""
-        return self._resident is None and self._as_stored is None
+        return self._resident is None and self._halves is None
 
     def gather(self, indices: Int[Tensor, " batch"]) -> Float[Tensor, "batch *tokens dim"]:
         """The given rows, float32 on the device."""
         if self._resident is not None:
             return self._resident.index_select(0, indices.to(self._device))
-        if self._as_stored is not None:
-            return self._convert(self._as_stored.index_select(0, indices.to(self._device)))
+        if self._halves is not None:
+            return self._halves.index_select(0, indices.to(self._device)).float()
         return self._convert(_tensor(self._array[indices.cpu().numpy()]))
 
-    def _filled(self, parts: Iterable[Tensor], dtype: torch.dtype) -> Tensor:
-        """Parts one after the other in one tensor, never twice in memory."""
+    def _filled(self, dtype: torch.dtype) -> Tensor:
+        """All rows converted, part by part: they are never twice in memory."""
         whole = torch.empty(self._array.shape, dtype=dtype, device=self._device)
         start = 0
-        for part in parts:
-            whole[start : start + len(part)] = part
+        for rows in _parts(self._array):
+            part = self._convert(_tensor(rows))
+            whole[start : start + len(part)] = part.clamp_(*_HALVES) if dtype == torch.float16 else part
             start += len(part)
         return whole
 
     def _convert(self, rows: Tensor) -> Tensor:
-        tensor = rows.to(self._device).to(torch.float32, copy=True)  # copied on the way in its smaller type
+        """Float32; numbers of 64 bits become so only once they are standardised, which keeps small differences."""
+        wide = torch.float64 if rows.dtype == torch.float64 and self._standardizer else torch.float32
+        tensor = rows.to(self._device).to(wide, copy=True)  # copied on the way in its smaller type
         if self._standardizer is not None:
-            mean, deviation = self._standardizer
+            mean, deviation = (value.to(wide) for value in self._standardizer)
             tensor.sub_(mean).div_(deviation)
-        return tensor
+        return tensor.float()
 
     @property
     def shape(self) -> tuple[int, ...]:

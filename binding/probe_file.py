@@ -38,7 +38,7 @@ class ProbeFile:
         backbone: whose activations they read.
         layer: of it.
         mode: what of the layer's tokens.
-        dtype: in which activations were stored before they were standardised.
+        dtype: in which activations were stored; its rounding is far below what probes see, and not repeated.
         standardizer: of the training activations; None if they are read as they are.
         targets: the trained probes, one for each kept seed.
         about: the cell's identity and digests, as its row says them.
@@ -131,11 +131,10 @@ class ProbeFile:
 
     def standardized(self, activations: np.ndarray) -> np.ndarray:
         """Activations of a backbone as the probes read them, float32."""
-        stored = activations.astype(self.dtype).astype(np.float32)
         if self.standardizer is None:
-            return stored
-        mean, deviation = (values.astype(np.float32) for values in self.standardizer)
-        return (stored - mean) / deviation
+            return activations.astype(np.float32)
+        mean, deviation = self.standardizer
+        return ((activations - mean) / deviation).astype(np.float32)
 
 
 def _described(fitted: Fitted) -> dict[str, Any]:

@@ -204,7 +204,8 @@ class Store(Written):
     """How activations are kept."""
 
     dtype: Literal["float16", "float32"] = "float16"
-    """Type of stored activations; probes compute in float32 either way."""
+    """Type of stored activations; probes compute in float32 either way. float16 is centred and scaled channel by
+    channel, so that neither an offset nor a small size erases anything."""
     memory: Annotated[int | str, WrapValidator(_memory)] = 4 * 10**9
     """Shared memory for activations in use: bytes, or a size such as 4GB or 500MB."""
 

@@ -26,6 +26,11 @@ class PermutedRows:
         """Shape of all rows together."""
         return self._rows.shape
 
+    @property
+    def itemsize(self) -> int:
+        """Bytes of a number as it is stored."""
+        return self._rows.itemsize
+
     def __len__(self) -> int:
         return len(self._order)
 

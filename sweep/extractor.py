@@ -21,6 +21,7 @@ from binding.backbones import Backbone, Batch, Reader, TokenLayout, describe, lo
 from binding.modes import Mode, read_all, shape
 from binding.scenes import Split
 from sweep.extract import Output, Pass, make_batch
+from sweep.halves import Scaling, to_halves
 from sweep.store import to_table
 
 _SWITCH_S = 2e-4
@@ -110,6 +111,8 @@ class Ahead:
 class BlockValues:
     """What a block's samples give for every output of a pass, reduced on the device and copied out of it.
 
+    Tokens become halves batch by batch on the device; of pooled values a block is small, and is scaled as a whole.
+
     Args:
         job: says which layers and modes, and the type of the store.
         layout: of the backbone's tokens.
@@ -118,17 +121,21 @@ class BlockValues:
     """
 
     def __init__(self, job: Pass, layout: TokenLayout, n_samples: int, device: torch.device) -> None:
-        self._layout, self._device, self._dtype_name = layout, device, job.dtype
-        self._dtype: torch.dtype = getattr(torch, job.dtype)
+        self._job, self._layout, self._device = job, layout, device
         self._wanted: dict[str, dict[Mode, Output]] = {}
         for output in job.outputs:
             self._wanted.setdefault(output.layer, {})[output.mode] = output
-        is_cuda = device.type == "cuda"  # copies into pinned memory do not stop the device
-        self._values = {
-            output: torch.empty((n_samples, *shape(output.mode, layout)), dtype=self._dtype, pin_memory=is_cuda)
-            for output in job.outputs
-        }
+        self._values = {output: self._empty(output, n_samples) for output in job.outputs}
+        self._scales: dict[Output, list[tuple[int, Tensor, Tensor]]] = {output: [] for output in job.outputs}
         self._largest: dict[Output, list[Tensor]] = {output: [] for output in job.outputs}
+
+    def _empty(self, output: Output, n_samples: int) -> Tensor:
+        dtype = torch.float16 if self._is_halved_at_once(output) else torch.float32
+        is_cuda = self._device.type == "cuda"  # copies into pinned memory do not stop the device
+        return torch.empty((n_samples, *shape(output.mode, self._layout)), dtype=dtype, pin_memory=is_cuda)
+
+    def _is_halved_at_once(self, output: Output) -> bool:
+        return output.mode == "all" and self._job.dtype == "float16"
 
     def reader(self, rows: slice) -> Reader:
         """Takes what is wanted of the tokens of some of the block's samples, and keeps none of the tokens."""
@@ -137,9 +144,13 @@ class BlockValues:
             wanted = self._wanted.get(layer, {})
             for mode, value in read_all(tokens, wanted, self._layout):
                 output = wanted[mode]
-                self._largest[output].append(value.abs().amax())
-                narrow = value.to(self._dtype) if value.is_cuda else value  # copies within the CPU convert on the way
-                self._values[output][rows].copy_(narrow, non_blocking=True)
+                if self._is_halved_at_once(output):
+                    value, centre, scale = to_halves(value)
+                    self._scales[output].append((rows.start, centre, scale))
+                    self._largest[output].append(scale.amax())
+                else:
+                    self._largest[output].append(value.abs().amax())
+                self._values[output][rows].copy_(value, non_blocking=True)
 
         return take
 
@@ -152,16 +163,41 @@ class BlockValues:
         """A table of each output by its key.
 
         Raises:
-            ValueError: values that are not finite, or that the type of the store cannot hold.
+            ValueError: values that are not finite.
         """
         for output, of_batches in self._largest.items():
-            largest = float(torch.stack(of_batches).amax())
-            if not largest <= torch.finfo(self._dtype).max:
-                raise ValueError(
-                    f"activations of layer {output.layer} are not finite in {self._dtype_name} (largest value "
-                    f"{largest:.3g}); set `store: {{dtype: float32}}`, or leave the layer out"
-                )
-        return {output.key: to_table({"activations": values.numpy()}) for output, values in self._values.items()}
+            if not torch.stack(of_batches).isfinite().all():
+                raise ValueError(_not_finite(self._job, output.layer))
+        return {output.key: self._table(output) for output in self._values}
+
+    def _table(self, output: Output) -> pa.Table:
+        values, scales = self._values[output], self._scales[output]
+        if self._job.dtype == "float16" and not scales:
+            values, centre, scale = to_halves(values)
+            scales = [(0, centre, scale)]
+        table = to_table({"activations": values.numpy()})
+        if not scales:
+            return table
+        starts, centres, factors = zip(*scales, strict=True)
+        scaling = Scaling(
+            np.array(starts, dtype=np.int64), torch.stack(centres).cpu().numpy(), torch.stack(factors).cpu().numpy()
+        )
+        return scaling.on(table, "activations")
+
+
+def _not_finite(job: Pass, layer: str) -> str:
+    """What to do about numbers that no type of the store can hold."""
+    backbone = job.backbone
+    if backbone.kind == "activations":
+        remedy = f"look for them in the file of the split {job.split}"
+    elif backbone.precision != "float32":
+        remedy = f"set `precision: float32` of the backbone, which is {backbone.precision}"
+    else:
+        remedy = "look at its weights"
+    return (
+        f"activations of layer {layer} of {backbone.source} are not finite (NaN, infinite, or beyond float32); "
+        f"{remedy}, or leave the layer out"
+    )
 
 
 def in_batches(samples: np.ndarray, layout: TokenLayout, device: str) -> list[np.ndarray]:

@@ -1,7 +1,8 @@
 """Tables of arrays on disk, content-addressed: extracted once, found again by every later run.
 
 An entry is a folder `KEY[:2]/KEY` with `meta.json` (the key in full, checksums) and Arrow IPC files, rows
-in sample order, arrays as fixed-shape tensor columns. It appears at once, by a rename, when it is
+in sample order, arrays as fixed-shape tensor columns; how halves are scaled stands in a file's schema
+(`sweep.halves`). It appears at once, by a rename, when it is
 complete; until then its parts wait in `KEY.staging`, from where an interrupted extraction goes on.
 """
 
@@ -18,7 +19,9 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-STORE_VERSION = 1
+from sweep.halves import Scaling
+
+STORE_VERSION = 2
 META = "meta.json"
 """Names the parts of an entry, with their checksums; an entry without it is not there."""
 _WHOLE = "whole.arrow"
@@ -53,9 +56,14 @@ class Rows:
     """Read-only rows of one column of some tables: [samples ...], gathered into new arrays.
 
     The memory behind it may be shared between processes and is never handed out for writing.
+
+    Args:
+        chunks: of the column.
+        scaling: of its halves, which are then handed out as the float32 they stand for.
     """
 
-    def __init__(self, chunks: Sequence[pa.Array]) -> None:
+    def __init__(self, chunks: Sequence[pa.Array], scaling: Scaling | None = None) -> None:
+        self._scaling = scaling
         self._chunks = [_numpy(chunk) for chunk in chunks]
         self._tensor = _tensor(chunks[0]) if len(chunks) == 1 else None
         self._starts = np.cumsum([0, *map(len, chunks)])
@@ -63,7 +71,12 @@ class Rows:
     @classmethod
     def of(cls, tables: Sequence[pa.Table], column: str) -> Rows:
         """The rows of a column."""
-        return cls(list(_chunks(tables, column)))
+        return cls(list(_chunks(tables, column)), Scaling.of(tables, column))
+
+    @property
+    def itemsize(self) -> int:
+        """Bytes of a number as it is stored."""
+        return self._chunks[0].itemsize
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -76,6 +89,13 @@ class Rows:
     def __getitem__(self, rows: Any, /) -> np.ndarray:
         """A copy of the rows of an index, a slice or an index array, in the order asked for."""
         indices = rows if _is_plain(rows) else np.arange(len(self))[rows]
+        if self._scaling is None:
+            return self._stored(indices)
+        values = self._scaling.undone(np.atleast_1d(indices), self._stored(np.atleast_1d(indices)))
+        return values.reshape(*indices.shape, *self.shape[1:])
+
+    def _stored(self, indices: Any) -> np.ndarray:
+        """The rows as they are stored."""
         if len(self._chunks) == 1:
             return self._taken(indices)
         if indices.size and indices.max() >= len(self):
@@ -246,7 +266,11 @@ def read_ipc(path: Path) -> pa.Table:
 def _joined(tables: Sequence[pa.Table]) -> pa.Table:
     """One table of one chunk."""
     names = tables[0].column_names
-    return to_table({name: np.concatenate([_numpy(c) for c in _chunks(tables, name)]) for name in names})
+    joined = to_table({name: np.concatenate([_numpy(c) for c in _chunks(tables, name)]) for name in names})
+    for name in names:
+        if scaling := Scaling.of(tables, name):
+            joined = scaling.on(joined, name)
+    return joined
 
 
 def _chunks(tables: Sequence[pa.Table], name: str) -> Iterator[pa.Array]:

@@ -53,7 +53,7 @@ def outcome() -> Outcome:
         codes = split.object_codes
         batch = Batch(everything, split.images(everything), codes, split.space.feature_codes(codes), number)
         tokens = read(model.forward(batch)[TASK.layer], TASK.mode, model.description.layout)
-        data[name] = Arrays(tokens.numpy().astype(np.float16), readout.labels(split))
+        data[name] = Arrays(tokens.numpy(), readout.labels(split))
     return readout.measure(TASK, data, model.description.layout, CPU)
 
 

@@ -210,6 +210,14 @@ def test_rows_are_copies_standardised_with_the_given_statistics() -> None:
     torch.testing.assert_close(raw.gather(indices), before)
 
 
+def test_small_differences_of_large_doubles_are_kept() -> None:
+    signal = np.random.default_rng(0).standard_normal((100, 3))
+    array = 1e9 + 1e-3 * signal
+    for budget in (None, 0):
+        rows = Rows(array, Standardizer.of(array), CPU, budget_bytes=budget).gather(torch.arange(100)).numpy()
+        np.testing.assert_allclose(rows, (signal - signal.mean(0)) / signal.std(0), atol=1e-3)
+
+
 def test_the_papers_preset_is_the_papers() -> None:
     assert FitConfig.paper() == FitConfig(
         epochs=40,

@@ -12,12 +12,14 @@ import pyarrow as pa
 import pytest
 import torch
 
+from sweep.halves import Scaling, to_halves
 from sweep.store import DiskStore, Rows, store_key, to_table
 
 KEY = store_key(kind="test")
 RNG = np.random.default_rng(0)
 CODES = RNG.standard_normal((11, 4)).astype(np.float16)
 CUTS = (3, 4, 9)
+SIZES = (3, 2, 6)
 
 
 @pytest.fixture
@@ -158,3 +160,24 @@ def test_keys_are_the_same_in_any_order_and_process() -> None:
     code = "import json, sys; from sweep.store import store_key; print(store_key(**json.loads(sys.argv[1])))"
     command = [sys.executable, "-c", code, json.dumps(INGREDIENTS)]
     assert subprocess.run(command, capture_output=True, text=True, timeout=60).stdout.strip() == key
+
+
+@pytest.mark.parametrize("contiguous", [True, False])
+def test_scaled_halves_are_undone_in_a_published_entry(store: DiskStore, contiguous: bool) -> None:
+    """Every part has groups of its own, which stay those of its rows when parts are joined."""
+    rng = np.random.default_rng(0)
+    parts = [
+        (1e3 * number + 1e-2 * rng.standard_normal((size, 4, 3))).astype(np.float32)
+        for number, size in enumerate(SIZES)
+    ]
+    for number, part in enumerate(parts):
+        scaled = [to_halves(torch.from_numpy(part[rows])) for rows in (slice(0, 1), slice(1, None))]
+        halves, centres, scales = zip(*scaled, strict=True)
+        scaling = Scaling(np.array([0, 1]), torch.stack(centres).numpy(), torch.stack(scales).numpy())
+        store.write_part(KEY, number, scaling.on(to_table({"x": torch.cat(halves).numpy()}), "x"))
+    store.publish(KEY, {}, contiguous=contiguous)
+    rows, exact = Rows.of(store.open(KEY), "x"), np.concatenate(parts)
+    assert (rows.itemsize, rows.shape, rows[:].dtype) == (2, exact.shape, np.float32)
+    np.testing.assert_allclose(rows[:], exact, atol=1e-4)
+    for index in (5, slice(2, 9), np.array([9, 0, 4, 0]), -1, exact[:, 0, 0] > 1500):
+        np.testing.assert_array_equal(rows[index], rows[:][index])

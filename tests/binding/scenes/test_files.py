@@ -100,18 +100,24 @@ def test_codes_are_those_of_the_table(table: Path, rows: list[dict[str, str]]) -
 
 @pytest.mark.parametrize(
     ("suffix", "nothing"),
-    [*(("csv", word) for word in ("", " ", "nan", "NaN", "NA", "N/A", "<NA>", "None", "NULL"))]
-    + [("jsonl", float("nan")), ("jsonl", None), ("jsonl", "nan"), ("parquet", float("nan")), ("parquet", None)],
+    [
+        *(("csv", word) for word in ("", " ", "nan", "NaN", "NA", "N/A", "<NA>", "None", "NULL")),
+        *(("jsonl", value) for value in (float("nan"), None, "nan")),
+        *(("parquet", value) for value in (float("nan"), None)),
+    ],
 )
 def test_a_missing_label_is_no_value(folder: Path, suffix: str, nothing: object) -> None:
     """Whatever stands for it in the file; where another group of the object has a value, the row is refused."""
     images = ["photos/0.png", "photos/1.png", "photos/2.png"]
     path = folder / f"missing.{suffix}"
-    _write(path, [dict(image=name, size=value) for name, value in zip(images, (2.5, 1.5, nothing), strict=True)])
+    _write(path, [{"image": name, "size": value} for name, value in zip(images, (2.5, 1.5, nothing), strict=True)])
     scene = Files(table=str(path), groups=("size",))
     assert scene.space.groups[0].values == ("1.5", "2.5")
     assert [image.objects for image in scene.contents()] == [(("2.5",),), (("1.5",),), ()]
-    _write(path, [dict(image=images[0], size=2.5, color="red"), dict(image=images[1], size=nothing, color="blue")])
+    whole, half = (
+        {"image": image, "size": size, "color": "red"} for image, size in zip(images, (2.5, nothing), strict=False)
+    )
+    _write(path, [whole, half])
     with pytest.raises(DataError, match="row 2 has no size; give it one"):
         Files(table=str(path), groups=("size", "color")).contents()
 
