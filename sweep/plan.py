@@ -12,11 +12,13 @@ from rich.table import Table
 from rich.text import Text
 
 from binding.backbones import BackboneConfig
-from binding.scenes import SPLITS, Missing, Scene
+from binding.scenes import SPLITS, Missing, SampledScene, Scene, SplitName
 from binding.terminal import on_one_line
 from sweep.cells import Cell, Grid
 from sweep.extract import activation_bytes, count_samples
 from sweep.results import Row
+
+_LITTLE_BITS = 0.1
 
 
 @dataclass(frozen=True)
@@ -79,6 +81,8 @@ def print_plan(plan: Plan, console: Console) -> None:
         console.print(line, soft_wrap=True, highlight=False, markup=False)
     for where, reason in plan.grid.left_out:
         console.print(f"left out: {where}: {reason}", soft_wrap=True, highlight=False, markup=False)
+    for line in _little_to_bind(plan.to_do):
+        console.print(line, soft_wrap=True, highlight=False, markup=False)
     for name, missing in _missing_data(plan.to_do).items():
         console.print(f"missing: {name}: {missing}", soft_wrap=True, highlight=False, markup=False)
     console.print(_summary(plan), soft_wrap=True, highlight=False)
@@ -98,6 +102,27 @@ def _costs(cells: Iterable[Cell]) -> Iterator[str]:
             f"{backbone.source}: {tokens:,} tokens at {description.image_size} px, {_human_flop(flops)} an image; "
             f"{images:,} images: {_human_flop(flops * images)}, {human_bytes(activation_bytes(own))} to store"
         )
+
+
+def _little_to_bind(cells: Iterable[Cell]) -> Iterator[str]:
+    """Splits in which features nearly tell the objects, where a data set knows it without its data."""
+    for name, scene in _scenes(cells).items():
+        for split in SPLITS:
+            bits = _conditional_entropy(scene, split)
+            if bits is not None and bits < _LITTLE_BITS:
+                yield (
+                    f"warning: {name}: H(O|F) of the split {split} is {bits:.3g} bits: features tell objects, "
+                    "and ratios are empty or meaningless; use `split: {policy: independent}`, or more feature values"
+                )
+
+
+def _conditional_entropy(scene: Scene, split: SplitName) -> float | None:
+    if not isinstance(scene, SampledScene):
+        return None
+    try:
+        return scene.conditional_entropy_bits(split)
+    except ValueError:  # nothing to draw: said when the split is opened
+        return None
 
 
 def _missing_data(cells: Iterable[Cell]) -> dict[str, Missing]:

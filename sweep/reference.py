@@ -48,6 +48,10 @@ optuna.journal        what was tried, for optuna-dashboard
 lock                  held by the run that writes
 ```
 
+Names, paths and errors may hold signs that act on what shows them. Terminal, report, tables and every CSV file write
+control, direction and invisible characters as escapes (`\\x1b`, `\\u202e`), and CSV text that a spreadsheet would
+calculate (`=1+1`) begins with an apostrophe. `results.parquet` and `rows/` keep the text as it is.
+
 The table and the report can be deleted; any run of the study makes them again. Rows of cells that a
 changed study file no longer names are kept in `rows/` and left out of the table. The last five columns may differ
 between equal runs; all others repeat on the same machine with the same study.

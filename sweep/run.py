@@ -116,7 +116,10 @@ def _share(text: str) -> float:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; returns its exit code."""
-    arguments = parser().parse_args(argv)
+    options = parser()
+    arguments = options.parse_args(argv)
+    if arguments.gpus and arguments.address is None:
+        options.error("argument --gpus: must come with --address; the GPUs of this machine are used anyway")
     from sweep.cluster import ClusterError
     from sweep.full_disk import FullDiskError, full_disk, no_space
     from sweep.packages import MissingPackageError

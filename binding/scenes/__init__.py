@@ -20,7 +20,7 @@ from binding.scenes._files import Files
 from binding.scenes._making import Device, MadeScene, MakeError, Maker, Worker
 from binding.scenes._occlusionclevr import OcclusionClevr
 from binding.scenes._pixels import UnreadableImageError, read_rgb
-from binding.scenes._sampled_scene import SampledSplit, UniformScene
+from binding.scenes._sampled_scene import SampledScene, SampledSplit, UniformScene
 from binding.scenes._visual_genome import VgColor, VgTopAttr
 
 SCENES: Registry[type] = Registry(
@@ -52,6 +52,7 @@ __all__ = [
     "Maker",
     "Missing",
     "OcclusionClevr",
+    "SampledScene",
     "SampledSplit",
     "Scene",
     "Split",

@@ -22,7 +22,8 @@ class SplitPolicy:
 
     policy: Policy = "independent"
     """independent: all codes everywhere. f_disjoint_hash: test codes by hash bucket.
-    f_ranked_three_way: codes sorted by hash and cut in three."""
+    f_ranked_three_way: codes sorted by hash and cut in three. Where a study gives none, colorshape takes
+    f_disjoint_hash, balancedcolorshape f_ranked_three_way with the paper's code_counts, and others independent."""
     train: int = 39_200
     """Training samples."""
     validation: int = 9_800

@@ -69,6 +69,14 @@ class SampledScene(ABC):
             return None
         return admitted_codes(self.feature_support(), self.split, name, self.salt)
 
+    def conditional_entropy_bits(self, name: SplitName) -> float:
+        """Exact H(O|F) of a split, without drawing it.
+
+        Raises:
+            ValueError: the split admits no scene, or too few to draw.
+        """
+        return self.distribution(self.admitted(name)).conditional_entropy_bits
+
 
 class UniformScene(SampledScene):
     """Object codes uniform over all that have at most `max_objects` objects, the empty scene included."""

@@ -176,6 +176,13 @@ def test_nothing_is_lost_in_a_narrow_terminal(grid_of: GridOf, width: int) -> No
     assert "".join(table.split()).count("n_colors=3") == 3 or width < 80
 
 
+def test_a_split_in_which_features_tell_objects_is_warned_of(grid_of: GridOf) -> None:
+    small = [f"datasets[0].{name}={value}" for name, value in (("n_colors", 2), ("n_shapes", 2), ("max_objects", 1))]
+    text = printed(make_plan(grid_of(*small), {}, None), 1000)
+    assert "H(O|F) of the split test is 0 bits: features tell objects" in text
+    assert "warning" not in printed(make_plan(grid_of(), {}, None), 1000)
+
+
 def test_what_is_left_out_is_said(grid_of: GridOf) -> None:
     plan = make_plan(grid_of("modes=[cls, all]", "datasets[0].n_colors={grid: [2]}"), {}, None)
     reason = "quadratic_concat reads one vector, mode all gives all tokens"

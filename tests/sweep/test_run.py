@@ -193,7 +193,9 @@ def test_no_cluster_at_the_address_is_one_message(project: Project) -> None:
     assert not project.results.exists()
 
 
-@pytest.mark.parametrize("arguments", [["--limit", "0"], ["--max-cells", "x"], ["--gpus-per-cell", "2"]])
+@pytest.mark.parametrize(
+    "arguments", [["--limit", "0"], ["--max-cells", "x"], ["--gpus-per-cell", "2"], ["--gpus", "4"]]
+)
 def test_arguments_out_of_range_are_refused(arguments: list[str], project: Project) -> None:
     code, output = project.run(*arguments)
     assert code == 2
