@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import wraps
 from pathlib import Path
-from typing import TYPE_CHECKING
+from threading import RLock
+from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
 from binding.backbones._base import (
     Backbone,
@@ -42,8 +45,28 @@ CONTROL_MEANINGS = {
 """What each control is, and what it must give."""
 CONTROL_ALIASES = {"oracle": "oracle_objects"}
 SHIPPED = ("shapes_vit_objects", "shapes_vit_features")
+P = ParamSpec("P")
+R = TypeVar("R")
+_LIBRARIES_LOCK = RLock()
 
 
+def _one_thread_at_a_time(function: Callable[P, R]) -> Callable[P, R]:
+    """Under the one lock of this process for libraries of models.
+
+    transformers puts another module in its own place while it is imported: a second thread that imports it meanwhile
+    keeps the first one, which has no models. And while they make a model, libraries change what belongs to the whole
+    process: torch's default type, its initialisers, its random numbers.
+    """
+
+    @wraps(function)
+    def alone(*args: P.args, **kwargs: P.kwargs) -> R:
+        with _LIBRARIES_LOCK:
+            return function(*args, **kwargs)
+
+    return alone
+
+
+@_one_thread_at_a_time
 def describe(config: BackboneConfig, scene: Scene) -> Description:
     """Layers, token layout and size of a backbone on a data set, without weights.
 
@@ -73,6 +96,7 @@ def describe(config: BackboneConfig, scene: Scene) -> Description:
     return describe_timm(config.architecture, config.image_size)
 
 
+@_one_thread_at_a_time
 def load(config: BackboneConfig, scene: Scene, device: torch.device) -> Backbone:
     """The backbone with its weights.
 
@@ -102,6 +126,7 @@ def load(config: BackboneConfig, scene: Scene, device: torch.device) -> Backbone
     return load_timm(config, device)
 
 
+@_one_thread_at_a_time
 def identify(config: BackboneConfig, scene: Scene) -> Identity:
     """What a backbone's activations are known by, without making the model where its file says it.
 
@@ -118,6 +143,7 @@ def identify(config: BackboneConfig, scene: Scene) -> Identity:
     return Identity(model.identity, model.weights_digest)
 
 
+@_one_thread_at_a_time
 def prefetch(config: BackboneConfig) -> list[Path]:
     """Download the newest version of every file that loading the backbone reads; none for those that need none.
 

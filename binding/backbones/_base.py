@@ -146,7 +146,8 @@ class BackboneConfig:
     image_size: int | None = None
     """Pixels a side the images are resized to; null takes the model's own."""
     weights: str | None = None
-    """A .safetensors file or a state dict without pickled code, PATH or file:PATH; null takes the source's own."""
+    """A .safetensors file or a state dict without pickled code, PATH or file:PATH; PATH#SET where a checkpoint holds
+    several sets of weights, such as model and model_ema. null takes the source's own."""
     seed: int = 0
     """Seed of what is random: the weights of random:NAME, the noise of controls."""
     precision: Precision = "float32"
@@ -233,7 +234,18 @@ class BackboneConfig:
     @property
     def weights_file(self) -> Path | None:
         """The local file of the weights, if one is named."""
-        return None if self.weights is None else Path(self.weights.removeprefix("file:")).expanduser()
+        return None if self.weights is None else Path(self._weights_parts[0]).expanduser()
+
+    @property
+    def weights_set(self) -> str:
+        """Which set of weights of a checkpoint; empty where it has only one."""
+        return self._weights_parts[1]
+
+    @property
+    def _weights_parts(self) -> tuple[str, str]:
+        text = (self.weights or "").removeprefix("file:")
+        path, _, chosen = text.rpartition("#")
+        return (text, "") if not path or Path(text).expanduser().exists() else (path, chosen)
 
     @property
     def forward_identity(self) -> str:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from binding.backbones._base import BackboneError
 from binding.backbones._vision import ADVICE
@@ -117,32 +116,3 @@ def _is_offline() -> bool:
     from huggingface_hub.constants import is_offline_mode
 
     return is_offline_mode()
-
-
-def read_state(path: Path, what: str) -> dict[str, Any]:
-    """A state dict from a file, never running code of it.
-
-    Raises:
-        BackboneError: no file, or one that holds no weights.
-    """
-    from timm.models import load_state_dict
-
-    if not path.is_file():
-        raise BackboneError(f"weights file {path} does not exist; it must be a .safetensors file or a state dict")
-    try:
-        state = load_state_dict(str(path))
-    except Exception as error:
-        raise BackboneError(misfit(path, what, error)) from error
-    return state
-
-
-def misfit(path: Path, what: str, error: Exception | str, hints: Sequence[str] = ()) -> str:
-    """The sentence about a file that does not hold a model."""
-    reason = " ".join(str(error).split()) or type(error).__name__
-    return "; ".join(
-        (
-            f"weights file {path} does not hold a {what}: {reason[:200]}",
-            "it must be a .safetensors file or a plain state dict of the same architecture",
-            *hints,
-        )
-    )

@@ -12,7 +12,8 @@ from torch import nn
 
 from binding._torchvision_ops import declare_missing_operators
 from binding.backbones._base import BackboneConfig, BackboneError, Description, TokenLayout
-from binding.backbones._hub import Repository, misfit, read_state
+from binding.backbones._checkpoint import misfit, read_state
+from binding.backbones._hub import Repository
 from binding.backbones._vision import ADVICE, Pixels, Tower, VisionTransformer, check_image_size
 
 
@@ -128,13 +129,13 @@ def _input_size(model: nn.Module) -> int:
 
 
 def _from_file(config: BackboneConfig, path: Path) -> nn.Module:
-    state = read_state(path, config.name)
+    state = read_state(path, config.name, config.weights_set)
     try:
         return _with_state(config, state)
-    except BackboneError:
+    except (BackboneError, ImportError, MemoryError):
         raise
-    except Exception as error:
-        raise BackboneError(misfit(path, config.name, error)) from error
+    except Exception as error:  # timm's conversions of other formats can raise anything
+        raise BackboneError(misfit(path, config.name, error, state)) from error
 
 
 def _with_state(config: BackboneConfig, state: dict[str, Any]) -> nn.Module:

@@ -16,13 +16,15 @@ from torch import Tensor, nn
 
 from binding._torchvision_ops import declare_missing_operators
 from binding.backbones._base import BackboneConfig, BackboneError, Description, TokenLayout
-from binding.backbones._hub import Repository, misfit, read_state
+from binding.backbones._checkpoint import INDEX_ENDING, misfit, read_state, shards
+from binding.backbones._hub import Repository
 from binding.backbones._vision import ADVICE, Pixels, Tower, VisionTransformer, check_image_size
 
 _SETTINGS = "config.json"
 _PROCESSORS = ("preprocessor_config.json", "processor_config.json")
-_INDEX = "model.safetensors.index.json"
-_WEIGHTS = ("model.safetensors", "pytorch_model.bin")
+_WEIGHTS = tuple(
+    name + ending for name in ("model.safetensors", "pytorch_model.bin") for ending in ("", INDEX_ENDING)
+)
 
 
 class Family(NamedTuple):
@@ -103,9 +105,14 @@ def _described(place: Repository | Folder, image_size: int | None) -> Descriptio
     settings = _settings(place)
     size = image_size or _own_size(settings, place.source)
     with torch.device("meta"), torch.inference_mode():
-        model = _untrained(settings).eval()
-        tower = tower_of(model, settings, size)
-        tower.forward(torch.zeros(1, 3, size, size), place.source, lambda _layer, _tokens: None)
+        try:
+            tower = tower_of(_untrained(settings).eval(), settings, size)
+            tower.forward(torch.zeros(1, 3, size, size), place.source, lambda _layer, _tokens: None)
+        except BackboneError:
+            raise
+        except (ArithmeticError, LookupError, RuntimeError, TypeError, ValueError) as error:
+            reason = " ".join(str(error).split())[:200]
+            raise BackboneError(f"{place.source}: its {_SETTINGS} makes no model: {reason}") from error
     return tower.describe(size)
 
 
@@ -116,8 +123,8 @@ def load_transformers(config: BackboneConfig, device: torch.device) -> VisionTra
         BackboneError: a model that cannot be had, or weights that do not fit it.
     """
     place = _place(config)
+    size = _described(place, config.image_size).image_size
     settings = _settings(place)
-    size = config.image_size or _own_size(settings, place.source)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
         model = _untrained(settings) if config.kind == "random" else _trained(config, place, settings)
@@ -202,9 +209,12 @@ def _settings(place: Repository | Folder) -> Any:
     """Settings of the vision tower."""
     path = place.fetch(_SETTINGS)
     with _library(place.source) as transformers:
+        from huggingface_hub.errors import StrictDataclassError
+
+        reader = transformers.AutoConfig
         try:
-            whole = transformers.AutoConfig.from_pretrained(path.parent, local_files_only=True)
-        except Exception as error:
+            whole = reader.from_pretrained(path.parent, local_files_only=True)
+        except (OSError, ValueError, TypeError, StrictDataclassError) as error:
             reason = " ".join(str(error).split())[:200]
             raise BackboneError(f"{place.source}: {path} holds no model's settings: {reason}") from error
     settings = getattr(whole, "vision_config", whole)
@@ -231,7 +241,7 @@ def _own_size(settings: Any, source: str) -> int:
 def _untrained(settings: Any) -> nn.Module:
     with _library(settings.model_type) as transformers:
         options = dict(FAMILIES[settings.model_type].options)
-        return transformers.AutoModel.from_config(settings, **options)
+        return transformers.AutoModel.from_config(settings, dtype=torch.float32, **options)
 
 
 def _trained(config: BackboneConfig, place: Repository | Folder, settings: Any) -> nn.Module:
@@ -240,41 +250,36 @@ def _trained(config: BackboneConfig, place: Repository | Folder, settings: Any) 
     Raises:
         BackboneError: a checkpoint that lacks some of them.
     """
-    if config.weights_file is None:
-        path = _weight_files(place)[0]
-        where: dict[str, Any] = {"pretrained_model_name_or_path": path.parent, "weights_only": True}
-        where["use_safetensors"] = path.suffix != ".bin"
-    else:
-        path = config.weights_file
-        where = {"pretrained_model_name_or_path": None, "state_dict": read_state(path, config.name)}
+    path = config.weights_file or _weight_files(place)[0]
+    state = read_state(path, config.name, config.weights_set)
     with torch.device("meta"):
         cls: Any = type(_untrained(settings))
     with _library(place.source):
         try:
             model, report = cls.from_pretrained(
-                **where,
+                None,
+                state_dict=state,
                 config=settings,
                 dtype=torch.float32,
                 local_files_only=True,
                 output_loading_info=True,
                 **dict(FAMILIES[settings.model_type].options),
             )
-        except Exception as error:
-            raise BackboneError(misfit(path, config.name, error)) from error
+        except (RuntimeError, ValueError, TypeError, LookupError) as error:
+            raise BackboneError(misfit(path, config.name, error, state)) from error
     for fault in ("missing_keys", "mismatched_keys", "error_msgs"):
         if found := sorted(map(str, report.get(fault) or ())):
             what = f"{fault.replace('_', ' ')}: {found[0]}" + f" and {len(found) - 1} more" * (len(found) > 1)
-            raise BackboneError(misfit(path, config.name, what))
+            raise BackboneError(misfit(path, config.name, what, state))
     return model
 
 
 def _weight_files(place: Repository | Folder, *, refresh: bool = False) -> list[Path]:
-    """The files of the weights: one, or the shards that an index names."""
-    index = place.optional(_INDEX, refresh=refresh)
-    if index is None:
-        return [place.fetch(*_WEIGHTS, refresh=refresh)]
-    shards = sorted(set(json.loads(index.read_text())["weight_map"].values()))
-    return [place.fetch(shard, refresh=refresh) for shard in shards]
+    """The files of the weights: one, or an index and the shards that it names."""
+    first = place.fetch(*_WEIGHTS, refresh=refresh)
+    if not first.name.endswith(INDEX_ENDING):
+        return [first]
+    return [first, *(place.fetch(shard, refresh=refresh) for shard in shards(first))]
 
 
 def _processors(place: Repository | Folder, *, refresh: bool = False) -> list[Path]:

@@ -137,7 +137,7 @@ def test_whatever_the_hub_says_is_one_sentence(tmp_path: Path) -> None:
         "hf:lab/absent": "the hub has no repository lab/absent, or it is private",
         "hf:lab/truncated": "does not hold a lab/truncated",
         "hf:lab/swin": "is a swin, whose tokens have no layout known here",
-        "hf:lab/empty": "has none of model.safetensors, pytorch_model.bin",
+        "hf:lab/empty": "has none of model.safetensors, model.safetensors.index.json, pytorch_model.bin",
         "hf:lab/broken": "could not be reached",
         "hf:lab/whole@no-such-tag": "lab/whole has no revision 'no-such-tag'",
     }

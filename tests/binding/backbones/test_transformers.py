@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import json
 import re
+import subprocess
+import sys
 from functools import cache
 from itertools import pairwise
 from pathlib import Path
@@ -296,7 +298,19 @@ def test_other_architectures_are_refused_with_the_reason(
             json.dumps({"image_mean": MEAN, "image_std": STD, "rescale_factor": 1 / 127.5}),
             "does not scale its pixels to 0..1",
         ),
-        ("model.safetensors", None, "has none of model.safetensors, pytorch_model.bin"),
+        ("config.json", "[]", "holds no model's settings"),
+        (
+            "config.json",
+            json.dumps({"model_type": "dinov2", "hidden_size": "x"}),
+            "holds no model's settings: .*hidden_size",
+        ),
+        ("config.json", json.dumps({"model_type": "dinov2", "patch_size": 0}), "its config.json makes no model"),
+        (
+            "config.json",
+            json.dumps({"model_type": "dinov2", "num_hidden_layers": 0}),
+            "its config.json makes no model",
+        ),
+        ("model.safetensors", None, "has none of model.safetensors, .*, pytorch_model.bin, "),
     ],
 )
 def test_folders_that_lack_something_are_refused(file: str, content: str | None, reason: str, tmp_path: Path) -> None:
@@ -312,3 +326,57 @@ def test_images_must_hold_a_patch_and_have_three_channels(tmp_path: Path) -> Non
     folder = _broken(published("vit")[0], tmp_path, num_channels=1)
     with pytest.raises(BackboneError, match="reads images of 1 channels, not 3"):
         describe(BackboneConfig(source=f"hf:{folder}"), SCENE)
+
+
+IN_TWO_THREADS = """\
+import sys, threading
+from binding.backbones import BackboneConfig, describe
+found, start = [], threading.Barrier(2)
+def ask():
+    start.wait()
+    try:
+        found.append(len(describe(BackboneConfig(source=sys.argv[1]), None).layers))
+    except Exception as error:
+        found.append(error)
+threads = [threading.Thread(target=ask) for _ in range(2)]
+for thread in threads: thread.start()
+for thread in threads: thread.join()
+print(*found)
+"""
+
+
+def test_two_threads_may_ask_for_the_first_model_of_a_process_at_once() -> None:
+    """As the two calls of an extractor do; the library's first import is not safe against that."""
+    command = [sys.executable, "-c", IN_TWO_THREADS, f"hf:{published('dinov2')[0]}"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert done.stdout.split() == [str(len(LAYERS))] * 2, done.stdout
+
+
+@pytest.mark.parametrize("suffix", [".safetensors", ".bin"])
+def test_weights_in_shards_are_those_of_one_file(suffix: str, tmp_path: Path) -> None:
+    folder = _broken(published("dinov2")[0], tmp_path)
+    state = load_file(folder / "model.safetensors")
+    (folder / "model.safetensors").unlink()
+    stem, names = {".safetensors": "model", ".bin": "pytorch_model"}[suffix], sorted(state)
+    files = [f"{stem}-{part + 1:05}-of-00002{suffix}" for part in range(2)]
+    for part, file in enumerate(files):
+        shard = {name: state[name] for name in names[part::2]}
+        save_file(shard, folder / file) if suffix == ".safetensors" else torch.save(shard, folder / file)
+    index = folder / f"{stem}{suffix}.index.json"
+    index.write_text(json.dumps({"weight_map": {name: files[i % 2] for i, name in enumerate(names)}}))
+    assert read(folder).weights_digest == _loaded("dinov2").weights_digest
+    assert read(folder, weights=str(index)).weights_digest == _loaded("dinov2").weights_digest
+    (folder / files[1]).unlink()
+    with pytest.raises(BackboneError, match=f"has none of {re.escape(files[1])}"):
+        read(folder)
+    for content in ("{", "[]", "{}", json.dumps({"weight_map": {"a": "../elsewhere.bin"}})):
+        index.write_text(content)
+        with pytest.raises(BackboneError, match="is no index of weight files"):
+            read(folder)
+
+
+def test_models_compute_in_float32_whatever_their_settings_say(tmp_path: Path) -> None:
+    folder = _broken(published("dinov2")[0], tmp_path, dtype="float16")
+    assert read(folder).weights_digest == _loaded("dinov2").weights_digest
+    untrained = load(BackboneConfig(source=f"random:hf:{folder}"), SCENE, CPU)
+    assert untrained.forward(batch_of(SCENE, range(2)))["final"].isfinite().all()

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from binding._problems import ConfigurationError
 from binding.backbones import SHIPPED, BackboneConfig, BackboneError, load
+from binding.backbones._checkpoint import _not_plain_numbers
 from binding.backbones._vision import digest
 from binding.testing import batch_of
 from tests.binding.backbones.reference import (
@@ -177,7 +178,7 @@ def assert_refused(path: Path) -> None:
     assert ".safetensors file or a" in message
     assert "state dict" in message
     assert "\n" not in message
-    assert len(message) < len(str(path)) + 400
+    assert len(message) < len(str(path)) + 600
 
 
 @pytest.mark.parametrize("suffix", [".safetensors", ".pth"])
@@ -258,3 +259,76 @@ def test_an_unreachable_hub_is_one_error_with_every_way_out(tmp_path: Path) -> N
     for expected in ("timm:vit_tiny_patch16_224", str(cache_folder), "`weights:`", f"shipped:{SHIPPED[0]}"):
         assert expected in message
     assert message.count("\n") == 1
+
+
+def test_of_several_sets_of_weights_one_has_to_be_chosen(tmp_path: Path) -> None:
+    """Which of them is loaded would otherwise be a secret."""
+    state, average = ({name: value + shift for name, value in tiny().state_dict().items()} for shift in (0.0, 0.01))
+    path = tmp_path / "weights.pth"
+    optimiser = {"state": {0: {"step": torch.tensor(3.0)}}, "param_groups": [{"lr": 0.1}]}
+    torch.save({"model": state, "model_ema": average, "optimizer": optimiser, "rng": torch.zeros(3)}, path)
+    with pytest.raises(BackboneError) as caught:
+        read(path)
+    assert str(caught.value) == (
+        f"weights file {path} holds several sets of weights: model, model_ema; choose one of them, such as "
+        "`weights: weights.pth#model`"
+    )
+    for name, content in {"model": state, "model_ema": average}.items():
+        assert read(Path(f"{path}#{name}")).weights_digest == digest(content)
+    with pytest.raises(BackboneError, match="no set of weights 'student'; there are model, model_ema"):
+        read(Path(f"{path}#student"))
+    plain = save(tiny(), tmp_path / "a#b.safetensors")
+    assert read(plain).weights_digest == digest(state)
+    with pytest.raises(BackboneError, match="no set of weights 'model'; it has none; name the file alone"):
+        read(Path(f"{plain}#model"))
+
+
+@pytest.mark.parametrize(
+    "dtype", [torch.int8, torch.uint8, torch.int32, torch.int64, torch.bool, torch.float8_e4m3fn, torch.complex64]
+)
+@pytest.mark.parametrize("suffix", [".safetensors", ".pth"])
+def test_numbers_that_stand_for_others_are_refused(dtype: torch.dtype, suffix: str, tmp_path: Path) -> None:
+    """Quantised weights have scales beside them, which nothing here would apply."""
+    name = "blocks.2.mlp.fc1.weight"
+    state = {key: value.contiguous() for key, value in tiny().state_dict().items()}
+    state[name] = (100 * state[name]).to(dtype)
+    path = tmp_path / f"weights{suffix}"
+    save_file(state, path) if suffix == ".safetensors" else torch.save(state, path)
+    assert_refused(path)
+    kind = str(dtype).removeprefix("torch.")
+    with pytest.raises(BackboneError, match=f"{name} is {kind}, as quantised weights are; get those in float32"):
+        read(path)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
+def test_other_floating_point_numbers_are_read(dtype: torch.dtype, tmp_path: Path) -> None:
+    state = {key: value.contiguous().to(dtype) for key, value in tiny().state_dict().items()}
+    counters = {"embeddings.position_ids": torch.arange(5)[None], "norm.num_batches_tracked": torch.tensor(3)}
+    torch.save({"model": state, "epoch": 3}, tmp_path / "weights.pth")
+    save_file(state, tmp_path / "weights.safetensors")
+    expected = digest({name: value.float() for name, value in state.items()})
+    for suffix in (".pth", ".safetensors"):
+        assert read(tmp_path / f"weights{suffix}").weights_digest == expected
+    assert _not_plain_numbers(state | counters) is None
+
+
+def test_names_with_another_prefix_are_shown(tmp_path: Path) -> None:
+    state = {f"backbone.{name}": value.contiguous() for name, value in tiny().state_dict().items()}
+    save_file(state, tmp_path / "weights.safetensors")
+    assert_refused(tmp_path / "weights.safetensors")
+    with pytest.raises(BackboneError) as caught:
+        read(tmp_path / "weights.safetensors")
+    assert 'Missing key(s) in state_dict: "cls_token"' in str(caught.value)
+    shown = f"the names in it are backbone.blocks.0.attn.proj.bias .. backbone.pos_embed ({len(state)})"
+    assert str(caught.value).endswith(shown)
+
+
+@pytest.mark.parametrize("suffix", [".safetensors", ".pth"])
+def test_a_pointer_of_git_lfs_is_named(suffix: str, tmp_path: Path) -> None:
+    path = tmp_path / f"weights{suffix}"
+    path.write_text(f"version https://git-lfs.github.com/spec/v1\noid sha256:{'0' * 64}\nsize 346000000\n")
+    assert_refused(path)
+    with pytest.raises(
+        BackboneError, match="it is a Git LFS pointer and not the file itself; get that with `git lfs"
+    ):
+        read(path)
