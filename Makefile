@@ -31,7 +31,7 @@ docs: $(VENV)/.installed
 	$(BIN)/python -m sweep.reference docs
 
 blender: $(VENV)/.installed
-	$(BIN)/python -m binding.scenes.blender_env
+	$(BIN)/python -m frozen.data.scenes.blender_env
 
 clean:
 	rm -rf $(VENV) build *.egg-info .pytest_cache .ruff_cache

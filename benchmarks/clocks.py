@@ -16,8 +16,8 @@ import wrapt
 
 # The outermost function of each phase, where it is looked up; the phases that are the work itself come first.
 PHASES = {
-    "drawing": ("sweep.extractor:make_batch",),
-    "forward": ("sweep.extractor:Extractor.extract",),
+    "drawing": ("sweep.engine.extractor:make_batch",),
+    "forward": ("sweep.engine.extractor:Extractor.extract",),
     "probes": ("binding._trainer:fit", "binding.fit:Fitted.evaluate", "binding._trainer:Standardizer.of"),
     "intervals": ("binding.measurement:measures", "binding.readout:breakdown"),
     "labels": ("binding.readout:BindingReadout.labels",),
@@ -29,12 +29,16 @@ PHASES = {
         "binding.tuning:_suggestion",
     ),
     "store": (
-        "sweep.store:DiskStore.write_part",
-        "sweep.store:DiskStore.publish",
-        "sweep.store:DiskStore.open",
-        "sweep.cell:read_split",
+        "sweep.store.disk:DiskStore.write_part",
+        "sweep.store.disk:DiskStore.publish",
+        "sweep.store.disk:DiskStore.open",
+        "sweep.engine.trial:read_split",
     ),
-    "results": ("sweep.results:ResultsDirectory.write", "sweep.views:rebuild", "sweep.views:write_page"),
+    "results": (
+        "sweep.results.directory:ResultsDirectory.write",
+        "sweep.results.views:rebuild",
+        "sweep.results.views:write_page",
+    ),
 }
 FOLDER = "WHOLE_SWEEP_CLOCKS"
 """Environment variable: where the clocks write."""

@@ -23,12 +23,12 @@ from measuring import machine, save
 
 from binding.fit import FitConfig
 from binding.information import TestLosses, derived, mean_losses, measures
-from binding.intervals import IntervalConfig, interval, resample, spread
 from binding.measurement import Measurement, measure_samples
 from binding.samples import MeasureConfig
 from binding.search import ProbeSpace, SearchConfig
 from binding.testing import GaussianCode, known_codes
 from binding.testing._known_codes import PRIOR, SPACE, entropies
+from frozen.intervals import IntervalConfig, interval, resample, spread
 
 COLUMNS = {
     "object_loss_bits": "CE_O",

@@ -16,10 +16,10 @@ import torch
 from measuring import CLOCKS, in_turns, machine, save
 from torch.utils.data import DataLoader, TensorDataset
 
-from binding._allocator import keep_freed_memory
-from binding.activations import Rows, Standardizer
-from sweep.store import Rows as StoredRows
-from sweep.store import to_table
+from frozen.allocator import keep_freed_memory
+from frozen.rows import Rows, Standardizer
+from sweep.store.disk import Rows as StoredRows
+from sweep.store.disk import to_table
 
 CPU = torch.device("cpu")
 

@@ -22,12 +22,12 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
-from binding._allocator import keep_freed_memory
-from binding.backbones import BackboneConfig, describe
-from binding.modes import MODES, refuses
-from binding.scenes import ColorShape, SplitPolicy
-from sweep.extract import BLOCK_SAMPLES, Output, Pass, make_batch
-from sweep.extractor import Extractor, in_batches
+from frozen.allocator import keep_freed_memory
+from frozen.capture.views import MODES, refuses
+from frozen.data.scenes import ColorShape, SplitPolicy
+from frozen.models import BackboneConfig, describe
+from sweep.engine.extractor import Extractor, in_batches
+from sweep.engine.passes import BLOCK_SAMPLES, Output, Pass, make_batch
 
 
 class Rates(NamedTuple):

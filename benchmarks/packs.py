@@ -16,10 +16,10 @@ import torch
 from measuring import CLOCKS, in_turns, machine, matrix_works, save
 from probe_step import necessary_flops
 
-from binding._allocator import keep_freed_memory
 from binding._pack import Pack, packs_of
 from binding._pack_memory import training_bytes
 from binding.probes import FAMILIES, HeadShape, Probe
+from frozen.allocator import keep_freed_memory
 
 SETTINGS = {
     "large": {"dim": 1024, "side": 8, "tokens": 65, "hidden_dim": 256},

@@ -16,17 +16,17 @@ import numpy as np
 import torch
 from measuring import machine, save
 
-from binding.backbones import BackboneConfig
 from binding.fit import FitConfig
-from binding.intervals import interval, resample, spread
 from binding.measurement import measure
-from binding.priors import UniformPrior
 from binding.samples import MeasureConfig
-from binding.scenes import SPLITS, ColorShape, SplitPolicy
 from binding.search import ProbeSpace, SearchConfig
-from sweep.extract import Output, Pass
-from sweep.extractor import Extractor
-from sweep.store import Rows
+from frozen.data.scenes import SPLITS, ColorShape, SplitPolicy
+from frozen.data.scenes.priors import UniformPrior
+from frozen.intervals import interval, resample, spread
+from frozen.models import BackboneConfig
+from sweep.engine.extractor import Extractor
+from sweep.engine.passes import Output, Pass
+from sweep.store.disk import Rows
 
 SIZES = {"train": 3200, "validation": 800, "test": 2000}
 SCENE = ColorShape(

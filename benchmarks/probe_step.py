@@ -20,7 +20,6 @@ from measuring import CLOCKS, in_turns, machine, matrix_works, save
 from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits, gelu
 
-from binding._allocator import keep_freed_memory
 from binding._pack import Pack
 from binding.probes import (
     FAMILIES,
@@ -34,6 +33,7 @@ from binding.probes import (
     QuadraticConcat,
     QuadraticConcatReuse,
 )
+from frozen.allocator import keep_freed_memory
 
 SIDE = 8
 HEADS = SIDE * SIDE

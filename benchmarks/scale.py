@@ -23,11 +23,11 @@ import torch
 from measuring import machine, save
 from rich.console import Console
 
-from sweep.cells import make_grid
-from sweep.plan import Plan, make_plan, print_plan
-from sweep.readout import Readout, find_readout
-from sweep.results import IDENTITY_COLUMNS, ResultsDirectory
-from sweep.space import load_space, locate_in
+from frozen.readout.readout import Readout, find_readout
+from sweep.engine.grid import make_grid
+from sweep.engine.plan import Plan, make_plan, print_plan
+from sweep.results.directory import IDENTITY_COLUMNS, ResultsDirectory
+from sweep.study.load import load_space, locate_in
 
 CELLS_A_DATASET = 192
 STUDY = """\

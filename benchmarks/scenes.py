@@ -19,9 +19,9 @@ from dataclasses import replace
 import numpy as np
 from PIL import Image, ImageDraw
 
-from binding.scenes import BalancedColorShape, ColorShape, SplitPolicy
-from binding.scenes._drawing import COLORS, SHAPES
-from binding.scenes._shape_scene import ShapeScene, ShapeSplit
+from frozen.data.scenes import BalancedColorShape, ColorShape, SplitPolicy
+from frozen.data.scenes._drawing import COLORS, SHAPES
+from frozen.data.scenes._shape_scene import ShapeScene, ShapeSplit
 
 SIDES = {"triangle": 3, "diamond": 4, "pentagon": 5, "hexagon": 6}
 SCENES: dict[str, ShapeScene] = {

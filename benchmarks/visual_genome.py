@@ -18,7 +18,7 @@ from pathlib import Path
 
 import numpy as np
 
-from binding.scenes import VgColor
+from frozen.data.scenes import VgColor
 
 CLASSES = [f"class{i:02d}" for i in range(80)]
 COLORS = [f"color{i:02d}" for i in range(11)]

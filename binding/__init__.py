@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from binding.codes import FeatureGroup, FeatureSpace
     from binding.fit import FitConfig
     from binding.information import Estimate, IntervalConfig
     from binding.measurement import Measurement, measure
-    from binding.priors import UniformPrior
     from binding.samples import MeasureConfig
     from binding.search import Choices, ProbeSpace, Range, SearchConfig
+    from frozen.data.scenes.codes import FeatureGroup, FeatureSpace
+    from frozen.data.scenes.priors import UniformPrior
 
 __all__ = [
     "Choices",

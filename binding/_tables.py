@@ -9,9 +9,9 @@ import numpy as np
 import pyarrow as pa
 
 from binding._trainer import TargetResult
-from binding.intervals import Losses
 from binding.measurement import Measurement
 from binding.probes import Target
+from frozen.intervals import Losses
 
 
 def sample_table(measurement: Measurement) -> pa.Table:

@@ -11,7 +11,6 @@ import numpy as np
 import torch
 from jaxtyping import Float32, Float64, UInt8
 
-from binding.activations import Rows, Standardizer
 from binding.description_length import block_batch_size, coding_blocks
 from binding.examples import Examples
 from binding.fit import FitConfig, Fitted, OnEpoch, fit
@@ -19,6 +18,7 @@ from binding.probes import HeadShape, Probe, Target
 from binding.samples import MeasureConfig, Samples, SplitSamples
 from binding.search import ProbeSpace
 from binding.tuning import NothingTrainedError, Suggestion, Tuned, tune
+from frozen.rows import Rows, Standardizer
 
 
 @dataclass(frozen=True)

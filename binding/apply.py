@@ -13,12 +13,12 @@ import numpy as np
 import torch
 from jaxtyping import Bool, Float, Float32, UInt8
 
-from binding.backbones import Backbone, BackboneError, Batch, load
 from binding.fit import Fitted
-from binding.modes import read
 from binding.probe_file import ProbeFile, ProbeFileError
-from binding.scenes import UnreadableImageError, read_rgb
-from binding.terminal import complain
+from frozen.capture.views import read
+from frozen.data.scenes import UnreadableImageError, read_rgb
+from frozen.models import Backbone, BackboneError, Batch, load
+from frozen.terminal import complain
 
 _SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")
 

@@ -16,10 +16,10 @@ import pyarrow as pa
 from jaxtyping import Float64
 
 from binding._trainer import TargetResult
-from binding.codes import FeatureSpace
-from binding.intervals import Estimate, IntervalConfig, Losses, interval, resample, spread
 from binding.probes import Target
 from binding.samples import Samples
+from frozen.data.scenes.codes import FeatureSpace
+from frozen.intervals import Estimate, IntervalConfig, Losses, interval, resample, spread
 
 _SCHEMA = pa.schema(
     [

@@ -11,7 +11,7 @@ import torch
 from jaxtyping import Float, Float64, Int
 from torch import Tensor
 
-from binding.activations import Rows
+from frozen.rows import Rows
 
 _CERTAIN = 1e4  # stands for infinite prior odds: such a head has no loss and no gradient
 

@@ -19,8 +19,8 @@ from jaxtyping import Float64
 from numpy import ndarray
 
 from binding.description_length import coding_blocks
-from binding.intervals import Estimate, IntervalConfig, Losses, Means, interval, resample, spread
-from binding.scenes import Entropies
+from frozen.data.scenes import Entropies
+from frozen.intervals import Estimate, IntervalConfig, Losses, Means, interval, resample, spread
 
 Extra = Literal["selectivity", "mdl"]
 EXTRAS: tuple[Extra, ...] = ("selectivity", "mdl")

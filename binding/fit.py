@@ -16,9 +16,9 @@ from torch import Tensor
 
 from binding._pack import Pack, Products, head_losses, packs_of
 from binding._pack_memory import evaluation_rows, in_budget, pack_budget_bytes, training_bytes
-from binding._problems import Problem, at_least, refuse
 from binding.examples import Examples
 from binding.probes import HeadShape, Parameters, Probe
+from frozen.problems import Problem, at_least, refuse
 
 logger = logging.getLogger(__name__)
 

@@ -12,14 +12,14 @@ import optuna
 import torch
 
 from binding._trainer import Trainer
-from binding.codes import FeatureSpace
 from binding.description_length import block_batch_size, coding_blocks
 from binding.information import TestLosses, measures
 from binding.measurement import default_feature_probe
 from binding.probes import Probe, Target
 from binding.samples import MeasureConfig, Samples, SplitSamples
-from binding.scenes import SplitName
 from binding.search import ProbeSpace
+from frozen.data.scenes import SplitName
+from frozen.data.scenes.codes import FeatureSpace
 
 _ROUNDS = 2
 _BATCHES = 2

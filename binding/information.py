@@ -23,8 +23,8 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float64
 
-from binding.intervals import Estimate, IntervalConfig, Losses, Means, Resampled, interval, resample, spread
-from binding.scenes import Entropies
+from frozen.data.scenes import Entropies
+from frozen.intervals import Estimate, IntervalConfig, Losses, Means, Resampled, interval, resample, spread
 
 __all__ = ["FLAGS", "Estimate", "IntervalConfig", "Measures", "TestLosses", "measures", "resampled_losses"]
 

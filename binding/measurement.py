@@ -11,19 +11,19 @@ import torch
 from jaxtyping import Float, Float64, Int, UInt8
 
 from binding._trainer import TargetResult, Trainer
-from binding.activations import Standardizer
-from binding.codes import FeatureSpace
 from binding.control_code import control_codes
 from binding.extras import extra_estimates
 from binding.information import Estimate, TestLosses, measures
-from binding.intervals import Losses
-from binding.priors import UniformPrior
 from binding.probes import FAMILIES, Probe, Target
 from binding.samples import MeasureConfig, Samples, SplitSamples
-from binding.scenes import Entropies
 from binding.search import ProbeSpace
 from binding.training_flags import training_flags
 from binding.tuning import NothingTrainedError
+from frozen.data.scenes import Entropies
+from frozen.data.scenes.codes import FeatureSpace
+from frozen.data.scenes.priors import UniformPrior
+from frozen.intervals import Losses
+from frozen.rows import Standardizer
 
 
 @dataclass(frozen=True)

@@ -7,8 +7,8 @@ from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 from binding.fit import FitConfig
 from binding.information import IntervalConfig
-from binding.scenes import Scene
 from binding.search import Choices, ProbeSpace, Range, SearchConfig, Setting, Value
+from frozen.data.scenes import Scene
 
 PAPER = """@inproceedings{huang2026binding,
   title         = {Formalizing the Binding Problem},

@@ -14,13 +14,13 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
-from binding.activations import Standardizer
-from binding.backbones import BackboneConfig, TokenNames
-from binding.codes import FeatureGroup, FeatureSpace
 from binding.fit import Fitted
 from binding.measurement import Measurement
-from binding.modes import Mode
 from binding.probes import FAMILIES, HeadShape, Target
+from frozen.capture.views import Mode
+from frozen.data.scenes.codes import FeatureGroup, FeatureSpace
+from frozen.models import BackboneConfig, TokenNames
+from frozen.rows import Standardizer
 
 _VERSION = "1"
 

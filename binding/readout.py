@@ -1,6 +1,6 @@
 """The binding read-out: what a sweep measures in each cell when its study says `readout: binding`.
 
-It fulfils the engine's protocol (`sweep.readout.Readout`) without importing the engine.
+It fulfils the engine's protocol (`frozen.readout.readout.Readout`) without importing the engine.
 """
 
 from __future__ import annotations
@@ -20,8 +20,6 @@ import torch
 
 from binding._pack_memory import multiplications
 from binding._tables import curve_table, sample_table
-from binding.activations import ArrayRows
-from binding.backbones import CONTROL_MEANINGS, BackboneConfig, TokenLayout
 from binding.breakdown import breakdown
 from binding.columns import COLUMNS, EXTRA_MEASURES, MEASURES
 from binding.extras import EXTRA_ESTIMATES, Extra
@@ -30,13 +28,15 @@ from binding.forecast import forecast_s
 from binding.information import FLAGS, IntervalConfig
 from binding.measurement import Measurement, measure_samples
 from binding.method import Method, Plan, ProbeChoice, method
-from binding.modes import Mode
 from binding.probe_file import ProbeFile
 from binding.probes import FAMILIES, HeadShape, Probe, Target
 from binding.samples import MeasureConfig, Samples, SplitSamples
-from binding.scenes import Scene, Split, SplitName
 from binding.search import SearchConfig
 from binding.stored import Difference, Stored, compare, estimate_columns, recompute
+from frozen.capture.views import Mode
+from frozen.data.scenes import Scene, Split, SplitName
+from frozen.models import CONTROL_MEANINGS, BackboneConfig, TokenLayout
+from frozen.rows import ArrayRows
 
 
 @runtime_checkable

@@ -8,13 +8,13 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float64, UInt8
 
-from binding.activations import ArrayRows
-from binding.codes import FeatureSpace
 from binding.extras import Extra
 from binding.fit import FitConfig
 from binding.information import IntervalConfig
-from binding.scenes import Entropies
 from binding.search import SearchConfig
+from frozen.data.scenes import Entropies
+from frozen.data.scenes.codes import FeatureSpace
+from frozen.rows import ArrayRows
 
 
 class Samples(NamedTuple):

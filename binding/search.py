@@ -7,8 +7,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields
 from typing import Literal, Protocol, runtime_checkable
 
-from binding._problems import ConfigurationError, Problem, at_least, refuse
 from binding.probes import ALIASES, FAMILIES, Probe
+from frozen.problems import ConfigurationError, Problem, at_least, refuse
 
 Value = int | float | str | bool | None
 

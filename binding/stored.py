@@ -11,8 +11,8 @@ import pyarrow as pa
 from binding._tables import by_target
 from binding.extras import code_length_extras, derived_extras, extra_estimates
 from binding.information import TestLosses, derived, measures
-from binding.intervals import Estimate, IntervalConfig, Losses, Resampled, interval, p_value, resample, spread
-from binding.scenes import Entropies
+from frozen.data.scenes import Entropies
+from frozen.intervals import Estimate, IntervalConfig, Losses, Resampled, interval, p_value, resample, spread
 
 Row = Mapping[str, Any]
 

@@ -14,7 +14,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from binding.terminal import complain, say
+from frozen.terminal import complain, say
 
 _DAY_S = 86400.0
 _HEX_DIGITS = frozenset("0123456789abcdef")
@@ -64,13 +64,13 @@ def keys_of_study(study: Path) -> set[str]:
     Raises:
         StudyError: the study, its data or its backbones cannot be opened.
     """
-    from binding.scenes import SPLITS
-    from sweep.cells import make_grid
-    from sweep.extract import activation_key
-    from sweep.readout import find_readout
-    from sweep.sources import label_fingerprints, open_sources
-    from sweep.space import load_space, locate_in
-    from sweep.store import store_key
+    from frozen.data.scenes import SPLITS
+    from frozen.readout.readout import find_readout
+    from sweep.engine.grid import make_grid
+    from sweep.engine.passes import activation_key
+    from sweep.engine.sources import label_fingerprints, open_sources
+    from sweep.store.disk import store_key
+    from sweep.study.load import load_space, locate_in
 
     space = load_space(study)
     locate = locate_in(study)
@@ -132,8 +132,8 @@ def _amount(text: str) -> float:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; returns its exit code."""
     arguments = parser().parse_args(argv)
-    from sweep.plan import human_bytes
-    from sweep.space import StudyError
+    from sweep.engine.plan import human_bytes
+    from sweep.study.load import StudyError
 
     try:
         keys = keys_of_study(arguments.study) if arguments.study else None

@@ -10,11 +10,11 @@ from itertools import combinations
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from binding.intervals import IntervalConfig, holm
-from binding.terminal import Terminal, complain
-from sweep.readout import Difference, Measure, Readout, measured
-from sweep.spreadsheet import csv_text
-from sweep.stored import ResultsError, StoredCell, open_results
+from frozen.intervals import IntervalConfig, holm
+from frozen.readout.readout import Difference, Measure, Readout, measured
+from frozen.terminal import Terminal, complain
+from sweep.results.spreadsheet import csv_text
+from sweep.results.stored import ResultsError, StoredCell, open_results
 
 DONE, USER_ERROR = 0, 2
 

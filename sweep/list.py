@@ -7,13 +7,13 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from fnmatch import fnmatch
 
-from binding._registry import Registry
-from binding._torchvision_ops import declare_missing_operators
-from binding.backbones import CONTROLS, LIBRARIES, PAPER, SHIPPED, BackboneConfig, BackboneError, describe
-from binding.backbones._transformers import FAMILIES as TOWERS
 from binding.probes import ALIASES, FAMILIES
-from binding.scenes import SCENES, ColorShape, Scene
-from binding.terminal import complain, say
+from frozen.data.scenes import SCENES, ColorShape, Scene
+from frozen.models import CONTROLS, LIBRARIES, PAPER, SHIPPED, BackboneConfig, BackboneError, describe
+from frozen.models._torchvision_ops import declare_missing_operators
+from frozen.models._transformers import FAMILIES as TOWERS
+from frozen.registry import Registry
+from frozen.terminal import complain, say
 
 _SCENE: Scene = ColorShape()  # pyright: ignore[reportAssignmentType], its properties are cached
 _DEFAULT_TIMM = "vit_*dinov2*"

@@ -11,8 +11,8 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import NamedTuple
 
-from binding.terminal import complain, say
-from sweep.results import VOLATILE_COLUMNS, BusyError, ResultsDirectory, Row
+from frozen.terminal import complain, say
+from sweep.results.directory import VOLATILE_COLUMNS, BusyError, ResultsDirectory, Row
 
 _VIEWS = ("rows", "tune", "figures", "tensorboard")
 

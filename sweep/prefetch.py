@@ -9,10 +9,10 @@ from pathlib import Path
 
 from rich.console import Console
 
-from binding.backbones import BackboneConfig, BackboneError, prefetch
-from binding.terminal import Terminal, complain
-from sweep.plan import human_bytes
-from sweep.space import StudyError, load_space
+from frozen.models import BackboneConfig, BackboneError, prefetch
+from frozen.terminal import Terminal, complain
+from sweep.engine.plan import human_bytes
+from sweep.study.load import StudyError, load_space
 
 DONE, USER_ERROR, INTERRUPTED = 0, 2, 130
 

@@ -8,9 +8,9 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from sweep._schema import json_schema
-from sweep.readout import find_readout
-from sweep.views import all_columns
+from frozen.readout.readout import find_readout
+from sweep.results.views import all_columns
+from sweep.study.schema import json_schema
 
 _STUDIES = """\
 # Study files

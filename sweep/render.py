@@ -1,6 +1,6 @@
 """The command that makes data a study lacks: `python -m sweep.render STUDY.yaml`.
 
-A data set whose images are rendered offers a maker (`binding.scenes.Maker`): which pieces are missing, and who
+A data set whose images are rendered offers a maker (`frozen.data.scenes.Maker`): which pieces are missing, and who
 makes one. Here they are handed to Ray actors, looked at again afterwards, and tried again where they failed.
 """
 
@@ -15,9 +15,9 @@ from typing import Any
 
 from rich.console import Console
 
-from binding.scenes import DataError, Device, MadeScene, MakeError, Maker, Missing, Worker
-from binding.terminal import Terminal, complain
-from sweep.countdown import Countdown, countdown
+from frozen.data.scenes import DataError, Device, MadeScene, MakeError, Maker, Missing, Worker
+from frozen.terminal import Terminal, complain
+from sweep.live.countdown import Countdown, countdown
 
 DONE, INCOMPLETE, USER_ERROR, INTERRUPTED = 0, 1, 2, 130
 _JOBS_AHEAD = 2
@@ -64,9 +64,9 @@ def _whole(text: str) -> int:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; returns its exit code."""
     arguments = parser().parse_args(argv)
-    from sweep.cluster import ClusterError
-    from sweep.space import StudyError
-    from sweep.stopping import stoppable
+    from sweep.engine.cluster import ClusterError
+    from sweep.engine.stopping import stoppable
+    from sweep.study.load import StudyError
 
     with stoppable(max_hours=None):
         try:
@@ -90,7 +90,7 @@ class Order:
 
 
 def _run(arguments: argparse.Namespace, console: Console) -> int:
-    from sweep.space import load_space
+    from sweep.study.load import load_space
 
     space = load_space(arguments.study, arguments.set, arguments.limit)
     made = {dataset.config: dataset.name for dataset in space.datasets if isinstance(dataset.config, MadeScene)}
@@ -126,7 +126,7 @@ def _report(orders: Sequence[Order], console: Console) -> bool:
 
 def _make(arguments: argparse.Namespace, orders: list[Order], console: Console) -> list[Order]:
     """Make what is missing, look again, and try what failed again; returns what is missing after that."""
-    from sweep.cluster import ray_session
+    from sweep.engine.cluster import ray_session
 
     for order in orders:
         if order.jobs:

@@ -11,19 +11,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from binding.terminal import Terminal, complain
+from frozen.terminal import Terminal, complain
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from sweep.cells import Cell, Grid
-    from sweep.cluster import Resources
-    from sweep.extract import Source
-    from sweep.plan import Plan
-    from sweep.readout import Readout
-    from sweep.results import ResultsDirectory
-    from sweep.space import Locate, Space
-    from sweep.stopping import Stop
+    from frozen.readout.readout import Readout
+    from sweep.engine.cluster import Resources
+    from sweep.engine.grid import Cell, Grid
+    from sweep.engine.passes import Source
+    from sweep.engine.plan import Plan
+    from sweep.engine.stopping import Stop
+    from sweep.results.directory import ResultsDirectory
+    from sweep.study.load import Locate, Space
 
 LOGS = {"tensorboard": "tensorboardX", "optuna": "optuna", "mlflow": "mlflow", "wandb": "wandb"}
 """Logs that `--log` offers, with the package each needs."""
@@ -120,13 +120,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = options.parse_args(argv)
     if arguments.gpus and arguments.address is None:
         options.error("argument --gpus: must come with --address; the GPUs of this machine are used anyway")
-    from sweep.cluster import ClusterError
-    from sweep.full_disk import FullDiskError, full_disk, no_space
-    from sweep.packages import MissingPackageError
-    from sweep.remote import RemoteError
-    from sweep.results import BusyError
-    from sweep.space import StudyError
-    from sweep.stopping import stoppable
+    from sweep.engine.cluster import ClusterError
+    from sweep.engine.packages import MissingPackageError
+    from sweep.engine.stopping import stoppable
+    from sweep.results.directory import BusyError
+    from sweep.store.full_disk import FullDiskError, full_disk, no_space
+    from sweep.store.remote import RemoteError
+    from sweep.study.load import StudyError
 
     with stoppable(arguments.max_hours) as stop:
         try:
@@ -159,10 +159,10 @@ class Study:
 
 def _run(arguments: argparse.Namespace, stop: Stop) -> int:
 
-    from sweep.mirror import results_at
-    from sweep.packages import require
-    from sweep.plan import print_plan
-    from sweep.space import load_space
+    from sweep.engine.packages import require
+    from sweep.engine.plan import print_plan
+    from sweep.store.mirror import results_at
+    from sweep.study.load import load_space
 
     console = Terminal()
     require(LOGS[name] for name in arguments.log)
@@ -176,10 +176,10 @@ def _run(arguments: argparse.Namespace, stop: Stop) -> int:
 
 
 def _read(arguments: argparse.Namespace, space: Space, results: ResultsDirectory) -> Study:
-    from sweep.cells import make_grid
-    from sweep.plan import make_plan
-    from sweep.readout import find_readout
-    from sweep.space import locate_in
+    from frozen.readout.readout import find_readout
+    from sweep.engine.grid import make_grid
+    from sweep.engine.plan import make_plan
+    from sweep.study.load import locate_in
 
     locate = locate_in(arguments.study, arguments.set)
     readout = find_readout(space.readout)
@@ -189,9 +189,9 @@ def _read(arguments: argparse.Namespace, space: Space, results: ResultsDirectory
 
 
 def _forecast(arguments: argparse.Namespace, study: Study, console: Console) -> None:
-    from sweep.cluster import ray_session
-    from sweep.forecast import forecast, print_forecast
-    from sweep.sources import open_sources
+    from sweep.engine.cluster import ray_session
+    from sweep.engine.forecast import forecast, print_forecast
+    from sweep.engine.sources import open_sources
 
     cells = study.plan.to_do
     if cells:
@@ -202,11 +202,11 @@ def _forecast(arguments: argparse.Namespace, study: Study, console: Console) -> 
 
 
 def _work(arguments: argparse.Namespace, study: Study, console: Console, stop: Stop) -> int:
-    from sweep.cluster import ray_session
-    from sweep.published import show_published
-    from sweep.sources import open_sources
-    from sweep.space import dump_yaml
-    from sweep.views import announce, rebuild, rebuild_table, show
+    from sweep.engine.cluster import ray_session
+    from sweep.engine.sources import open_sources
+    from sweep.results.published import show_published
+    from sweep.results.views import announce, rebuild, rebuild_table, show
+    from sweep.study.load import dump_yaml
 
     study.results.refuse_if_busy()
     sources = open_sources(study.plan.to_do, study.plan.done, study.space, study.locate)
@@ -235,7 +235,7 @@ def _work(arguments: argparse.Namespace, study: Study, console: Console, stop: S
 
 def _stale(study: Study, sources: dict[Cell, Source]) -> list[Cell]:
     """Done cells whose data or weights are no longer what they were."""
-    from sweep.sources import data_fingerprint
+    from sweep.engine.sources import data_fingerprint
 
     rows = study.results.rows()
 
@@ -255,9 +255,9 @@ def _measure(
     resources: Resources,
     console: Console,
 ) -> bool:
-    from sweep.cell import git_commit
-    from sweep.engine import Run, run_cells
-    from sweep.remote import is_url
+    from sweep.engine.run import Run, run_cells
+    from sweep.engine.trial import git_commit
+    from sweep.store.remote import is_url
 
     if resources.dashboard:
         console.print(f"Ray dashboard: http://{resources.dashboard}", highlight=False)

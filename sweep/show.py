@@ -13,9 +13,9 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from binding.terminal import Terminal, complain, on_one_line, say
-from sweep.readout import Readout, find_readout
-from sweep.results import VOLATILE_COLUMNS, ResultsDirectory, Row
+from frozen.readout.readout import Readout, find_readout
+from frozen.terminal import Terminal, complain, on_one_line, say
+from sweep.results.directory import VOLATILE_COLUMNS, ResultsDirectory, Row
 
 _BARS = "▁▂▃▄▅▆▇█"
 _LONGEST_CURVE = 60
@@ -47,8 +47,8 @@ def overview(results: ResultsDirectory, rows: Mapping[str, Row], console: Consol
 
 def _missing(results: ResultsDirectory, rows: Mapping[str, Row]) -> int | None:
     """Cells of the study without a row; None where the study can no longer be read."""
-    from sweep.cells import make_grid
-    from sweep.space import StudyError, load_space, locate_in
+    from sweep.engine.grid import make_grid
+    from sweep.study.load import StudyError, load_space, locate_in
 
     path = results.root / "study.yaml"
     try:
@@ -65,8 +65,8 @@ def paragraph(results: ResultsDirectory, rows: Mapping[str, Row]) -> str:
     Raises:
         ShowError: the study cannot be read.
     """
-    from sweep.method import method
-    from sweep.space import StudyError, load_space
+    from sweep.results.method import method
+    from sweep.study.load import StudyError, load_space
 
     try:
         space = load_space(results.root / "study.yaml")

@@ -10,12 +10,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from binding.terminal import Terminal, complain
-from sweep.stored import ResultsError, StoredCell, StoredResults, open_results
+from frozen.terminal import Terminal, complain
+from sweep.results.stored import ResultsError, StoredCell, StoredResults, open_results
 
 if TYPE_CHECKING:
-    from sweep.cells import Cell
-    from sweep.space import Space
+    from sweep.engine.grid import Cell
+    from sweep.study.load import Space
 
 EQUAL, DIFFERENT, USER_ERROR = 0, 1, 2
 TABLE = "results.parquet"
@@ -54,7 +54,7 @@ class Mismatch(NamedTuple):
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; returns its exit code."""
-    from sweep.space import StudyError
+    from sweep.study.load import StudyError
 
     options = parser().parse_args(argv)
     try:
@@ -131,9 +131,9 @@ def _chosen(results: StoredResults, count: int, seed: int) -> list[StoredCell]:
 
 def _from_scratch(results: StoredResults, stored: StoredCell, options: argparse.Namespace) -> Iterator[Mismatch]:
     """Columns of a cell that do not come out again."""
-    from sweep.again import measured_again
-    from sweep.cells import make_grid
-    from sweep.space import load_space, locate_in
+    from sweep.engine.again import measured_again
+    from sweep.engine.grid import make_grid
+    from sweep.study.load import load_space, locate_in
 
     study = results.folder / "study.yaml"
     space: Space = load_space(study)

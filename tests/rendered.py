@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from binding.scenes import OcclusionClevr, SplitPolicy
+from frozen.data.scenes import OcclusionClevr, SplitPolicy
 
 FOLDER = Path(__file__).parent / "data" / "occlusionclevr"
 

@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 
 from binding.information import FLAGS
-from sweep.cells import make_grid
-from sweep.readout import find_readout
+from frozen.readout.readout import find_readout
+from sweep.engine.grid import make_grid
 from sweep.reference import PAGES
-from sweep.space import load_space, locate_in
+from sweep.study.load import load_space, locate_in
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")

@@ -17,12 +17,12 @@ PARTS = {"scenes": "gratings", "backbones": "mylab", "probes": "squares"}
 MEASURE = """\
 import sys
 import torch
-from binding.backbones import load
+from frozen.models import load
 from binding.probes import FAMILIES
 from binding.testing import batch_of
-from sweep.cells import make_grid
-from sweep.readout import find_readout
-from sweep.space import StudyError, load_space, locate_in
+from sweep.engine.grid import make_grid
+from frozen.readout.readout import find_readout
+from sweep.study.load import StudyError, load_space, locate_in
 
 study = sys.argv[1]
 space = load_space(study)
@@ -48,13 +48,13 @@ class Odd(Gratings):
     palette: np.ndarray | None = None
 """
 BAD_POINTS = """\
-[binding.scenes]
+[frozen.data.scenes]
 torn = nowhere:Scene
 colorshape = mylab.scenes:Gratings
 odd = odd:Odd
 [binding.probes]
 cubes = mylab.probes:Squares
-[binding.backbones]
+[frozen.models]
 timm = mylab.backbones
 """
 BAD_STUDY = """\
@@ -70,11 +70,14 @@ modes: [cls]
 probes: [{family: cubes}, {family: squares, rank: 3}]
 """
 BAD = [
-    (3, "'torn' among the entry points of binding.scenes: nowhere:Scene of package bad 0.1 cannot be imported"),
-    (4, "'colorshape' among the entry points of binding.scenes: mylab.scenes:Gratings of package bad 0.1 takes a"),
+    (3, "'torn' among the entry points of frozen.data.scenes: nowhere:Scene of package bad 0.1 cannot be imported"),
+    (
+        4,
+        "'colorshape' among the entry points of frozen.data.scenes: mylab.scenes:Gratings of package bad 0.1 takes a",
+    ),
     (5, "scene 'odd' has a field that a study file cannot set: Unable to generate pydantic-core schema for <class"),
     (6, "unknown key 'colors'; did you mean 'n_colors'?"),
-    (7, "'timm' among the entry points of binding.backbones: mylab.backbones of package bad 0.1 takes a name"),
+    (7, "'timm' among the entry points of frozen.models: mylab.backbones of package bad 0.1 takes a name"),
     (10, "'cubes' among the entry points of binding.probes: mylab.probes:Squares of package bad 0.1: its `family`"),
     (10, "unknown key 'rank'"),
 ]

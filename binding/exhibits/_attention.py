@@ -17,7 +17,7 @@ from binding.apply import activations, open_backbone
 from binding.exhibits._base import Exhibit
 from binding.probe_file import ProbeFile, ProbeFileError
 from binding.probes import AttentionQuadratic
-from binding.scenes import Scene
+from frozen.data.scenes import Scene
 
 N_IMAGES, MOST_OBJECTS = 3, 6
 MOST_DRAWN = 6

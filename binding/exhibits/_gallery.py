@@ -12,7 +12,7 @@ from binding.exhibits._breakdown import breakdowns
 from binding.exhibits._budget import bits_budgets
 from binding.exhibits._importance import importances
 from binding.exhibits._scenes import scene_pictures
-from binding.scenes import Scene
+from frozen.data.scenes import Scene
 
 
 def exhibits(results: Path, rows: Sequence[Mapping[str, Any]], scenes: Mapping[str, Scene]) -> Iterator[Exhibit]:

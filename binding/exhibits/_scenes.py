@@ -10,7 +10,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from binding.exhibits._base import Exhibit
-from binding.scenes import Scene
+from frozen.data.scenes import Scene
 
 N_IMAGES = 6
 _LETTERS_A_LINE, _MOST_NAMED = 20, 8

@@ -1,12 +1,12 @@
 """The probe families of the paper (section 3.2), by name."""
 
-from binding._registry import Registry
 from binding.probes._attention import AttentionQuadratic
 from binding.probes._base import Dropout, HeadShape, Parameters, Probe, Target, dense, normal, probe_problem
 from binding.probes._dnn import DnnConcat
 from binding.probes._linear import Linear
 from binding.probes._quadratic import QuadraticConcat
 from binding.probes._reuse import MultilinearConcatReuse, QuadraticConcatReuse
+from frozen.registry import Registry
 
 ALIASES = {"dnn": "dnn_concat", "quadratic": "quadratic_concat", "attention": "attention_quadratic"}
 FAMILIES: Registry[type[Probe]] = Registry(

@@ -10,10 +10,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from binding._problems import Problem, at_least
 from binding.probes._base import Dropout, HeadShape, Parameters, Probe, dense, normal
 from binding.probes._pooling import attention, by_head, pool
 from binding.probes._quadratic import QuadraticConcat, sum_of_products
+from frozen.problems import Problem, at_least
 
 
 @dataclass(frozen=True, kw_only=True)

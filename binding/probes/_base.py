@@ -19,8 +19,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from binding._problems import Problem, at_least, refuse
-from binding._registry import frozen_dataclass_problem
+from frozen.problems import Problem, at_least, refuse
+from frozen.registry import frozen_dataclass_problem
 
 Target = Literal["objects", "features", "direct", "given"]
 """objects: O from z. features: F from z. direct: O from z and F. given: O from F alone."""

@@ -12,8 +12,8 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn.functional import gelu
 
-from binding._problems import Problem, at_least
 from binding.probes._base import Dropout, HeadShape, Parameters, Probe, Visible, normal
+from frozen.problems import Problem, at_least
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,8 +10,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from binding._problems import Problem, at_least
 from binding.probes._base import Dropout, HeadShape, Parameters, Probe, dense, normal
+from frozen.problems import Problem, at_least
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,9 +10,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from binding._problems import Problem, at_least
 from binding.probes._base import Dropout, HeadShape, Parameters, Probe, normal
 from binding.probes._shared_products import sum_of_shared_products
+from frozen.problems import Problem, at_least
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,10 +1,10 @@
 """Suites that the tests of a new data set, backbone or probe inherit; the only part that needs pytest."""
 
-from binding.testing._backbones import BackboneConformance, batch_of
 from binding.testing._known_codes import GaussianCode, KnownCode, Truth, known_codes
 from binding.testing._measurement import MeasurementConformance
 from binding.testing._probes import ProbeConformance
-from binding.testing._scenes import SceneConformance
+from frozen.testing._models import BackboneConformance, batch_of
+from frozen.testing._scenes import SceneConformance
 
 __all__ = [
     "BackboneConformance",

@@ -11,10 +11,10 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float32, Float64, UInt8
 
-from binding.codes import FeatureSpace
-from binding.priors import FeatureDistribution, UniformPrior
 from binding.samples import Samples, SplitSamples
-from binding.scenes import Entropies
+from frozen.data.scenes import Entropies
+from frozen.data.scenes.codes import FeatureSpace
+from frozen.data.scenes.priors import FeatureDistribution, UniformPrior
 
 SPACE = FeatureSpace.of(color=2, shape=2)
 PRIOR = UniformPrior(SPACE, 0, SPACE.n_objects)

@@ -9,12 +9,12 @@ import pytest
 
 from binding.fit import FitConfig
 from binding.information import Estimate
-from binding.intervals import IntervalConfig
 from binding.measurement import Measurement, measure_samples
 from binding.probes import FAMILIES
 from binding.samples import MeasureConfig
 from binding.search import ProbeSpace, SearchConfig
 from binding.testing._known_codes import KnownCode, known_code, known_codes
+from frozen.intervals import IntervalConfig
 
 NAMES = tuple(code.name for code in known_codes())
 EXCEEDS = {"features_probe_excess", "direct_probe_excess", "excess_unexplained"}

@@ -15,12 +15,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from binding.activations import Rows
-from binding.backbones import BackboneConfig
-from binding.codes import FeatureSpace
 from binding.examples import Examples
 from binding.fit import FitConfig, Fitted, fit
-from binding.intervals import IntervalConfig
 from binding.measurement import Measurement, default_feature_probe, measure_samples
 from binding.probe_file import ProbeFile
 from binding.probes import HeadShape, Parameters, Probe, Target
@@ -28,6 +24,10 @@ from binding.samples import MeasureConfig
 from binding.search import ProbeSpace, SearchConfig
 from binding.testing._known_codes import known_code
 from binding.testing._measurement import direct_bits, refuse_excess
+from frozen.data.scenes.codes import FeatureSpace
+from frozen.intervals import IntervalConfig
+from frozen.models import BackboneConfig
+from frozen.rows import Rows
 
 TARGETS: tuple[Target, ...] = ("objects", "features", "direct", "given")
 _CPU = torch.device("cpu")

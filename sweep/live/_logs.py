@@ -13,7 +13,7 @@ from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import pyarrow as pa
 
-from sweep.results import Row
+from sweep.results.directory import Row
 
 
 class Finished(NamedTuple):

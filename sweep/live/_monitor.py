@@ -9,12 +9,12 @@ import pyarrow as pa
 from rich.console import Console
 
 from binding.fit import FitConfig
-from sweep.cells import Cell
+from sweep.engine.grid import Cell
 from sweep.live._logs import Finished, Log
 from sweep.live._metrics import Metrics
 from sweep.live._optuna import tried
-from sweep.progress import Progress
-from sweep.results import ResultsDirectory, Row
+from sweep.live.progress import Progress
+from sweep.results.directory import ResultsDirectory, Row
 
 
 class Monitor:

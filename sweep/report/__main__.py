@@ -10,12 +10,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from binding.terminal import complain, say
-from sweep.readout import Readout, find_readout, measured
+from frozen.readout.readout import Readout, find_readout, measured
+from frozen.terminal import complain, say
 from sweep.report._publication import FIGURE_FORMATS, TABLE_FORMATS, write_figures, write_tables
-from sweep.results import ResultsDirectory, Row, as_frame
-from sweep.space import Space, StudyError, load_space
-from sweep.views import CELLS_FILE, all_columns, write_page
+from sweep.results.directory import ResultsDirectory, Row, as_frame
+from sweep.results.views import CELLS_FILE, all_columns, write_page
+from sweep.study.load import Space, StudyError, load_space
 
 DONE, USER_ERROR = 0, 2
 WATCH_S = 5.0

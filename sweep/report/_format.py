@@ -6,7 +6,7 @@ import math
 import re
 from collections.abc import Iterable
 
-from sweep.readout import Measure
+from frozen.readout.readout import Measure
 
 NOTHING = "–"
 DECIMALS = {"bits": 2, "ratio": 3}

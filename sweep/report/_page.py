@@ -13,9 +13,8 @@ import jinja2
 import pandas as pd
 from markupsafe import Markup
 
-from binding.terminal import printable
-from sweep.published import Line, by_place
-from sweep.readout import Exhibit, Measure
+from frozen.readout.readout import Exhibit, Measure
+from frozen.terminal import printable
 from sweep.report._data import DIMENSIONS, as_script, page_data
 from sweep.report._exhibits import Shown, shown
 from sweep.report._format import DECIMALS, abbreviations, counted, estimate_text, first_line, symbol_parts
@@ -25,6 +24,7 @@ from sweep.report._rows import Row, prepared
 from sweep.report._summary import summary
 from sweep.report._vega import vega_script
 from sweep.report._whole import write_whole
+from sweep.results.published import Line, by_place
 
 PAGE = Path(__file__).parent / "page"
 SCRIPTS = (

@@ -8,8 +8,8 @@ from typing import Literal, get_args
 
 import pandas as pd
 
-from binding.terminal import on_one_line
-from sweep.readout import Measure
+from frozen.readout.readout import Measure
+from frozen.terminal import on_one_line
 from sweep.report._figures import (
     Picture,
     dataset_suffixes,
@@ -20,7 +20,7 @@ from sweep.report._figures import (
 from sweep.report._format import DECIMALS, counted, decimal, percent, symbol_parts
 from sweep.report._rows import Estimate, Row, distinct, prepared
 from sweep.report._whole import write_whole
-from sweep.spreadsheet import csv_text
+from sweep.results.spreadsheet import csv_text
 
 FigureFormat = Literal["pdf", "svg", "png"]
 TableFormat = Literal["latex", "markdown", "csv"]

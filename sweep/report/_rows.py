@@ -11,8 +11,8 @@ from typing import Any
 
 import pandas as pd
 
-from binding.terminal import on_one_line, printable
-from sweep.readout import Measure
+from frozen.readout.readout import Measure
+from frozen.terminal import on_one_line, printable
 from sweep.report._format import NOTHING, natural_key
 
 

@@ -13,16 +13,16 @@ import torch
 from PIL import Image
 from safetensors.torch import save_file
 
-from binding.activations import Rows
 from binding.apply import activations, decode, main, open_backbone
-from binding.backbones import BackboneConfig, Batch, load
 from binding.examples import Examples
 from binding.fit import FitConfig
-from binding.modes import read
 from binding.probe_file import ProbeFile, ProbeFileError
 from binding.readout import BindingReadout, Outcome
-from binding.scenes import SPLITS, ColorShape, SplitPolicy
 from binding.search import ProbeSpace, SearchConfig
+from frozen.capture.views import read
+from frozen.data.scenes import SPLITS, ColorShape, SplitPolicy
+from frozen.models import BackboneConfig, Batch, load
+from frozen.rows import Rows
 from tests.binding.test_readout import Arrays, Choice, Dataset, Settings, Task, measured
 
 CPU = torch.device("cpu")

@@ -7,13 +7,13 @@ import pandas as pd
 import pytest
 
 from binding.breakdown import breakdown, prior_head_bits
-from binding.codes import FeatureSpace
 from binding.fit import FitConfig
-from binding.intervals import IntervalConfig
 from binding.measurement import Measurement, measure_samples
-from binding.priors import UniformPrior
 from binding.samples import MeasureConfig, Samples, SplitSamples
 from binding.search import ProbeSpace, SearchConfig
+from frozen.data.scenes.codes import FeatureSpace
+from frozen.data.scenes.priors import UniformPrior
+from frozen.intervals import IntervalConfig
 
 SPACE = FeatureSpace.of(color=("red", "blue"), shape=("circle", "square", "cross"))
 INTERVALS = IntervalConfig(resamples=400)

@@ -14,7 +14,7 @@ from binding.extras import EXTRA_ESTIMATES, EXTRAS, extra_estimates
 from binding.information import Estimate, IntervalConfig
 from binding.measurement import Measurement, measure_samples
 from binding.samples import Samples, SplitSamples
-from binding.scenes import SPLITS, ColorShape, SplitPolicy
+from frozen.data.scenes import SPLITS, ColorShape, SplitPolicy
 
 SCENE = ColorShape(
     n_colors=4,

@@ -10,11 +10,11 @@ import pytest
 import torch
 
 from binding._pack import Pack, head_losses
-from binding._problems import ConfigurationError
-from binding.activations import Rows, Standardizer
 from binding.examples import Examples
 from binding.fit import FitConfig, Fitted, fit
 from binding.probes import DnnConcat, HeadShape, Linear, Probe, QuadraticConcat
+from frozen.problems import ConfigurationError
+from frozen.rows import Rows, Standardizer
 
 CPU = torch.device("cpu")
 SHAPE = HeadShape(z_dim=6, n_heads=4)

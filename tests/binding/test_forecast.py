@@ -6,13 +6,13 @@ import pytest
 import torch
 
 from binding import forecast as module
-from binding.codes import FeatureSpace
 from binding.fit import FitConfig
 from binding.forecast import forecast_s
 from binding.information import IntervalConfig
 from binding.samples import MeasureConfig
-from binding.scenes import SplitName
 from binding.search import Choices, ProbeSpace, SearchConfig
+from frozen.data.scenes import SplitName
+from frozen.data.scenes.codes import FeatureSpace
 
 SPACE = FeatureSpace.of(color=2, shape=2)
 SIZES: dict[SplitName, int] = {"train": 640, "validation": 160, "test": 200}

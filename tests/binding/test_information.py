@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from binding.information import FLAGS, IntervalConfig, TestLosses, measures
-from binding.scenes import Entropies
+from frozen.data.scenes import Entropies
 
 ENTROPIES = Entropies(feature_bits=5.0, conditional_bits=8.0)
 QUICK = IntervalConfig(resamples=400)

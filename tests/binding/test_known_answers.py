@@ -9,12 +9,12 @@ import pytest
 
 from binding.fit import FitConfig
 from binding.information import TestLosses, measures
-from binding.intervals import IntervalConfig
 from binding.measurement import measure_samples
 from binding.samples import MeasureConfig
 from binding.search import ProbeSpace, SearchConfig
 from binding.testing import GaussianCode, MeasurementConformance, known_codes
 from binding.testing._known_codes import PRIOR, SPACE, entropies
+from frozen.intervals import IntervalConfig
 
 ALL = ("objects", "erased", "linear", "bilinear", "gaussian")
 

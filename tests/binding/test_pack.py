@@ -10,11 +10,11 @@ import torch
 
 from binding._pack import packs_of
 from binding._pack_memory import in_budget, multiplications, training_bytes
-from binding.activations import Rows
 from binding.examples import Examples
 from binding.fit import FitConfig, Fitted, fit
 from binding.probes import FAMILIES, DnnConcat, HeadShape, Linear, Probe, QuadraticConcat
 from binding.probes._pooling import pool
+from frozen.rows import Rows
 
 CPU = torch.device("cpu")
 TARGETS = {

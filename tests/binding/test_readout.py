@@ -11,16 +11,16 @@ import pyarrow.compute as pc
 import pytest
 import torch
 
-from binding.backbones import BackboneConfig, TokenLayout
 from binding.columns import COLUMNS, EXTRA_MEASURES, MEASURES
 from binding.extras import EXTRA_ESTIMATES, EXTRAS, Extra
 from binding.fit import FitConfig
 from binding.information import FLAGS, IntervalConfig, TestLosses, measures
-from binding.modes import Mode
 from binding.probes import FAMILIES
 from binding.readout import BindingReadout, Outcome
-from binding.scenes import SPLITS, ColorShape, SplitPolicy
 from binding.search import Choices, ProbeSpace, SearchConfig
+from frozen.capture.views import Mode
+from frozen.data.scenes import SPLITS, ColorShape, SplitPolicy
+from frozen.models import BackboneConfig, TokenLayout
 
 SCENE = ColorShape(
     n_colors=2,

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from binding.codes import FeatureSpace
 from binding.readout import BindingReadout
-from binding.scenes import Split, SplitName
 from binding.search import ProbeSpace
+from frozen.data.scenes import Split, SplitName
+from frozen.data.scenes.codes import FeatureSpace
 
 
 @dataclass(frozen=True)

@@ -7,9 +7,9 @@ import math
 import optuna
 import pytest
 
-from binding._problems import ConfigurationError
 from binding.probes import ALIASES, FAMILIES, DnnConcat, QuadraticConcat
 from binding.search import Choices, ProbeSpace, Range, SearchConfig, Setting, Value
+from frozen.problems import ConfigurationError
 
 
 def drawn(setting: Range | Choices, n: int = 60) -> list[Value]:

@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 import torch
 
-from binding.activations import Rows
 from binding.examples import Examples
 from binding.fit import FitConfig, Fitted, OnEpoch, fit
 from binding.probes import HeadShape, Probe, QuadraticConcat
 from binding.search import ProbeSpace, Range, SearchConfig
 from binding.tuning import NothingTrainedError, Tuned, tune
+from frozen.rows import Rows
 
 SHAPE = HeadShape(z_dim=2, n_heads=2)
 SPACE = ProbeSpace.of("quadratic_concat", rank=Range(low=2, high=64))

@@ -51,7 +51,9 @@ def _measure(job, *rest):
 
 def stuck_cell(folder: Path) -> dict[str, str]:
     """The environment in which the cell of the control noise names its node in a file, and waits for a file `go`."""
-    return inject(folder, {"sweep.cell": _STUCK_CELL.format(node=str(folder / "node"), go=str(folder / "go"))})
+    return inject(
+        folder, {"sweep.engine.trial": _STUCK_CELL.format(node=str(folder / "node"), go=str(folder / "go"))}
+    )
 
 
 def inject(folder: Path, faults: Mapping[str, str]) -> dict[str, str]:

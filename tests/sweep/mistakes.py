@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from binding.scenes import SCENES
+from frozen.data.scenes import SCENES
 
 STUDY = """\
 name: small

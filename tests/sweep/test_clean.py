@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from sweep.clean import keys_of_study, main
-from sweep.store import DiskStore, store_key, to_table
+from sweep.store.disk import DiskStore, store_key, to_table
 from tests.sweep.conftest import STUDY
 
 DAY_S = 86400

@@ -2,9 +2,9 @@ from __future__ import annotations
 
 import pytest
 
-from binding.backbones import CONTROLS, PAPER, SHIPPED
 from binding.probes import FAMILIES
-from binding.scenes import SCENES
+from frozen.data.scenes import SCENES
+from frozen.models import CONTROLS, PAPER, SHIPPED
 from sweep.list import main
 
 

@@ -12,10 +12,10 @@ from pathlib import Path
 import pytest
 from safetensors.torch import save
 
-from binding.backbones._vision import digest
+from frozen.models._vision import digest
 from sweep.prefetch import main
-from tests.binding.backbones.checkpoints import CONVERSIONS, MEAN, STD, converted, settings_of, small
-from tests.binding.backbones.reference import lively
+from tests.frozen.models.checkpoints import CONVERSIONS, MEAN, STD, converted, settings_of, small
+from tests.frozen.models.reference import lively
 from tests.sweep.hub import Repo, serving
 
 pytest.importorskip("transformers")
@@ -30,7 +30,7 @@ probes: [{family: linear}]
 """
 ONLINE = """\
 import json, sys, torch
-from binding.backbones import BackboneConfig, load
+from frozen.models import BackboneConfig, load
 from sweep.prefetch import main
 study, *sources = sys.argv[1:]
 print("ready", main([study]), flush=True)
@@ -41,7 +41,7 @@ print("ready", main([study]), flush=True)
 """
 SHOW = """\
 import json, sys, time, torch
-from binding.backbones import BackboneConfig, BackboneError, load
+from frozen.models import BackboneConfig, BackboneError, load
 found = {}
 for source in sys.argv[1:]:
     start = time.monotonic()

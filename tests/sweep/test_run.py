@@ -14,8 +14,8 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from binding._torchvision_ops import declare_missing_operators
-from sweep.results import VOLATILE_COLUMNS
+from frozen.models._torchvision_ops import declare_missing_operators
+from sweep.results.directory import VOLATILE_COLUMNS
 from tests.sweep.conftest import SMALL, STUDY, Project, kill, wait_until
 from tests.sweep.faults import stuck_cell
 

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pytest
 
 from sweep import merge, show
-from sweep.results import ResultsDirectory
+from sweep.results.directory import ResultsDirectory
 
 ROW: dict[str, Any] = {
     "study": "mine",

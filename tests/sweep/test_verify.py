@@ -12,13 +12,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from frozen.readout.readout import find_readout
 from sweep import compare, verify
-from sweep.again import measured_again
-from sweep.cells import make_grid
-from sweep.readout import find_readout
-from sweep.results import ResultsDirectory
-from sweep.space import dump_yaml, load_space, locate_in
-from sweep.views import all_columns
+from sweep.engine.again import measured_again
+from sweep.engine.grid import make_grid
+from sweep.results.directory import ResultsDirectory
+from sweep.results.views import all_columns
+from sweep.study.load import dump_yaml, load_space, locate_in
 
 STUDY = """\
 name: tiny
@@ -245,7 +245,7 @@ def test_wrong_arguments_are_explained(
 def test_a_cell_compared_with_its_equal_differs_by_nothing(measured: Path) -> None:
     cell = _row(measured, cells_of(measured)[0])
     samples = pq.read_table(measured / "samples" / f"{cell['cell_id']}.parquet")
-    from binding.intervals import IntervalConfig
+    from frozen.intervals import IntervalConfig
 
     found = find_readout("binding").compare(
         {"a": (cell, samples), "b": (cell, samples)},

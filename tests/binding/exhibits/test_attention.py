@@ -11,12 +11,12 @@ import pytest
 import torch
 from matplotlib.figure import Figure
 
-from binding.backbones import BackboneConfig, load
 from binding.exhibits._attention import attention_maps, best_cells, draw_attention, shown, spatial_attention
 from binding.fit import Fitted
 from binding.probe_file import ProbeFile, ProbeFileError
 from binding.probes import AttentionQuadratic, HeadShape
-from binding.scenes import ColorShape, SplitPolicy
+from frozen.data.scenes import ColorShape, SplitPolicy
+from frozen.models import BackboneConfig, load
 
 SIZES = SplitPolicy(train=4, validation=4, test=40)
 SCENE = ColorShape(n_colors=2, n_shapes=2, max_objects=3, image_size=64, object_size=12, split=SIZES)

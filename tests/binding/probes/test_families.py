@@ -8,7 +8,6 @@ import pytest
 import torch
 from torch import Tensor
 
-from binding._problems import ConfigurationError
 from binding.probes import (
     FAMILIES,
     AttentionQuadratic,
@@ -22,6 +21,7 @@ from binding.probes import (
     QuadraticConcat,
     QuadraticConcatReuse,
 )
+from frozen.problems import ConfigurationError
 from tests.binding.probes.naive import naive_logits
 
 PROBES = {

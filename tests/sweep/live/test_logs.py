@@ -16,16 +16,16 @@ from optuna.distributions import CategoricalDistribution, FloatDistribution, dis
 from rich.console import Console
 
 from binding.fit import FitConfig
-from sweep.cells import make_grid
+from frozen.readout.readout import find_readout
+from sweep.engine.grid import make_grid
 from sweep.live import Finished, Monitor, open_logs, tune_callbacks
 from sweep.live._monitor import _steps
 from sweep.live._optuna import OptunaLog
 from sweep.live._tensorboard import TensorBoardLog
-from sweep.progress import progress
-from sweep.readout import find_readout
-from sweep.results import ResultsDirectory
+from sweep.live.progress import progress
+from sweep.results.directory import ResultsDirectory
 from sweep.run import LOGS, main
-from sweep.space import load_space, locate_in
+from sweep.study.load import load_space, locate_in
 from tests.sweep.conftest import STUDY
 
 NAME = "shapes · shipped:vit · 2 · cls · linear (0123abcd)"
@@ -259,6 +259,6 @@ def test_unknown_and_missing_logs_are_refused(capsys: pytest.CaptureFixture[str]
         main(["study.yaml", "--log", "tensorboard,tensorbord"])
     assert refused.value.code == 2
     assert "there is no log 'tensorbord'" in capsys.readouterr().err
-    monkeypatch.setattr("sweep.packages.find_spec", lambda name: None)
+    monkeypatch.setattr("sweep.engine.packages.find_spec", lambda name: None)
     assert main(["study.yaml", "--log", "wandb"]) == 2
     assert "not installed: wandb" in capsys.readouterr().err

@@ -12,12 +12,12 @@ import pandas as pd
 import polars as pl
 import pytest
 
-from sweep.readout import find_readout
+from frozen.readout.readout import find_readout
 from sweep.report import __main__ as command_module
 from sweep.report.__main__ import main
-from sweep.results import ResultsDirectory
-from sweep.space import dump_yaml, load_space
-from sweep.views import CELLS_FILE, all_columns
+from sweep.results.directory import ResultsDirectory
+from sweep.results.views import CELLS_FILE, all_columns
+from sweep.study.load import dump_yaml, load_space
 
 STUDY = """
 name: small

@@ -1,0 +1,139 @@
+"""Controls: backbones whose answer is known beforehand, measured on the same path as real ones (section 2.4)."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch.nn.functional import adaptive_avg_pool2d
+
+from frozen.data.scenes import Scene
+from frozen.models._base import BackboneError, Batch, Description, Reader, TokenLayout, whole
+
+NOISE_WIDTH = 128
+ERASURE_RATE = 0.5
+_LAYER = "code"
+
+
+class Control(ABC):
+    """One token a sample, at one layer; there are no weights."""
+
+    name: ClassVar[str]
+    reads_images: bool = False
+
+    def __init__(self, scene: Scene, seed: int) -> None:
+        self._seed = seed
+        layout = TokenLayout(has_cls=True, n_registers=0, grid=(0, 0), width=self.width(scene))
+        self.description = Description((_LAYER,), layout, image_size=0, is_control=True)
+        self.weights_digest = ""
+
+    @property
+    def identity(self) -> str:
+        """The control's name and seed."""
+        return f"control:{self.name} seed {self._seed}"
+
+    @staticmethod
+    @abstractmethod
+    def width(scene: Scene) -> int:
+        """Width of the vector."""
+
+    @abstractmethod
+    def vectors(self, batch: Batch) -> Float[np.ndarray, "batch dim"]:
+        """One vector a sample."""
+
+    def forward(self, batch: Batch, read: Reader = whole) -> dict[str, Any]:
+        """The vectors as the only token of the only layer."""
+        value = read(_LAYER, torch.from_numpy(self.vectors(batch).astype(np.float32))[:, None])
+        return {} if value is None else {_LAYER: value}
+
+    def _streams(self, batch: Batch) -> list[np.random.Generator]:
+        """A random stream for each sample, the same whichever batch it comes in."""
+        return [np.random.default_rng([self._seed, batch.stream, int(i)]) for i in batch.indices]
+
+
+class OracleObjects(Control):
+    """Z = O: everything is known, β* = 1."""
+
+    name = "oracle_objects"
+
+    @staticmethod
+    def width(scene: Scene) -> int:
+        return scene.space.n_objects
+
+    def vectors(self, batch: Batch) -> Float[np.ndarray, "batch dim"]:
+        return batch.object_codes.astype(np.float32)
+
+
+class OracleFeatures(Control):
+    """Z = F: all features and no binding, B* = 0."""
+
+    name = "oracle_features"
+
+    @staticmethod
+    def width(scene: Scene) -> int:
+        return scene.space.n_features
+
+    def vectors(self, batch: Batch) -> Float[np.ndarray, "batch dim"]:
+        return batch.feature_codes.astype(np.float32)
+
+
+class Noise(Control):
+    """Z = standard normal numbers: no information, B_O ≤ 0."""
+
+    name = "noise"
+
+    @staticmethod
+    def width(scene: Scene) -> int:
+        del scene
+        return NOISE_WIDTH
+
+    def vectors(self, batch: Batch) -> Float[np.ndarray, "batch dim"]:
+        return np.stack([stream.standard_normal(NOISE_WIDTH) for stream in self._streams(batch)])
+
+
+class Erased(Control):
+    """Z = O, or all zeros and a flag with probability 1/2: I(O;Z) = H(O) / 2 and I(O;Z|F) = H(O|F) / 2."""
+
+    name = "erased"
+
+    @staticmethod
+    def width(scene: Scene) -> int:
+        return scene.space.n_objects + 1
+
+    def vectors(self, batch: Batch) -> Float[np.ndarray, "batch dim"]:
+        erased = np.array([stream.random() < ERASURE_RATE for stream in self._streams(batch)])[:, None]
+        return np.concatenate([np.where(erased, 0, batch.object_codes), erased], axis=1).astype(np.float32)
+
+
+class Pixels(Control):
+    """Z = the mean colour of each patch of an 8 x 8 grid (16 x 16 above 64 pixels): what a raw image gives away."""
+
+    name = "pixels"
+    reads_images = True
+
+    @staticmethod
+    def width(scene: Scene) -> int:
+        return 3 * _grid(scene.image_size) ** 2
+
+    def vectors(self, batch: Batch) -> Float[np.ndarray, "batch dim"]:
+        pixels = torch.from_numpy(batch.images).permute(0, 3, 1, 2).float().div(255)
+        return adaptive_avg_pool2d(pixels, _grid(pixels.shape[-1])).flatten(1).numpy()
+
+
+def _grid(image_size: int) -> int:
+    return 8 if image_size <= 64 else 16
+
+
+CONTROL_CLASSES: dict[str, type[Control]] = {
+    control.name: control for control in (OracleObjects, OracleFeatures, Noise, Erased, Pixels)
+}
+
+
+def control_class(name: str) -> type[Control]:
+    """The control of a name."""
+    if name not in CONTROL_CLASSES:
+        raise BackboneError(f"there is no control {name!r}; there are {', '.join(CONTROL_CLASSES)}")
+    return CONTROL_CLASSES[name]

@@ -1,6 +1,0 @@
-"""Blender in a process of its own: how it is found, and how it is given work."""
-
-from binding.scenes.blender._find import BlenderNotFoundError, find_blender
-from binding.scenes.blender._process import Blender, BlenderError
-
-__all__ = ["Blender", "BlenderError", "BlenderNotFoundError", "find_blender"]

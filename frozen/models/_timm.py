@@ -1,0 +1,165 @@
+"""Vision transformers of timm."""
+
+from __future__ import annotations
+
+from difflib import get_close_matches
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from frozen.models._base import BackboneConfig, BackboneError, Description, TokenLayout
+from frozen.models._checkpoint import misfit, read_state
+from frozen.models._hub import Repository
+from frozen.models._torchvision_ops import declare_missing_operators
+from frozen.models._vision import ADVICE, Pixels, Tower, VisionTransformer, check_image_size
+
+
+def tower_of(model: nn.Module, image_size: int) -> Tower:
+    """A timm model's blocks and token layout, read from the model.
+
+    Raises:
+        BackboneError: a model without transformer blocks on a grid of patches.
+    """
+    blocks = getattr(model, "blocks", None)
+    n_prefix = getattr(model, "num_prefix_tokens", None)
+    grid = getattr(getattr(model, "patch_embed", None), "grid_size", None)
+    if not isinstance(blocks, nn.ModuleList | nn.Sequential) or n_prefix is None or grid is None:
+        raise BackboneError(
+            f"{type(model).__name__} has no ViT blocks over a grid of patch tokens, so its layers have no token "
+            f"layout that could be read; choose a ViT, {ADVICE}"
+        )
+    rows, columns = int(grid[0]), int(grid[1])
+    check_image_size((rows, columns), image_size)
+    has_cls = getattr(model, "cls_token", None) is not None
+    width = int(model.embed_dim)  # pyright: ignore
+    layout = TokenLayout(has_cls, int(n_prefix) - has_cls, (rows, columns), width)
+    return Tower(model, list(blocks), model.forward_features, layout)  # pyright: ignore
+
+
+@cache
+def describe_timm(name: str, image_size: int | None) -> Description:
+    """A timm model's description, without its weights.
+
+    Raises:
+        BackboneError: an unknown name, or a model whose tokens have no layout that could be read.
+    """
+    declare_missing_operators()
+    with torch.device("meta"), torch.inference_mode():
+        model = _create(name, image_size).eval()
+        size = _input_size(model)
+        tower = tower_of(model, size)
+        tower.forward(torch.zeros(1, 3, size, size), f"timm model {name}", lambda _layer, _tokens: None)
+    return tower.describe(size)
+
+
+def load_timm(config: BackboneConfig, device: torch.device) -> VisionTransformer:
+    """A timm model with weights from the hub, from a file, or untrained.
+
+    Raises:
+        BackboneError: an unknown name, or weights that cannot be had or do not fit.
+    """
+    declare_missing_operators()
+    _refuse_unknown(config.architecture)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(config.seed)
+        if config.kind == "random":
+            model = _create(config.architecture, config.image_size)
+        else:
+            model = _from_file(config, config.weights_file or fetch_timm(config))
+    size = _input_size(model)
+    settings: Any = model.pretrained_cfg
+    return VisionTransformer(tower_of(model, size), config, Pixels(settings["mean"], settings["std"]), size, device)
+
+
+def fetch_timm(config: BackboneConfig, *, refresh: bool = False) -> Path:
+    """The file of a timm model's weights, downloaded if need be.
+
+    Raises:
+        BackboneError: there are none, or they cannot be had.
+    """
+    declare_missing_operators()
+    import timm
+
+    _refuse_unknown(config.name)
+    settings: Any = timm.get_pretrained_cfg(config.name)
+    if not timm.is_model_pretrained(config.name) or not settings.hf_hub_id:
+        raise BackboneError(f"timm has no weights of {config.name}; name a local file with `weights:`, {ADVICE}")
+    name, _, revision = settings.hf_hub_id.partition("@")
+    repository = Repository(name, revision or None, config.source)
+    return repository.fetch("model.safetensors", "pytorch_model.bin", refresh=refresh)
+
+
+def _create(name: str, image_size: int | None, num_classes: int = 0, **options: Any) -> nn.Module:
+    import timm
+
+    _refuse_unknown(name)
+    if image_size is not None:
+        options["img_size"] = image_size
+    try:
+        return timm.create_model(name, num_classes=num_classes, **options)
+    except TypeError as error:
+        if "img_size" not in str(error):
+            raise
+        raise BackboneError(f"timm model {name} does not take an image_size; leave it out") from error
+
+
+def _refuse_unknown(name: str) -> None:
+    import timm
+
+    architecture, _, tag = name.partition(".")
+    if not timm.is_model(architecture):
+        raise BackboneError(f"timm has no model {name!r}{_did_you_mean(architecture, timm.list_models())}")
+    trained = timm.list_models(f"{architecture}.*", pretrained=True)
+    if tag and name not in trained:
+        raise BackboneError(f"timm has no weights {tag!r} of {architecture}{_did_you_mean(name, trained)}")
+
+
+def _did_you_mean(name: str, names: list[str]) -> str:
+    close = get_close_matches(name, names, n=3)
+    return f"; did you mean {' or '.join(close)}?" if close else ""
+
+
+def _input_size(model: nn.Module) -> int:
+    size = getattr(getattr(model, "patch_embed", None), "img_size", None)
+    settings: Any = model.pretrained_cfg
+    return int(size[0]) if size else int(settings["input_size"][-1])
+
+
+def _from_file(config: BackboneConfig, path: Path) -> nn.Module:
+    state = read_state(path, config.name, config.weights_set)
+    try:
+        return _with_state(config, state)
+    except (BackboneError, ImportError, MemoryError):
+        raise
+    except Exception as error:  # timm's conversions of other formats can raise anything
+        raise BackboneError(misfit(path, config.name, error, state)) from error
+
+
+def _with_state(config: BackboneConfig, state: dict[str, Any]) -> nn.Module:
+    """A model all of whose weights come from a state dict, whatever classifier it holds beside them.
+
+    timm is strict only where the numbers of classes are equal; otherwise it leaves missing weights random.
+    """
+    import timm
+
+    settings: Any = timm.get_pretrained_cfg(config.name)
+    classifiers = [settings.classifier] if isinstance(settings.classifier, str) else settings.classifier or []
+    heads = tuple(f"{name}." for name in classifiers)
+    body = {key: value for key, value in state.items() if not key.startswith(heads)}
+    if not body:
+        raise ValueError("it holds no weights")
+    overlay = {"custom_load": False, "label_offset": 0, "num_classes": 0, "state_dict": dict(body)}
+    options = {"pretrained": True, "pretrained_cfg_overlay": overlay}
+    try:
+        model = _create(config.name, config.image_size, **options)
+    except RuntimeError:  # in other formats, such as CLIP's, the classifier gets its name only inside timm
+        if len(body) < len(state):
+            raise
+        overlay |= {"num_classes": settings.num_classes, "state_dict": dict(body)}
+        model = _create(config.name, config.image_size, num_classes=settings.num_classes, **options)
+        model.reset_classifier(0)  # pyright: ignore
+    model.pretrained_cfg["state_dict"] = None  # pyright: ignore
+    return model

@@ -1,0 +1,142 @@
+"""The activation store as an actor: it owns the tables in the object store while a study runs.
+
+Ownership matters: objects put by an extractor would die with it. Pooled activations are put once as one
+contiguous table and read by every trial of the node without copying; tokens (mode all) may be larger
+than memory and stay memory-mapped files. The actor knows keys and tables only: its process does without
+torch, which would cost it seconds and hundreds of megabytes.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pyarrow as pa
+
+from frozen.readout.readout import SplitData
+from sweep.store.disk import Rows, StoreError, to_table
+from sweep.store.mirror import open_store
+
+
+class Entry(NamedTuple):
+    """Where to read an entry: in the object store, or else in the store's folder."""
+
+    key: str
+    objects: list[Any]
+    """One object reference, in a list so that Ray does not resolve it; empty for memory-mapped entries."""
+
+
+class ActivationStore:
+    """Actor in front of a `DiskStore`.
+
+    Args:
+        place: path or URL of the store.
+        memory_bytes: how much of the object store activations may take; the least recently used leave first.
+    """
+
+    def __init__(self, place: str, memory_bytes: int) -> None:
+        self._disk = open_store(place)
+        self._memory_bytes = memory_bytes
+        self._held: OrderedDict[str, tuple[Any, int]] = OrderedDict()
+
+    def where(self) -> Path:
+        """The store's folder."""
+        return self._disk.root
+
+    def present(self, keys: list[str]) -> tuple[set[str], list[str]]:
+        """Sound entries, and what was wrong with the damaged ones, which are discarded."""
+        found, damages = set(), []
+        for key in keys:
+            if not self._disk.has(key):
+                continue
+            damage = self._disk.damage(key)
+            if damage is None:
+                found.add(key)
+            else:
+                self._disk.discard(key)
+                damages.append(damage)
+        return found, damages
+
+    def size_bytes(self, keys: list[str]) -> int:
+        """Bytes that entries take on disk, those that are there."""
+        return sum(self._disk.size_bytes(key) for key in keys if self._disk.has(key))
+
+    def put_labels(self, key: str, labels: Mapping[str, np.ndarray]) -> None:
+        """Keep a split's labels."""
+        self._disk.write_part(key, 0, to_table(labels))
+        self._disk.publish(key, {"kind": "labels"}, contiguous=True)
+
+    def parts_waiting(self, keys: list[str]) -> set[int]:
+        """Parts that every one of some entries already has."""
+        return set.intersection(*(self._disk.parts_waiting(key) for key in keys))
+
+    def append(self, block: int, tables: dict[str, pa.Table]) -> None:
+        """Keep one block, a part of each of its entries."""
+        for key, table in tables.items():
+            self._disk.write_part(key, block, table)
+
+    def publish(self, descriptions: Mapping[str, Mapping[str, object]], n_parts: int) -> None:
+        """Make complete entries of their parts; one that another run has published meanwhile stays.
+
+        Args:
+            descriptions: what each entry is, by its key.
+            n_parts: that each of them must have.
+
+        Raises:
+            StoreError: parts are missing.
+        """
+        for key, description in descriptions.items():
+            if self._disk.has(key):
+                self._disk.abandon(key)
+                continue
+            if missing := set(range(n_parts)) - self._disk.parts_waiting(key):
+                raise StoreError(f"blocks {sorted(missing)} of entry {key} are missing from the store")
+            self._disk.publish(key, description, contiguous=description["mode"] != "all")
+
+    def entry(self, key: str, *, in_memory: bool) -> Entry:
+        """Where to read an entry; `in_memory` puts it into the object store if it fits the budget."""
+        size = self._disk.size_bytes(key)
+        if not in_memory or size > self._memory_bytes:
+            return Entry(key, [])
+        if key not in self._held:
+            self._make_room(size)
+            self._held[key] = (self._put(key), size)
+        self._held.move_to_end(key)
+        return Entry(key, [self._held[key][0]])
+
+    def _put(self, key: str) -> Any:
+        import ray
+
+        return ray.put(self._disk.open(key))
+
+    def _make_room(self, size: int) -> None:
+        while self._held and sum(held for _, held in self._held.values()) + size > self._memory_bytes:
+            self._held.popitem(last=False)
+
+
+def read_split(store: Any, place: str, keys: Mapping[str, str], *, in_memory: bool) -> SplitData:
+    """A split's activations and labels, as read-only views of shared memory.
+
+    Args:
+        store: handle of the `ActivationStore` actor.
+        place: path or URL of the store, for entries that are memory-mapped.
+        keys: of `activations` and of `labels`.
+        in_memory: whether activations should lie in the object store.
+    """
+    import ray
+
+    def tables(kind: str, *, shared: bool) -> list[pa.Table]:
+        entry: Entry = ray.get(store.entry.remote(keys[kind], in_memory=shared))
+        return ray.get(entry.objects[0]) if entry.objects else open_store(place).open(entry.key)
+
+    labels = tables("labels", shared=True)
+    columns = {name: Rows.of(labels, name)[:] for name in labels[0].column_names}
+    return SplitData(Rows.of(tables("activations", shared=in_memory), "activations"), columns)
+
+
+def split_keys(activations: str, labels: str) -> dict[str, str]:
+    """The two entries that a split of a cell reads."""
+    return {"activations": activations, "labels": labels}

@@ -1,0 +1,48 @@
+from __future__ import annotations
+
+import io
+import re
+
+import pytest
+from rich.console import Console
+
+from binding.fit import FitConfig
+from binding.information import IntervalConfig
+from binding.search import SearchConfig
+from sweep.engine.forecast import Forecast, makespan_s, may_stop_early, print_forecast
+from sweep.engine.grid import Settings
+from tests.sweep.conftest import Project
+
+
+def test_the_longest_cells_begin_first() -> None:
+    assert makespan_s([1.0, 1.0, 1.0, 3.0], 2) == 3.0
+    assert makespan_s([2.0, 2.0, 2.0], 2) == 4.0
+    assert makespan_s([], 4) == 0.0
+
+
+@pytest.mark.parametrize(
+    ("fit", "search", "stops"),
+    [
+        (FitConfig(), SearchConfig(), False),
+        (FitConfig(patience=3), SearchConfig(), True),
+        (FitConfig(), SearchConfig(pruner="median"), True),
+    ],
+)
+def test_what_may_stop_early_is_forecast_as_the_most(fit: FitConfig, search: SearchConfig, stops: bool) -> None:
+    settings = Settings(
+        "binding", 1, fit, search, seed=0, n_seeds=1, intervals=IntervalConfig(), store_dtype="float16"
+    )
+    assert may_stop_early(settings) is stops
+    said = io.StringIO()
+    print_forecast(Forecast(20.0, 85.0, 0.0, 10, 10, 2, stops), Console(file=said))
+    assert said.getvalue().startswith("forecast: at most 2 min 0 s (" if stops else "forecast: 2 min 0 s (")
+
+
+@pytest.mark.starts_ray
+def test_a_forecast_says_how_long_and_leaves_nothing(project: Project) -> None:
+    code, output = project.run("--forecast", "--set", "modes=[cls]", "--set", "controls=[noise]")
+    assert code == 0, output
+    assert re.search(r"forecast: \d+ s \(\d+ s of them extraction\), \d+ cells at a time, 0\.00 GPU-hours", output)
+    assert "kB on disk, of them" in output
+    assert not (project.folder / "results").exists()
+    assert not (project.folder / "store").exists()

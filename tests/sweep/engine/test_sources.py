@@ -1,0 +1,191 @@
+"""What entries of the store are made of: other weights are other entries, and are extracted again."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from frozen.data.scenes import DataError
+from frozen.readout.readout import find_readout
+from sweep import sources as sources_module
+from sweep.engine.extractor import Extractor
+from sweep.engine.grid import Cell, make_grid
+from sweep.engine.passes import activation_key, plan_passes
+from sweep.engine.run import known_columns
+from sweep.engine.sources import open_sources
+from sweep.store.disk import DiskStore, Rows
+from sweep.study.load import load_space, locate_in
+from tests.frozen.data.scenes.folders import write_clevr
+from tests.frozen.models.checkpoints import CONVERSIONS, converted, settings_of, small
+from tests.frozen.models.reference import lively, save
+
+STUDY = """\
+name: small
+datasets:
+  - {name: shapes, scene: colorshape, n_colors: {grid: [2, 3]}, n_shapes: 2, max_objects: 3, image_size: 64,
+     object_size: 12, split: {policy: independent, train: 6, validation: 3, test: 4}}
+backbones: [BACKBONE]
+layers: [embed, final]
+modes: [mean_spatial]
+controls: [noise]
+probes: [{family: linear}]
+"""
+
+
+class Study:
+    """A study in a folder, with a store of its own."""
+
+    def __init__(self, folder: Path, backbone: str) -> None:
+        self._path = folder / "study.yaml"
+        self._path.write_text(STUDY.replace("BACKBONE", backbone))
+        self._store = DiskStore(folder / "store")
+
+    def extract(self) -> tuple[int, list[np.ndarray]]:
+        """Make what the store lacks: how many passes that took, and what it then has for the model's cells."""
+        space = load_space(self._path)
+        cells = make_grid(space, find_readout("binding"), locate_in(self._path)).cells
+        sources = open_sources(cells, (), space, locate_in(self._path))
+        models = [cell for cell in cells if not cell.is_control]
+        keys = [activation_key(cell, sources[cell], "test") for cell in models]
+        passes = plan_passes(cells, sources, {key for key in self._all_keys(cells, sources) if self._store.has(key)})
+        extractor = Extractor(torch.device("cpu"))
+        for job in passes:
+            for key, table in extractor.extract(job, 0).items():
+                self._store.write_part(key, 0, table)
+                self._store.publish(key, {}, contiguous=True)
+        return len(passes), [Rows.of(self._store.open(key), "activations")[:] for key in keys]
+
+    def _all_keys(self, cells: tuple[Cell, ...], sources: dict[Cell, object]) -> list[str]:
+        return [
+            activation_key(cell, sources[cell], split)  # type: ignore[arg-type]
+            for cell in cells
+            for split in ("train", "validation", "test")
+        ]
+
+
+def timm_weights(folder: Path) -> tuple[str, Callable[[float], None]]:
+    """A backbone that reads a file, and what writes other weights into it."""
+
+    def write(shift: float) -> None:
+        save(_shifted(lively("test_vit"), shift), folder / "weights.safetensors")
+
+    return "{source: timm:test_vit, weights: weights.safetensors, image_size: 32}", write
+
+
+def hf_folder(folder: Path) -> tuple[str, Callable[[float], None]]:
+    """The same with a clone of a repository, whose newer revision is checked out later."""
+    pytest.importorskip("transformers")
+    from safetensors.torch import save_file
+
+    conversion = CONVERSIONS["dinov2"]
+
+    def write(shift: float) -> None:
+        (folder / "clone").mkdir(exist_ok=True)
+        (folder / "clone" / "config.json").write_text(json.dumps(settings_of(conversion)))
+        (folder / "clone" / "preprocessor_config.json").write_text(
+            '{"image_mean": [0, 0, 0], "image_std": [1, 1, 1]}'
+        )
+        state = {name: value + shift for name, value in converted(conversion, small(conversion)).items()}
+        save_file(state, folder / "clone" / "model.safetensors", metadata={"format": "pt"})
+
+    return "hf:./clone", write
+
+
+def _shifted(model: nn.Module, shift: float) -> nn.Module:
+    for parameter in model.parameters():
+        parameter.add_(shift)
+    return model
+
+
+@pytest.mark.parametrize("weights", [timm_weights, hf_folder])
+def test_other_weights_are_extracted_again_and_the_old_ones_stay(
+    weights: Callable[[Path], tuple[str, Callable[[float], None]]], tmp_path: Path
+) -> None:
+    backbone, write = weights(tmp_path)
+    study = Study(tmp_path, backbone)
+    write(0.0)
+    n_passes, first = study.extract()
+    assert n_passes == 2 * 2 * 3  # data sets, backbone and control, splits
+    assert study.extract()[0] == 0
+    write(0.01)
+    n_passes, second = study.extract()
+    assert n_passes == 2 * 3  # the control is as it was
+    for one, other in zip(first, second, strict=True):
+        assert not np.array_equal(one, other)
+    write(0.0)
+    n_passes, third = study.extract()
+    assert n_passes == 0
+    for one, other in zip(first, third, strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_a_model_is_identified_once_whatever_the_number_of_data_sets(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+    really = sources_module.identify
+
+    def identify(config, scene):
+        asked.append(config.source)
+        return really(config, scene)
+
+    monkeypatch.setattr(sources_module, "identify", identify)
+    path = tmp_path / "study.yaml"
+    path.write_text(STUDY.replace("BACKBONE", "shipped:shapes_vit_objects, shipped:shapes_vit_features"))
+    space = load_space(path)
+    cells = make_grid(space, find_readout("binding"), locate_in(path)).cells
+    sources = open_sources(cells, (), space, locate_in(path))
+    assert set(sources) == set(cells)
+    models = ["shipped:shapes_vit_features", "shipped:shapes_vit_objects"]
+    assert sorted(asked) == ["control:noise", "control:noise", *models]  # controls follow the data set
+
+
+CLEVR = """\
+name: photographs
+datasets:
+  - {name: clevr, scene: clevr, root: clevr, image_size: 16, on_bad_image: POLICY,
+     split: {train: 20, validation: 6, test: 6}}
+backbones: [{source: timm:test_vit, weights: weights.safetensors, image_size: 32}]
+layers: [final]
+modes: [cls]
+probes: [{family: linear}]
+"""
+
+
+def test_a_study_leaves_out_a_corrupt_image_and_its_rows_count_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    write_clevr(tmp_path / "clevr", range(32))
+    timm_weights(tmp_path)[1](0.0)
+    image = tmp_path / "clevr" / "images_6obj" / "CLEVR_6obj_000004.png"
+    image.write_bytes(image.read_bytes()[:-60])
+    path = tmp_path / "study.yaml"
+    path.write_text(CLEVR.replace("POLICY", "skip"))
+    space = load_space(path)
+    [cell] = make_grid(space, find_readout("binding"), locate_in(path)).cells
+    source = open_sources([cell], (), space, locate_in(path))[cell]
+    assert known_columns(cell, source)["n_skipped"] == 1
+    jobs = plan_passes([cell], {cell: source}, set())
+    assert [job.n_samples for job in jobs] == [19, 6, 6]
+    [table] = Extractor(torch.device("cpu")).extract(jobs[0], 0).values()
+    assert len(table) == 19
+
+
+def test_without_leave_a_corrupt_image_stops_extraction_with_its_name(tmp_path: Path) -> None:
+    write_clevr(tmp_path / "clevr", range(32))
+    timm_weights(tmp_path)[1](0.0)
+    (tmp_path / "clevr" / "images_6obj" / "CLEVR_6obj_000004.png").write_bytes(b"no image")
+    path = tmp_path / "study.yaml"
+    path.write_text(CLEVR.replace("POLICY", "raise"))
+    space = load_space(path)
+    [cell] = make_grid(space, find_readout("binding"), locate_in(path)).cells
+    source = open_sources([cell], (), space, locate_in(path))[cell]
+    with pytest.raises(DataError, match=r"CLEVR_6obj_000004.png: cannot be read .* `on_bad_image: skip`"):
+        Extractor(torch.device("cpu")).extract(plan_passes([cell], {cell: source}, set())[0], 0)

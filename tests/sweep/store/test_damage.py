@@ -1,0 +1,227 @@
+"""The store after a kill, a full disk or a flipped bit: half an entry never counts, and damage is named."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from sweep import store as store_module
+from sweep.store.disk import DiskStore, Rows, StoreError, store_key, to_table
+
+KEY = store_key(kind="test")
+CODES = np.random.default_rng(0).standard_normal((11, 4)).astype(np.float16)
+CUTS = (3, 4, 9)
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> DiskStore:
+    return DiskStore(tmp_path / "store")
+
+
+def part(array: np.ndarray) -> pa.Table:
+    return to_table({"x": array})
+
+
+def fill(store: DiskStore, array: np.ndarray, cuts: tuple[int, ...] = (), *, contiguous: bool = False) -> Path:
+    """Publish an array in parts; returns the folder of the entry."""
+    for number, rows in enumerate(np.split(array, cuts)):
+        store.write_part(KEY, number, part(rows))
+    store.publish(KEY, {"kind": "test"}, contiguous=contiguous)
+    return store.root / KEY[:2] / KEY
+
+
+def read(store: DiskStore) -> Rows:
+    return Rows.of(store.open(KEY), "x")
+
+
+def test_an_entry_appears_only_when_it_is_complete(store: DiskStore) -> None:
+    parts = np.split(CODES, CUTS)
+    assert store.parts_waiting(KEY) == set()
+    for number in (0, 2, 3):
+        store.write_part(KEY, number, part(parts[number]))
+    assert not store.has(KEY)
+    assert store.parts_waiting(KEY) == {0, 2, 3}
+    with pytest.raises(StoreError, match=r"has no entry .* every node needs the same --store folder"):
+        store.open(KEY)
+    with pytest.raises(StoreError, match=r"lacks its parts \[1\]"):
+        store.publish(KEY, {}, contiguous=True)
+    store.write_part(KEY, 1, part(parts[1]))
+    store.publish(KEY, {}, contiguous=True)
+    assert store.has(KEY)
+    assert store.parts_waiting(KEY) == set()
+
+
+KILLED_WHILE_WRITING = """
+import os, signal, sys
+from pathlib import Path
+import numpy as np
+from sweep.store.disk import DiskStore, to_table
+store = DiskStore(Path(sys.argv[1]))
+table = to_table({"x": np.ones((3, 2))})
+store.write_part(sys.argv[2], 0, table)
+store.write_part(sys.argv[2], 1, table)
+Path.replace = lambda *paths: os.kill(os.getpid(), signal.SIGKILL)
+store.write_part(sys.argv[2], 2, table)
+"""
+
+
+def test_a_killed_writer_leaves_its_whole_parts_only(store: DiskStore) -> None:
+    killed = subprocess.run(
+        [sys.executable, "-c", KILLED_WHILE_WRITING, str(store.root), KEY], capture_output=True, timeout=60
+    )
+    assert killed.returncode == -signal.SIGKILL, killed.stderr
+    assert not store.has(KEY)
+    assert store.parts_waiting(KEY) == {0, 1}
+    store.write_part(KEY, 2, part(np.zeros((3, 2))))
+    store.publish(KEY, {}, contiguous=True)
+    np.testing.assert_array_equal(read(store)[:], np.repeat([1.0, 1.0, 0.0], 3)[:, None] * np.ones((1, 2)))
+
+
+class KilledError(BaseException):
+    """Stands for the end of the process."""
+
+
+@pytest.mark.parametrize("survived", range(4))
+def test_a_publication_that_was_cut_short_is_made_again(
+    store: DiskStore, monkeypatch: pytest.MonkeyPatch, survived: int
+) -> None:
+    """Killed after the parts were joined, when `survived` of them are gone."""
+    parts, unlink, gone = np.split(CODES, CUTS), Path.unlink, []
+
+    def unlink_some(path: Path, missing_ok: bool = False) -> None:
+        if path.suffix == ".arrow":
+            if len(gone) == survived:
+                raise KilledError
+            gone.append(path)
+        unlink(path, missing_ok=missing_ok)
+
+    monkeypatch.setattr(Path, "unlink", unlink_some)
+    with pytest.raises(KilledError):
+        fill(store, CODES, CUTS, contiguous=True)
+    monkeypatch.undo()
+    assert not store.has(KEY)
+    waiting = store.parts_waiting(KEY)
+    assert len(waiting) == 4 - survived
+    for number in set(range(4)) - waiting:
+        store.write_part(KEY, number, part(parts[number]))
+    store.publish(KEY, {}, contiguous=True)
+    np.testing.assert_array_equal(read(store)[:], CODES)
+
+
+def test_a_publication_cut_short_before_it_appears_starts_anew(
+    store: DiskStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def killed(path: Path) -> str:
+        raise KilledError
+
+    monkeypatch.setattr(store_module, "_checksum", killed)
+    with pytest.raises(KilledError):
+        fill(store, CODES, CUTS, contiguous=True)
+    monkeypatch.undo()
+    assert not store.has(KEY)
+    assert store.parts_waiting(KEY) == set()
+    fill(store, CODES, CUTS, contiguous=True)
+    np.testing.assert_array_equal(read(store)[:], CODES)
+
+
+def flip_a_bit(file: Path) -> None:
+    content = bytearray(file.read_bytes())
+    content[len(content) // 2] ^= 1
+    file.write_bytes(content)
+
+
+DAMAGES: dict[str, tuple[Callable[[Path], object], str]] = {
+    "truncated": (lambda file: os.truncate(file, file.stat().st_size - 1), "was altered after it was written"),
+    "flipped": (flip_a_bit, "was altered after it was written"),
+    "deleted": (lambda file: file.unlink(), "is missing"),
+}
+
+
+@pytest.mark.parametrize("number", [0, 2])
+@pytest.mark.parametrize(("harm", "message"), DAMAGES.values(), ids=DAMAGES.keys())
+def test_damage_is_found_and_named(
+    store: DiskStore, harm: Callable[[Path], object], message: str, number: int
+) -> None:
+    folder = fill(store, CODES, CUTS)
+    assert store.damage(KEY) is None
+    file = folder / f"part-{number:05}.arrow"
+    harm(file)
+    assert store.damage(KEY) == f"{file} {message}"
+
+
+def test_an_entry_without_one_of_its_parts_is_not_read_as_a_shorter_one(store: DiskStore) -> None:
+    (fill(store, CODES, CUTS) / "part-00003.arrow").unlink()
+    with pytest.raises(FileNotFoundError, match="part-00003"):
+        store.open(KEY)
+
+
+@pytest.mark.parametrize("text", ["", "{", "null", "[]", "{}", '{"parts": 3}', "\udcff"])
+def test_a_broken_description_is_damage(store: DiskStore, text: str) -> None:
+    meta = fill(store, CODES) / "meta.json"
+    meta.write_bytes(text.encode(errors="surrogateescape"))
+    damage = store.damage(KEY)
+    assert damage is not None
+    assert damage.startswith(f"{meta} cannot be read (")
+    with pytest.raises(StoreError, match=r"meta\.json cannot be read"):
+        store.open(KEY)
+
+
+def test_the_description_says_what_an_entry_is(store: DiskStore) -> None:
+    meta = json.loads((fill(store, CODES, CUTS) / "meta.json").read_text())
+    assert meta["kind"] == "test"
+    assert list(meta["parts"]) == [f"part-{number:05}.arrow" for number in range(4)]
+
+
+def test_discarding_removes_an_entry_and_what_waits(store: DiskStore) -> None:
+    fill(store, CODES)
+    store.write_part(KEY, 0, part(CODES))
+    store.discard(KEY)
+    assert not store.has(KEY)
+    assert store.parts_waiting(KEY) == set()
+    assert [path for path in store.root.rglob("*") if path.is_file()] == []
+    store.discard(KEY)
+
+
+def test_publishing_again_replaces_the_entry(store: DiskStore) -> None:
+    fill(store, CODES, CUTS)
+    reader = read(store)
+    fill(store, CODES + 1)
+    np.testing.assert_array_equal(read(store)[:], CODES + 1)
+    np.testing.assert_array_equal(reader[:], CODES)
+    assert store.damage(KEY) is None
+
+
+def test_publishing_without_new_parts_keeps_the_entry(store: DiskStore) -> None:
+    fill(store, CODES, CUTS)
+    with pytest.raises(StoreError, match=r"lacks its parts \[0\]"):
+        store.publish(KEY, {}, contiguous=True)
+    np.testing.assert_array_equal(read(store)[:], CODES)
+
+
+def test_a_part_that_cannot_be_written_leaves_nothing(store: DiskStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    store.write_part(KEY, 0, part(CODES))
+    begun: list[Path] = []
+
+    def disk_is_full(*arguments: object) -> None:
+        begun.extend(store.root.rglob("*.tmp"))
+        raise OSError("no space left on device")
+
+    monkeypatch.setattr(pa.ipc, "new_file", disk_is_full)
+    for number in (0, 1):
+        with pytest.raises(OSError, match="no space left"):
+            store.write_part(KEY, number, part(CODES + 1))
+    monkeypatch.undo()
+    assert len(begun) == 2
+    assert list(store.root.rglob("*.tmp")) == []
+    assert store.parts_waiting(KEY) == {0}
+    store.publish(KEY, {}, contiguous=True)
+    np.testing.assert_array_equal(read(store)[:], CODES)
