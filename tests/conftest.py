@@ -1,9 +1,11 @@
-"""Array shapes and types of both packages are checked in every test."""
+"""Array shapes and types of all packages are checked in every test."""
 
 import pytest
 from jaxtyping import install_import_hook
 
-install_import_hook(["binding", "sweep"], "beartype.beartype(conf=beartype.BeartypeConf(is_pep484_tower=True))")
+install_import_hook(
+    ["binding", "frozen", "sweep"], "beartype.beartype(conf=beartype.BeartypeConf(is_pep484_tower=True))"
+)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -19,7 +19,7 @@ import sys
 import torch
 from frozen.models import load
 from binding.probes import FAMILIES
-from binding.testing import batch_of
+from frozen.testing import batch_of
 from sweep.engine.grid import make_grid
 from frozen.readout.readout import find_readout
 from sweep.study.load import StudyError, load_space, locate_in

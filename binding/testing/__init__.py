@@ -1,19 +1,7 @@
-"""Suites that the tests of a new data set, backbone or probe inherit; the only part that needs pytest."""
+"""Suites that the tests of a new probe inherit, and codes whose information is known; they need pytest."""
 
 from binding.testing._known_codes import GaussianCode, KnownCode, Truth, known_codes
 from binding.testing._measurement import MeasurementConformance
 from binding.testing._probes import ProbeConformance
-from frozen.testing._models import BackboneConformance, batch_of
-from frozen.testing._scenes import SceneConformance
 
-__all__ = [
-    "BackboneConformance",
-    "GaussianCode",
-    "KnownCode",
-    "MeasurementConformance",
-    "ProbeConformance",
-    "SceneConformance",
-    "Truth",
-    "batch_of",
-    "known_codes",
-]
+__all__ = ["GaussianCode", "KnownCode", "MeasurementConformance", "ProbeConformance", "Truth", "known_codes"]

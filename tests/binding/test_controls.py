@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from binding.testing import BackboneConformance, batch_of
 from frozen.data.scenes import BalancedColorShape, ColorShape, Scene, SplitPolicy
 from frozen.models import CONTROLS, Backbone, BackboneConfig, BackboneError, Batch, TokenLayout, describe, load
+from frozen.testing import BackboneConformance, batch_of
 
 SPLIT = SplitPolicy(train=600, validation=20, test=20)
 SCENE = ColorShape(n_colors=4, n_shapes=4, max_objects=6, image_size=64, object_size=12, split=SPLIT)

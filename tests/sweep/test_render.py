@@ -37,7 +37,7 @@ modes: [cls]
 controls: [oracle_objects]
 probes: [{family: linear}]
 """
-PRETENDED = Path(__file__).parents[1] / "binding" / "scenes" / "blender" / "pretended.py"
+PRETENDED = Path(__file__).parents[1] / "frozen" / "data" / "scenes" / "blender" / "pretended.py"
 
 
 @pytest.fixture

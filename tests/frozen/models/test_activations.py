@@ -12,11 +12,11 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from binding.testing import BackboneConformance, batch_of
 from frozen.capture.views import read
 from frozen.data.scenes import SCENES, SPLITS
 from frozen.models import Backbone, BackboneConfig, BackboneError, TokenNames, describe, load
 from frozen.problems import ConfigurationError
+from frozen.testing import BackboneConformance, batch_of
 
 TOKENS = TokenNames(n_registers=2, grid=(2, 3))
 Arrays = Mapping[str, np.ndarray]

@@ -7,9 +7,9 @@ import shutil
 import pytest
 import torch
 
-from binding.testing import batch_of
 from frozen.data.scenes import ColorShape
 from frozen.models import Backbone, BackboneConfig, Batch, load
+from frozen.testing import batch_of
 
 SCENE = ColorShape(n_colors=2, n_shapes=2, max_objects=4, image_size=64, object_size=12)
 SOURCE = "shipped:shapes_vit_objects"

@@ -15,7 +15,6 @@ import torch
 from safetensors import safe_open
 from torch import Tensor
 
-from binding.testing import BackboneConformance, batch_of
 from frozen.data.scenes import ColorShape, SplitName, SplitPolicy
 from frozen.models import (
     SHIPPED,
@@ -31,6 +30,7 @@ from frozen.models import (
 from frozen.models._shipped import shipped_header
 from frozen.models._torchvision_ops import declare_missing_operators
 from frozen.models._vision import digest
+from frozen.testing import BackboneConformance, batch_of
 
 declare_missing_operators()
 from timm.models.vision_transformer import VisionTransformer  # noqa: E402

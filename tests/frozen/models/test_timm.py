@@ -13,10 +13,10 @@ import pytest
 import torch
 from torch import nn
 
-from binding.testing import BackboneConformance, batch_of
 from frozen.data.scenes import ColorShape
 from frozen.models import Backbone, BackboneConfig, BackboneError, Batch, TokenLayout, describe, load
 from frozen.models._vision import VisionTransformer, digest
+from frozen.testing import BackboneConformance, batch_of
 from tests.frozen.models.reference import (
     CPU,
     SCENE,

@@ -15,11 +15,11 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from binding.testing import BackboneConformance, batch_of
 from frozen.data.scenes import ColorShape
 from frozen.models import Backbone, BackboneConfig, BackboneError, TokenLayout, describe, load
 from frozen.models._timm import tower_of
 from frozen.models._vision import Pixels, VisionTransformer
+from frozen.testing import BackboneConformance, batch_of
 from tests.frozen.models.checkpoints import (
     CONVERSIONS,
     DEPTH,

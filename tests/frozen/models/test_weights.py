@@ -14,11 +14,11 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from binding.testing import batch_of
 from frozen.models import SHIPPED, BackboneConfig, BackboneError, load
 from frozen.models._checkpoint import _not_plain_numbers
 from frozen.models._vision import digest
 from frozen.problems import ConfigurationError
+from frozen.testing import batch_of
 from tests.frozen.models.reference import (
     CPU,
     SCENE,

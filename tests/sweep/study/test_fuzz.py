@@ -20,7 +20,7 @@ from sweep.engine.plan import make_plan
 from sweep.study.load import Space, StudyError, load_space, locate_in
 from sweep.study.yaml import dump_yaml
 
-QUICKSTART = (Path(__file__).parents[2] / "search_spaces" / "quickstart.yaml").read_text(encoding="utf-8")
+QUICKSTART = (Path(__file__).parents[3] / "search_spaces" / "quickstart.yaml").read_text(encoding="utf-8")
 
 SCALARS = st.one_of(
     st.sampled_from(

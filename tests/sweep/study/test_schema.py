@@ -14,10 +14,11 @@ from binding.probes import FAMILIES
 from frozen.data.scenes import SCENES, ColorShape
 from frozen.readout.readout import find_readout
 from sweep.engine.grid import make_grid
-from sweep.study.load import dump_yaml, load_space, locate_in, main
+from sweep.space import main
+from sweep.study.load import dump_yaml, load_space, locate_in
 from sweep.study.yaml import parse
 
-FOLDER = Path(__file__).parents[2] / "search_spaces"
+FOLDER = Path(__file__).parents[3] / "search_spaces"
 STUDIES = sorted(path.name for path in FOLDER.glob("*.yaml"))
 
 SMALL = """\

@@ -38,7 +38,8 @@ def find_blender() -> tuple[str, ...]:
     if not python.exists():
         raise BlenderNotFoundError(
             "rendering needs Blender: set BLENDER_PATH to its executable, or make an environment with the package "
-            f"bpy by `python -m frozen.data.scenes.blender_env` (not in {folder}; BPY_ENVIRONMENT names another place)"
+            "bpy by `python -m frozen.data.scenes.blender_env` "
+            f"(not in {folder}; BPY_ENVIRONMENT names another place)"
         )
     return (str(python), str(_SCRIPT))
 

@@ -8,9 +8,9 @@ from itertools import combinations, product
 import numpy as np
 import pytest
 
-from binding.testing import SceneConformance
 from frozen.data.scenes import SCENES, SPLITS, BalancedColorShape, SplitName, SplitPolicy
 from frozen.problems import ConfigurationError
+from frozen.testing import SceneConformance
 
 SMALL = BalancedColorShape(
     n_colors=4,

@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from binding.testing import SceneConformance
 from frozen.data.scenes import SPLITS, Clevr, DataError
 from frozen.data.scenes._disk import SplitSizes
 from frozen.problems import ConfigurationError
+from frozen.testing import SceneConformance
 from tests.frozen.data.scenes.bad_images import BadImages, ReaderOf, complaint
 from tests.frozen.data.scenes.folders import write_clevr
 

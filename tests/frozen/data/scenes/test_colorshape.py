@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw
 
-from binding.testing import SceneConformance
 from frozen.data.scenes import SCENES, SPLITS, ColorShape, SplitName, SplitPolicy
 from frozen.data.scenes._drawing import COLORS
 from frozen.problems import ConfigurationError
+from frozen.testing import SceneConformance
 
 SMALL = ColorShape(
     n_colors=3,

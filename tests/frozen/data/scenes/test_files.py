@@ -20,9 +20,9 @@ from binding.measurement import measure_samples
 from binding.readout import _row
 from binding.samples import MeasureConfig, Samples, SplitSamples
 from binding.search import ProbeSpace, SearchConfig
-from binding.testing import SceneConformance
 from frozen.data.scenes import SPLITS, DataError, Files
 from frozen.problems import ConfigurationError
+from frozen.testing import SceneConformance
 from tests.frozen.data.scenes.bad_images import BadImages, ReaderOf, complaint
 from tests.frozen.data.scenes.folders import random_image
 

@@ -9,13 +9,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from binding.testing import SceneConformance
 from frozen.data.scenes import SPLITS, DataError, OcclusionClevr, Scene, Split, SplitPolicy
 from frozen.data.scenes._occlusion_maker import RenderJob
 from frozen.data.scenes._occlusionclevr import OcclusionSplit
 from frozen.data.scenes._placement import Camera
 from frozen.data.scenes._specification import camera_of
 from frozen.problems import ConfigurationError
+from frozen.testing import SceneConformance
 from tests.rendered import FOLDER, RENDERED
 
 ALL_JOBS = [RenderJob(name, number) for name in SPLITS for number in range(2)]

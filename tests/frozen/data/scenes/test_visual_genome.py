@@ -14,9 +14,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from binding.testing import SceneConformance
 from frozen.data.scenes import SPLITS, DataError, VgColor, VgTopAttr
 from frozen.data.scenes._disk import SplitSizes
+from frozen.testing import SceneConformance
 from tests.frozen.data.scenes.bad_images import BadImages, ReaderOf, complaint
 from tests.frozen.data.scenes.folders import write_genome
 

@@ -1,0 +1,1 @@
+"""What a read-out is: the contract between the engine and a measurement."""

@@ -1,0 +1,1 @@
+"""Grid, plan, extraction and trials on Ray."""

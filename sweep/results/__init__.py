@@ -1,0 +1,1 @@
+"""Rows of a study: written, read back, viewed, held against published numbers."""
