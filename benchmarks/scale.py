@@ -26,8 +26,9 @@ from rich.console import Console
 from frozen.readout.readout import Readout, find_readout
 from sweep.engine.grid import make_grid
 from sweep.engine.plan import Plan, make_plan, print_plan
-from sweep.results.directory import IDENTITY_COLUMNS, ResultsDirectory
-from sweep.study.load import load_space, locate_in
+from sweep.results.columns import IDENTITY_COLUMNS, identity_columns
+from sweep.results.directory import ResultsDirectory
+from sweep.study.load import load_study, locate_in
 
 CELLS_A_DATASET = 192
 STUDY = """\
@@ -60,7 +61,7 @@ def timed(work: Callable[[], object]) -> tuple[float, object]:
 
 
 def planned(study: Path, readout: Readout, results: ResultsDirectory) -> Plan:
-    space = load_space(study, [], None)
+    space = load_study(study, [], None)
     plan = make_plan(make_grid(space, readout, locate_in(study, [])), results.rows(), None)
     with Path("/dev/null").open("w", encoding="utf-8") as nowhere:
         print_plan(plan, Console(file=nowhere))
@@ -71,7 +72,7 @@ def write_rows(plan: Plan, readout: Readout, folder: Path) -> None:
     (folder / "rows").mkdir(parents=True)
     for number, cell in enumerate(plan.grid.cells):
         measured = dict.fromkeys(readout.columns, number / 7) | {"flags": []}
-        row = {**dict.fromkeys(IDENTITY_COLUMNS), **cell.identity_columns(), **measured, "status": "done"}
+        row = {**dict.fromkeys(IDENTITY_COLUMNS), **identity_columns(cell), **measured, "status": "done"}
         (folder / "rows" / f"{cell.cell_id}.json").write_text(json.dumps(row, indent=1), encoding="utf-8")
 
 

@@ -6,12 +6,14 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from binding.fit import FitConfig
-    from binding.information import Estimate, IntervalConfig
+    from binding.information import Estimate
     from binding.measurement import Measurement, measure
     from binding.samples import MeasureConfig
-    from binding.search import Choices, ProbeSpace, Range, SearchConfig
+    from binding.search import ProbeSpace, SearchConfig
     from frozen.data.scenes.codes import FeatureGroup, FeatureSpace
     from frozen.data.scenes.priors import UniformPrior
+    from frozen.intervals import IntervalConfig
+    from frozen.ranges import Choices, Range
 
 __all__ = [
     "Choices",
@@ -29,13 +31,15 @@ __all__ = [
     "measure",
 ]
 _HOMES = {
-    "codes": ("FeatureGroup", "FeatureSpace"),
-    "fit": ("FitConfig",),
-    "information": ("Estimate", "IntervalConfig"),
-    "measurement": ("Measurement", "measure"),
-    "priors": ("UniformPrior",),
-    "samples": ("MeasureConfig",),
-    "search": ("Choices", "ProbeSpace", "Range", "SearchConfig"),
+    "binding.fit": ("FitConfig",),
+    "binding.information": ("Estimate",),
+    "binding.measurement": ("Measurement", "measure"),
+    "binding.samples": ("MeasureConfig",),
+    "binding.search": ("ProbeSpace", "SearchConfig"),
+    "frozen.data.scenes.codes": ("FeatureGroup", "FeatureSpace"),
+    "frozen.data.scenes.priors": ("UniformPrior",),
+    "frozen.intervals": ("IntervalConfig",),
+    "frozen.ranges": ("Choices", "Range"),
 }
 
 
@@ -45,5 +49,5 @@ def __getattr__(name: str) -> Any:
 
     for module, names in _HOMES.items():
         if name in names:
-            return getattr(import_module(f"binding.{module}"), name)
+            return getattr(import_module(module), name)
     raise AttributeError(f"module 'binding' has no attribute {name!r}")

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+import math
 
 import numpy as np
 import pyarrow as pa
 
-from binding._trainer import TargetResult
 from binding.measurement import Measurement
-from binding.probes import Target
 from frozen.intervals import Losses
+from frozen.readout.outcome import SUGGESTIONS
 
 
 def sample_table(measurement: Measurement) -> pa.Table:
@@ -72,10 +71,23 @@ def curve_table(measurement: Measurement) -> pa.Table:
             ("validation_bits", pa.float64()),
         ]
     )
-    table = pa.Table.from_pylist(rows, schema)
-    return table.replace_schema_metadata({"suggestions": json.dumps(_suggestions(measurement.targets))})
+    return pa.Table.from_pylist(rows, schema)
 
 
-def _suggestions(targets: Mapping[Target, TargetResult]) -> dict[str, list[dict[str, object]]]:
-    """Everything that was tried, by target."""
-    return {name: [suggestion._asdict() for suggestion in result.suggestions] for name, result in targets.items()}
+def suggestion_table(measurement: Measurement) -> pa.Table:
+    """Everything that was tried for each target."""
+    rows = [
+        {
+            "target": target,
+            "number": number,
+            "values": json.dumps(suggestion.values, sort_keys=True),
+            "ranges": json.dumps(suggestion.ranges, sort_keys=True),
+            "loss": suggestion.validation_bits if math.isfinite(suggestion.validation_bits) else None,
+            "status": suggestion.status,
+            "best_epoch": suggestion.best_epoch,
+            "curve": suggestion.curve,
+        }
+        for target, result in measurement.targets.items()
+        for number, suggestion in enumerate(result.suggestions)
+    ]
+    return pa.Table.from_pylist(rows, SUGGESTIONS)

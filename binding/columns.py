@@ -2,22 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal
-
 from binding.extras import EXTRA_ESTIMATES
-
-
-@dataclass(frozen=True)
-class Measure:
-    """A headline measure; the row also has `column_low` and `column_high`."""
-
-    column: str
-    label: str
-    symbol: str
-    unit: Literal["bits", "ratio"]
-    meaning: str
-
+from frozen.readout.measures import Measure
 
 MEASURES = (
     Measure(
@@ -92,6 +78,8 @@ _ESTIMATES = {
     "v_information_bits": "V = CE(O|F) - CE(O|Z,F), both probes trained",
 }
 _BEFORE = {
+    "z_dim": "width of what the probe sees, of one token for mode all",
+    "n_tokens": "tokens the probe sees; 1 for pooled modes",
     "split_policy": "which feature codes each split admits",
     "n_train": "training samples",
     "n_validation": "validation samples",

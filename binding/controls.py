@@ -1,8 +1,12 @@
-"""Controls: backbones whose answer is known beforehand, measured on the same path as real ones (section 2.4)."""
+"""Controls: backbones whose answer is known beforehand, measured on the same path as real ones (section 2.4).
+
+The module is a library of models, `control:NAME`, found by its entry point as those of other packages are.
+"""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
@@ -11,11 +15,22 @@ from jaxtyping import Float
 from torch.nn.functional import adaptive_avg_pool2d
 
 from frozen.data.scenes import Scene
-from frozen.models._base import BackboneError, Batch, Description, Reader, TokenLayout, whole
+from frozen.models import BackboneConfig, BackboneError, Batch, Description, Reader, TokenLayout, whole
 
 NOISE_WIDTH = 128
 ERASURE_RATE = 0.5
 _LAYER = "code"
+CONTROL_MEANINGS = {
+    "oracle_objects": "the object code itself: all can be read, β* = 1",
+    "oracle_features": "the feature code itself: all features and no binding, B*_direct = 0",
+    "noise": "random numbers: nothing can be read, B*_direct = 0",
+    "erased": "the object code, or nothing, with equal probability: half of all bits can be read",
+    "pixels": "the mean colour of every patch: what the raw image gives away",
+    "random_init": "the same backbone with random weights, never trained: what its architecture gives away",
+    "shuffled": "the backbone's last layer with its samples permuted: nothing can be read, B*_direct = 0",
+}
+"""What each control is, and what it must give."""
+CONTROL_ALIASES = {"oracle": "oracle_objects"}
 
 
 class Control(ABC):
@@ -137,3 +152,32 @@ def control_class(name: str) -> type[Control]:
     if name not in CONTROL_CLASSES:
         raise BackboneError(f"there is no control {name!r}; there are {', '.join(CONTROL_CLASSES)}")
     return CONTROL_CLASSES[name]
+
+
+CONTROLS = tuple(CONTROL_CLASSES)
+names = CONTROLS
+
+
+def describe(config: BackboneConfig, scene: Scene) -> Description:
+    """The one layer of a control on a data set.
+
+    Raises:
+        BackboneError: there is no such control.
+    """
+    return control_class(config.name)(scene, config.seed).description
+
+
+def load(config: BackboneConfig, scene: Scene, device: torch.device) -> Control:
+    """A control; it computes on the CPU.
+
+    Raises:
+        BackboneError: there is no such control.
+    """
+    del device
+    return control_class(config.name)(scene, config.seed)
+
+
+def prefetch(config: BackboneConfig) -> list[Path]:
+    """Controls need no download."""
+    del config
+    return []

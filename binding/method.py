@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, NamedTuple, Protocol, runtime_checkable
+from typing import Any
 
-from binding.fit import FitConfig
-from binding.information import IntervalConfig
-from binding.search import Choices, ProbeSpace, Range, SearchConfig, Setting, Value
+from binding.keys import BindingStudy
+from binding.search import ProbeSpace, ProbeSpec
 from frozen.data.scenes import Scene
+from frozen.data.spec import DatasetSpec
+from frozen.intervals import IntervalConfig
+from frozen.ranges import Choices, Range, Setting, Value
+from frozen.readout.readout import Method
+from frozen.readout.study import Study
 
 PAPER = """@inproceedings{huang2026binding,
   title         = {Formalizing the Binding Problem},
@@ -27,75 +31,31 @@ _SPLITS = {
 _PRUNERS = {"median": "median pruning", "successive_halving": "successive halving"}
 
 
-class Method(NamedTuple):
-    """A paragraph, and the BibTeX entries of what it cites."""
-
-    text: str
-    bibtex: tuple[str, ...]
-
-
-@runtime_checkable
-class NamedScene(Protocol):
-    """A data set of a study."""
-
-    @property
-    def name(self) -> str: ...
-    @property
-    def config(self) -> Any: ...
-
-
-@runtime_checkable
-class ProbeChoice(Protocol):
-    """A probe family; without another one for the features, these are read by the same."""
-
-    @property
-    def space(self) -> ProbeSpace: ...
-    @property
-    def feature_probe(self) -> ProbeSpace | None: ...
-
-
-@runtime_checkable
-class Plan(Protocol):
-    """What the read-out needs to know of a study."""
-
-    @property
-    def datasets(self) -> Sequence[NamedScene]: ...
-    @property
-    def probes(self) -> Sequence[ProbeChoice]: ...
-    @property
-    def fit(self) -> FitConfig: ...
-    @property
-    def search(self) -> SearchConfig: ...
-    @property
-    def seeds(self) -> int: ...
-    @property
-    def intervals(self) -> IntervalConfig: ...
-
-
-def method(plan: Plan, rows: Sequence[Mapping[str, Any]]) -> Method:
+def method(study: Study, rows: Sequence[Mapping[str, Any]]) -> Method:
     """Sentences on data sets, probes, their tuning and training, measures and intervals.
 
     Args:
-        plan: the study.
+        study: the study.
         rows: its result rows; sample counts are theirs.
     """
+    keys: BindingStudy = study.keys
     sentences = (
         "We measured binding information as defined by Huang et al. (2026; arXiv 2606.03976).",
-        *(_data_set(one, rows) for one in plan.datasets),
+        *(_data_set(one, rows) for one in study.datasets),
         "Probes give one logit for each bit of the object code O or feature code F, from the activations Z and the "
         "true bits before it (teacher forcing).",
-        *_families(plan.probes),
-        *_training(plan),
+        *_families(keys.probes),
+        *_training(keys),
         "We report the binding ratio β* = B* / H(O|F) with B* = H(O|F) − (CE_O − CE_F), and, since B* bounds the "
         "conditional information I(O;Z|F) on neither side, its lower bound (up to sampling error) B*_direct = H(O|F) "
         "− CE(O|Z,F) from a third probe that is given F, and the share β_O = (H(O) − CE_O) / H(O) of the object code "
         "that is read; CE are test cross-entropies in bits, and H(O|F) is the mean over the test samples.",
-        *_intervals(plan),
+        *_intervals(study.intervals, keys.seeds),
     )
     return Method(" ".join(sentences), (PAPER,))
 
 
-def _data_set(dataset: NamedScene, rows: Sequence[Mapping[str, Any]]) -> str:
+def _data_set(dataset: DatasetSpec, rows: Sequence[Mapping[str, Any]]) -> str:
     scene: Scene = dataset.config
     groups = " × ".join(f"{len(group.values)} {group.name}" for group in scene.space.groups)
     text = f"Data set {dataset.name} has {scene.space.n_objects} possible objects ({groups})"
@@ -108,11 +68,11 @@ def _data_set(dataset: NamedScene, rows: Sequence[Mapping[str, Any]]) -> str:
     return text + "."
 
 
-def _families(probes: Sequence[ProbeChoice]) -> Iterator[str]:
+def _families(probes: Sequence[ProbeSpec]) -> Iterator[str]:
     yield f"The probe {_plural('family', 'families', len(probes))} " + "; ".join(_family(one) for one in probes) + "."
 
 
-def _family(choice: ProbeChoice) -> str:
+def _family(choice: ProbeSpec) -> str:
     text = _space(choice.space)
     if choice.feature_probe is not None:
         text += f", with features read by {_space(choice.feature_probe)}"
@@ -139,8 +99,8 @@ def _value(value: Value) -> str:
     return f"{value:g}" if isinstance(value, int | float) else str(value)
 
 
-def _training(plan: Plan) -> Iterator[str]:
-    fit, search = plan.fit, plan.search
+def _training(keys: BindingStudy) -> Iterator[str]:
+    fit, search = keys.fit, keys.search
     batches = f" × {fit.accumulate} batches a step" if fit.accumulate > 1 else ""
     cut = (
         f", learning rate × {fit.schedule_factor:g} every {fit.schedule_step} epochs"
@@ -154,18 +114,18 @@ def _training(plan: Plan) -> Iterator[str]:
         f"most {fit.epochs} epochs{stop}) on activations {scale}, keeping the epoch of least validation loss."
     )
     pruned = f" with {_PRUNERS[search.pruner]}" if search.pruner in _PRUNERS else ""
-    if any(choice.space.ranges for choice in plan.probes):
+    if any(choice.space.ranges for choice in keys.probes):
         yield (
             "For each cell and each target (objects, features, objects given features) hyper-parameters were chosen "
             f"by validation loss among {search.suggestions} suggestions of a tree-structured Parzen estimator "
             f"(Optuna){pruned}."
         )
-    yield f"The chosen probe was trained with {plan.seeds} {_noun('seed', plan.seeds)}."
+    yield f"The chosen probe was trained with {keys.seeds} {_noun('seed', keys.seeds)}."
 
 
-def _intervals(plan: Plan) -> Iterator[str]:
-    level, resamples = plan.intervals.level, plan.intervals.resamples
-    if plan.seeds == 1:
+def _intervals(config: IntervalConfig, seeds: int) -> Iterator[str]:
+    level, resamples = config.level, config.resamples
+    if seeds == 1:
         yield (
             f"{_percent(level)} intervals are from a bootstrap over test samples ({resamples:,} resamples); with one "
             "seed they leave out the variation between trainings."

@@ -1,17 +1,17 @@
 """The binding read-out: what a sweep measures in each cell when its study says `readout: binding`.
 
-It fulfils the engine's protocol (`frozen.readout.readout.Readout`) without importing the engine.
+It fulfils the contract `frozen.readout.readout.Readout`, and knows nothing of the engine.
 """
 
 from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import fields, replace
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import fields
 from io import BytesIO
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol, runtime_checkable
+from typing import Any, ClassVar
 
 import numpy as np
 import pyarrow as pa
@@ -19,109 +19,64 @@ import pyarrow.parquet as pq
 import torch
 
 from binding._pack_memory import multiplications
-from binding._tables import curve_table, sample_table
+from binding._tables import curve_table, sample_table, suggestion_table
 from binding.breakdown import breakdown
+from binding.cells import DIMENSIONS, GRID_COLUMNS, VERSION, BindingCell, Shared, cells
 from binding.columns import COLUMNS, EXTRA_MEASURES, MEASURES
-from binding.extras import EXTRA_ESTIMATES, Extra
+from binding.controls import CONTROL_ALIASES, CONTROL_MEANINGS
+from binding.extras import EXTRA_ESTIMATES
 from binding.fit import FitConfig
 from binding.forecast import forecast_s
-from binding.information import FLAGS, IntervalConfig
+from binding.information import FLAGS
+from binding.keys import BindingKeys, BindingStudy, read_keys
 from binding.measurement import Measurement, measure_samples
-from binding.method import Method, Plan, ProbeChoice, method
+from binding.method import method
+from binding.parts import probes
 from binding.probe_file import ProbeFile
-from binding.probes import FAMILIES, HeadShape, Probe, Target
+from binding.probes import HeadShape, Probe, Target
 from binding.samples import MeasureConfig, Samples, SplitSamples
-from binding.search import SearchConfig
-from binding.stored import Difference, Stored, compare, estimate_columns, recompute
-from frozen.capture.views import Mode
-from frozen.data.scenes import Scene, Split, SplitName
-from frozen.models import CONTROL_MEANINGS, BackboneConfig, TokenLayout
-from frozen.rows import ArrayRows
-
-
-@runtime_checkable
-class Task(Protocol):
-    """What the read-out needs to know of a cell."""
-
-    @property
-    def dataset(self) -> Any: ...
-    @property
-    def backbone(self) -> BackboneConfig: ...
-    @property
-    def layer(self) -> str: ...
-    @property
-    def mode(self) -> Mode: ...
-    @property
-    def probe(self) -> ProbeChoice: ...
-    @property
-    def settings(self) -> TaskSettings: ...
-
-
-@runtime_checkable
-class TaskSettings(Protocol):
-    """How a cell is measured."""
-
-    @property
-    def fit(self) -> FitConfig: ...
-    @property
-    def search(self) -> SearchConfig: ...
-    @property
-    def intervals(self) -> IntervalConfig: ...
-    @property
-    def seed(self) -> int: ...
-    @property
-    def n_seeds(self) -> int: ...
-    @property
-    def extras(self) -> tuple[Extra, ...]: ...
-    @property
-    def store_dtype(self) -> str: ...
-
-
-@runtime_checkable
-class SplitArrays(Protocol):
-    """One split's stored arrays."""
-
-    @property
-    def activations(self) -> ArrayRows: ...
-    @property
-    def labels(self) -> Mapping[str, np.ndarray]: ...
-
-
-class Outcome(NamedTuple):
-    """A cell's row, its losses of every test sample, its learning curves, and what else is kept of it."""
-
-    row: dict[str, object]
-    samples: pa.Table
-    curves: pa.Table
-    details: pa.Table
-    """Information per conjunction and per number of objects (`binding.breakdown`)."""
-    probes: ProbeFile
-
-    def files(self, known: Mapping[str, object], most_probe_bytes: int) -> dict[str, bytes]:
-        """details.parquet and, where they are small enough, the tuned probes as probes.safetensors."""
-        table = BytesIO()
-        pq.write_table(self.details, table)
-        probes = replace(self.probes, about=known).to_bytes(most_probe_bytes)
-        return {"details.parquet": table.getvalue()} | ({} if probes is None else {"probes.safetensors": probes})
+from binding.stored import Stored, compare, estimate_columns, recompute
+from binding.warnings import little_to_bind
+from frozen.capture.views import shape
+from frozen.data.scenes import SPLITS, Scene, Split
+from frozen.intervals import IntervalConfig
+from frozen.readout.cells import Cell, LeftOut, Mistake
+from frozen.readout.needs import Inputs
+from frozen.readout.outcome import Outcome
+from frozen.readout.readout import Difference, Method, StudyReader
+from frozen.readout.study import Study
 
 
 class BindingReadout:
     """Measures binding information."""
 
-    version = 2
+    version = VERSION
+    keys = BindingKeys
+    dimensions = DIMENSIONS
     measures = MEASURES
     extra_measures = EXTRA_MEASURES
+    columns = COLUMNS
+    grid_columns = GRID_COLUMNS
+    products: ClassVar[Mapping[str, str]] = {}
     flag_meanings = FLAGS
     control_meanings = CONTROL_MEANINGS
-    columns = COLUMNS
+    control_aliases = CONTROL_ALIASES
+    parts: ClassVar[Mapping[str, Any]] = {"probes": probes}
 
-    def refuses(self, probe: ProbeChoice, mode: str, scene: Scene) -> str | None:
-        """Why a probe cannot read a mode of a data set, or None."""
-        n_groups = len(scene.space.groups)
-        refused = FAMILIES[probe.space.family].refuses(mode, "objects", n_groups)
-        if refused or probe.feature_probe is None:
-            return refused
-        return FAMILIES[probe.feature_probe.family].refuses(mode, "features", n_groups)
+    def read(self, reader: StudyReader) -> BindingStudy | None:
+        """The read-out's keys of a study."""
+        return read_keys(reader)
+
+    def cells(self, study: Study) -> Iterator[Cell | LeftOut | Mistake]:
+        """Data sets, backbones, layers, modes and probe families."""
+        return cells(study)
+
+    def warnings(self, cells: Sequence[Cell]) -> Iterator[str]:
+        """Data sets in which there is next to nothing to bind."""
+        return little_to_bind(cells)
+
+    def bundle(self, cell: Cell) -> None:
+        """Every cell is a trial of its own."""
 
     def labels(self, split: Split) -> dict[str, np.ndarray]:
         """Object codes, H(O | F = f_i) and, where the prior is known, its log-odds."""
@@ -132,65 +87,52 @@ class BindingReadout:
         odds = split.prior_log_odds()
         return labels if odds is None else labels | {"prior_log_odds": odds}
 
-    def cost(self, cell: Task, sample_shape: tuple[int, ...], n_train: int) -> float:
+    def cost(self, cell: Cell, sizes: Mapping[str, int]) -> float:
         """About how many multiplications the cell's training takes: good enough to begin with the longest cells.
 
         A setting that is tuned counts with the family's default, the three targets count alike.
         """
-        probe, space, settings = cell.probe.space.probe({}), cell.dataset.config.space, cell.settings
-        has_tokens = len(sample_shape) > 1
-        shape = HeadShape(sample_shape[-1], space.n_objects, group_sizes=space.sizes)
-        each = multiplications(probe, shape, sample_shape[0] if has_tokens else 1)
-        trainings = (settings.search.suggestions if cell.probe.space.ranges else 1) + settings.n_seeds - 1
-        return each * trainings * settings.fit.epochs * n_train
+        own: BindingCell = cell.settings
+        probe, space, shared = own.probe.space.probe({}), cell.dataset.config.space, own.shared
+        sample_shape = shape(own.mode, cell.description.layout)
+        head = HeadShape(sample_shape[-1], space.n_objects, group_sizes=space.sizes)
+        each = multiplications(probe, head, sample_shape[0] if len(sample_shape) > 1 else 1)
+        trainings = (shared.search.suggestions if own.probe.space.ranges else 1) + shared.n_seeds - 1
+        return each * trainings * shared.fit.epochs * sizes["train"]
 
-    def forecast_s(
-        self,
-        cell: Task,
-        sample_shape: tuple[int, ...],
-        sizes: Mapping[SplitName, int],
-        layout: TokenLayout,
-        device: torch.device,
-    ) -> float:
+    def forecast_key(self, cell: Cell) -> Hashable:
+        """Shape of the activations, codes, probe and settings."""
+        own: BindingCell = cell.settings
+        return (shape(own.mode, cell.description.layout), cell.dataset.config.space, own.probe, own.shared)
+
+    def forecast_s(self, cell: Cell, sizes: Mapping[str, int], device: torch.device) -> float:
         """Seconds that a cell will take on this device, after timing two batches of each training."""
+        own: BindingCell = cell.settings
         return forecast_s(
             sizes,
-            sample_shape,
+            shape(own.mode, cell.description.layout),
             cell.dataset.config.space,
-            cell.probe.space,
-            _config(cell.settings),
-            feature_probe=cell.probe.feature_probe,
-            has_cls=layout.has_cls,
+            own.probe.space,
+            _config(own.shared),
+            feature_probe=own.probe.feature_probe,
+            has_cls=cell.description.layout.has_cls,
             device=device,
         )
 
-    def measure(
-        self,
-        cell: Task,
-        data: Mapping[SplitName, SplitArrays],
-        layout: TokenLayout,
-        device: torch.device,
-    ) -> Outcome:
-        """Measure one cell."""
-        scene: Scene = cell.dataset.config
-        settings = cell.settings
-        splits = [_samples(data[name]) for name in ("train", "validation", "test")]
-        entropies = scene.open("test").entropies
-        measurement = measure_samples(
-            SplitSamples(scene.space, *splits, entropies=entropies, has_cls=layout.has_cls),
-            cell.probe.space,
-            _config(settings),
-            feature_probe=cell.probe.feature_probe,
-            device=device,
-        )
-        row = _counts(scene, data, settings) | _row(measurement)
-        return Outcome(
-            {name: row[name] for name in COLUMNS},
-            sample_table(measurement),
-            curve_table(measurement),
-            breakdown(measurement.targets, splits[2], scene.space, settings.intervals, seed=settings.seed),
-            _probe_file(measurement, cell, scene),
-        )
+    def is_upper_bound(self, cell: Cell) -> bool:
+        """Whether patience or a pruner may end trainings before their last epoch."""
+        shared: Shared = cell.settings.shared
+        return shared.fit.patience is not None or shared.search.pruner != "none"
+
+    def measure(self, cells: Mapping[Cell, Inputs], device: torch.device) -> Iterator[tuple[Cell, Outcome]]:
+        """Measure the cells, one after another."""
+        for cell, inputs in cells.items():
+            yield cell, _measured(cell, inputs, device)
+
+    def has_samples(self, row: Mapping[str, Any]) -> bool:
+        """Every cell has test losses."""
+        del row
+        return True
 
     def recompute(self, row: Mapping[str, Any], samples: pa.Table) -> dict[str, object]:
         """The columns that follow from stored losses."""
@@ -209,62 +151,114 @@ class BindingReadout:
         return compare({name: Stored(*cell) for name, cell in cells.items()}, pairs, columns, config, seed=seed)
 
     def exhibits(
-        self, results: Path, rows: Sequence[Mapping[str, Any]], scenes: Mapping[str, Scene]
+        self, results: Path, rows: Sequence[Mapping[str, Any]], datasets: Mapping[str, Scene]
     ) -> Iterable[Any]:
         """Drawings for the report, see `binding.exhibits`."""
         from binding.exhibits import exhibits  # brings matplotlib, which measuring does without
 
-        return exhibits(results, rows, scenes)
+        return exhibits(results, rows, datasets)
 
-    def method(self, plan: Plan, rows: Sequence[Mapping[str, Any]]) -> Method:
+    def method(self, study: Study, rows: Sequence[Mapping[str, Any]]) -> Method:
         """What a paper says of the measurement, and cites."""
-        return method(plan, rows)
+        return method(study, rows)
 
 
-def _config(settings: TaskSettings) -> MeasureConfig:
-    return MeasureConfig(
-        fit=settings.fit,
-        search=settings.search,
-        intervals=settings.intervals,
-        seed=settings.seed,
-        n_seeds=settings.n_seeds,
-        extras=settings.extras,
+def _measured(cell: Cell, inputs: Inputs, device: torch.device) -> Outcome:
+    own: BindingCell = cell.settings
+    scene, shared = cell.dataset.config, own.shared
+    splits = {name: _samples(inputs, name) for name in SPLITS}
+    measurement = measure_samples(
+        SplitSamples(
+            scene.space,
+            *splits.values(),
+            entropies=scene.open("test").entropies,
+            has_cls=cell.description.layout.has_cls,
+        ),
+        own.probe.space,
+        _config(shared),
+        feature_probe=own.probe.feature_probe,
+        device=device,
+    )
+    details = breakdown(measurement.targets, splits["test"], scene.space, shared.intervals, seed=shared.seed)
+    row = {**_shape(splits["test"]), **_counts(scene, splits, shared), **_row(measurement)}
+    return Outcome(
+        row={name: row[name] for name in COLUMNS},
+        samples=sample_table(measurement),
+        curves=curve_table(measurement),
+        suggestions=suggestion_table(measurement),
+        steps=_steps(measurement, shared.fit, len(splits["train"].activations)),
+        files=_files(details, _probe_file(measurement, cell, inputs.known), own.keep_probes_bytes),
     )
 
 
-def _probe_file(measurement: Measurement, cell: Task, scene: Scene) -> ProbeFile:
+def _files(details: pa.Table, probes: ProbeFile, most_bytes: int) -> dict[str, bytes]:
+    """details.parquet and, where they are small enough, the tuned probes as probes.safetensors."""
+    table = BytesIO()
+    pq.write_table(details, table)
+    kept = probes.to_bytes(most_bytes)
+    return {"details.parquet": table.getvalue()} | ({} if kept is None else {"probes.safetensors": kept})
+
+
+def _steps(measurement: Measurement, fit: FitConfig, n_train: int) -> int:
+    """Optimiser steps of all trainings; the search trains the winner with the first seed."""
+    epochs = 0
+    for result in measurement.targets.values():
+        epochs += sum(len(suggestion.curve) for suggestion in result.suggestions)
+        epochs += sum(len(fitted.curve) for fitted in result.fits[bool(result.suggestions) :])
+    return epochs * -(-n_train // (fit.batch_size * fit.accumulate))
+
+
+def _shape(samples: Samples) -> dict[str, object]:
+    """Width of what the probe sees, and its tokens."""
+    sample_shape = samples.activations.shape[1:]
+    return {"z_dim": sample_shape[-1], "n_tokens": sample_shape[0] if len(sample_shape) > 1 else 1}
+
+
+def _config(shared: Shared) -> MeasureConfig:
+    return MeasureConfig(
+        fit=shared.fit,
+        search=shared.search,
+        intervals=shared.intervals,
+        seed=shared.seed,
+        n_seeds=shared.n_seeds,
+        extras=shared.extras,
+    )
+
+
+def _probe_file(measurement: Measurement, cell: Cell, known: Mapping[str, object]) -> ProbeFile:
+    own: BindingCell = cell.settings
     return ProbeFile.of(
         measurement,
-        space=scene.space,
+        space=cell.dataset.config.space,
         backbone=cell.backbone,
-        layer=cell.layer,
-        mode=cell.mode,
-        dtype=cell.settings.store_dtype,
-        about={},
+        layer=own.layer,
+        mode=own.mode,
+        dtype=own.shared.store_dtype,
+        about=known,
     )
 
 
-def _samples(split: SplitArrays) -> Samples:
-    labels = split.labels
+def _samples(inputs: Inputs, split: str) -> Samples:
+    labels = inputs.columns[f"{split}_labels"]
     return Samples(
-        split.activations,
-        labels["object_codes"],
-        labels["conditional_entropy_bits"],
-        labels.get("prior_log_odds"),
+        inputs.columns[split]["activations"],
+        labels["object_codes"][:],
+        labels["conditional_entropy_bits"][:],
+        labels["prior_log_odds"][:] if "prior_log_odds" in labels else None,
     )
 
 
-def _counts(scene: Scene, data: Mapping[SplitName, SplitArrays], settings: TaskSettings) -> dict[str, object]:
-    sizes = {f"n_{name}": len(split.activations) for name, split in data.items()}
+def _counts(scene: Scene, splits: Mapping[str, Samples], shared: Shared) -> dict[str, object]:
+    sizes = {f"n_{name}": len(split.activations) for name, split in splits.items()}
     policy = getattr(getattr(scene, "split", None), "policy", None)
     return {
         **sizes,
         "split_policy": policy,
-        "n_suggestions": settings.search.suggestions,
-        "n_seeds": settings.n_seeds,
-        "seed": settings.seed,
-        "interval_level": settings.intervals.level,
-        "interval_resamples": settings.intervals.resamples,
+        "n_suggestions": shared.search.suggestions,
+        "n_seeds": shared.n_seeds,
+        "seed": shared.seed,
+        "interval_level": shared.intervals.level,
+        "interval_resamples": shared.intervals.resamples,
     }
 
 

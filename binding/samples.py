@@ -10,10 +10,10 @@ from jaxtyping import Float64, UInt8
 
 from binding.extras import Extra
 from binding.fit import FitConfig
-from binding.information import IntervalConfig
 from binding.search import SearchConfig
 from frozen.data.scenes import Entropies
 from frozen.data.scenes.codes import FeatureSpace
+from frozen.intervals import IntervalConfig
 from frozen.rows import ArrayRows
 
 

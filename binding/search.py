@@ -5,88 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields
-from typing import Literal, Protocol, runtime_checkable
+from typing import Literal
 
 from binding.probes import ALIASES, FAMILIES, Probe
 from frozen.problems import ConfigurationError, Problem, at_least, refuse
-
-Value = int | float | str | bool | None
-
-
-@runtime_checkable
-class Trial(Protocol):
-    """Whatever draws values from ranges; an Optuna trial."""
-
-    def suggest_int(self, name: str, low: int, high: int, *, log: bool) -> int: ...
-
-    def suggest_float(self, name: str, low: float, high: float, *, log: bool) -> float: ...
-
-    def suggest_categorical(self, name: str, choices: list[Value]) -> Value: ...
-
-
-@dataclass(frozen=True, kw_only=True)
-class Range:
-    """Numbers between two bounds, both included; whole numbers if both bounds are."""
-
-    low: int | float
-    """Smallest value."""
-    high: int | float
-    """Largest value."""
-    log: bool = False
-    """Whether to search the logarithm."""
-
-    def __post_init__(self) -> None:
-        refuse("range", self.problems())
-
-    def problems(self) -> Iterator[Problem]:
-        """Every broken rule."""
-        if not self.low < self.high:
-            yield Problem("high", f"must be above low, got {self.low} to {self.high}")
-        if self.log and not self.low > 0:
-            yield Problem("low", f"must be > 0 for a logarithmic range, got {self.low}")
-
-    def suggest(self, trial: Trial, name: str) -> Value:
-        """Draw a value."""
-        if isinstance(self.low, int) and isinstance(self.high, int):
-            return trial.suggest_int(name, self.low, self.high, log=self.log)
-        return trial.suggest_float(name, self.low, self.high, log=self.log)
-
-    def __contains__(self, value: object) -> bool:
-        return isinstance(value, int | float) and self.low <= value <= self.high
-
-    def ends(self) -> tuple[Value, ...]:
-        """The values whose validity decides that of the range."""
-        return (self.low, self.high)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Choices:
-    """One of several values."""
-
-    choices: tuple[Value, ...]
-    """The values to choose from."""
-
-    def __post_init__(self) -> None:
-        refuse("choices", self.problems())
-
-    def problems(self) -> Iterator[Problem]:
-        """Every broken rule."""
-        if not self.choices:
-            yield Problem("choices", "needs at least one value, got none")
-
-    def suggest(self, trial: Trial, name: str) -> Value:
-        """Draw a value."""
-        return trial.suggest_categorical(name, list(self.choices))
-
-    def __contains__(self, value: object) -> bool:
-        return value in self.choices
-
-    def ends(self) -> tuple[Value, ...]:
-        """The values whose validity decides that of the choice."""
-        return self.choices
-
-
-Setting = Value | Range | Choices
+from frozen.ranges import Choices, Range, Setting, Trial, Value
 
 
 @dataclass(frozen=True)
@@ -151,6 +74,18 @@ class ProbeSpace:
         """Tuned numbers that ended within a twentieth of their range's end: the range may be too narrow."""
         ranges = {name: setting for name, setting in self.ranges.items() if isinstance(setting, Range)}
         return [name for name, setting in ranges.items() if _near_end(setting, getattr(probe, name))]
+
+
+@dataclass(frozen=True)
+class ProbeSpec:
+    """A probe family, with what is fixed and what is tuned."""
+
+    family: str
+    """Name of the family, never an alias."""
+    space: ProbeSpace
+    """Settings and ranges of the family."""
+    feature_probe: ProbeSpace | None = None
+    """Another family for the features; None for the same family and settings."""
 
 
 def _defaults(family: str) -> dict[str, Value]:

@@ -13,6 +13,7 @@ from binding.extras import code_length_extras, derived_extras, extra_estimates
 from binding.information import TestLosses, derived, measures
 from frozen.data.scenes import Entropies
 from frozen.intervals import Estimate, IntervalConfig, Losses, Resampled, interval, p_value, resample, spread
+from frozen.readout.readout import Difference
 
 Row = Mapping[str, Any]
 
@@ -82,26 +83,6 @@ def estimate_columns(estimates: Mapping[str, Estimate | None]) -> dict[str, obje
         values = (None, None, None) if estimate is None else estimate
         columns |= dict(zip((name, f"{name}_low", f"{name}_high"), values, strict=True))
     return columns
-
-
-class Difference(NamedTuple):
-    """A measure of one cell minus that of another.
-
-    Attributes:
-        one: name of the first cell.
-        other: name of the second cell.
-        column: the measure.
-        values: of the two cells.
-        difference: with its paired interval.
-        p_value: two-sided, that the difference is 0.
-    """
-
-    one: str
-    other: str
-    column: str
-    values: tuple[float, float]
-    difference: Estimate
-    p_value: float
 
 
 def compare(

@@ -10,7 +10,8 @@ import optuna
 
 from binding.fit import Fitted, OnEpoch
 from binding.probes import Probe
-from binding.search import ProbeSpace, SearchConfig, Value
+from binding.search import ProbeSpace, SearchConfig
+from frozen.ranges import Value
 
 
 class Suggestion(NamedTuple):

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import difflib
+from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 
@@ -33,3 +34,34 @@ def at_least(field: str, value: float, least: float) -> Iterable[Problem]:
     """The rule `value ≥ least`."""
     if value < least:
         yield Problem(field, f"must be ≥ {least}, got {value}")
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """The end of a sentence about an unknown name: the closest known one, else all of them."""
+    known = list(known)
+    close = difflib.get_close_matches(name, known, n=1)
+    return f"did you mean {close[0]!r}?" if close else f"known: {', '.join(known)}"
+
+
+def shorten(text: str) -> str:
+    """A text as it is quoted in a message."""
+    return text if len(text) <= 60 else f"{text[:57]}..."
+
+
+def show(value: object) -> str:
+    """A value as messages show it, in YAML's words."""
+    if value is None:
+        return "nothing"
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, str):
+        return repr(shorten(value))
+    if isinstance(value, int | float):
+        return str(value)
+    return "a mapping" if isinstance(value, Mapping) else "a list"
+
+
+def path_text(path: tuple[str | int, ...]) -> str:
+    """A path as messages show it: probes[1].rank."""
+    steps = [f"[{shorten(str(step))}]" if isinstance(step, int) else f".{shorten(step)}" for step in path]
+    return "".join(steps).removeprefix(".")

@@ -3,11 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping
+from fnmatch import fnmatch
 from functools import cached_property
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any, Generic, TypeVar
 
 T = TypeVar("T")
+
+
+_made: list[Registry[Any]] = []
+
+
+def packages() -> dict[str, str]:
+    """Packages that offer parts of any kind that this process knows, with their versions."""
+    return {name: version for registry in _made for name, version in registry.packages().items()}
 
 
 class OfferError(ValueError):
@@ -34,6 +43,7 @@ class Registry(Mapping[str, T], Generic[T]):
         self.group = group
         self.own, self._problem, self._taken = dict(own), problem, {*own, *taken}
         self._read: dict[str, T | OfferError] = {}
+        _made.append(self)
 
     def __getitem__(self, name: str) -> T:
         """The part of a name.
@@ -114,3 +124,15 @@ def frozen_dataclass_problem(part: object) -> str | None:
     """Why a study file could not set the fields of a part, or None."""
     parameters = vars(part).get("__dataclass_params__") if isinstance(part, type) else None
     return None if parameters and parameters.frozen else "must be a class with @dataclass(frozen=True, kw_only=True)"
+
+
+def fault_lines(registry: Registry[Any], pattern: str | None) -> Iterator[str]:
+    """Parts of other packages that cannot be used."""
+    for name, reason in registry.faults().items():
+        if pattern is None or fnmatch(name, pattern):
+            yield f"{name}: cannot be used: {reason}"
+
+
+def summary(cls: type) -> str:
+    """First paragraph of a class's docstring, as one line."""
+    return " ".join((cls.__doc__ or "").strip().split("\n\n")[0].split())

@@ -52,7 +52,9 @@ def _description(folder: Path) -> str:
         return "unfinished"
     try:
         meta = json.loads((folder / "meta.json").read_text(encoding="utf-8"))
-        names = [meta.get(name) for name in ("kind", "backbone", "split", "layer", "mode", "dtype")]
+        names = [
+            meta.get(name) for name in ("kind", "backbone", "split", "layer", "mode", "dtype", "product", "giver")
+        ]
     except (OSError, ValueError, AttributeError):
         return "unreadable"
     return " ".join(str(name) for name in names if name is not None)
@@ -64,24 +66,17 @@ def keys_of_study(study: Path) -> set[str]:
     Raises:
         StudyError: the study, its data or its backbones cannot be opened.
     """
-    from frozen.data.scenes import SPLITS
     from frozen.readout.readout import find_readout
     from sweep.engine.grid import make_grid
-    from sweep.engine.passes import activation_key
-    from sweep.engine.sources import label_fingerprints, open_sources
-    from sweep.store.disk import store_key
-    from sweep.study.load import load_space, locate_in
+    from sweep.engine.needs import Graph
+    from sweep.engine.sources import open_sources
+    from sweep.study.load import load_study, locate_in
 
-    space = load_space(study)
-    locate = locate_in(study)
-    readout = find_readout(space.readout)
-    cells = make_grid(space, readout, locate).cells
-    sources = open_sources(cells, (), space, locate)
-    labels = {
-        store_key(kind="labels", readout=space.readout, version=readout.version, data=content)
-        for content in label_fingerprints(sources).values()
-    }
-    return labels | {activation_key(cell, sources[cell], split) for cell in cells for split in SPLITS}
+    found, locate = load_study(study), locate_in(study)
+    readout = find_readout(found.readout)
+    cells = make_grid(found, readout, locate).cells
+    graph = Graph(cells, open_sources(cells, (), found, locate), readout)
+    return {key for cell in cells for key in (*graph.keys(cell).values(), *graph.given(cell).values())}
 
 
 def chosen(

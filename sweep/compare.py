@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from frozen.intervals import IntervalConfig, holm
-from frozen.readout.readout import Difference, Measure, Readout, measured
+from frozen.readout.measures import Measure
+from frozen.readout.readout import Difference, Readout, measured
 from frozen.terminal import Terminal, complain
 from sweep.results.spreadsheet import csv_text
 from sweep.results.stored import ResultsError, StoredCell, open_results
@@ -84,7 +85,8 @@ def _compare(options: argparse.Namespace, config: IntervalConfig) -> tuple[list[
     if options.all == bool(options.cells):
         raise ResultsError("name two or more cells, or say --all")
     if options.all:
-        groups = _by_data([cell for cell in results.cells if _fits(cell, options.where)])
+        has_samples = results.readout.has_samples
+        groups = _by_data([cell for cell in results.cells if has_samples(cell.row) and _fits(cell, options.where)])
         if not groups:
             raise ResultsError("no two done cells of one data set fit; `results.csv` lists them")
     else:

@@ -1,4 +1,4 @@
-"""Lists what a study can name: `python -m sweep.list backbones|scenes|probes [PATTERN]`."""
+"""Lists what a study can name: `python -m sweep.list backbones|scenes|readouts|probes [PATTERN]`."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from fnmatch import fnmatch
 
-from binding.probes import ALIASES, FAMILIES
 from frozen.data.scenes import SCENES, ColorShape, Scene
-from frozen.models import CONTROLS, LIBRARIES, PAPER, SHIPPED, BackboneConfig, BackboneError, describe
+from frozen.models import LIBRARIES, PAPER, SHIPPED, BackboneConfig, BackboneError, describe
 from frozen.models._torchvision_ops import declare_missing_operators
 from frozen.models._transformers import FAMILIES as TOWERS
-from frozen.registry import Registry
+from frozen.readout.readout import find_readout, readout_names
+from frozen.registry import fault_lines, summary
 from frozen.terminal import complain, say
 
 _SCENE: Scene = ColorShape()  # pyright: ignore[reportAssignmentType], its properties are cached
@@ -23,8 +23,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; returns its exit code."""
     parser = argparse.ArgumentParser(
         prog="python -m sweep.list",
-        description="One line for each backbone, data set or probe family that a study can name. No weights are "
-        "loaded and nothing is downloaded.",
+        description="One line for each backbone, data set, read-out or part of a read-out that a study can name. "
+        "No weights are loaded and nothing is downloaded.",
     )
     parser.add_argument("what", choices=tuple(_LISTS), help="what to list")
     parser.add_argument(
@@ -44,7 +44,6 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _backbones(pattern: str | None) -> Iterator[str]:
     names = {f"shipped:{name}": BackboneConfig(source=f"shipped:{name}") for name in SHIPPED}
-    names |= {f"control:{name}": BackboneConfig(source=f"control:{name}") for name in CONTROLS}
     others = [f"{kind}:{name}" for kind, library in LIBRARIES.items() for name in library.names]
     names |= {source: BackboneConfig(source=source) for source in others}
     for name, config in names.items():
@@ -54,7 +53,7 @@ def _backbones(pattern: str | None) -> Iterator[str]:
         if pattern is None or fnmatch(f"paper:{name}", f"*{pattern}*"):
             layers = ", ".join(map(str, choice.layers))
             yield f"paper:{name}: {choice.config.source} at {choice.config.image_size} px, layers [{layers}]"
-    yield from _faults(LIBRARIES, pattern)
+    yield from fault_lines(LIBRARIES, pattern)
     if pattern is not None:
         yield from _timm(pattern)
         return
@@ -92,37 +91,25 @@ def _described(name: str, config: BackboneConfig) -> str:
 def _scenes(pattern: str | None) -> Iterator[str]:
     for name, cls in SCENES.items():
         if pattern is None or fnmatch(name, pattern):
-            yield f"{name}: {_summary(cls)}"
-    yield from _faults(SCENES, pattern)
+            yield f"{name}: {summary(cls)}"
+    yield from fault_lines(SCENES, pattern)
 
 
-def _probes(pattern: str | None) -> Iterator[str]:
-    for name, cls in FAMILIES.items():
+def _readouts(pattern: str | None) -> Iterator[str]:
+    for name in readout_names():
         if pattern is None or fnmatch(name, pattern):
-            also = [alias for alias, family in ALIASES.items() if family == name]
-            names = f"{name} (also {', '.join(also)})" if also else name
-            reads = "all tokens" if cls.reads_tokens else "one vector"
-            low, high = cls.learning_rates
-            only = ", objects only" * cls.objects_only
-            yield f"{names}: reads {reads}{only}, learning rate {low:g} to {high:g}: {_summary(cls)}"
-    yield from _faults(FAMILIES, pattern)
-
-
-def _faults(registry: Registry, pattern: str | None) -> Iterator[str]:
-    """Parts of other packages that cannot be used."""
-    for name, reason in registry.faults().items():
-        if pattern is None or fnmatch(name, pattern):
-            yield f"{name}: cannot be used: {reason}"
-
-
-def _summary(cls: type) -> str:
-    return " ".join((cls.__doc__ or "").strip().split("\n\n")[0].split())
+            readout = find_readout(name)
+            dimensions = ", ".join(one.label for one in readout.dimensions)
+            measures = ", ".join(one.label for one in readout.measures)
+            cell = f"a cell is a data set, backbone, {dimensions}"
+            yield f"{name}: {summary(type(readout))} {cell}; it measures {measures}"
 
 
 _LISTS: dict[str, Callable[[str | None], Iterator[str]]] = {
     "backbones": _backbones,
     "scenes": _scenes,
-    "probes": _probes,
+    "readouts": _readouts,
+    **{kind: lines for name in readout_names() for kind, lines in find_readout(name).parts.items()},
 }
 
 if __name__ == "__main__":

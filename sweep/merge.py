@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from frozen.terminal import complain, say
-from sweep.results.directory import VOLATILE_COLUMNS, BusyError, ResultsDirectory, Row
+from sweep.results.columns import VOLATILE_COLUMNS
+from sweep.results.directory import BusyError, ResultsDirectory, Row
 
 _VIEWS = ("rows", "tune", "figures", "tensorboard")
 

@@ -12,7 +12,7 @@ from rich.console import Console
 from frozen.models import BackboneConfig, BackboneError, prefetch
 from frozen.terminal import Terminal, complain
 from sweep.engine.plan import human_bytes
-from sweep.study.load import StudyError, load_space
+from sweep.study.load import StudyError, load_study
 
 DONE, USER_ERROR, INTERRUPTED = 0, 2, 130
 
@@ -29,7 +29,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="replace a setting")
     arguments = parser.parse_args(argv)
     try:
-        spaces = [load_space(study, arguments.set) for study in arguments.studies]
+        spaces = [load_study(study, arguments.set) for study in arguments.studies]
     except StudyError as error:
         complain(error)
         return USER_ERROR

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from frozen.readout.readout import find_readout
-from sweep.results.views import all_columns
+from sweep.results.columns import all_columns
 from sweep.study.schema import json_schema
 
 _STUDIES = """\

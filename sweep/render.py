@@ -90,9 +90,9 @@ class Order:
 
 
 def _run(arguments: argparse.Namespace, console: Console) -> int:
-    from sweep.study.load import load_space
+    from sweep.study.load import load_study
 
-    space = load_space(arguments.study, arguments.set, arguments.limit)
+    space = load_study(arguments.study, arguments.set, arguments.limit)
     made = {dataset.config: dataset.name for dataset in space.datasets if isinstance(dataset.config, MadeScene)}
     if not made:
         console.print("none of the study's data sets is rendered", highlight=False)

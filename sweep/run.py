@@ -16,14 +16,16 @@ from frozen.terminal import Terminal, complain
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from frozen.readout.cells import Cell
     from frozen.readout.readout import Readout
+    from frozen.readout.study import Study
     from sweep.engine.cluster import Resources
-    from sweep.engine.grid import Cell, Grid
-    from sweep.engine.passes import Source
+    from sweep.engine.grid import Grid
+    from sweep.engine.needs import Graph
     from sweep.engine.plan import Plan
     from sweep.engine.stopping import Stop
     from sweep.results.directory import ResultsDirectory
-    from sweep.study.load import Locate, Space
+    from sweep.study.load import Locate
 
 LOGS = {"tensorboard": "tensorboardX", "optuna": "optuna", "mlflow": "mlflow", "wandb": "wandb"}
 """Logs that `--log` offers, with the package each needs."""
@@ -146,10 +148,10 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 @dataclass(frozen=True)
-class Study:
+class Checked:
     """A study that was read and checked, and where its results are."""
 
-    space: Space
+    study: Study
     readout: Readout
     locate: Locate
     grid: Grid
@@ -162,100 +164,137 @@ def _run(arguments: argparse.Namespace, stop: Stop) -> int:
     from sweep.engine.packages import require
     from sweep.engine.plan import print_plan
     from sweep.store.mirror import results_at
-    from sweep.study.load import load_space
+    from sweep.study.load import load_study
 
     console = Terminal()
     require(LOGS[name] for name in arguments.log)
-    space = load_space(arguments.study, arguments.set, arguments.limit)
-    with results_at(arguments.results, space.name) as results:
-        study = _read(arguments, space, results)
-        print_plan(study.plan, console)
+    study = load_study(arguments.study, arguments.set, arguments.limit)
+    with results_at(arguments.results, study.name) as results:
+        checked = _checked(arguments, study, results)
+        print_plan(checked.plan, checked.readout, console)
         if arguments.forecast:
-            _forecast(arguments, study, console)
-        return DONE if arguments.plan or arguments.forecast else _work(arguments, study, console, stop)
+            _forecast(arguments, checked, console)
+        return DONE if arguments.plan or arguments.forecast else _work(arguments, checked, console, stop)
 
 
-def _read(arguments: argparse.Namespace, space: Space, results: ResultsDirectory) -> Study:
+def _checked(arguments: argparse.Namespace, study: Study, results: ResultsDirectory) -> Checked:
     from frozen.readout.readout import find_readout
     from sweep.engine.grid import make_grid
     from sweep.engine.plan import make_plan
     from sweep.study.load import locate_in
 
     locate = locate_in(arguments.study, arguments.set)
-    readout = find_readout(space.readout)
-    grid = make_grid(space, readout, locate)
+    readout = find_readout(study.readout)
+    grid = make_grid(study, readout, locate)
     plan = make_plan(grid, results.rows(), arguments.max_cells)
-    return Study(space, readout, locate, grid, plan, results)
+    return Checked(study, readout, locate, grid, plan, results)
 
 
-def _forecast(arguments: argparse.Namespace, study: Study, console: Console) -> None:
+def _forecast(arguments: argparse.Namespace, checked: Checked, console: Console) -> None:
     from sweep.engine.cluster import ray_session
     from sweep.engine.forecast import forecast, print_forecast
-    from sweep.engine.sources import open_sources
 
-    cells = study.plan.to_do
+    cells = checked.plan.to_do
     if cells:
-        sources = open_sources(cells, (), study.space, study.locate)
+        graph = _graph(checked, cells, ())
         with ray_session(arguments.address, arguments.gpus) as resources:
-            found = forecast(cells, sources, arguments.store, resources, arguments.gpus_per_cell)
+            found = forecast(cells, graph, checked.readout, arguments.store, resources, arguments.gpus_per_cell)
         print_forecast(found, console)
 
 
-def _work(arguments: argparse.Namespace, study: Study, console: Console, stop: Stop) -> int:
-    from sweep.engine.cluster import ray_session
+def _graph(checked: Checked, cells: Sequence[Cell], others: Sequence[Cell]) -> Graph:
+    """Needs of the study's cells; the data and weights of some are opened, of others where that costs nothing."""
+    from sweep.engine.needs import Graph, closed
     from sweep.engine.sources import open_sources
+
+    by_id = {cell.cell_id: cell for cell in checked.grid.cells}
+    needed = closed(cells, by_id, ())
+    sources = open_sources(needed, others, checked.study, checked.locate)
+    return Graph(checked.grid.cells, sources, checked.readout)
+
+
+def _work(arguments: argparse.Namespace, checked: Checked, console: Console, stop: Stop) -> int:
+    from sweep.engine.cluster import ray_session
     from sweep.results.published import show_published
     from sweep.results.views import announce, rebuild, rebuild_table, show
     from sweep.study.load import dump_yaml
 
-    study.results.refuse_if_busy()
-    sources = open_sources(study.plan.to_do, study.plan.done, study.space, study.locate)
-    stale = _stale(study, sources)
-    for cell in stale:
-        line = f"stale, measured again because data or weights have changed: {cell.name}"
-        console.print(line, highlight=False, markup=False, soft_wrap=True)
-    cells = [*stale, *study.plan.to_do]
+    results, readout, study = checked.results, checked.readout, checked.study
+    results.refuse_if_busy()
+    graph = _graph(checked, checked.plan.to_do, checked.plan.done)
+    cells = _to_measure(arguments, checked, graph, checked.plan.to_do, console)
     with ExitStack() as held:
         resources = held.enter_context(ray_session(arguments.address, arguments.gpus)) if cells else None
-        held.enter_context(study.results.locked())
-        study_yaml = dump_yaml(study.space.resolved())
-        announce(study.results, study.grid.cells, study_yaml)
-        complete = resources is None or _measure(arguments, study, cells, sources, resources, console)
+        held.enter_context(results.locked())
+        study_yaml = dump_yaml(study.resolved())
+        announce(results, checked.grid.cells, study_yaml)
+        complete = True
+        while resources is not None and cells and complete:
+            complete = _measure(arguments, checked, cells, graph, resources, console)
+            if complete:  # a product that came out other than it was makes those that read it stale
+                cells = _to_measure(arguments, checked, graph, (), console, after=cells)
         if not complete and not stop.time_is_up:  # who stops a machine waits for seconds, a report may take longer
-            rebuild_table(study.results, study.grid.cells, study.readout)
+            rebuild_table(results, checked.grid.cells, readout)
             raise KeyboardInterrupt
-        rebuild(study.results, study.grid.cells, study.readout, study.space, study_yaml)
-    failed = show(study.results, study.grid.cells, study.readout, console)
-    show_published(study.results, study.grid.cells, study.space.published, console)
-    _farewell(console, study.results, failed)
+        rebuild(results, checked.grid.cells, readout, study, study_yaml)
+    failed = show(results, checked.grid.cells, readout, console)
+    show_published(results, checked.grid.cells, study.published, readout, console)
+    _farewell(console, results, failed)
     if not complete:
         raise KeyboardInterrupt
     return CELLS_FAILED if failed else DONE
 
 
-def _stale(study: Study, sources: dict[Cell, Source]) -> list[Cell]:
-    """Done cells whose data or weights are no longer what they were."""
-    from sweep.engine.sources import data_fingerprint
+def _to_measure(
+    arguments: argparse.Namespace,
+    checked: Checked,
+    graph: Graph,
+    to_do: Sequence[Cell],
+    console: Console,
+    after: Sequence[Cell] | None = None,
+) -> list[Cell]:
+    """Some cells with the done ones that have to be measured again, which is said; givers before those they give to.
 
-    rows = study.results.rows()
+    Args:
+        arguments: of the command.
+        checked: the study.
+        graph: of its needs.
+        to_do: cells to be measured in any case.
+        console: where it is said.
+        after: cells that were measured just now; then only those that read their products are looked at.
+    """
+    from sweep.engine.needs import closed
+    from sweep.engine.renewal import lost_products, stale
+    from sweep.store.mirror import open_store
 
-    def changed(cell: Cell) -> bool:
-        row, source = rows[cell.cell_id], sources[cell]
-        now = (data_fingerprint(source), source.weights_digest)
-        return (row["data_fingerprint"], row["weights_digest"]) != now
-
-    return [cell for cell in study.plan.done if cell in sources and changed(cell)]
+    rows = checked.results.rows()
+    done = [cell for cell in checked.grid.cells if rows.get(cell.cell_id, {}).get("status") == "done"]
+    looked_at = [cell for cell in done if cell not in set(to_do)]
+    if after is not None:
+        looked_at = [cell for cell in looked_at if not set(after).isdisjoint(graph.givers(cell))]
+    renewed = list(stale(looked_at, rows, graph))
+    wanted = [*(one.cell for one in renewed), *to_do]
+    settled = [cell for cell in done if cell not in set(wanted)]
+    if any(cell.gives for cell in settled):
+        renewed += lost_products(wanted, settled, graph, open_store(arguments.store).lists)
+    for cell, reason in renewed:
+        line = f"measured again, because {reason}: {cell.name}"
+        console.print(line, highlight=False, markup=False, soft_wrap=True)
+    again = {one.cell for one in renewed}
+    by_id = {cell.cell_id: cell for cell in checked.grid.cells}
+    return closed([*again, *to_do], by_id, [cell for cell in settled if cell not in again])
 
 
 def _measure(
     arguments: argparse.Namespace,
-    study: Study,
-    cells: list[Cell],
-    sources: dict[Cell, Source],
+    checked: Checked,
+    cells: Sequence[Cell],
+    graph: Graph,
     resources: Resources,
     console: Console,
 ) -> bool:
-    from sweep.engine.run import Run, run_cells
+    from sweep.engine.measuring import run_cells
+    from sweep.engine.run import Run
     from sweep.engine.trial import git_commit
     from sweep.store.remote import is_url
 
@@ -264,17 +303,16 @@ def _measure(
     os.environ.setdefault("TUNE_MAX_PENDING_TRIALS_PG", str(resources.most_waiting(arguments.gpus_per_cell)))
     return run_cells(
         Run(
-            study=study.space.name,
+            study=checked.study.name,
             git_commit=git_commit(Path(__file__).parent),
-            readout=study.readout,
+            readout=checked.readout,
             cells=cells,
-            sources=sources,
-            results=study.results,
+            graph=graph,
+            results=checked.results,
             store=arguments.store if is_url(arguments.store) else str(Path(arguments.store).absolute()),
-            store_memory_bytes=study.space.store.memory_bytes,
+            store_memory_bytes=checked.study.store.memory_bytes,
             resources=resources,
             gpus_per_cell=arguments.gpus_per_cell,
-            most_probe_bytes=study.space.keep_probes_bytes,
             logs=arguments.log,
             console=console,
         )

@@ -9,13 +9,15 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
+import pyarrow as pa
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from frozen.readout.readout import Readout, find_readout
 from frozen.terminal import Terminal, complain, on_one_line, say
-from sweep.results.directory import VOLATILE_COLUMNS, ResultsDirectory, Row
+from sweep.results.columns import VOLATILE_COLUMNS
+from sweep.results.directory import ResultsDirectory, Row
 
 _BARS = "▁▂▃▄▅▆▇█"
 _LONGEST_CURVE = 60
@@ -48,12 +50,12 @@ def overview(results: ResultsDirectory, rows: Mapping[str, Row], console: Consol
 def _missing(results: ResultsDirectory, rows: Mapping[str, Row]) -> int | None:
     """Cells of the study without a row; None where the study can no longer be read."""
     from sweep.engine.grid import make_grid
-    from sweep.study.load import StudyError, load_space, locate_in
+    from sweep.study.load import StudyError, load_study, locate_in
 
     path = results.root / "study.yaml"
     try:
-        space = load_space(path)
-        grid = make_grid(space, find_readout(space.readout), locate_in(path))
+        study = load_study(path)
+        grid = make_grid(study, find_readout(study.readout), locate_in(path))
     except (OSError, ValueError, StudyError):
         return None
     return len({cell.cell_id for cell in grid.cells} - set(rows))
@@ -66,13 +68,13 @@ def paragraph(results: ResultsDirectory, rows: Mapping[str, Row]) -> str:
         ShowError: the study cannot be read.
     """
     from sweep.results.method import method
-    from sweep.study.load import StudyError, load_space
+    from sweep.study.load import StudyError, load_study
 
     try:
-        space = load_space(results.root / "study.yaml")
+        study = load_study(results.root / "study.yaml")
     except (OSError, ValueError, StudyError) as error:
         raise ShowError(f"the methods paragraph needs the study beside its rows: {error}") from error
-    return method(space, find_readout(space.readout), list(rows.values()))
+    return method(study, find_readout(study.readout), list(rows.values()))
 
 
 def story(results: ResultsDirectory, row: Row, console: Console) -> None:
@@ -93,7 +95,8 @@ def story(results: ResultsDirectory, row: Row, console: Console) -> None:
 
 
 def _where(row: Row) -> str:
-    return " · ".join(str(row[name]) for name in ("dataset", "backbone", "layer", "mode", "probe"))
+    names = ("dataset", "backbone", *(one.name for one in find_readout(str(row["readout"])).dimensions))
+    return " · ".join(str(row[name]) for name in names)
 
 
 def _identity(row: Row) -> Iterator[str]:
@@ -133,16 +136,19 @@ def _plain(value: object) -> str:
 
 
 def _learning(results: ResultsDirectory, cell: str) -> Iterator[str]:
-    """A small curve of the validation loss of each target and seed."""
+    """A small curve of the last number of every epoch, for each training."""
     curves = results.curves(cell)
     if curves is None:
         return
-    bits: dict[tuple[str, int], list[float]] = {}
+    *names, shown = (name for name in curves.column_names if name != "epoch")
+    keys = [name for name in names if not pa.types.is_floating(curves.schema.field(name).type)]
+    values: dict[tuple[str, ...], list[float]] = {}
     for point in curves.to_pylist():
-        bits.setdefault((point["target"], point["seed"]), []).append(point["validation_bits"])
-    yield "validation loss by epoch, bits a sample"
-    for (target, seed), values in bits.items():
-        yield f"{target:9} seed {seed}  {sparkline(values)}  {values[0]:.4g} → {min(values):.4g}"
+        key = tuple(str(point[name]) if name == keys[0] else f"{name} {point[name]}" for name in keys)
+        values.setdefault(key, []).append(point[shown])
+    yield f"{shown} by epoch"
+    for key, found in values.items():
+        yield f"{' '.join(key):17} {sparkline(found)}  {found[0]:.4g} → {min(found):.4g}"
 
 
 def sparkline(values: Sequence[float]) -> str:

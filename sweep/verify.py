@@ -14,8 +14,8 @@ from frozen.terminal import Terminal, complain
 from sweep.results.stored import ResultsError, StoredCell, StoredResults, open_results
 
 if TYPE_CHECKING:
-    from sweep.engine.grid import Cell
-    from sweep.study.load import Space
+    from frozen.readout.cells import Cell
+    from frozen.readout.study import Study
 
 EQUAL, DIFFERENT, USER_ERROR = 0, 1, 2
 TABLE = "results.parquet"
@@ -72,6 +72,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _aggregates(results: StoredResults, cell: StoredCell) -> Iterator[Mismatch]:
     """Columns that do not follow from the per-sample results."""
+    if not results.readout.has_samples(cell.row):
+        return
     try:
         found = results.readout.recompute(cell.row, cell.samples())
     except (ValueError, KeyError) as error:
@@ -133,10 +135,10 @@ def _from_scratch(results: StoredResults, stored: StoredCell, options: argparse.
     """Columns of a cell that do not come out again."""
     from sweep.engine.again import measured_again
     from sweep.engine.grid import make_grid
-    from sweep.study.load import load_space, locate_in
+    from sweep.study.load import load_study, locate_in
 
     study = results.folder / "study.yaml"
-    space: Space = load_space(study)
+    space: Study = load_study(study)
     grid = make_grid(space, results.readout, locate_in(study))
     cells: dict[str, Cell] = {cell.cell_id: cell for cell in grid.cells}
     if stored.cell_id not in cells:
@@ -145,7 +147,7 @@ def _from_scratch(results: StoredResults, stored: StoredCell, options: argparse.
         )
         return
     found, _ = measured_again(
-        cells[stored.cell_id], space, locate_in(study), results.readout, options.store, fresh=options.fresh
+        cells[stored.cell_id], grid, space, locate_in(study), results.readout, options.store, fresh=options.fresh
     )
     yield from _differing(stored.cell_id, stored.row, found, options.tolerance)
 

@@ -14,7 +14,7 @@ from binding.information import FLAGS
 from frozen.readout.readout import find_readout
 from sweep.engine.grid import make_grid
 from sweep.reference import PAGES
-from sweep.study.load import load_space, locate_in
+from sweep.study.load import load_study, locate_in
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -39,11 +39,11 @@ def test_the_study_of_the_readme_loads_and_has_cells(tmp_path: Path) -> None:
     [study] = blocks("yaml")
     path = tmp_path / "mine.yaml"
     path.write_text(study, encoding="utf-8")
-    space = load_space(path)
+    space = load_study(path)
     grid = make_grid(space, find_readout("binding"), locate_in(path))
     assert len(space.datasets) == 3
-    assert {cell.probe.family for cell in grid.cells} == {probe.family for probe in space.probes}
-    assert {cell.mode for cell in grid.cells} == set(space.modes)
+    assert {cell.column("probe") for cell in grid.cells} == {probe.family for probe in space.probes}
+    assert {cell.column("mode") for cell in grid.cells} == set(space.modes)
 
 
 def test_the_code_of_the_readme_runs_and_needs_no_compiler_of_torch() -> None:
@@ -73,6 +73,6 @@ def test_links_of_the_readme_lead_somewhere() -> None:
 
 @pytest.mark.parametrize("study", sorted((ROOT / "search_spaces").glob("*.yaml")), ids=lambda path: path.stem)
 def test_every_shipped_study_has_cells(study: Path) -> None:
-    space = load_space(study)
+    space = load_study(study)
     assert make_grid(space, find_readout("binding"), locate_in(study)).cells
     assert space.name == study.stem

@@ -22,10 +22,10 @@ from binding.probes import FAMILIES
 from frozen.testing import batch_of
 from sweep.engine.grid import make_grid
 from frozen.readout.readout import find_readout
-from sweep.study.load import StudyError, load_space, locate_in
+from sweep.study.load import StudyError, load_study, locate_in
 
 study = sys.argv[1]
-space = load_space(study)
+space = load_study(study)
 grid = make_grid(space, find_readout("binding"), locate_in(study))
 names = [sorted({getattr(cell, name) for cell in grid.cells}) for name in ("layer", "mode", "label")]
 print(len(grid.cells), *names)
@@ -33,7 +33,7 @@ scene = space.datasets[1].config
 backbone = load(space.backbones[0], scene, torch.device("cpu"))
 print({name: tuple(tokens.shape) for name, tokens in backbone.forward(batch_of(scene, [0, 1])).items()})
 try:
-    load_space("bad.yaml")
+    load_study("bad.yaml")
 except StudyError as error:
     print(error)
 """
@@ -48,7 +48,7 @@ class Odd(Gratings):
     palette: np.ndarray | None = None
 """
 BAD_POINTS = """\
-[frozen.data.scenes]
+[frozen.datasets]
 torn = nowhere:Scene
 colorshape = mylab.scenes:Gratings
 odd = odd:Odd
@@ -70,10 +70,10 @@ modes: [cls]
 probes: [{family: cubes}, {family: squares, rank: 3}]
 """
 BAD = [
-    (3, "'torn' among the entry points of frozen.data.scenes: nowhere:Scene of package bad 0.1 cannot be imported"),
+    (3, "'torn' among the entry points of frozen.datasets: nowhere:Scene of package bad 0.1 cannot be imported"),
     (
         4,
-        "'colorshape' among the entry points of frozen.data.scenes: mylab.scenes:Gratings of package bad 0.1 takes a",
+        "'colorshape' among the entry points of frozen.datasets: mylab.scenes:Gratings of package bad 0.1 takes a",
     ),
     (5, "scene 'odd' has a field that a study file cannot set: Unable to generate pydantic-core schema for <class"),
     (6, "unknown key 'colors'; did you mean 'n_colors'?"),

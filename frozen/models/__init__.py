@@ -1,4 +1,4 @@
-"""Frozen models and controls, as sources of tokens with a known layout."""
+"""Frozen models, as sources of tokens with a known layout."""
 
 from __future__ import annotations
 
@@ -30,20 +30,8 @@ if TYPE_CHECKING:
 
     from frozen.data.scenes import Scene
 
-CONTROLS = ("oracle_objects", "oracle_features", "noise", "erased", "pixels")
 BACKBONE_CONTROLS = ("random_init", "shuffled")
 """Controls that every backbone of a study has: its architecture untrained, and its activations of other samples."""
-CONTROL_MEANINGS = {
-    "oracle_objects": "the object code itself: all can be read, β* = 1",
-    "oracle_features": "the feature code itself: all features and no binding, B*_direct = 0",
-    "noise": "random numbers: nothing can be read, B*_direct = 0",
-    "erased": "the object code, or nothing, with equal probability: half of all bits can be read",
-    "pixels": "the mean colour of every patch: what the raw image gives away",
-    "random_init": "the same backbone with random weights, never trained: what its architecture gives away",
-    "shuffled": "the backbone's last layer with its samples permuted: nothing can be read, B*_direct = 0",
-}
-"""What each control is, and what it must give."""
-CONTROL_ALIASES = {"oracle": "oracle_objects"}
 SHIPPED = ("shapes_vit_objects", "shapes_vit_features")
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -75,10 +63,6 @@ def describe(config: BackboneConfig, scene: Scene) -> Description:
     """
     if library := LIBRARIES.get(config.library):
         return library.describe(config, scene)
-    if config.library == "control":
-        from binding.controls import control_class
-
-        return control_class(config.name)(scene, config.seed).description
     if config.kind == "activations":
         from frozen.models._activations import describe_activations
 
@@ -105,10 +89,6 @@ def load(config: BackboneConfig, scene: Scene, device: torch.device) -> Backbone
     """
     if library := LIBRARIES.get(config.library):
         return library.load(config, scene, device)
-    if config.library == "control":
-        from binding.controls import control_class
-
-        return control_class(config.name)(scene, config.seed)
     if config.kind == "activations":
         from frozen.models._activations import Activations
 
@@ -165,9 +145,6 @@ def prefetch(config: BackboneConfig) -> list[Path]:
 
 __all__ = [
     "BACKBONE_CONTROLS",
-    "CONTROLS",
-    "CONTROL_ALIASES",
-    "CONTROL_MEANINGS",
     "KINDS",
     "LIBRARIES",
     "PAPER",

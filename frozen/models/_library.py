@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from frozen.data.scenes import Scene
     from frozen.models._base import Backbone, BackboneConfig, Description
 
-KINDS = ("shipped", "timm", "hf", "random", "control", "activations")
+KINDS = ("shipped", "timm", "hf", "random", "activations")
 _MEMBERS = ("names", "describe", "load", "prefetch")
 
 

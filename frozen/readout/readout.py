@@ -1,90 +1,64 @@
-"""What the engine knows of a measurement: a read-out turns a cell's activations into one row.
+"""The contract between the engine and a read-out: what a measurement says of itself, and does.
 
-The engine never sees colours, shapes or codes. A read-out is found by name (`readout: binding` in the
-study file) among the entry points of the group `sweep.readouts`.
+A read-out is found by name (`readout: binding` in the study file) among the entry points of the group
+`sweep.readouts`. The engine knows cells, needs, captures, products and rows; what they mean is the read-out's.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from importlib.metadata import entry_points
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol, runtime_checkable
+from pathlib import Path as FilePath
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
+
+from frozen.readout.cells import Cell, LeftOut, Mistake, Path
+from frozen.readout.forms import Border
+from frozen.readout.measures import Dimension, Measure
+from frozen.readout.needs import Inputs
+from frozen.readout.outcome import Outcome
+from frozen.readout.study import Study
 
 if TYPE_CHECKING:
     import pyarrow as pa
     import torch
+    from pydantic import TypeAdapter
 
-    from frozen.data.scenes import Scene, Split, SplitName
-    from frozen.intervals import IntervalConfig
-    from frozen.models import TokenLayout
-    from frozen.rows import ArrayRows
-    from sweep.engine.grid import Cell
-    from sweep.study.load import ProbeSpec, Space
+    from frozen.data.scenes import Scene, Split
+    from frozen.intervals import Estimate, IntervalConfig
 
-
-@runtime_checkable
-class Measure(Protocol):
-    """A measured quantity of a row, as tables and figures show it.
-
-    The row's columns `column`, `column_low` and `column_high` hold the estimate and its interval.
-    """
-
-    @property
-    def column(self) -> str: ...
-
-    @property
-    def label(self) -> str: ...
-
-    @property
-    def symbol(self) -> str: ...
-
-    @property
-    def unit(self) -> Literal["bits", "ratio"]: ...
-
-    @property
-    def meaning(self) -> str: ...
-
-
-Labels = Mapping[str, np.ndarray]
+LabelArrays = Mapping[str, np.ndarray]
 """What a read-out wants to know of every sample of a split, one array a name, samples first."""
 
 
-class SplitData(NamedTuple):
-    """One split of a cell: stored activations (read-only) and labels, in the order of the samples."""
-
-    activations: ArrayRows
-    labels: Labels
-
-
 @runtime_checkable
-class Outcome(Protocol):
-    """What a read-out makes of a cell."""
+class StudyReader(Protocol):
+    """Reads each part of a study by itself, so that a mistake in one part does not hide those in another."""
 
-    @property
-    def row(self) -> Mapping[str, object]:
-        """Values of the read-out's columns; plain numbers, strings, lists, None."""
+    def raw(self, key: str, otherwise: Any) -> Any:
+        """A value as the file has it, lists as tuples."""
+        ...
+
+    def section(self, key: str, adapter: TypeAdapter) -> Any | None:
+        """A section that fits its form, by default an empty mapping; None if nothing can be said about it."""
+        ...
+
+    def entries(self, key: str, adapter: TypeAdapter) -> Iterator[tuple[Path, Any]]:
+        """The entries of a list and their paths, without those that nothing can be said about."""
+        ...
+
+    def note(self, path: Path, message: str) -> None:
+        """Add to what is wrong."""
+        ...
+
+    def make(self, path: Path, making: Any) -> Any | None:
+        """What `making` returns, or None if it raises ConfigurationError, which is noted."""
         ...
 
     @property
-    def samples(self) -> pa.Table:
-        """Per-sample results, enough to recompute every aggregate without training."""
-        ...
-
-    @property
-    def curves(self) -> pa.Table:
-        """Learning curves of everything that was tried."""
-        ...
-
-    def files(self, known: Mapping[str, object], most_probe_bytes: int) -> Mapping[str, bytes]:
-        """What else is kept of the cell, by folder and suffix: `details.parquet` becomes details/CELL.parquet.
-
-        Args:
-            known: the cell's identity and digests, as its row says them.
-            most_probe_bytes: how large trained probes may be; larger ones are left out.
-        """
+    def study(self) -> Any:
+        """The file's values as their form has them; None if one of them does not fit."""
         ...
 
 
@@ -106,50 +80,36 @@ class Exhibit(Protocol):
     def draw(self) -> Any:
         """A matplotlib figure, a Vega-Lite specification (a mapping), or a PNG (bytes).
 
-        Where the values of a specification have the fields dataset, backbone, mode or probe, the report's filters
-        apply to them. Anything raised becomes a note in the report, which is written all the same.
+        Where the values of a specification have the fields dataset, backbone or a dimension of the read-out, the
+        report's filters apply to them. Anything raised becomes a note in the report, which is written all the same.
         """
         ...
 
 
-@runtime_checkable
-class Method(Protocol):
+class Method(NamedTuple):
     """How cells are measured, for the methods section of a paper."""
 
-    @property
-    def text(self) -> str:
-        """Sentences, plain text."""
-        ...
-
-    @property
-    def bibtex(self) -> tuple[str, ...]:
-        """Entries of what is to be cited."""
-        ...
+    text: str
+    """Sentences, plain text."""
+    bibtex: tuple[str, ...]
+    """Entries of what is to be cited."""
 
 
-@runtime_checkable
-class Difference(Protocol):
+class Difference(NamedTuple):
     """A measure of one cell minus that of another, on the same samples."""
 
-    @property
-    def one(self) -> str: ...
-
-    @property
-    def other(self) -> str: ...
-
-    @property
-    def column(self) -> str: ...
-
-    @property
-    def values(self) -> tuple[float, float]: ...
-
-    @property
-    def difference(self) -> tuple[float, float, float]:
-        """Value, and the bounds of its paired interval."""
-        ...
-
-    @property
-    def p_value(self) -> float: ...
+    one: str
+    """Name of the first cell."""
+    other: str
+    """Name of the second cell."""
+    column: str
+    """The measure."""
+    values: tuple[float, float]
+    """Of the two cells."""
+    difference: Estimate
+    """With its paired interval."""
+    p_value: float
+    """Two-sided, that the difference is 0."""
 
 
 @runtime_checkable
@@ -159,6 +119,16 @@ class Readout(Protocol):
     @property
     def version(self) -> int:
         """Raised when equal inputs give other numbers; part of every cell's identity."""
+        ...
+
+    @property
+    def keys(self) -> type[Border]:
+        """The read-out's own keys of a study file; field docstrings are their documentation."""
+        ...
+
+    @property
+    def dimensions(self) -> tuple[Dimension, ...]:
+        """Directions of its grid, beside data set and backbone, in the order of a table."""
         ...
 
     @property
@@ -172,53 +142,89 @@ class Readout(Protocol):
         ...
 
     @property
+    def columns(self) -> Mapping[str, str]:
+        """The columns of a row that its outcome fills, in order, with their meaning."""
+        ...
+
+    @property
+    def grid_columns(self) -> Mapping[str, str]:
+        """The columns of a row that its cell fills (`Cell.columns`), in order, with their meaning."""
+        ...
+
+    @property
+    def products(self) -> Mapping[str, str]:
+        """Kinds of products that its cells give, with their meaning; empty for read-outs of one stage."""
+        ...
+
+    @property
     def flag_meanings(self) -> Mapping[str, str]: ...
 
     @property
     def control_meanings(self) -> Mapping[str, str]:
-        """What each control is, and what it must give, for readers who do not know it."""
-        ...
-
-    def refuses(self, probe: ProbeSpec, mode: str, scene: Scene) -> str | None:
-        """Why a cell is impossible, or None."""
+        """What each control that a study may name is, and what it must give, for readers who do not know it."""
         ...
 
     @property
-    def columns(self) -> Mapping[str, str]:
-        """The read-out's columns of a row, in order, with their meaning."""
+    def control_aliases(self) -> Mapping[str, str]:
+        """Other names of some controls."""
         ...
 
-    def labels(self, split: Split) -> Labels:
-        """What is stored once a split, beside the activations."""
+    @property
+    def parts(self) -> Mapping[str, Callable[[str | None], Iterator[str]]]:
+        """What of its own a study can name, by kind: given a pattern of names or None, a line each."""
         ...
 
-    def cost(self, cell: Cell, sample_shape: tuple[int, ...], n_train: int) -> float:
-        """About how long a cell takes, in any unit; the longest begin first."""
+    def read(self, reader: StudyReader) -> Any | None:
+        """The read-out's keys as frozen values (see `study.Keys`); None if they have mistakes, which are noted."""
         ...
 
-    def forecast_s(
-        self,
-        cell: Cell,
-        sample_shape: tuple[int, ...],
-        sizes: Mapping[SplitName, int],
-        layout: TokenLayout,
-        device: torch.device,
-    ) -> float:
+    def cells(self, study: Study) -> Iterable[Cell | LeftOut | Mistake]:
+        """Every cell of a study, data set by data set, backbone by backbone."""
+        ...
+
+    def warnings(self, cells: Sequence[Cell]) -> Iterable[str]:
+        """What a plan says of cells that can be measured and may not be worth it."""
+        ...
+
+    def bundle(self, cell: Cell) -> Hashable:
+        """Cells of equal value are measured together, in one trial; None for a cell by itself."""
+        ...
+
+    def labels(self, split: Split) -> LabelArrays:
+        """What is stored once a split, beside the captures."""
+        ...
+
+    def cost(self, cell: Cell, sizes: Mapping[str, int]) -> float:
+        """About how long a cell takes, in any unit; the longest begin first.
+
+        Args:
+            cell: the cell.
+            sizes: samples of each split that it needs.
+        """
+        ...
+
+    def forecast_key(self, cell: Cell) -> Hashable:
+        """Cells of equal value on splits of equal size take equally long, and one of them is tried."""
+        ...
+
+    def forecast_s(self, cell: Cell, sizes: Mapping[str, int], device: torch.device) -> float:
         """Seconds that a cell will take on this device, found by doing a little of its work on random data."""
         ...
 
-    def measure(
-        self,
-        cell: Cell,
-        data: Mapping[SplitName, SplitData],
-        layout: TokenLayout,
-        device: torch.device,
-    ) -> Outcome:
-        """Measure one cell."""
+    def is_upper_bound(self, cell: Cell) -> bool:
+        """Whether a forecast says the most that a cell can take, because its trainings may stop early."""
+        ...
+
+    def measure(self, cells: Mapping[Cell, Inputs], device: torch.device) -> Iterator[tuple[Cell, Outcome]]:
+        """Measure the cells of a bundle, in any order; each is written as soon as it is there."""
+        ...
+
+    def has_samples(self, row: Mapping[str, Any]) -> bool:
+        """Whether a done cell has per-sample results, from which it can be recomputed and compared."""
         ...
 
     def recompute(self, row: Mapping[str, Any], samples: pa.Table) -> Mapping[str, object]:
-        """The columns of a row that follow from its per-sample results, without training.
+        """The columns of a row that follow from its per-sample results, without measuring again.
 
         Raises:
             ValueError: the table is not complete.
@@ -242,22 +248,22 @@ class Readout(Protocol):
         ...
 
     def exhibits(
-        self, results: Path, rows: Sequence[Mapping[str, Any]], scenes: Mapping[str, Scene]
+        self, results: FilePath, rows: Sequence[Mapping[str, Any]], datasets: Mapping[str, Scene]
     ) -> Iterable[Exhibit]:
         """What the report shows beside the tables and figures that every read-out has.
 
         Args:
             results: the folder of the study's results, with a file a cell in `samples/` and `curves/`.
             rows: result rows, of done and failed cells.
-            scenes: the study's data sets by name.
+            datasets: the study's data sets by name.
         """
         ...
 
-    def method(self, plan: Space, rows: Sequence[Mapping[str, Any]]) -> Method:
-        """What a paper says of the measurement: data sets, probes, tuning, measures, intervals.
+    def method(self, study: Study, rows: Sequence[Mapping[str, Any]]) -> Method:
+        """What a paper says of the measurement: data sets, settings, measures, intervals.
 
         Args:
-            plan: the study.
+            study: the study.
             rows: result rows, of done and failed cells.
         """
         ...
@@ -268,6 +274,11 @@ def measured(readout: Readout, rows: Iterable[Mapping[str, Any]]) -> tuple[Measu
     known = list(rows)
     extra = (one for one in readout.extra_measures if any(row.get(one.column) is not None for row in known))
     return (*readout.measures, *extra)
+
+
+def readout_names() -> list[str]:
+    """Names of the installed read-outs."""
+    return sorted({point.name for point in entry_points(group="sweep.readouts")})
 
 
 def find_readout(name: str) -> Readout:

@@ -6,25 +6,31 @@ from pathlib import Path
 
 import torch
 
-from frozen.data.scenes import SPLITS, SplitName
-from frozen.readout.readout import Outcome, Readout, SplitData
+from frozen.capture.captures import Capture
+from frozen.readout.cells import Cell
+from frozen.readout.needs import Columns, Inputs, Labels, Product
+from frozen.readout.outcome import Outcome
+from frozen.readout.readout import Readout
+from frozen.readout.study import Study
 from sweep.engine.controls import as_controlled
 from sweep.engine.extractor import Extractor
-from sweep.engine.grid import Cell
-from sweep.engine.passes import Source, activation_key, plan_passes
+from sweep.engine.grid import Grid
+from sweep.engine.needs import Graph
+from sweep.engine.passes import plan_passes
 from sweep.engine.sources import data_fingerprint, open_sources
 from sweep.store.disk import DiskStore, Rows
-from sweep.study.load import Locate, Space
+from sweep.study.load import Locate
 
 
 def measured_again(
-    cell: Cell, space: Space, locate: Locate, readout: Readout, store: Path, *, fresh: bool
+    cell: Cell, grid: Grid, study: Study, locate: Locate, readout: Readout, store: Path, *, fresh: bool
 ) -> tuple[dict[str, object], Outcome]:
     """The columns that a measurement gives, with the hashes of data and weights, and all of the outcome.
 
     Args:
-        cell: what to measure.
-        space: its study.
+        cell: what to measure; cells whose products it needs are measured first.
+        grid: the study's cells.
+        study: its study.
         locate: finds the lines of mistakes.
         readout: what is measured.
         store: folder of activations; sound entries are used.
@@ -33,28 +39,51 @@ def measured_again(
     Raises:
         StudyError: data or weights that cannot be opened.
     """
-    source = open_sources([cell], [], space, locate)[cell]
+    needed = _with_givers(cell, {one.cell_id: one for one in grid.cells})
+    graph = Graph(grid.cells, open_sources(needed, [], study, locate), readout)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    data: dict[SplitName, SplitData] = {
-        split: SplitData(
-            _activations(cell, source, split, store, device, fresh=fresh),
-            readout.labels(cell.dataset.config.open(split)),
+    outcomes: dict[str, Outcome] = {}
+    for one in needed:
+        columns = {
+            name: _columns(one, name, need, graph, readout, store, device, fresh=fresh)
+            for name, need in one.needs
+            if not isinstance(need, Product)
+        }
+        products = {name: outcomes[need.giver].products[need.name] for name, need in one.needs_of(Product)}
+        [(_, outcomes[one.cell_id])] = readout.measure(
+            {one: Inputs({}, as_controlled(one, columns), products)}, device
         )
-        for split in SPLITS
-    }
-    outcome = readout.measure(cell, as_controlled(cell, data), cell.description.layout, device)
+    source, outcome = graph.sources[cell], outcomes[cell.cell_id]
     hashes = {"data_fingerprint": data_fingerprint(source), "weights_digest": source.weights_digest}
     return {**hashes, **outcome.row}, outcome
 
 
-def _activations(
-    cell: Cell, source: Source, split: SplitName, store: Path, device: torch.device, *, fresh: bool
-) -> Rows:
-    key = activation_key(cell, source, split)
+def _with_givers(cell: Cell, cells: dict[str, Cell]) -> list[Cell]:
+    """A cell after those whose products it needs."""
+    before = [one for _, need in cell.needs_of(Product) for one in _with_givers(cells[need.giver], cells)]
+    return [*dict.fromkeys([*before, cell])]
+
+
+def _columns(
+    cell: Cell,
+    name: str,
+    need: Capture | Labels,
+    graph: Graph,
+    readout: Readout,
+    store: Path,
+    device: torch.device,
+    *,
+    fresh: bool,
+) -> Columns:
+    if isinstance(need, Labels):
+        return dict(readout.labels(need.dataset.config.open(need.split)))  # pyright: ignore[reportArgumentType]
+    key = graph.keys(cell)[name]
     disk = DiskStore(store)
     if not fresh and disk.has(key) and disk.damage(key) is None:
-        return Rows.of(disk.open(key), "activations")
-    others = {activation_key(cell, source, other) for other in SPLITS if other != split}
-    [job] = plan_passes([cell], {cell: source}, others)
-    extractor = Extractor(device)
-    return Rows.of([extractor.extract(job, block)[key] for block in range(job.n_blocks)], "activations")
+        tables = disk.open(key)
+    else:
+        others = set(graph.keys(cell).values()) - {key}
+        [job] = plan_passes([cell], graph, others)
+        extractor = Extractor(device)
+        tables = [extractor.extract(job, block)[key] for block in range(job.n_blocks)]
+    return {column: Rows.of(tables, column) for column in tables[0].column_names}

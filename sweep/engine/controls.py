@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 from jaxtyping import Int
 
-from frozen.data.scenes import SPLITS, SplitName
-from frozen.readout.readout import SplitData
+from frozen.capture.captures import Capture
+from frozen.data.scenes import SPLITS
+from frozen.readout.cells import Cell
+from frozen.readout.needs import Columns
 from frozen.rows import ArrayRows
-from sweep.engine.grid import Cell
 
 
 class PermutedRows:
@@ -38,17 +40,27 @@ class PermutedRows:
         return self._rows[self._order[rows]]
 
 
-def as_controlled(cell: Cell, data: Mapping[SplitName, SplitData]) -> Mapping[SplitName, SplitData]:
-    """What a cell reads: for the control `shuffled`, each split's activations permuted across its samples.
+def as_controlled(cell: Cell, columns: Mapping[str, Columns]) -> Mapping[str, Columns]:
+    """What a cell reads: for the control `shuffled`, captures permuted across their samples, labels as they are.
 
-    The activations keep their distribution and tell nothing of their sample; the order follows from the
-    study's seed.
+    The captures keep their distribution and tell nothing of their sample; the order follows from the
+    study's seed and the split, so that all captures of a split stay together.
     """
     if cell.control != "shuffled":
-        return data
-    return {split: _shuffled(part, [cell.settings.seed, SPLITS.index(split)]) for split, part in data.items()}
+        return columns
+    splits = {name: need.split for name, need in cell.needs_of(Capture)}
+    return {
+        name: _shuffled(part, [cell.seed, split_number(splits[name])]) if name in splits else part
+        for name, part in columns.items()
+    }
 
 
-def _shuffled(part: SplitData, seed: list[int]) -> SplitData:
-    order = np.random.default_rng(seed).permutation(len(part.activations))
-    return part._replace(activations=PermutedRows(part.activations, order))
+def split_number(name: str) -> int:
+    """A number that differs between splits."""
+    return SPLITS.index(name) if name in SPLITS else zlib.crc32(name.encode())
+
+
+def _shuffled(part: Columns, seed: list[int]) -> Columns:
+    n_samples = len(next(iter(part.values())))
+    order = np.random.default_rng(seed).permutation(n_samples)
+    return {name: PermutedRows(rows, order) for name, rows in part.items()}

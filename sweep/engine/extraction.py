@@ -238,7 +238,7 @@ class Extraction:
 
     def _publish(self, number: int) -> None:
         job = self._passes[number]
-        self._publishing[self._store.publish.remote(job.descriptions(), job.n_blocks)] = number
+        self._publishing[self._store.publish.remote(job.descriptions(), job.n_blocks, job.pooled)] = number
 
     def _succeeded(self, number: int, call: Any) -> bool:
         """Whether a call of the store did; otherwise its pass has ended with the call's error."""

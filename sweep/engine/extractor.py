@@ -124,7 +124,8 @@ class BlockValues:
         self._job, self._layout, self._device = job, layout, device
         self._wanted: dict[str, dict[Mode, Output]] = {}
         for output in job.outputs:
-            self._wanted.setdefault(output.layer, {})[output.mode] = output
+            view = output.reduction
+            self._wanted.setdefault(view.layer, {})[view.mode] = output
         self._values = {output: self._empty(output, n_samples) for output in job.outputs}
         self._scales: dict[Output, list[tuple[int, Tensor, Tensor]]] = {output: [] for output in job.outputs}
         self._largest: dict[Output, list[Tensor]] = {output: [] for output in job.outputs}
@@ -132,10 +133,10 @@ class BlockValues:
     def _empty(self, output: Output, n_samples: int) -> Tensor:
         dtype = torch.float16 if self._is_halved_at_once(output) else torch.float32
         is_cuda = self._device.type == "cuda"  # copies into pinned memory do not stop the device
-        return torch.empty((n_samples, *shape(output.mode, self._layout)), dtype=dtype, pin_memory=is_cuda)
+        return torch.empty((n_samples, *shape(output.reduction.mode, self._layout)), dtype=dtype, pin_memory=is_cuda)
 
     def _is_halved_at_once(self, output: Output) -> bool:
-        return output.mode == "all" and self._job.dtype == "float16"
+        return not output.reduction.is_pooled and self._job.dtype == "float16"
 
     def reader(self, rows: slice) -> Reader:
         """Takes what is wanted of the tokens of some of the block's samples, and keeps none of the tokens."""
@@ -167,7 +168,7 @@ class BlockValues:
         """
         for output, of_batches in self._largest.items():
             if not torch.stack(of_batches).isfinite().all():
-                raise ValueError(_not_finite(self._job, output.layer))
+                raise ValueError(_not_finite(self._job, output.reduction.layer))
         return {output.key: self._table(output) for output in self._values}
 
     def _table(self, output: Output) -> pa.Table:

@@ -11,15 +11,14 @@ from typing import Any, NamedTuple
 import ray
 from rich.console import Console
 
-from frozen.capture.views import shape
-from frozen.data.scenes import SPLITS, SplitName
 from frozen.models import describe
-from frozen.readout.readout import find_readout
+from frozen.readout.cells import Cell
+from frozen.readout.readout import Readout, find_readout
 from sweep.engine.cluster import Resources
 from sweep.engine.extraction import extractor_resources
 from sweep.engine.extractor import Extractor, batch_samples
-from sweep.engine.grid import Cell, Settings
-from sweep.engine.passes import BLOCK_SAMPLES, Pass, Source, activation_bytes, activation_key, plan_passes
+from sweep.engine.needs import Graph
+from sweep.engine.passes import BLOCK_SAMPLES, Pass, capture_bytes, plan_passes
 from sweep.engine.plan import human_bytes
 from sweep.engine.trial import trial_device
 from sweep.live.progress import duration
@@ -61,7 +60,8 @@ class Forecast(NamedTuple):
 
 def forecast(
     cells: Sequence[Cell],
-    sources: Mapping[Cell, Source],
+    graph: Graph,
+    readout: Readout,
     place: str,
     resources: Resources,
     gpus_per_cell: float,
@@ -70,29 +70,38 @@ def forecast(
 
     Args:
         cells: what the run would measure.
-        sources: content of their data and weights.
+        graph: of their needs.
+        readout: what measures them.
         place: path or URL of the store; what it holds already needs no extraction.
         resources: of the cluster.
         gpus_per_cell: share of a GPU that a trial takes.
     """
-    needed = {activation_key(cell, sources[cell], split) for cell in cells for split in SPLITS}
+    needed = {key for cell in cells for key in graph.keys(cell).values()}
     store = open_store(place)
-    passes = plan_passes(cells, sources, {key for key in needed if store.lists(key)})
+    passes = plan_passes(cells, graph, {key for key in needed if store.lists(key)})
     n_extractors = resources.gpus or resources.cpus
     extraction_s = _extraction_s(passes, gpus=resources.gpus > 0) / n_extractors
-    cell_s = _cells_s(cells, sources, resources.of_trial(gpus_per_cell))
+    cell_s = _cells_s(cells, graph, readout, resources.of_trial(gpus_per_cell))
     n_places = min(resources.cpus, int(resources.gpus / gpus_per_cell)) if resources.gpus else resources.cpus
     training_s = makespan_s((cell_s[cell] + _CELL_S for cell in cells), max(n_places, 1))
-    pooled = [cell for cell in cells if cell.mode != "all"]
+    training_s = max(training_s, critical_path_s({cell: cell_s[cell] + _CELL_S for cell in cells}, graph))
     gpu_hours = resources.gpus * (extraction_s + training_s) / 3600
-    sizes = (activation_bytes(cells), activation_bytes(pooled))
-    is_upper_bound = any(may_stop_early(cell.settings) for cell in cells)
+    sizes = (capture_bytes(cells), capture_bytes(cells, pooled=True))
+    is_upper_bound = any(readout.is_upper_bound(cell) for cell in cells)
     return Forecast(extraction_s, training_s, gpu_hours, *sizes, max(n_places, 1), is_upper_bound)
 
 
-def may_stop_early(settings: Settings) -> bool:
-    """Whether trainings may end before their last epoch."""
-    return settings.fit.patience is not None or settings.search.pruner != "none"
+def critical_path_s(seconds: Mapping[Cell, float], graph: Graph) -> float:
+    """Seconds of the longest chain of cells of which each needs a product of the one before."""
+    ends: dict[Cell, float] = {}
+
+    def end(cell: Cell) -> float:
+        if cell not in ends:
+            before = (end(giver) for giver in graph.givers(cell) if giver in seconds)
+            ends[cell] = max(before, default=0.0) + seconds[cell]
+        return ends[cell]
+
+    return max(map(end, seconds), default=0.0)
 
 
 def _extraction_s(passes: Iterable[Pass], *, gpus: bool) -> float:
@@ -136,27 +145,20 @@ def _seconds(work: Callable[[], object]) -> float:
 
 
 def _cells_s(
-    cells: Sequence[Cell], sources: Mapping[Cell, Source], resources: Mapping[str, float]
+    cells: Sequence[Cell], graph: Graph, readout: Readout, resources: Mapping[str, float]
 ) -> dict[Cell, float]:
-    """Seconds of each cell; cells of one shape and probe take equally long, and are tried once."""
+    """Seconds of each cell; cells that the read-out calls alike take equally long, and are tried once."""
     timed: Any = ray.remote(time_cell)
     options = {f"num_{name}s": amount for name, amount in resources.items()}
     timed = timed.options(**options)
-    kinds = {cell: _cell_kind(cell, sources[cell].sizes) for cell in cells}
-    seconds = _one_of_each(kinds, lambda cell: timed.remote(cell, dict(sources[cell].sizes)))
+    kinds = {cell: (readout.forecast_key(cell), *graph.sources[cell].sizes.items()) for cell in cells}
+    seconds = _one_of_each(kinds, lambda cell: timed.remote(cell, dict(graph.sources[cell].sizes)))
     return {cell: seconds[kind] for cell, kind in kinds.items()}
 
 
-def _cell_kind(cell: Cell, sizes: Mapping[SplitName, int]) -> object:
-    sample_shape = shape(cell.mode, cell.description.layout)
-    return (sample_shape, tuple(sizes.items()), cell.dataset.config.space, cell.probe, cell.settings)
-
-
-def time_cell(cell: Cell, sizes: Mapping[SplitName, int]) -> float:
+def time_cell(cell: Cell, sizes: Mapping[str, int]) -> float:
     """Seconds of a cell, on the resources that Ray gave this task."""
-    layout = cell.description.layout
-    readout = find_readout(cell.settings.readout)
-    return readout.forecast_s(cell, shape(cell.mode, layout), sizes, layout, trial_device())
+    return find_readout(cell.readout).forecast_s(cell, sizes, trial_device())
 
 
 def print_forecast(found: Forecast, console: Console) -> None:

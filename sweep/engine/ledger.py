@@ -15,10 +15,12 @@ class Ledger:
     def __init__(self, results: ResultsDirectory) -> None:
         self._results = results
         self._begun: set[str] = set()
+        self._written: set[str] = set()
 
-    def begin(self, trial_id: str) -> None:
-        """A trial's worker is there, and begins with its cell."""
+    def begin(self, trial_id: str) -> set[str]:
+        """A trial's worker is there, and begins; returns the cells that this run has written, which it leaves out."""
         self._begun.add(trial_id)
+        return self._written
 
     def has_begun(self, trial_id: str) -> bool:
         """Whether a trial's worker ever began."""
@@ -27,9 +29,11 @@ class Ledger:
     def write(
         self,
         row: Mapping[str, object],
-        samples: pa.Table | None,
-        curves: pa.Table | None,
-        files: Mapping[str, bytes],
+        samples: pa.Table | None = None,
+        curves: pa.Table | None = None,
+        suggestions: pa.Table | None = None,
+        files: Mapping[str, bytes] | None = None,
     ) -> None:
         """Write one cell."""
-        self._results.write(row, samples, curves, files)
+        self._results.write(row, samples, curves, suggestions, files)
+        self._written.add(str(row["cell_id"]))

@@ -1,23 +1,24 @@
-"""What has to be extracted: every layer and mode that the missing cells need, in one forward pass an image.
+"""What has to be extracted: everything that the missing cells need, in one forward pass an image.
 
 A pass is one data set, split and backbone. Its samples are cut into blocks; a block is a call of an
-extractor actor, pinned to a GPU where there are any, and gives one table for each layer and mode. Blocks
+extractor actor, pinned to a GPU where there are any, and gives one table for each capture. Blocks
 are deterministic, so that Ray may repeat them, and a run that was killed goes on at the next block.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from frozen.capture.views import Mode, shape
-from frozen.data.scenes import SPLITS, Scene, Split, SplitName
+from frozen.capture.captures import Capture, View
+from frozen.capture.views import shape
+from frozen.data.scenes import SPLITS, Scene, Split
 from frozen.models import BackboneConfig, Batch
-from sweep.engine.grid import Cell
-from sweep.store.disk import store_key
+from frozen.readout.cells import Cell
+from sweep.engine.needs import Graph, splits_of
 
 BLOCK_SAMPLES = 512
 
@@ -25,8 +26,7 @@ BLOCK_SAMPLES = 512
 class Output(NamedTuple):
     """One entry of the store that a pass makes."""
 
-    layer: str
-    mode: Mode
+    reduction: View
     key: str
 
 
@@ -35,7 +35,7 @@ class Pass:
     """One split of one data set through one backbone."""
 
     scene: Scene
-    split: SplitName
+    split: str
     backbone: BackboneConfig
     outputs: tuple[Output, ...]
     dtype: str
@@ -48,8 +48,13 @@ class Pass:
 
     def descriptions(self) -> dict[str, dict[str, object]]:
         """What the store notes of each entry, by its key."""
-        common = {"kind": "activations", "backbone": self.backbone.source, "split": self.split, "dtype": self.dtype}
-        return {output.key: {**common, "layer": output.layer, "mode": output.mode} for output in self.outputs}
+        common = {"backbone": self.backbone.source, "split": self.split, "dtype": self.dtype}
+        return {output.key: {**common, **output.reduction.key()} for output in self.outputs}
+
+    @property
+    def pooled(self) -> set[str]:
+        """Keys of the entries that are small."""
+        return {output.key for output in self.outputs if output.reduction.is_pooled}
 
     def block_samples(self, block: int) -> int:
         """Number of samples of a block; the last one may be shorter."""
@@ -60,47 +65,18 @@ class Pass:
         return np.arange(block * BLOCK_SAMPLES, min((block + 1) * BLOCK_SAMPLES, self.n_samples))
 
 
-class Source(NamedTuple):
-    """What entries of the store are made of: content of the data and of the weights."""
-
-    fingerprints: Mapping[SplitName, str]
-    sizes: Mapping[SplitName, int]
-    backbone_identity: str
-    weights_digest: str
-    n_skipped: int = 0
-    """Samples that the three splits leave out."""
-
-
-def activation_key(cell: Cell, source: Source, split: SplitName) -> str:
-    """Key of the activations a cell reads."""
-    return store_key(
-        kind="activations",
-        backbone=source.backbone_identity,
-        weights=source.weights_digest,
-        data=source.fingerprints[split],
-        layer=cell.layer,
-        mode=cell.mode,
-        dtype=cell.settings.store_dtype,
-    )
-
-
-def plan_passes(cells: Iterable[Cell], sources: Mapping[Cell, Source], present: set[str]) -> list[Pass]:
-    """Passes that make every entry the cells need and the store lacks, each once."""
+def plan_passes(cells: Iterable[Cell], graph: Graph, present: set[str]) -> list[Pass]:
+    """Passes that make every capture the cells need and the store lacks, each once."""
     claimed = set(present)
     wanted: dict[tuple[Any, ...], dict[Output, None]] = {}
     for cell in cells:
-        for split in SPLITS:
-            key = activation_key(cell, sources[cell], split)
+        keys, sizes = graph.keys(cell), graph.sources[cell].sizes
+        for name, need in cell.needs_of(Capture):
+            key = keys[name]
             if key not in claimed:
                 claimed.add(key)
-                group = (
-                    cell.dataset.config,
-                    split,
-                    cell.backbone,
-                    cell.settings.store_dtype,
-                    sources[cell].sizes[split],
-                )
-                wanted.setdefault(group, {})[Output(cell.layer, cell.mode, key)] = None
+                group = (need.dataset.config, need.split, need.backbone, need.dtype, sizes[need.split])
+                wanted.setdefault(group, {})[Output(need.reduction, key)] = None
     return [
         Pass(scene, split, backbone, tuple(outputs), dtype, size)
         for (scene, split, backbone, dtype, size), outputs in wanted.items()
@@ -114,19 +90,18 @@ def make_batch(split: Split, indices: np.ndarray, *, images: bool) -> Batch:
     return Batch(indices, pictures, codes, split.space.feature_codes(codes), SPLITS.index(split.name))
 
 
-def count_samples(scene: Scene) -> int:
-    """Samples of the three splits, as far as they are known while the data may not be there."""
-    return sum(scene.size(split) or 0 for split in SPLITS)
+def count_samples(cell: Cell) -> int:
+    """Samples of the splits that a cell needs, as far as they are known while the data may not be there."""
+    return sum(cell.dataset.config.size(split) or 0 for split in splits_of(cell))
 
 
-def activation_bytes(cells: Iterable[Cell]) -> int:
-    """Bytes that the activations of some cells take on disk, each layer and mode once."""
-    entries = {
-        (cell.dataset, cell.backbone, cell.layer, cell.mode, cell.settings.store_dtype): cell for cell in cells
-    }
+def capture_bytes(cells: Iterable[Cell], *, pooled: bool = False) -> int:
+    """Bytes that the captures of some cells take on disk, each once; or those alone that are read from memory."""
+    captures: dict[Capture, Cell] = {need: cell for cell in cells for _, need in cell.needs_of(Capture)}
     total = 0
-    for cell in entries.values():
-        samples = count_samples(cell.dataset.config)
-        values = int(np.prod(shape(cell.mode, cell.description.layout)))
-        total += samples * values * np.dtype(cell.settings.store_dtype).itemsize
+    for need, cell in captures.items():
+        if pooled and not need.reduction.is_pooled:
+            continue
+        values = int(np.prod(shape(need.reduction.mode, cell.description.layout)))
+        total += (need.dataset.config.size(need.split) or 0) * values * np.dtype(need.dtype).itemsize
     return total

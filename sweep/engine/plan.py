@@ -11,14 +11,16 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from frozen.data.scenes import SPLITS, Missing, SampledScene, Scene, SplitName
+from frozen.data.scenes import Missing, Scene
 from frozen.models import BackboneConfig
+from frozen.readout.cells import Cell
+from frozen.readout.measures import Dimension
+from frozen.readout.readout import Readout
 from frozen.terminal import on_one_line
-from sweep.engine.grid import Cell, Grid
-from sweep.engine.passes import activation_bytes, count_samples
+from sweep.engine.grid import Grid
+from sweep.engine.needs import closed, splits_of
+from sweep.engine.passes import capture_bytes, count_samples
 from sweep.results.directory import Row
-
-_LITTLE_BITS = 0.1
 
 
 @dataclass(frozen=True)
@@ -49,20 +51,31 @@ class Plan:
 
 
 def make_plan(grid: Grid, rows: Mapping[str, Row], max_cells: int | None) -> Plan:
-    """Compare the grid with the rows that are there."""
+    """Compare the grid with the rows that are there; what a limited run measures brings what it needs with it."""
     status = {cell: rows[cell.cell_id]["status"] if cell.cell_id in rows else "missing" for cell in grid.cells}
     done, failed, missing = (
         tuple(cell for cell in grid.cells if status[cell] == name) for name in ("done", "failed", "missing")
     )
     to_do = (*missing, *failed)
-    held_back = () if max_cells is None else to_do[max_cells:]
+    held_back: tuple[Cell, ...] = ()
+    if max_cells is not None:
+        cells = {cell.cell_id: cell for cell in grid.cells}
+        chosen: list[Cell] = []
+        for cell in to_do:
+            more = closed([cell], cells, [*done, *chosen])
+            if len(chosen) + len(more) <= max_cells:
+                chosen += more
+        held_back = tuple(cell for cell in to_do if cell not in set(chosen))
     foreign = len(set(rows) - {cell.cell_id for cell in grid.cells})
     return Plan(grid, done, failed, missing, held_back, foreign)
 
 
-def print_plan(plan: Plan, console: Console) -> None:
+def print_plan(plan: Plan, readout: Readout, console: Console) -> None:
     """Show what there is to do and what it needs."""
-    table = Table("data set", "backbone", "layers", "cells", "to do", box=SIMPLE, pad_edge=False)
+    depths = [one for one in readout.dimensions if one.role == "depth"]
+    others = [one for one in readout.dimensions if one.role != "depth"]
+    heads = [f"{one.label}s" for one in depths]
+    table = Table("data set", "backbone", *heads, "cells", "to do", box=SIMPLE, pad_edge=False)
     for column in table.columns:
         column.overflow = "fold"
     to_do = set(plan.to_do)
@@ -70,19 +83,19 @@ def print_plan(plan: Plan, console: Console) -> None:
     for cell in plan.grid.cells:
         groups.setdefault((cell.dataset.name, cell.backbone.source), []).append(cell)
     for (dataset, backbone), cells in groups.items():
-        layers = _distinct(cell.layer for cell in cells)
-        names = (Text(on_one_line(name)) for name in (dataset, backbone, layers))
+        values = [_values(cells, one) for one in depths]
+        names = (Text(on_one_line(name)) for name in (dataset, backbone, *values))
         table.add_row(*names, str(len(cells)), str(sum(cell in to_do for cell in cells)))
     console.print(table)
-    modes = _distinct(cell.mode for cell in plan.grid.cells)
-    probes = _distinct(cell.probe.family for cell in plan.grid.cells)
-    console.print(f"modes: {modes}; probes: {probes}", soft_wrap=True, highlight=False)
+    named = "; ".join(f"{one.label}s: {_values(plan.grid.cells, one)}" for one in others)
+    if named:
+        console.print(named, soft_wrap=True, highlight=False, markup=False)
     for line in _costs(plan.to_do):
         console.print(line, soft_wrap=True, highlight=False, markup=False)
     for where, reason in plan.grid.left_out:
         console.print(f"left out: {where}: {reason}", soft_wrap=True, highlight=False, markup=False)
-    for line in _little_to_bind(plan.to_do):
-        console.print(line, soft_wrap=True, highlight=False, markup=False)
+    for line in readout.warnings(plan.to_do):
+        console.print(f"warning: {line}", soft_wrap=True, highlight=False, markup=False)
     for name, missing in _missing_data(plan.to_do).items():
         console.print(f"missing: {name}: {missing}", soft_wrap=True, highlight=False, markup=False)
     console.print(_summary(plan), soft_wrap=True, highlight=False)
@@ -97,32 +110,11 @@ def _costs(cells: Iterable[Cell]) -> Iterator[str]:
     for backbone, own in by_backbone.items():
         description = own[0].description
         flops, tokens = description.forward_flops, description.layout.n_tokens
-        images = sum(count_samples(scene) for scene in {cell.dataset.config: None for cell in own})
+        images = sum(map(count_samples, {cell.dataset.config: cell for cell in own}.values()))
         yield (
             f"{backbone.source}: {tokens:,} tokens at {description.image_size} px, {_human_flop(flops)} an image; "
-            f"{images:,} images: {_human_flop(flops * images)}, {human_bytes(activation_bytes(own))} to store"
+            f"{images:,} images: {_human_flop(flops * images)}, {human_bytes(capture_bytes(own))} to store"
         )
-
-
-def _little_to_bind(cells: Iterable[Cell]) -> Iterator[str]:
-    """Splits in which features nearly tell the objects, where a data set knows it without its data."""
-    for name, scene in _scenes(cells).items():
-        for split in SPLITS:
-            bits = _conditional_entropy(scene, split)
-            if bits is not None and bits < _LITTLE_BITS:
-                yield (
-                    f"warning: {name}: H(O|F) of the split {split} is {bits:.3g} bits: features tell objects, "
-                    "and ratios are empty or meaningless; use `split: {policy: independent}`, or more feature values"
-                )
-
-
-def _conditional_entropy(scene: Scene, split: SplitName) -> float | None:
-    if not isinstance(scene, SampledScene):
-        return None
-    try:
-        return scene.conditional_entropy_bits(split)
-    except ValueError:  # nothing to draw: said when the split is opened
-        return None
 
 
 def _missing_data(cells: Iterable[Cell]) -> dict[str, Missing]:
@@ -142,9 +134,10 @@ def _summary(plan: Plan) -> str:
     if plan.held_back:
         counts += f", {len(plan.held_back)} held back"
     images = {(cell.dataset, cell.backbone): cell for cell in plan.to_do if not cell.description.is_control}
-    n_images = sum(count_samples(cell.dataset.config) for cell in images.values())
-    size = activation_bytes(plan.to_do)
-    unknown = [name for name, scene in _scenes(plan.to_do).items() if None in map(scene.size, SPLITS)]
+    n_images = sum(count_samples(cell) for cell in images.values())
+    size = capture_bytes(plan.to_do)
+    sized = {cell.dataset.name: map(cell.dataset.config.size, splits_of(cell)) for cell in plan.to_do}
+    unknown = [name for name, sizes in sized.items() if None in sizes]
     lines = [counts, f"at most {n_images:,} forward passes and {human_bytes(size)} of activations to store"]
     if unknown:
         lines.append(f"not counting data sets whose size only their data tells: {', '.join(unknown)}")
@@ -153,8 +146,9 @@ def _summary(plan: Plan) -> str:
     return "\n".join(lines)
 
 
-def _distinct(values: Iterable[str]) -> str:
-    return " ".join(dict.fromkeys(values))
+def _values(cells: Iterable[Cell], dimension: Dimension) -> str:
+    """Values of a dimension that occur."""
+    return " ".join(dict.fromkeys(str(cell.column(dimension.name)) for cell in cells))
 
 
 def human_bytes(size: float) -> str:

@@ -2,44 +2,47 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import NamedTuple
 
-from frozen.data.scenes import SPLITS, DataError, Scene, Split, SplitName, fingerprint
+from frozen.data.scenes import DataError, Scene, fingerprint
 from frozen.models import BackboneConfig, BackboneError, Identity, identify
-from sweep.engine.grid import Cell, backbone_path
-from sweep.engine.passes import Source
-from sweep.study.load import Locate, Space, StudyError, StudyProblem
+from frozen.readout.cells import Cell
+from frozen.readout.grid import backbone_path
+from frozen.readout.study import Study
+from sweep.engine.needs import Source, splits_of
+from sweep.study.errors import StudyError, StudyProblem
+from sweep.study.load import Locate
 
 _CHEAP_KINDS = ("control", "shipped")
 
 
-def open_sources(cells: Iterable[Cell], others: Iterable[Cell], space: Space, locate: Locate) -> dict[Cell, Source]:
+def open_sources(cells: Iterable[Cell], others: Iterable[Cell], study: Study, locate: Locate) -> dict[Cell, Source]:
     """Content hashes of the data and weights of some cells.
 
     Args:
         cells: cells to be measured; everything they need is opened.
         others: cells that have a row; they get a source where that costs nothing more.
-        space: the study.
+        study: the study.
         locate: finds the lines of mistakes.
 
     Raises:
         StudyError: with every data set or backbone that cannot be opened.
     """
-    opened: dict[tuple[Scene, BackboneConfig], Source | ValueError] = {}
+    opened: dict[tuple[Scene, BackboneConfig, tuple[str, ...]], Source | ValueError] = {}
     contents = _Contents()
     sources: dict[Cell, Source] = {}
     problems: dict[StudyProblem, None] = {}
     needed = dict.fromkeys(cells)
     for cell in (*needed, *others):
-        pair = (cell.dataset.config, cell.backbone)
-        if pair not in opened:
+        made_of = (cell.dataset.config, cell.backbone, splits_of(cell))
+        if made_of not in opened:
             if cell not in needed and cell.backbone.kind not in _CHEAP_KINDS:
                 continue
-            opened[pair] = contents.source(*pair)
-        source = opened[pair]
+            opened[made_of] = contents.source(*made_of)
+        source = opened[made_of]
         if isinstance(source, ValueError):
-            problems[locate(_path(space, cell, source), str(source))] = None
+            problems[locate(_path(study, cell, source), str(source))] = None
         else:
             sources[cell] = source
     if problems:
@@ -47,16 +50,16 @@ def open_sources(cells: Iterable[Cell], others: Iterable[Cell], space: Space, lo
     return sources
 
 
-def _path(space: Space, cell: Cell, error: ValueError) -> tuple[str | int, ...]:
+def _path(study: Study, cell: Cell, error: ValueError) -> tuple[str | int, ...]:
     """Where the study says what cannot be opened."""
-    return backbone_path(space, cell.backbone) if isinstance(error, BackboneError) else ("datasets",)
+    return backbone_path(study, cell.backbone) if isinstance(error, BackboneError) else ("datasets",)
 
 
 class _Data(NamedTuple):
-    """What is known of a data set's three splits."""
+    """What is known of a split."""
 
-    fingerprints: Mapping[SplitName, str]
-    sizes: Mapping[SplitName, int]
+    fingerprint: str
+    size: int
     n_skipped: int
 
 
@@ -64,26 +67,31 @@ class _Contents:
     """Content hashes, each made once: of data sets, and of backbones whatever the number of data sets."""
 
     def __init__(self) -> None:
-        self._data: dict[Scene, _Data] = {}
+        self._data: dict[tuple[Scene, str], _Data] = {}
         self._weights: dict[tuple[BackboneConfig, Scene | None], Identity] = {}
 
-    def source(self, scene: Scene, backbone: BackboneConfig) -> Source | ValueError:
-        """Of a data set and a backbone, or why one of them cannot be opened."""
+    def source(self, scene: Scene, backbone: BackboneConfig, splits: tuple[str, ...]) -> Source | ValueError:
+        """Of some splits of a data set and a backbone, or why one of them cannot be opened."""
         try:
-            data, weights = self._data_of(scene), self._weights_of(backbone, scene)
+            data = {name: self._data_of(scene, name) for name in splits}
+            weights = self._weights_of(backbone, scene)
         except ValueError as error:
             return error
-        return Source(data.fingerprints, data.sizes, weights.name, weights.weights_digest, data.n_skipped)
+        return Source(
+            {name: one.fingerprint for name, one in data.items()},
+            {name: one.size for name, one in data.items()},
+            weights.name,
+            weights.weights_digest,
+            sum(one.n_skipped for one in data.values()),
+        )
 
-    def _data_of(self, scene: Scene) -> _Data:
-        if scene not in self._data:
+    def _data_of(self, scene: Scene, name: str) -> _Data:
+        if (scene, name) not in self._data:
             if missing := scene.missing():
                 raise DataError(str(missing))
-            splits: dict[SplitName, Split] = {name: scene.open(name) for name in SPLITS}
-            fingerprints: dict[SplitName, str] = {name: split.fingerprint for name, split in splits.items()}
-            sizes: dict[SplitName, int] = {name: len(split) for name, split in splits.items()}
-            self._data[scene] = _Data(fingerprints, sizes, sum(split.n_skipped for split in splits.values()))
-        return self._data[scene]
+            split = scene.open(name)  # pyright: ignore[reportArgumentType], names are the data set's
+            self._data[scene, name] = _Data(split.fingerprint, len(split), split.n_skipped)
+        return self._data[scene, name]
 
     def _weights_of(self, backbone: BackboneConfig, scene: Scene) -> Identity:
         key = (backbone, scene if backbone.depends_on_scene else None)
@@ -93,12 +101,5 @@ class _Contents:
 
 
 def data_fingerprint(source: Source) -> str:
-    """One hash of the three splits."""
+    """One hash of the splits."""
     return fingerprint(**source.fingerprints)
-
-
-def label_fingerprints(sources: dict[Cell, Source]) -> dict[tuple[Scene, SplitName], str]:
-    """Every split that occurs, with its fingerprint."""
-    return {
-        (cell.dataset.config, name): source.fingerprints[name] for cell, source in sources.items() for name in SPLITS
-    }

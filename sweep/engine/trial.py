@@ -1,7 +1,8 @@
-"""One Tune trial measures one cell: reads its activations, runs the read-out, and has the row written."""
+"""One Tune trial measures a bundle of cells: reads what they need, runs the read-out, and has their rows written."""
 
 from __future__ import annotations
 
+import hashlib
 import json
 import logging
 import platform
@@ -15,69 +16,86 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import pyarrow as pa
-
-from binding.probes import FAMILIES
 from frozen.allocator import keep_freed_memory
-from frozen.capture.views import shape
-from frozen.data.scenes import SCENES, SPLITS, SplitName
-from frozen.models import LIBRARIES
-from frozen.readout.readout import SplitData, find_readout
+from frozen.capture.captures import Capture
+from frozen.readout.cells import Cell
+from frozen.readout.needs import Inputs, Product
+from frozen.readout.outcome import Outcome
+from frozen.readout.readout import find_readout
+from frozen.registry import packages
 from sweep.engine.controls import as_controlled
-from sweep.engine.grid import Cell
-from sweep.store.actor import read_split
+from sweep.store.actor import read_columns, read_product
 from sweep.store.full_disk import no_space
 from sweep.store.remote import RemoteError
 
 _LIBRARIES = ("numpy", "optuna", "ray", "timm", "torch")
+_LOGGERS = ("frozen", "binding", "readouts")
 
 
-class Job(NamedTuple):
+class Task(NamedTuple):
     """A cell with where its inputs lie and what the driver already knows of its row."""
 
     cell: Cell
-    keys: Mapping[SplitName, Mapping[str, str]]
+    keys: Mapping[str, str]
+    """Of the store's entries that it reads, by the name of the need."""
+    gives: Mapping[str, str]
+    """Keys of the store's entries that it gives, by the product's name."""
     known: Mapping[str, object]
 
 
-def run_job(
-    config: dict[str, Any], *, jobs: list[Job], store: Any, ledger: Any, place: str, most_probe_bytes: int
-) -> None:
-    """The trainable: measure the cell that Tune's configuration names; a failure becomes a row.
+class Job(NamedTuple):
+    """What one trial measures: cells that share their inputs."""
+
+    tasks: tuple[Task, ...]
+
+
+def run_job(config: dict[str, Any], *, jobs: list[Job], store: Any, ledger: Any, place: str) -> None:
+    """The trainable: measure the cells that Tune's configuration names; a failure becomes a row.
 
     Args:
         config: `{"job": {"number": index into jobs, ...}}`.
-        jobs: all cells of the run.
+        jobs: everything the run measures.
         store: handle of the `ActivationStore` actor.
         ledger: handle of the `Ledger` actor.
         place: path or URL of the store.
-        most_probe_bytes: how large the trained probes of a cell may be to be kept.
     """
     import ray
     from ray import tune
 
     job = jobs[config["job"]["number"]]
-    ray.get(ledger.begin.remote(tune.get_context().get_trial_id()))
-    started = time.perf_counter()
+    written: set[str] = ray.get(ledger.begin.remote(tune.get_context().get_trial_id()))
+    tasks = {task.cell: task for task in job.tasks if task.cell.cell_id not in written}
     notes: list[str] = []
+    started = time.perf_counter()
 
-    def write(row: Mapping[str, object], *rest: Any) -> None:
-        where = {"wall_s": round(time.perf_counter() - started, 3), **volatile_columns(str(trial_device()), notes)}
-        ray.get(ledger.write.remote({**row, **where}, *rest))
-        tune.report({"failed": int(row["status"] == "failed"), "notes": notes, **_numbers(row)})
+    def write(row: Mapping[str, object], outcome: Outcome | None) -> None:
+        nonlocal started
+        now = time.perf_counter()
+        where = {"wall_s": round(now - started, 3), **volatile_columns(str(trial_device()), notes)}
+        parts = () if outcome is None else (outcome.samples, outcome.curves, outcome.suggestions, outcome.files)
+        ray.get(ledger.write.remote({**row, **where}, *parts))
+        report = {"cell_id": row["cell_id"], "failed": int(row["status"] == "failed"), "notes": list(notes)}
+        tune.report({**report, "steps": 0 if outcome is None else outcome.steps, **_numbers(row)})
+        notes.clear()
+        started = now
 
     try:
         with _notes_into(notes):
-            measured = _measure(job, store, place, most_probe_bytes)
-        write(*measured)
+            inputs = _inputs(tasks, store, place)
+            for cell, outcome in _measured(inputs):
+                row = _row(tasks.pop(cell), outcome, inputs[cell].products, store)
+                write(row, outcome)
+        if tasks:
+            raise RuntimeError("the read-out gave no outcome of this cell")
     except Exception as error:  # noqa: BLE001 - a cell that fails is a result, the others go on
         if no_space(error):  # not the cell's fault: the driver stops, and the cell stays missing
-            tune.report({"failed": 1, "full_disk": 1})
+            tune.report({"full_disk": 1})
             return
         if isinstance(error, RemoteError):
-            tune.report({"failed": 1, "unreachable": str(error)})
+            tune.report({"unreachable": str(error)})
             return
-        write(failed_row(job, error), None, None, {})
+        for task in tasks.values():
+            write(failed_row(task, error), None)
 
 
 def _numbers(row: Mapping[str, object]) -> dict[str, float]:
@@ -93,46 +111,63 @@ def _notes_into(notes: list[str]) -> Iterator[None]:
         def emit(self, record: logging.LogRecord) -> None:
             notes.append(record.getMessage())
 
-    handler, source = Collect(logging.WARNING), logging.getLogger("binding")
-    source.addHandler(handler)
+    handler, sources = Collect(logging.WARNING), [logging.getLogger(name) for name in _LOGGERS]
+    for source in sources:
+        source.addHandler(handler)
     try:
         yield
     finally:
-        source.removeHandler(handler)
+        for source in sources:
+            source.removeHandler(handler)
 
 
-def _measure(
-    job: Job, store: Any, place: str, most_probe_bytes: int
-) -> tuple[dict[str, object], pa.Table, pa.Table, Mapping[str, bytes]]:
-    cell = job.cell
-    in_memory = cell.mode != "all"
-    data: dict[SplitName, SplitData] = {
-        split: read_split(store, place, job.keys[split], in_memory=in_memory) for split in SPLITS
-    }
-    outcome = find_readout(cell.settings.readout).measure(
-        cell, as_controlled(cell, data), cell.description.layout, trial_device()
-    )
-    sample_shape = shape(cell.mode, cell.description.layout)
-    return (
-        {
-            **job.known,
-            "status": "done",
-            "error": None,
-            "z_dim": sample_shape[-1],
-            "n_tokens": sample_shape[0] if len(sample_shape) > 1 else 1,
-            **outcome.row,
-        },
-        outcome.samples,
-        outcome.curves,
-        outcome.files(job.known, most_probe_bytes),
-    )
+def _inputs(tasks: Mapping[Cell, Task], store: Any, place: str) -> dict[Cell, Inputs]:
+    """What the cells need, read."""
+    read: dict[str, Any] = {}  # cells of a bundle share most of it
+
+    def columns(task: Task, name: str, need: object) -> Any:
+        key = task.keys[name]
+        if key not in read:
+            in_memory = need.reduction.is_pooled if isinstance(need, Capture) else True
+            read[key] = read_columns(store, place, key, in_memory=in_memory)
+        return read[key]
+
+    inputs: dict[Cell, Inputs] = {}
+    for cell, task in tasks.items():
+        products = {name: read_product(place, task.keys[name]) for name, _ in cell.needs_of(Product)}
+        others = {name: columns(task, name, need) for name, need in cell.needs if name not in products}
+        inputs[cell] = Inputs(task.known, as_controlled(cell, others), products)
+    return inputs
 
 
-def failed_row(job: Job, error: BaseException | str) -> dict[str, object]:
+def _measured(inputs: Mapping[Cell, Inputs]) -> Iterator[tuple[Cell, Outcome]]:
+    if inputs:
+        yield from find_readout(next(iter(inputs)).readout).measure(inputs, trial_device())
+
+
+def _row(task: Task, outcome: Outcome, used: Mapping[str, bytes], store: Any) -> dict[str, object]:
+    """The row of a measured cell, its products in the store before it is written."""
+    import ray
+
+    if missing := set(task.gives) - set(outcome.products):
+        raise RuntimeError(f"the read-out gave no {', '.join(sorted(missing))}")
+    given = {name: outcome.products[name] for name in task.gives}
+    for name, key in task.gives.items():
+        about = {"giver": task.cell.cell_id, "product": name}
+        ray.get(store.put_product.remote(key, given[name], about))
+    products = {column: _digests(found) for column, found in (("gives", given), ("used", used)) if found}
+    return {**task.known, "status": "done", "error": None, **products, **outcome.row}
+
+
+def _digests(products: Mapping[str, bytes]) -> str:
+    return json.dumps({name: hashlib.sha256(products[name]).hexdigest() for name in sorted(products)})
+
+
+def failed_row(task: Task, error: BaseException | str) -> dict[str, object]:
     """The row of a cell that could not be measured."""
     text = error if isinstance(error, str) else "".join(traceback.format_exception(error))
     first = error.splitlines()[0] if isinstance(error, str) else f"{type(error).__name__}: {error}"
-    return {**job.known, "status": "failed", "error": f"{first}\n{text}".strip(), "flags": []}
+    return {**task.known, "status": "failed", "error": f"{first}\n{text}".strip(), "flags": []}
 
 
 def trial_device() -> Any:
@@ -152,13 +187,11 @@ def trial_device() -> Any:
 def volatile_columns(device: str, notes: Sequence[str] = ()) -> dict[str, object]:
     """Where and with what a row was made, and what there was to say meanwhile."""
     versions = {name: version(name) for name in _LIBRARIES} | {"python": platform.python_version()}
-    for registry in (SCENES, LIBRARIES, FAMILIES):
-        versions |= registry.packages()
     return {
         "notes": list(notes),
         "device": device,
         "host": socket.gethostname(),
-        "versions": json.dumps(versions),
+        "versions": json.dumps(versions | packages()),
     }
 
 

@@ -1,4 +1,4 @@
-"""What Tune asks for and tells of: the next cell, cells that have ended, and cells lost with their worker."""
+"""What Tune asks for and tells of: the next job, cells that have ended, and jobs lost with their worker."""
 
 from __future__ import annotations
 
@@ -17,34 +17,38 @@ from sweep.store.full_disk import FullDiskError, full_disk
 from sweep.store.remote import RemoteError
 
 WORKER_RETRIES = 2
-"""How often a cell is tried again whose worker dies."""
+"""How often a job is tried again whose worker dies."""
 _MOST_DEAD_WORKERS = 12
-"""How often a cell is given to a worker that has died before, or that never starts."""
+"""How often a job is given to a worker that has died before, or that never starts."""
 _LONGEST_WAIT_S = 1.0
 
 
 @runtime_checkable
 class Audience(Protocol):
-    """What a run does beside its trials; cells are numbered."""
+    """What a run does beside its trials; jobs are numbered."""
 
     def go_on(self, timeout_s: float, *, cells_wait: bool) -> None:
         """Take other work further, waiting so long at most; told whether cells wait for a place."""
         ...
 
-    def measured(self, number: int, *, failed: bool) -> None:
-        """A cell has its row."""
+    def measured(self, cell_id: str, *, failed: bool, steps: int) -> None:
+        """A cell has its row, after so many optimiser steps."""
+        ...
+
+    def ended(self, number: int) -> None:
+        """All cells of a job have their rows."""
         ...
 
     def has_begun(self, trial_id: str) -> bool:
-        """Whether a trial's worker ever began with its cell."""
+        """Whether a trial's worker ever began with its job."""
         ...
 
     def lost(self, number: int, message: str) -> None:
-        """A cell's workers died too often; it has no row."""
+        """A job's workers died too often; cells of it have no row."""
         ...
 
     def tried_again(self, number: int) -> None:
-        """A cell's worker died, and it begins once more."""
+        """A job's worker died, and it begins once more."""
         ...
 
     def say(self, line: str) -> None:
@@ -53,13 +57,13 @@ class Audience(Protocol):
 
 
 class Trials(tune.Callback):
-    """Gives Tune the cells that can begin, follows their trials, and lets other work go on between Tune's events.
+    """Gives Tune the jobs that can begin, follows their trials, and lets other work go on between Tune's events.
 
-    A cell whose worker dies waits once more. Tune keeps idle workers for the next trials, and notices that they died
-    with their node only when it gives them one: such a loss is not the cell's, and does not count as one.
+    A job whose worker dies waits once more. Tune keeps idle workers for the next trials, and notices that they died
+    with their node only when it gives them one: such a loss is not the job's, and does not count as one.
 
     Args:
-        waiting: cells that have not begun.
+        waiting: jobs that have not begun.
         audience: is told what becomes of them.
         results: folder of the rows, for those who must make space there.
 
@@ -77,11 +81,11 @@ class Trials(tune.Callback):
 
     @property
     def are_over(self) -> bool:
-        """Whether every cell has ended."""
+        """Whether every job has ended."""
         return not len(self._waiting) and self._given == self._ended
 
-    def next_cell(self) -> int | None:
-        """Number of a cell that can begin; waits for one while nothing else is under way, else gives None."""
+    def next_job(self) -> int | None:
+        """Number of a job that can begin; waits for one while nothing else is under way, else gives None."""
         number = self._waiting.take()
         while number is None and len(self._waiting) and self._given == self._ended:
             self._go_on(_LONGEST_WAIT_S)
@@ -106,22 +110,30 @@ class Trials(tune.Callback):
         self._go_on(0.0)
 
     def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        """A cell has a place."""
+        """A job has a place."""
         del iteration, trials, info
         self._placed.add(trial.trial_id)
 
-    def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        """A cell has its row, done or failed."""
-        del iteration, trials, info
-        result = trial.last_result or {}
+    def on_trial_result(
+        self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **info: Any
+    ) -> None:
+        """A cell has its row, done or failed; or nothing can go on."""
+        del iteration, trials, trial, info
         if "full_disk" in result:
             self._stop(full_disk(self._results))
         if "unreachable" in result:
             self._stop(RemoteError(str(result["unreachable"])))
         for note in result.get("notes", ()):
             self._audience.say(note)
+        if "cell_id" in result:
+            self._audience.measured(result["cell_id"], failed=bool(result["failed"]), steps=result["steps"])
+
+    def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        """All cells of a job have their rows."""
+        del iteration, trials, info
         self._ended += 1
-        self._audience.measured(trial.config["job"]["number"], failed=bool(result.get("failed", 0)))
+        if self.stopped_by is None:
+            self._audience.ended(trial.config["job"]["number"])
         _forget_numbers(trial)
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
@@ -141,7 +153,6 @@ class Trials(tune.Callback):
         if not has_begun:
             reason = f"{self._dead_workers[number]} workers that it was given died before they began with it"
         self._audience.lost(number, f"{reason}\n{_error_of(trial)}")
-        self._audience.measured(number, failed=True)
 
     def __getstate__(self) -> dict[str, Any]:
         return {}  # Tune pickles its callbacks to restore an experiment, which is never done here
@@ -172,12 +183,12 @@ def _forget_numbers(trial: Any) -> None:
         numbers.clear()
 
 
-class CellSearch(Searcher):
+class JobSearch(Searcher):
     """Tune's way to ask for the next trial.
 
     Args:
-        trials: knows which cell that is.
-        configs: what a trial is told of its cell, by the cell's number.
+        trials: knows which job that is.
+        configs: what a trial is told of its job, by the job's number.
     """
 
     def __init__(self, trials: Trials, configs: Sequence[Mapping[str, object]]) -> None:
@@ -187,7 +198,7 @@ class CellSearch(Searcher):
     def suggest(self, trial_id: str) -> Any:
         """Configuration of the next trial; None while there is none, FINISHED when there will be none."""
         del trial_id
-        number = self._trials.next_cell()
+        number = self._trials.next_job()
         if number is not None:
             return {"job": dict(self._configs[number])}
         return Searcher.FINISHED if self._trials.are_over else None

@@ -11,10 +11,11 @@ from typing import Any
 import ray
 from ray import tune
 
-from sweep.engine.run import Run, Work
+from sweep.engine.run import Run
 from sweep.engine.stopping import noticed
 from sweep.engine.trial import Job, run_job
-from sweep.engine.trials import CellSearch, NoLines, Trials
+from sweep.engine.trials import JobSearch, NoLines, Trials
+from sweep.engine.work import Work
 from sweep.live import tune_callbacks
 
 
@@ -23,9 +24,9 @@ def run_trials(run: Run, jobs: Sequence[Job], store: Any, work: Work) -> bool:
 
     Args:
         run: the run.
-        jobs: its cells.
+        jobs: its cells, in bundles.
         store: handle of the `ActivationStore` actor.
-        work: says which cells can begin, and is told what becomes of them.
+        work: says which jobs can begin, and is told what becomes of them.
 
     Returns:
         Whether the run came to its end; False after an interrupt.
@@ -40,10 +41,9 @@ def run_trials(run: Run, jobs: Sequence[Job], store: Any, work: Work) -> bool:
         store=store,
         ledger=work.ledger,
         place=run.store,
-        most_probe_bytes=run.most_probe_bytes,
     )
     trials = Trials(work.waiting, work, run.results.root)
-    search = CellSearch(trials, [_readable(number, job) for number, job in enumerate(jobs)])
+    search = JobSearch(trials, [_readable(number, job) for number, job in enumerate(jobs)])
     tuner = tune.Tuner(
         tune.with_resources(trainable, run.resources.of_trial(run.gpus_per_cell)),
         tune_config=tune.TuneConfig(search_alg=search, num_samples=-1, reuse_actors=True),
@@ -72,6 +72,8 @@ def _tune_folder(run: Run) -> Path:
 
 
 def _readable(number: int, job: Job) -> dict[str, object]:
-    """What a trial is told: its number among the jobs, and for logs which cell that is."""
-    names = ("cell_id", "dataset", "backbone", "layer", "mode", "probe")
-    return {"number": number, **{name: job.known[name] for name in names}}
+    """What a trial is told: its number among the jobs, and for logs which cell that is, or the first of a bundle."""
+    known, cell = job.tasks[0].known, job.tasks[0].cell
+    names = ("cell_id", "dataset", "backbone", *dict(cell.columns))
+    about = {name: known[name] for name in names if isinstance(known[name], str)}
+    return {"number": number, **about} | ({"cells": len(job.tasks)} if len(job.tasks) > 1 else {})

@@ -1,6 +1,7 @@
 """A study while it runs: its progress line, metrics for Prometheus, and logs that other tools open."""
 
-from sweep.live._logs import Finished, open_logs, tune_callbacks
+from sweep.live._base import Finished
+from sweep.live._logs import open_logs, tune_callbacks
 from sweep.live._metrics import METRICS, Metrics
 from sweep.live._monitor import Monitor
 

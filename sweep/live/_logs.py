@@ -9,41 +9,15 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol, runtime_checkable
+from typing import Any
 
-import pyarrow as pa
-
-from sweep.results.directory import Row
-
-
-class Finished(NamedTuple):
-    """A cell that has its row."""
-
-    name: str
-    """For people: data set, backbone, layer, mode, probe and the beginning of its id."""
-    row: Row
-    curves: pa.Table | None
-    """Learning curves: target, seed, epoch, train_bits, validation_bits; None for a failed cell."""
-
-
-@runtime_checkable
-class Log(Protocol):
-    """A view of a study that grows with every cell."""
-
-    def begin(self) -> None:
-        """The run begins, and holds its results: make what the log's tool opens, before any cell is done."""
-        ...
-
-    def cell(self, finished: Finished) -> None:
-        """Add a cell, in place of what was there of it."""
-        ...
+from sweep.live._base import Log
+from sweep.live._optuna import OptunaLog
+from sweep.live._tensorboard import TensorBoardLog
 
 
 def open_logs(names: Sequence[str], folder: Path, measures: Sequence[str]) -> dict[str, Log]:
     """The logs that the driver writes itself, below a folder; `measures` are columns of a row to show."""
-    from sweep.live._optuna import OptunaLog
-    from sweep.live._tensorboard import TensorBoardLog
-
     makers: dict[str, Callable[[], Log]] = {
         "tensorboard": lambda: TensorBoardLog(folder / "tensorboard", measures),
         "optuna": lambda: OptunaLog(folder / "optuna.journal"),

@@ -5,14 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-import pyarrow as pa
 from rich.console import Console
 
-from binding.fit import FitConfig
-from sweep.engine.grid import Cell
-from sweep.live._logs import Finished, Log
+from frozen.readout.cells import Cell
+from sweep.live._base import Finished, Log
 from sweep.live._metrics import Metrics
-from sweep.live._optuna import tried
 from sweep.live.progress import Progress
 from sweep.results.directory import ResultsDirectory, Row
 
@@ -26,6 +23,7 @@ class Monitor:
         metrics: for Prometheus; None for none.
         logs: by name.
         headline: the measure of which the best is shown.
+        depth: column that orders the cells by depth; None where nothing does.
         console: where a log that fails is said.
     """
 
@@ -37,9 +35,10 @@ class Monitor:
         logs: Mapping[str, Log],
         headline: str,
         console: Console,
+        depth: str | None = None,
     ) -> None:
         self._line, self._results, self._console = line, results, console
-        self._metrics, self._headline = metrics, headline
+        self._metrics, self._headline, self._depth = metrics, headline, depth
         self._logs = dict(logs)
         self._states = {"done": 0, "failed": 0, "waiting": line.n_cells}
 
@@ -67,8 +66,8 @@ class Monitor:
         if self._metrics is not None:
             self._metrics.store(size_bytes)
 
-    def measured(self, cell: Cell, cost: float, *, failed: bool, n_train: int) -> None:
-        """A cell has its row, whose cost was estimated so."""
+    def measured(self, cell: Cell, cost: float, *, failed: bool, steps: int) -> None:
+        """A cell has its row, whose cost was estimated so, after so many optimiser steps."""
         self._states["failed" if failed else "done"] += 1
         self._states["waiting"] -= 1
         found = self._guarded("live view", lambda: self._read(cell))
@@ -78,7 +77,7 @@ class Monitor:
             return
         if self._metrics is not None:
             self._metrics.cells(**self._states)
-            self._metrics.trained(steps=_steps(cell.settings.fit, found, n_train), seconds=seconds or 0.0)
+            self._metrics.trained(steps=steps, seconds=seconds or 0.0)
             self._best(found.row)
         self._to_logs(lambda log: log.cell(found))
 
@@ -90,7 +89,9 @@ class Monitor:
 
     def _read(self, cell: Cell) -> Finished:
         row = self._results.row(cell.cell_id)
-        return Finished(cell.name, row, self._results.curves(cell.cell_id))
+        curves, suggestions = self._results.curves(cell.cell_id), self._results.suggestions(cell.cell_id)
+        depth = 0.0 if self._depth is None else float(cell.column(self._depth))  # pyright: ignore[reportArgumentType]
+        return Finished(cell.name, row, cell.names, depth, curves, suggestions)
 
     def _best(self, row: Row) -> None:
         value = row.get(self._headline)
@@ -109,18 +110,3 @@ class Monitor:
 
 def _number(value: object) -> float | None:
     return float(value) if isinstance(value, int | float) else None
-
-
-def _steps(fit: FitConfig, finished: Finished, n_train: int) -> int:
-    """Optimiser steps of all probes of a cell; the search trains the winner with the first seed."""
-    if finished.curves is None:
-        return 0
-    suggestions = {target: found for target, found in tried(finished).items() if found}
-    epochs = sum(len(one["curve"]) for found in suggestions.values() for one in found)
-    epochs += sum(not (seed == 0 and target in suggestions) for target, seed in _trainings(finished.curves))
-    return epochs * -(-n_train // (fit.batch_size * fit.accumulate))
-
-
-def _trainings(curves: pa.Table) -> list[tuple[str, int]]:
-    """Target and seed of every epoch of the final trainings."""
-    return list(zip(curves["target"].to_pylist(), curves["seed"].to_pylist(), strict=True))

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from sweep.live._logs import Finished
+from sweep.live._base import Finished
 
 
 class OptunaLog:
@@ -48,7 +48,7 @@ class OptunaLog:
                 optuna.delete_study(study_name=name, storage=self._storage)
             study = optuna.create_study(study_name=name, storage=self._storage, direction="minimize")
             self._names.add(name)
-            study.set_metric_names(["validation_bits"])
+            study.set_metric_names(["validation_loss"])
             study.add_trials([_trial(suggestion) for suggestion in suggestions])
 
     def _open(self) -> None:
@@ -71,27 +71,27 @@ class OptunaLog:
         self._names = {study.study_name for study in self._storage.get_all_studies()}
 
 
-def tried(finished: Finished) -> Mapping[str, list[dict[str, Any]]]:
-    """Every suggestion of a cell by target: values, ranges, validation_bits, best_epoch, status, curve."""
-    if finished.curves is None:
-        return {}
-    return json.loads((finished.curves.schema.metadata or {}).get(b"suggestions", b"{}"))
+def tried(finished: Finished) -> dict[str, list[dict[str, Any]]]:
+    """Every suggestion of a cell by target, in the order in which they were made."""
+    found: dict[str, list[dict[str, Any]]] = {}
+    for suggestion in [] if finished.suggestions is None else finished.suggestions.to_pylist():
+        found.setdefault(suggestion["target"], []).append(suggestion)
+    return found
 
 
 def _trial(suggestion: Mapping[str, Any]) -> Any:
     from optuna.distributions import json_to_distribution
     from optuna.trial import TrialState, create_trial
 
-    bits = suggestion["validation_bits"]
-    finite = bits is not None and math.isfinite(bits)
+    loss = suggestion["loss"]
     told = TrialState.PRUNED if suggestion["status"] == "pruned" else TrialState.COMPLETE
+    ranges: dict[str, str] = json.loads(suggestion["ranges"])
+    curve = enumerate(suggestion["curve"], start=1)
     return create_trial(
-        state=told if finite else TrialState.FAIL,
-        value=bits if finite else None,
-        params=suggestion["values"],
-        distributions={name: json_to_distribution(text) for name, text in suggestion["ranges"].items()},
-        intermediate_values={
-            epoch: value for epoch, value in enumerate(suggestion["curve"], start=1) if math.isfinite(value)
-        },
+        state=TrialState.FAIL if loss is None else told,
+        value=loss,
+        params=json.loads(suggestion["values"]),
+        distributions={name: json_to_distribution(text) for name, text in ranges.items()},
+        intermediate_values={epoch: value for epoch, value in curve if value is not None and math.isfinite(value)},
         user_attrs={"best_epoch": suggestion["best_epoch"], "status": suggestion["status"]},
     )

@@ -8,16 +8,17 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from sweep.live._logs import Finished
+import pyarrow as pa
+
+from sweep.live._base import Finished
 
 _UNSAFE = re.compile(r"[^A-Za-z0-9._=,+\[\]-]+")
-_LOSSES = ("train_bits", "validation_bits")
 
 
 class TensorBoardLog:
-    """Writes one event file a cell below a folder, `DATASET/BACKBONE/LAYER MODE PROBE ID`.
+    """Writes one event file a cell below a folder, `DATASET/BACKBONE/DIMENSIONS-ID`.
 
-    Tags are `TARGET/train_bits_seed_0` and so on over epochs, and `measures/NAME` at the layer's depth.
+    Tags are such as `TARGET/train_bits_seed_0` over epochs, and `measures/NAME` at the cell's depth.
     """
 
     def __init__(self, root: Path, measures: Sequence[str]) -> None:
@@ -43,17 +44,25 @@ class TensorBoardLog:
     def folder(self, finished: Finished) -> Path:
         """Where a cell's event file lies."""
         row = finished.row
-        last = "-".join(str(row[name]) for name in ("layer", "mode", "probe"))
+        last = "-".join(finished.names)
         parts = (str(row["dataset"]), str(row["backbone"]), f"{last}-{str(row['cell_id'])[:8]}")
         return self._root.joinpath(*(_UNSAFE.sub("_", part) for part in parts))
 
     def _measured(self, finished: Finished) -> Iterator[tuple[str, Any, Any]]:
         for name in self._measures:
             if finished.row.get(name) is not None:
-                yield f"measures/{name}", finished.row[name], finished.row["layer_index"]
+                yield f"measures/{name}", finished.row[name], finished.depth
 
 
 def _curves(finished: Finished) -> Iterator[tuple[str, float, int]]:
-    for point in [] if finished.curves is None else finished.curves.to_pylist():
-        for loss in _LOSSES:
-            yield f"{point['target']}/{loss}_seed_{point['seed']}", point[loss], point["epoch"]
+    """Every number of a learning curve: text columns lead its tag, whole numbers beside the epoch end it."""
+    if finished.curves is None:
+        return
+    kinds = {field.name: field.type for field in finished.curves.schema}
+    values = [name for name, kind in kinds.items() if pa.types.is_floating(kind)]
+    texts = [name for name, kind in kinds.items() if pa.types.is_string(kind)]
+    numbers = [name for name in kinds if name not in (*values, *texts, "epoch")]
+    for point in finished.curves.to_pylist():
+        end = "".join(f"_{name}_{point[name]}" for name in numbers)
+        for name in values:
+            yield "/".join([*(point[text] for text in texts), name + end]), point[name], point["epoch"]

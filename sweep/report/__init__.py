@@ -1,4 +1,4 @@
-from sweep.report._page import Study, write_report
+from sweep.report._page import Heading, write_report
 from sweep.report._table import print_table
 
-__all__ = ["Study", "print_table", "write_report"]
+__all__ = ["Heading", "print_table", "write_report"]

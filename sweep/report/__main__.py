@@ -11,11 +11,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from frozen.readout.readout import Readout, find_readout, measured
+from frozen.readout.study import Study
 from frozen.terminal import complain, say
 from sweep.report._publication import FIGURE_FORMATS, TABLE_FORMATS, write_figures, write_tables
+from sweep.results.columns import all_columns
 from sweep.results.directory import ResultsDirectory, Row, as_frame
-from sweep.results.views import CELLS_FILE, all_columns, write_page
-from sweep.study.load import Space, StudyError, load_space
+from sweep.results.views import CELLS_FILE, write_page
+from sweep.study.load import StudyError, load_study
+from sweep.study.schema import DEFAULT_READOUT
 
 DONE, USER_ERROR = 0, 2
 WATCH_S = 5.0
@@ -32,7 +35,7 @@ class _Found:
     results: ResultsDirectory
     rows: list[Row]
     readout: Readout
-    space: Space | None
+    space: Study | None
     study_yaml: str
     n_cells: int | None
     notes: tuple[str, ...]
@@ -133,17 +136,17 @@ def _find(folder: Path) -> _Found:
     planned = _planned(folder)
     kept = list(rows.values()) if planned is None else [rows[cell] for cell in planned if cell in rows]
     n_cells = None if planned is None else len(planned)
-    name = space.readout if space else str(kept[0]["readout"]) if kept else "binding"
+    name = space.readout if space else str(kept[0]["readout"]) if kept else DEFAULT_READOUT
     return _Found(results, kept, _readout(name), space, study_yaml, n_cells, notes)
 
 
-def _study(folder: Path) -> tuple[Space | None, str, tuple[str, ...]]:
+def _study(folder: Path) -> tuple[Study | None, str, tuple[str, ...]]:
     """The study beside the rows; rows of a study that can no longer be read are still worth a report."""
     path = folder / "study.yaml"
     if not path.is_file():
         return None, "", ("No study.yaml stands beside these rows.",)
     try:
-        return load_space(path), path.read_text(encoding="utf-8"), ()
+        return load_study(path), path.read_text(encoding="utf-8"), ()
     except (StudyError, ValueError) as error:
         return None, path.read_text(encoding="utf-8"), (f"The study cannot be read: {error}",)
 

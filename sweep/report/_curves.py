@@ -13,7 +13,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from frozen.readout.readout import Measure
+from frozen.readout.measures import Measure
 from sweep.report._lettering import measure_text, plain, thinned, wrapped
 from sweep.report._rows import Estimate, Row, distinct
 

@@ -7,7 +7,7 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from frozen.readout.readout import Measure
+from frozen.readout.measures import Measure
 from sweep.report._format import DECIMALS, abbreviations, symbol_parts
 from sweep.report._parameters import ParameterAxis
 from sweep.report._provenance import chosen_hyperparameters

@@ -11,7 +11,7 @@ from typing import Any
 import matplotlib as mpl
 from matplotlib.figure import Figure
 
-from frozen.readout.readout import Measure
+from frozen.readout.measures import Measure
 from sweep.report._curves import layer_curves, probe_styles
 from sweep.report._heatmap import heatmap
 from sweep.report._parameter_curves import parameter_curves

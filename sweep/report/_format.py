@@ -6,11 +6,21 @@ import math
 import re
 from collections.abc import Iterable
 
-from frozen.readout.readout import Measure
+from frozen.readout.measures import Measure
 
 NOTHING = "–"
-DECIMALS = {"bits": 2, "ratio": 3}
+DECIMALS = {
+    "bits": 2,
+    "nats": 2,
+    "ratio": 3,
+    "percent": 1,
+    "rank": 1,
+    "cosine": 3,
+    "count": 0,
+    "seconds": 1,
+}
 FEWEST_DECIMALS = 2
+"""Of a terminal that is narrow; units with fewer keep theirs."""
 
 
 def estimate_text(value: float, low: float, high: float, decimals: int) -> tuple[str, str]:

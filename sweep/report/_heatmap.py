@@ -13,7 +13,7 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 
-from frozen.readout.readout import Measure
+from frozen.readout.measures import Measure
 from sweep.report._format import NOTHING, decimal, natural_key
 from sweep.report._lettering import measure_text, wrapped
 from sweep.report._rows import Row, distinct

@@ -7,7 +7,7 @@ import textwrap
 from collections.abc import Sequence
 from itertools import pairwise
 
-from frozen.readout.readout import Measure
+from frozen.readout.measures import Measure
 from sweep.report._format import symbol_parts
 
 

@@ -13,7 +13,8 @@ import jinja2
 import pandas as pd
 from markupsafe import Markup
 
-from frozen.readout.readout import Exhibit, Measure
+from frozen.readout.measures import Measure
+from frozen.readout.readout import Exhibit
 from frozen.terminal import printable
 from sweep.report._data import DIMENSIONS, as_script, page_data
 from sweep.report._exhibits import Shown, shown
@@ -43,7 +44,7 @@ MOST_ERRORS, MOST_PLACES = 100, 12
 
 
 @dataclass(frozen=True, kw_only=True)
-class Study:
+class Heading:
     """What a report says of its study, beside the rows."""
 
     title: str
@@ -76,7 +77,7 @@ class _Failure:
 def write_report(
     rows: pd.DataFrame,
     measures: tuple[Measure, ...],
-    study: Study,
+    study: Heading,
     path: Path,
     exhibits: Callable[[], Iterable[Exhibit]] = tuple,
 ) -> Path:
@@ -98,7 +99,7 @@ def write_report(
     return path
 
 
-def page(rows: tuple[Row, ...], measures: tuple[Measure, ...], study: Study, exhibits: Sequence[Shown]) -> str:
+def page(rows: tuple[Row, ...], measures: tuple[Measure, ...], study: Heading, exhibits: Sequence[Shown]) -> str:
     """The page's HTML; every name from a study or a row is escaped."""
     drawings = [exhibit.specification for exhibit in exhibits]
     axes = parameter_axes(rows)
@@ -148,7 +149,7 @@ def _script() -> str:
     return "\n".join((PAGE / name).read_text(encoding="utf-8") for name in SCRIPTS)
 
 
-def _progress(rows: Sequence[Row], study: Study) -> str:
+def _progress(rows: Sequence[Row], study: Heading) -> str:
     if study.n_cells is None or study.n_cells <= len(rows):
         return ""
     return f"{len(rows):,} of {counted(study.n_cells, 'cell')} so far"

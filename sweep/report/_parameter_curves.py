@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullFormatter, NullLocator
 
-from frozen.readout.readout import Measure
+from frozen.readout.measures import Measure
 from sweep.report._curves import (
     CONTROL_DASHES,
     MODE_LETTERS,

@@ -8,7 +8,7 @@ from typing import Literal, get_args
 
 import pandas as pd
 
-from frozen.readout.readout import Measure
+from frozen.readout.measures import Measure
 from frozen.terminal import on_one_line
 from sweep.report._figures import (
     Picture,

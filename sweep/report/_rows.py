@@ -11,7 +11,7 @@ from typing import Any
 
 import pandas as pd
 
-from frozen.readout.readout import Measure
+from frozen.readout.measures import Measure
 from frozen.terminal import on_one_line, printable
 from sweep.report._format import NOTHING, natural_key
 

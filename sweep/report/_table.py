@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from frozen.readout.readout import Measure
+from frozen.readout.measures import Measure
 from frozen.terminal import Terminal
 from sweep.report._format import DECIMALS, FEWEST_DECIMALS, abbreviations, counted, estimate_text, first_line
 from sweep.report._rows import Estimate, Row, prepared
@@ -57,7 +57,10 @@ def print_table(
     header = ("mode", "probe", "layer", *(measure.symbol for measure in headline), "flags")
     lines = [_line(row, headline, short, DECIMALS) for row in cells]
     if not _fits(header, lines, _room(console)):
-        lines = [_line(row, headline, short, dict.fromkeys(DECIMALS, FEWEST_DECIMALS)) for row in cells]
+        lines = [
+            _line(row, headline, short, {unit: min(many, FEWEST_DECIMALS) for unit, many in DECIMALS.items()})
+            for row in cells
+        ]
     widths = _widths(header, lines, _room(console))
     _print_section([line for line in lines if not line.is_control], header, widths, console)
     if any(line.is_control for line in lines):

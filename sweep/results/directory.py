@@ -25,43 +25,6 @@ if TYPE_CHECKING:
 
 Row = Mapping[str, object]
 
-IDENTITY_COLUMNS = {
-    "cell_id": "hash of everything the cell's measurement depends on, data and weights apart",
-    "schema_version": "version of these columns",
-    "status": "done or failed",
-    "error": "why a failed cell failed",
-    "study": "name of the study",
-    "readout": "what was measured",
-    "is_control": "whether it is a control",
-    "control": "which control; empty for measurements",
-    "control_of": "source of the backbone it is a control of; empty for those of the data set",
-    "dataset": "name of the data set",
-    "dataset_entry": "name of the entry of the study file that it comes from",
-    "dataset_point": "of a grid of data sets: the fields in which they differ, and their values here, JSON",
-    "dataset_parameters": "its settings, JSON",
-    "data_fingerprint": "hash of the content of the three splits",
-    "n_skipped": "samples of the three splits left out, because their image or prior could not be had",
-    "backbone": "source of the backbone, or name of the control",
-    "weights_digest": "sha256 of the weights",
-    "layer": "embed, number of a block, or final",
-    "layer_index": "position in depth: embed is -1",
-    "depth_fraction": "0 at embed, 1 at final",
-    "mode": "what of the layer's tokens the probe sees",
-    "z_dim": "width of what the probe sees, of one token for mode all",
-    "n_tokens": "tokens the probe sees; 1 for pooled modes",
-    "probe": "probe family",
-    "feature_probe": "family of the features probe",
-}
-VOLATILE_COLUMNS = {
-    "wall_s": "seconds the cell took",
-    "device": "where its probes were trained",
-    "host": "machine",
-    "versions": "versions of the main libraries, JSON",
-    "notes": "what happened meanwhile, such as a pack of probes halved for lack of GPU memory",
-    "git_commit": "commit of the project, empty outside a checkout",
-}
-"""Columns in which equal measurements may differ."""
-
 
 class BusyError(RuntimeError):
     """Another run writes to the same results directory."""
@@ -125,7 +88,14 @@ class ResultsDirectory:
 
     def curves(self, cell: str) -> pa.Table | None:
         """Learning curves of a cell; None if it has none."""
-        path = self.root / "curves" / f"{cell}.parquet"
+        return self._table("curves", cell)
+
+    def suggestions(self, cell: str) -> pa.Table | None:
+        """Hyper-parameters that were tried for a cell; None if there are none."""
+        return self._table("suggestions", cell)
+
+    def _table(self, kind: str, cell: str) -> pa.Table | None:
+        path = self.root / kind / f"{cell}.parquet"
         return pq.read_table(path) if path.is_file() else None
 
     def write(
@@ -133,6 +103,7 @@ class ResultsDirectory:
         row: Row,
         samples: pa.Table | None = None,
         curves: pa.Table | None = None,
+        suggestions: pa.Table | None = None,
         files: Mapping[str, bytes] | None = None,
     ) -> None:
         """Write a cell's row, after what belongs to it, so that a row is never without its samples.
@@ -141,6 +112,7 @@ class ResultsDirectory:
             row: the row.
             samples: losses of the test samples.
             curves: learning curves.
+            suggestions: hyper-parameters that were tried.
             files: what else belongs to the cell, by folder and suffix: `probes.safetensors`.
 
         Raises:
@@ -152,7 +124,7 @@ class ResultsDirectory:
         stale = set(self.root.glob(f"*/{cell}.*")) if path.exists() else set()
         made: dict[Path, Callable[[Path], object]] = {
             self.root / name / f"{cell}.parquet": partial(pq.write_table, table)
-            for name, table in (("samples", samples), ("curves", curves))
+            for name, table in (("samples", samples), ("curves", curves), ("suggestions", suggestions))
             if table is not None
         }
         for name, content in (files or {}).items():

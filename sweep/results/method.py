@@ -7,64 +7,55 @@ from collections.abc import Iterator, Sequence
 from importlib.metadata import version
 from typing import Any
 
+from frozen.readout.measures import Dimension
 from frozen.readout.readout import Readout
+from frozen.readout.study import Study
 from sweep.results.directory import Row
-from sweep.study.load import Space
 
-_MOST_LAYERS = 6
+_MOST_VALUES = 6
 _SOFTWARE = {"python": "Python", "torch": "PyTorch", "timm": "timm", "optuna": "Optuna", "ray": "Ray"}
 
 
-def method(space: Space, readout: Readout, rows: Sequence[Row]) -> str:
+def method(study: Study, readout: Readout, rows: Sequence[Row]) -> str:
     """A paragraph of plain text, then BibTeX entries.
 
     Args:
-        space: the study, as it was resolved.
+        study: the study, as it was resolved.
         readout: says how a cell is measured.
         rows: the study's rows; what was measured and with which versions is theirs.
     """
-    of_cells = readout.method(space, rows)
-    paragraph = " ".join((*_grid(space, rows), of_cells.text, *_software(rows)))
+    of_cells = readout.method(study, rows)
+    paragraph = " ".join((*_grid(study, readout, rows), of_cells.text, *_software(rows)))
     return "\n\n".join((paragraph, *of_cells.bibtex, _tool(rows))) + "\n"
 
 
-def _grid(space: Space, rows: Sequence[Row]) -> Iterator[str]:
+def _grid(study: Study, readout: Readout, rows: Sequence[Row]) -> Iterator[str]:
     done = [row for row in rows if row["status"] == "done"]
     models = [row for row in done if not row["is_control"]]
-    backbones = _listed(list(dict.fromkeys(_backbone(row) for row in models)))
-    layers = list(dict.fromkeys(str(row["layer"]) for row in sorted(models, key=_depth)))
-    modes = [mode for mode in space.modes if any(row["mode"] == mode for row in models)]
     if models:
-        yield (
-            f"Activations of {backbones} were read, frozen, at {_layers(layers)} in "
-            f"{_counted('mode', modes)} and stored as {space.store.dtype}."
-        )
+        backbones = _listed(list(dict.fromkeys(_backbone(row) for row in models)))
+        values = "".join(f", {_values(one, models)}" for one in readout.dimensions if one.role in ("depth", "panel"))
+        yield f"Activations of {backbones} were read, frozen{values}, and stored as {study.store.dtype}."
     if controls := sorted({str(row.get("control") or row["backbone"]) for row in done if row["is_control"]}):
         yield f"Controls with known answers were measured in the same way: {_listed(controls)}."
     failed = f" ({len(rows) - len(done):,} failed)" if len(done) < len(rows) else ""
-    yield (
-        f"{len(done):,} cells, each a data set, backbone, layer, mode and probe family, were measured{failed}; the "
-        f"study's seed is {space.seed}."
-    )
+    labels = _listed(["data set", "backbone", *(one.label for one in readout.dimensions)])
+    yield f"{len(done):,} cells, each a {labels}, were measured{failed}; the study's seed is {study.seed}."
+
+
+def _values(dimension: Dimension, rows: Sequence[Row]) -> str:
+    """Values of a dimension that occur, in their order."""
+    order = dimension.order or dimension.name
+    ordered = sorted(rows, key=lambda row: row[order]) if dimension.order else rows  # pyright: ignore
+    names = list(dict.fromkeys(str(row[dimension.name]) for row in ordered))
+    if len(names) > _MOST_VALUES:
+        return f"at {len(names)} {dimension.label}s from {names[0]} to {names[-1]}"
+    return f"at {dimension.label if len(names) == 1 else dimension.label + 's'} {_listed(names)}"
 
 
 def _backbone(row: Row) -> str:
     digest = row.get("weights_digest")
     return f"{row['backbone']} (weights {str(digest)[:12]})" if digest else str(row["backbone"])
-
-
-def _depth(row: Row) -> int:
-    return int(str(row.get("layer_index", 0)))
-
-
-def _layers(names: Sequence[str]) -> str:
-    if len(names) > _MOST_LAYERS:
-        return f"{len(names)} layers from {names[0]} to {names[-1]}"
-    return _counted("layer", names)
-
-
-def _counted(noun: str, names: Sequence[str]) -> str:
-    return f"{noun if len(names) == 1 else noun + 's'} {_listed(names)}"
 
 
 def _listed(names: Sequence[str]) -> str:

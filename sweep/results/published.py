@@ -8,12 +8,11 @@ from typing import NamedTuple
 
 from rich.console import Console
 
-from sweep.engine.grid import Cell
+from frozen.readout.cells import Cell
+from frozen.readout.readout import Readout
+from frozen.readout.study import Published
 from sweep.results.directory import ResultsDirectory, Row
 from sweep.results.spreadsheet import csv_text
-from sweep.study.load import Published
-
-_PLACE = ("dataset", "backbone", "layer", "mode", "probe")
 
 
 class Line(NamedTuple):
@@ -22,9 +21,8 @@ class Line(NamedTuple):
     column: str
     dataset: str
     backbone: str
-    layer: str
-    mode: str
-    probe: str
+    dimensions: tuple[str, ...]
+    """Values of the read-out's dimensions."""
     published: float
     measured: float | None
     measured_low: float | None
@@ -37,7 +35,7 @@ class Line(NamedTuple):
     @property
     def place(self) -> str:
         """Where in the grid, data set apart."""
-        return " · ".join(part for part in (self.backbone, self.layer, self.mode, self.probe) if part)
+        return " · ".join(part for part in (self.backbone, *self.dimensions) if part)
 
     @property
     def numbers(self) -> tuple[str, str, str, str]:
@@ -50,29 +48,32 @@ class Line(NamedTuple):
         return f"{self.published:.3f}", measured, difference, f"{self.tolerance:g}"
 
 
-def held_against(rows: Iterable[Row], published: Iterable[Published]) -> Iterator[Line]:
+def held_against(rows: Iterable[Row], published: Iterable[Published], readout: Readout) -> Iterator[Line]:
     """A line for every cell that a published number is about."""
+    names = [one.name for one in readout.dimensions]
     done = [row for row in rows if row["status"] == "done" and not row["is_control"]]
     for number in published:
-        wanted = {name: getattr(number, name) for name in _PLACE if getattr(number, name) is not None}
+        wanted = dict(number.where)
         fitting = [row for row in done if all(row[name] == value for name, value in wanted.items())]
         for row in fitting:
-            yield _line(number, row)
+            yield _line(number, row, names)
         if not fitting:
-            yield _line(number, {**dict.fromkeys(_PLACE, ""), **wanted}, "not measured")
+            empty = dict.fromkeys(("dataset", "backbone", *names), "")
+            yield _line(number, empty | wanted, names, "not measured")
 
 
-def _line(number: Published, row: Row, otherwise: str = "undefined") -> Line:
+def _line(number: Published, row: Row, names: Sequence[str], otherwise: str = "undefined") -> Line:
     """The number beside a row's; a row without it gets the other verdict."""
     measured = _number(row, number.column)
     difference = None if measured is None else measured - number.value
     verdict = otherwise
     if difference is not None:
         verdict = "reproduced" if abs(difference) <= number.tolerance else "differs"
-    place = {name: str(row[name]) for name in _PLACE}
     return Line(
         column=number.column,
-        **place,
+        dataset=str(row["dataset"]),
+        backbone=str(row["backbone"]),
+        dimensions=tuple(str(row[name]) for name in names),
         published=number.value,
         measured=measured,
         measured_low=_number(row, f"{number.column}_low"),
@@ -91,7 +92,7 @@ def by_place(lines: Iterable[Line]) -> dict[str, list[Line]]:
     """
     alike: dict[Line, list[Line]] = defaultdict(list)
     for line in lines:
-        alike[line._replace(**dict.fromkeys(_PLACE[1:], ""))].append(line)
+        alike[line._replace(backbone="", dimensions=())].append(line)
     places: dict[str, list[Line]] = defaultdict(list)
     several = len({line.dataset for line in alike if line.dataset}) > 1
     for found in alike.values():
@@ -106,14 +107,22 @@ def _number(row: Row, column: str) -> float | None:
 
 
 def show_published(
-    results: ResultsDirectory, cells: Iterable[Cell], published: Sequence[Published], console: Console
+    results: ResultsDirectory,
+    cells: Iterable[Cell],
+    published: Sequence[Published],
+    readout: Readout,
+    console: Console,
 ) -> None:
     """Print the table and write it to published.csv; nothing where a study names no published numbers."""
     if not published:
         return
     rows = results.rows()
-    lines = list(held_against([rows[cell.cell_id] for cell in cells if cell.cell_id in rows], published))
-    results.write_text("published.csv", csv_text(Line._fields, lines))
+    lines = list(held_against([rows[cell.cell_id] for cell in cells if cell.cell_id in rows], published, readout))
+    names = [one.name for one in readout.dimensions]
+    at = Line._fields.index("dimensions")
+    head = (*Line._fields[:at], *names, *Line._fields[at + 1 :])
+    values = [(*line[:at], *line.dimensions, *line[at + 1 :]) for line in lines]
+    results.write_text("published.csv", csv_text(head, values))
     console.print("\npublished | measured | difference", highlight=False)
     console.print(_text(lines), markup=False, highlight=False, soft_wrap=True)
 

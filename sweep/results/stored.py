@@ -32,7 +32,8 @@ class StoredCell:
     @property
     def place(self) -> str:
         """Where in the grid it lies."""
-        return " · ".join(str(self.row[name]) for name in ("dataset", "backbone", "layer", "mode", "probe"))
+        names = ("dataset", "backbone", *(one.name for one in find_readout(self.row["readout"]).dimensions))
+        return " · ".join(str(self.row[name]) for name in names)
 
     def samples(self) -> pa.Table:
         """Its per-sample results.

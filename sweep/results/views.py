@@ -10,20 +10,16 @@ from typing import Any
 
 from rich.console import Console
 
+from frozen.readout.cells import Cell
 from frozen.readout.readout import Exhibit, Readout, measured
-from sweep.engine.grid import Cell
-from sweep.results.directory import IDENTITY_COLUMNS, VOLATILE_COLUMNS, ResultsDirectory, Row, as_frame
+from frozen.readout.study import Study
+from sweep.results.columns import all_columns
+from sweep.results.directory import ResultsDirectory, Row, as_frame
 from sweep.results.method import method
 from sweep.results.published import held_against
-from sweep.study.load import Space
 
 CELLS_FILE = "cells.json"
 """Identities of all cells of the study, for those who look at its results while it runs."""
-
-
-def all_columns(readout: Readout) -> dict[str, str]:
-    """Columns of results.parquet, in order, with their meaning."""
-    return {**IDENTITY_COLUMNS, **readout.columns, **VOLATILE_COLUMNS}
 
 
 def announce(results: ResultsDirectory, cells: Iterable[Cell], study_yaml: str) -> None:
@@ -33,51 +29,57 @@ def announce(results: ResultsDirectory, cells: Iterable[Cell], study_yaml: str) 
 
 
 def rebuild(
-    results: ResultsDirectory, cells: Sequence[Cell], readout: Readout, space: Space, study_yaml: str
+    results: ResultsDirectory, cells: Sequence[Cell], readout: Readout, study: Study, study_yaml: str
 ) -> Path:
     """Write results.parquet, results.csv and report.html; returns the path of the report."""
     kept = rebuild_table(results, cells, readout)
-    return write_page(results, kept, readout, space, study_yaml, n_cells=len(cells))
+    return write_page(results, kept, readout, study, study_yaml, n_cells=len(cells))
 
 
 def write_page(
     results: ResultsDirectory,
     rows: Sequence[Row],
     readout: Readout,
-    space: Space | None,
+    study: Study | None,
     study_yaml: str,
     *,
     n_cells: int | None = None,
     notes: Sequence[str] = (),
     path: Path | None = None,
 ) -> Path:
-    """Write report.html; without a `space` the read-out's exhibits know no data sets."""
-    from sweep.report import Study, write_report
+    """Write report.html; without a `study` the read-out's exhibits know no data sets."""
+    from sweep.report import Heading, write_report
 
     def exhibits() -> Iterable[Exhibit]:
-        return readout.exhibits(results.root, rows, _scenes(space))
+        return readout.exhibits(results.root, rows, _scenes(study))
 
-    study = Study(
-        title=space.name if space else results.root.name,
+    heading = Heading(
+        title=study.name if study else results.root.name,
         study_yaml=study_yaml,
         flag_meanings=readout.flag_meanings,
         control_meanings=readout.control_meanings,
-        probe_order=[probe.family for probe in space.probes] if space else [],
+        probe_order=_in_order_of_lines(readout, rows) if study else [],
         n_cells=n_cells,
-        published=list(held_against(rows, space.published)) if space else (),
-        method=method(space, readout, rows) if space and rows else "",
+        published=list(held_against(rows, study.published, readout)) if study else (),
+        method=method(study, readout, rows) if study and rows else "",
         notes=notes,
     )
     page = path or results.root / "report.html"
     frame = as_frame(rows, all_columns(readout))
-    return write_report(frame, measured(readout, rows), study, page, exhibits)
+    return write_report(frame, measured(readout, rows), heading, page, exhibits)
 
 
-def _scenes(space: Space | None) -> Mapping[str, Any]:
+def _in_order_of_lines(readout: Readout, rows: Iterable[Row]) -> list[str]:
+    """Values of the dimension that lines are told apart by, in the order of the study's grid."""
+    names = [one.name for one in readout.dimensions if one.role == "line"]
+    return list(dict.fromkeys(str(row[name]) for row in rows for name in names))
+
+
+def _scenes(study: Study | None) -> Mapping[str, Any]:
     """Data sets by name; those that share a name are numbered."""
     seen: Counter[str] = Counter()
     scenes: dict[str, Any] = {}
-    for dataset in space.datasets if space else ():
+    for dataset in study.datasets if study else ():
         seen[dataset.name] += 1
         again = seen[dataset.name]
         scenes[dataset.name if again == 1 else f"{dataset.name} #{again}"] = dataset.config

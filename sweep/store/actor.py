@@ -11,14 +11,19 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-import numpy as np
 import pyarrow as pa
 
-from frozen.readout.readout import SplitData
-from sweep.store.disk import Rows, StoreError, to_table
+from sweep.store.disk import Rows, StoreError
 from sweep.store.mirror import open_store
+
+if TYPE_CHECKING:
+    from frozen.readout.needs import Columns
+
+
+PRODUCT = "content"
+"""The one column of a product's entry."""
 
 
 class Entry(NamedTuple):
@@ -64,10 +69,17 @@ class ActivationStore:
         """Bytes that entries take on disk, those that are there."""
         return sum(self._disk.size_bytes(key) for key in keys if self._disk.has(key))
 
-    def put_labels(self, key: str, labels: Mapping[str, np.ndarray]) -> None:
-        """Keep a split's labels."""
-        self._disk.write_part(key, 0, to_table(labels))
-        self._disk.publish(key, {"kind": "labels"}, contiguous=True)
+    def put_table(self, key: str, table: pa.Table, description: Mapping[str, object]) -> None:
+        """Keep a table as an entry of its own."""
+        self._disk.write_part(key, 0, table)
+        self._disk.publish(key, description, contiguous=True)
+
+    def put_product(self, key: str, content: bytes, description: Mapping[str, object]) -> None:
+        """Keep a product, in place of one that is there."""
+        if self._disk.has(key):
+            self._disk.discard(key)
+        self._disk.write_part(key, 0, pa.table({PRODUCT: pa.array([content], pa.large_binary())}))
+        self._disk.publish(key, {"kind": "product", **description}, contiguous=False)
 
     def parts_waiting(self, keys: list[str]) -> set[int]:
         """Parts that every one of some entries already has."""
@@ -78,12 +90,13 @@ class ActivationStore:
         for key, table in tables.items():
             self._disk.write_part(key, block, table)
 
-    def publish(self, descriptions: Mapping[str, Mapping[str, object]], n_parts: int) -> None:
+    def publish(self, descriptions: Mapping[str, Mapping[str, object]], n_parts: int, pooled: set[str]) -> None:
         """Make complete entries of their parts; one that another run has published meanwhile stays.
 
         Args:
             descriptions: what each entry is, by its key.
             n_parts: that each of them must have.
+            pooled: keys of those that are small enough to be joined into one array.
 
         Raises:
             StoreError: parts are missing.
@@ -94,7 +107,7 @@ class ActivationStore:
                 continue
             if missing := set(range(n_parts)) - self._disk.parts_waiting(key):
                 raise StoreError(f"blocks {sorted(missing)} of entry {key} are missing from the store")
-            self._disk.publish(key, description, contiguous=description["mode"] != "all")
+            self._disk.publish(key, description, contiguous=key in pooled)
 
     def entry(self, key: str, *, in_memory: bool) -> Entry:
         """Where to read an entry; `in_memory` puts it into the object store if it fits the budget."""
@@ -117,26 +130,22 @@ class ActivationStore:
             self._held.popitem(last=False)
 
 
-def read_split(store: Any, place: str, keys: Mapping[str, str], *, in_memory: bool) -> SplitData:
-    """A split's activations and labels, as read-only views of shared memory.
+def read_columns(store: Any, place: str, key: str, *, in_memory: bool) -> Columns:
+    """The columns of an entry, as read-only views of shared memory or of memory-mapped files.
 
     Args:
         store: handle of the `ActivationStore` actor.
         place: path or URL of the store, for entries that are memory-mapped.
-        keys: of `activations` and of `labels`.
-        in_memory: whether activations should lie in the object store.
+        key: of the entry.
+        in_memory: whether it should lie in the object store.
     """
     import ray
 
-    def tables(kind: str, *, shared: bool) -> list[pa.Table]:
-        entry: Entry = ray.get(store.entry.remote(keys[kind], in_memory=shared))
-        return ray.get(entry.objects[0]) if entry.objects else open_store(place).open(entry.key)
-
-    labels = tables("labels", shared=True)
-    columns = {name: Rows.of(labels, name)[:] for name in labels[0].column_names}
-    return SplitData(Rows.of(tables("activations", shared=in_memory), "activations"), columns)
+    entry: Entry = ray.get(store.entry.remote(key, in_memory=in_memory))
+    tables = ray.get(entry.objects[0]) if entry.objects else open_store(place).open(entry.key)
+    return {name: Rows.of(tables, name) for name in tables[0].column_names}
 
 
-def split_keys(activations: str, labels: str) -> dict[str, str]:
-    """The two entries that a split of a cell reads."""
-    return {"activations": activations, "labels": labels}
+def read_product(place: str, key: str) -> bytes:
+    """The bytes of a product."""
+    return open_store(place).open(key)[0][PRODUCT].chunk(0)[0].as_py()

@@ -1,42 +1,31 @@
-"""From the settings of a study file to its `Space`, or to all that is wrong with them."""
+"""From the settings of a study file to its `Study`, or to all that is wrong with them."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from dataclasses import fields, replace
+from dataclasses import replace
 from pathlib import Path as FilePath
 from typing import Any
 
-from binding.extras import EXTRAS
-from binding.fit import FitConfig
-from binding.information import IntervalConfig
-from binding.probes import ALIASES, FAMILIES
-from binding.search import Choices, ProbeSpace, Range, SearchConfig
-from frozen.models import (
-    BACKBONE_CONTROLS,
-    CONTROL_ALIASES,
-    KINDS,
-    LIBRARIES,
-    PAPER,
-    SHIPPED,
-    BackboneConfig,
-    TokenNames,
-)
+from pydantic import TypeAdapter
+
+from frozen.data.spec import DatasetSpec
+from frozen.intervals import IntervalConfig
+from frozen.models import BACKBONE_CONTROLS, KINDS, LIBRARIES, PAPER, SHIPPED, BackboneConfig, TokenNames
+from frozen.problems import did_you_mean, path_text
+from frozen.readout.layers import Layers, read_layers
+from frozen.readout.study import Published, StoreConfig, Study
 from sweep.study.datasets import expand
-from sweep.study.errors import StudyError, did_you_mean
-from sweep.study.generate import Border
+from sweep.study.errors import StudyError
 from sweep.study.parts import Parts
-from sweep.study.place import Settings, path_text
-from sweep.study.schema import BACKBONE, DATASET, FIT, INTERVALS, PROBE, PUBLISHED, SEARCH, STORE
+from sweep.study.place import Settings
+from sweep.study.schema import BACKBONE, DATASET, INTERVALS, STORE, published_form
 from sweep.study.sentences import Sentence
-from sweep.study.study import DatasetSpec, Layers, LayerStride, ProbeSpec, Published, Space, StoreConfig
 from sweep.study.yaml import Path
 
-_DEFAULT_FEATURE_PROBE = "quadratic_concat"
 
-
-def build(settings: Settings, folder: FilePath, source: str) -> Space:
+def build(settings: Settings, folder: FilePath, source: str) -> Study:
     """Check settings and make the study of them.
 
     Args:
@@ -50,67 +39,59 @@ def build(settings: Settings, folder: FilePath, source: str) -> Space:
     parts = Parts(settings)
     datasets = tuple(_datasets(parts, folder))
     backbones = tuple(_backbones(parts, folder))
-    layers = _layers(parts, ("layers",), parts.study and parts.study.layers)
-    fit = _fit(parts)
-    probes = tuple(_probes(parts, fit))
-    search = _plain_section(parts, "search", SEARCH, SearchConfig)
+    keys = None if parts.readout is None else parts.readout.read(parts)
     intervals = _plain_section(parts, "intervals", INTERVALS, IntervalConfig)
     store = _store(parts)
     published = tuple(_published(parts))
     problems = [*settings.problems, *(settings.problem(*sentence) for sentence in parts.found)]
-    if problems:
+    if problems or parts.readout is None:
         raise StudyError(problems)
-    study = parts.study
-    return Space(
+    study, aliases = parts.study, parts.readout.control_aliases
+    return Study(
         name=study.name,
         readout=study.readout,
         seed=study.seed,
         datasets=datasets,
         backbones=tuple(backbone for backbone, _ in backbones),
-        layers=layers,
-        modes=study.modes,
-        controls=tuple(dict.fromkeys(CONTROL_ALIASES.get(str(name), str(name)) for name in study.controls)),
-        probes=probes,
-        fit=fit,
-        search=search,
-        seeds=study.seeds,
+        controls=tuple(dict.fromkeys(aliases.get(str(name), str(name)) for name in study.controls)),
         intervals=intervals,
         store=store,
+        keys=keys,
         backbone_layers=own if any(own := tuple(layers for _, layers in backbones)) else (),
-        keep_probes_bytes=study.keep_probes,
-        extras=tuple(extra for extra in EXTRAS if extra in study.extras),
         published=published,
         source=source,
     )
 
 
 def _published(parts: Parts) -> Iterator[Published]:
-    for path, model in parts.entries("published", PUBLISHED):
-        made = parts.make(path, lambda model=model: Published(**model.given()))
+    if parts.readout_name is None:
+        return
+    own = ("column", "value", "tolerance", "source")
+    for path, model in parts.entries("published", TypeAdapter(published_form(parts.readout_name))):
+        given = {name: value for name, value in model.given().items() if value is not None}
+        where = tuple((name, value) for name, value in given.items() if name not in own)
+        given = {name: value for name, value in given.items() if name in own}
+        made = parts.make(path, lambda given=given, where=where: Published(**given, where=where))
         if made is not None:
             yield made
 
 
-def limited(space: Space, limit: int) -> Space:
+def limited(study: Study, limit: int) -> Study:
     """The same study with at most `limit` samples in each split."""
-    datasets = [replace(dataset, config=dataset.config.limited(limit)) for dataset in space.datasets]
+    datasets = [replace(dataset, config=dataset.config.limited(limit)) for dataset in study.datasets]
     backbones = [
         replace(backbone, tokens=replace(backbone.tokens, first_rows=True))
         if backbone.kind == "activations"
         else backbone
-        for backbone in space.backbones
+        for backbone in study.backbones
     ]
-    return replace(space, datasets=tuple(datasets), backbones=tuple(backbones))
+    return replace(study, datasets=tuple(datasets), backbones=tuple(backbones))
 
 
 def _plain_section(parts: Parts, key: str, adapter: Any, cls: type[Any]) -> Any:
     model = parts.section(key, adapter)
     made = None if model is None else parts.make((key,), lambda: cls(**model.given()))
     return cls() if made is None else made
-
-
-def _fit(parts: Parts) -> FitConfig:
-    return FitConfig.paper() if parts.raw("fit", {}) == "paper" else _plain_section(parts, "fit", FIT, FitConfig)
 
 
 def _store(parts: Parts) -> StoreConfig:
@@ -134,13 +115,6 @@ def _datasets(parts: Parts, folder: FilePath) -> Iterator[DatasetSpec]:
             yield made
 
 
-def _layers(parts: Parts, path: Path, given: Any) -> Any:
-    """Layers as a study holds them; None where nothing is given."""
-    if isinstance(given, Border):
-        return parts.make(path, lambda: LayerStride(**given.given()))
-    return ("all",) if given == "all" else given
-
-
 def _backbones(parts: Parts, folder: FilePath) -> Iterator[tuple[BackboneConfig, Layers | None]]:
     if parts.raw("backbones", ()) == () and parts.raw("controls", ()) == ():
         parts.note(("backbones",), "empty grid: needs at least one backbone or control")
@@ -152,7 +126,7 @@ def _backbones(parts: Parts, folder: FilePath) -> Iterator[tuple[BackboneConfig,
     for path, entry in parts.entries("backbones", BACKBONE):
         given = {"source": entry} if isinstance(entry, str) else entry.given()
         at = path if isinstance(entry, str) else (*path, "source")
-        layers = _layers(parts, (*path, "layers"), given.pop("layers", None))
+        layers = read_layers(parts, (*path, "layers"), given.pop("layers", None))
         if given["source"].partition(":")[0] == "paper":
             given, layers = _paper(parts, at, given, layers)
         config = None if given is None else _backbone(parts, path, at, given, folder)
@@ -204,63 +178,3 @@ def _backbone(parts: Parts, path: Path, at: Path, given: dict[str, Any], folder:
 
 def _absolute(folder: FilePath, path: str) -> str:
     return os.path.abspath(folder / os.path.expanduser(path))  # noqa: PTH100, PTH111, links are kept
-
-
-def _probes(parts: Parts, fit: FitConfig) -> Iterator[ProbeSpec]:
-    first: dict[ProbeSpec, Path] = {}
-    for path, model in parts.entries("probes", PROBE):
-        given = model.given()
-        other = given.pop("feature_probe", None)
-        space = _probe_space(parts, path, given, fit)
-        feature_probe = None if other is None else _feature_probe(parts, (*path, "feature_probe"), other, space, fit)
-        if space is None:
-            continue
-        if feature_probe is None and FAMILIES[space.family].objects_only:
-            feature_probe = _same_settings(space)
-        probe = ProbeSpec(space.family, space, feature_probe)
-        if probe in first:
-            parts.note(path, f"duplicate entry, the same as {path_text(first[probe])}")
-        first.setdefault(probe, path)
-        yield probe
-
-
-def _probe_space(parts: Parts, path: Path, given: dict[str, Any], fit: FitConfig) -> ProbeSpace | None:
-    family: str = given["family"]
-    settings: dict[str, Any] = dict(fit.probe_defaults())
-    for name, value in given.items():
-        if name == "family":
-            continue
-        if not isinstance(value, Border):
-            settings[name] = value
-        elif (made := parts.make((*path, name), lambda value=value: _setting(value))) is not None:
-            settings[name] = made
-    return parts.make(path, lambda: ProbeSpace.of(ALIASES.get(family, family), **settings))
-
-
-def _setting(model: Border) -> Range | Choices:
-    given = model.given()
-    return Choices(**given) if "choices" in given else Range(**given)
-
-
-def _feature_probe(
-    parts: Parts, path: Path, model: Border, probe: ProbeSpace | None, fit: FitConfig
-) -> ProbeSpace | None:
-    space = _probe_space(parts, path, model.given(), fit)
-    if space is None:
-        return None
-    family = FAMILIES[space.family]
-    if family.objects_only:
-        parts.note(
-            (*path, "family"), f"{space.family} shares parameters between objects, it has no probe for features"
-        )
-    if probe is not None and family.reads_tokens != FAMILIES[probe.family].reads_tokens:
-        reads = "all tokens" if family.reads_tokens else "one vector"
-        parts.note((*path, "family"), f"{space.family} reads {reads}, {probe.family} does not")
-    return space
-
-
-def _same_settings(space: ProbeSpace) -> ProbeSpace:
-    """The default feature probe of a family that only measures objects, with the settings both have."""
-    known = {item.name for item in fields(FAMILIES[_DEFAULT_FEATURE_PROBE])}
-    shared: dict[str, Any] = {name: value for name, value in space.settings if name in known}
-    return ProbeSpace.of(_DEFAULT_FEATURE_PROBE, **shared)

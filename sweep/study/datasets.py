@@ -12,12 +12,12 @@ from pathlib import Path as FilePath
 from typing import Any, NamedTuple
 
 from frozen.data.scenes import SCENES
-from frozen.problems import ConfigurationError
-from sweep.study.generate import Border, Grid
+from frozen.data.spec import DatasetSpec
+from frozen.problems import ConfigurationError, show
+from frozen.readout.forms import Border, Grid
 from sweep.study.schema import DATASET_NAME
 from sweep.study.sentences import Sentence
-from sweep.study.study import DatasetSpec
-from sweep.study.yaml import Path, show
+from sweep.study.yaml import Path
 
 MOST_DATASETS = 1000
 

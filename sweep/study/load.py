@@ -1,4 +1,4 @@
-"""Reads a study file: YAML in, a `Space` of frozen values out, or all of the file's mistakes at once."""
+"""Reads a study file: YAML in, a `Study` of frozen values out, or all of the file's mistakes at once."""
 
 from __future__ import annotations
 
@@ -6,34 +6,16 @@ import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from binding.information import IntervalConfig
+from frozen.readout.study import Study
 from sweep.study.build import build, limited
 from sweep.study.errors import StudyError, StudyProblem
 from sweep.study.place import read_settings
-from sweep.study.study import DatasetSpec, Layers, LayerStride, Plain, ProbeSpec, Published, Space, StoreConfig, plain
 from sweep.study.yaml import dump_yaml, read_text
 
-__all__ = [
-    "DatasetSpec",
-    "IntervalConfig",
-    "LayerStride",
-    "Layers",
-    "Locate",
-    "Plain",
-    "ProbeSpec",
-    "Published",
-    "Space",
-    "StoreConfig",
-    "StudyError",
-    "StudyProblem",
-    "dump_yaml",
-    "load_space",
-    "locate_in",
-    "plain",
-]
+__all__ = ["Locate", "StudyError", "StudyProblem", "dump_yaml", "load_study", "locate_in"]
 
 
-def load_space(path: str | os.PathLike[str], overrides: Sequence[str] = (), limit: int | None = None) -> Space:
+def load_study(path: str | os.PathLike[str], overrides: Sequence[str] = (), limit: int | None = None) -> Study:
     """Read and check a study file.
 
     Args:
@@ -49,8 +31,8 @@ def load_space(path: str | os.PathLike[str], overrides: Sequence[str] = (), limi
     settings = read_settings(file, source, overrides)
     if limit is not None and limit < 1:
         settings.problems.append(StudyProblem(file, None, "", f"the limit must be ≥ 1, got {limit}"))
-    space = build(settings, Path(path).parent, source)
-    return space if limit is None else limited(space, limit)
+    study = build(settings, Path(path).parent, source)
+    return study if limit is None else limited(study, limit)
 
 
 Locate = Callable[[tuple[str | int, ...], str], StudyProblem]

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Set
+from functools import cached_property
 from typing import Any, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
 
 from frozen.problems import ConfigurationError
+from frozen.readout.readout import Readout, find_readout, readout_names
 from sweep.study.place import Settings
-from sweep.study.schema import Study
+from sweep.study.schema import DEFAULT_READOUT, EngineKeys, study_form
 from sweep.study.sentences import Sentence, sentences, value_path
 from sweep.study.yaml import Path
 
@@ -33,10 +35,26 @@ class Parts:
         self.found: list[Sentence] = []
         self.study: Any = self._checked()
 
+    @cached_property
+    def readout_name(self) -> str | None:
+        """Name of the study's read-out; None if it is not installed."""
+        name = self._value.get("readout", DEFAULT_READOUT)
+        return name if name in readout_names() else None
+
+    @cached_property
+    def readout(self) -> Readout | None:
+        """The study's read-out, whose keys are read with those of the engine."""
+        return None if self.readout_name is None else find_readout(self.readout_name)
+
     def _checked(self) -> Any:
         keys: dict[int, tuple[str, ...]] = {}
+        form, value = EngineKeys, self._value
+        if self.readout_name is None:  # what else the file says can be held against nothing
+            value = {key: item for key, item in value.items() if key in EngineKeys.model_fields}
+        else:
+            form = study_form(self.readout_name)
         try:
-            return Study.model_validate(self._value, context=keys)
+            return form.model_validate(value, context=keys)
         except ValidationError as error:
             wrong = list(sentences(error, self._value, keys))
         self.found += [sentence for sentence in wrong if not _is_within(sentence.path, self._lost)]

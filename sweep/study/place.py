@@ -5,17 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
+from frozen.problems import path_text, shorten, show
 from sweep.study.errors import StudyError, StudyProblem
-from sweep.study.yaml import Document, Path, Value, parse, shorten, show
+from sweep.study.yaml import Document, Path, Value, parse
 
 _OVERRIDE = re.compile(r"(?P<path>[^=]*)=(?P<value>.*)", re.DOTALL)
 _STEP = re.compile(r"(?P<key>[A-Za-z_][A-Za-z0-9_]*)(?P<positions>(\[[0-9]{1,6}\])*)")
-
-
-def path_text(path: Path) -> str:
-    """A path as messages show it: probes[1].rank."""
-    steps = [f"[{shorten(str(step))}]" if isinstance(step, int) else f".{shorten(step)}" for step in path]
-    return "".join(steps).removeprefix(".")
 
 
 class Settings:

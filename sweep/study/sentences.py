@@ -9,9 +9,9 @@ from typing import Any, NamedTuple
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
-from sweep.study.errors import did_you_mean
-from sweep.study.generate import COMPLAINT, WRONG_FORM, WRONG_NAME
-from sweep.study.yaml import Path, shorten, show
+from frozen.problems import did_you_mean, shorten, show
+from frozen.readout.forms import COMPLAINT, WRONG_FORM, WRONG_NAME
+from sweep.study.yaml import Path
 
 _EXPECTED = {
     "int_type": "a whole number",

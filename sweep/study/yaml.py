@@ -9,12 +9,12 @@ from __future__ import annotations
 import math
 import os
 import re
-from collections.abc import Mapping
 from pathlib import Path as FilePath
 from typing import Any, NamedTuple
 
 import yaml
 
+from frozen.problems import shorten, show
 from frozen.terminal import printable
 from sweep.study.errors import StudyError, StudyProblem
 
@@ -119,11 +119,6 @@ def resolve(text: str) -> Scalar:
     if _NOT_FINITE.fullmatch(text) or (_FLOAT.fullmatch(text) and not math.isfinite(float(text))):
         raise ValueError(f"must be a finite number, got {shorten(text)}")
     return float(text) if _FLOAT.fullmatch(text) else text
-
-
-def shorten(text: str) -> str:
-    """A text as it is quoted in a message."""
-    return text if len(text) <= 60 else f"{text[:57]}..."
 
 
 class _TooDeepError(Exception):
@@ -236,19 +231,6 @@ class _Reader:
         return key
 
 
-def show(value: object) -> str:
-    """A value as messages show it, in YAML's words."""
-    if value is None:
-        return "nothing"
-    if isinstance(value, bool):
-        return str(value).lower()
-    if isinstance(value, str):
-        return repr(shorten(value))
-    if isinstance(value, int | float):
-        return str(value)
-    return "a mapping" if isinstance(value, Mapping) else "a list"
-
-
 class _Dumper(yaml.SafeDumper):
     """Writes what `parse` reads back."""
 
@@ -267,6 +249,6 @@ _Dumper.add_representer(str, _represent_text)
 
 
 def dump_yaml(value: object) -> str:
-    """YAML of plain values, small lists and mappings on one line; `load_space` reads it back unchanged."""
+    """YAML of plain values, small lists and mappings on one line; `load_study` reads it back unchanged."""
     text = yaml.dump(value, Dumper=_Dumper, sort_keys=False, allow_unicode=True, default_flow_style=None, width=110)
     return printable(text)  # all but plain ASCII is in double quotes, where these escapes are YAML's own

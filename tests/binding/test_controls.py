@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 import torch
 
+from binding.controls import CONTROLS
 from frozen.data.scenes import BalancedColorShape, ColorShape, Scene, SplitPolicy
-from frozen.models import CONTROLS, Backbone, BackboneConfig, BackboneError, Batch, TokenLayout, describe, load
+from frozen.models import Backbone, BackboneConfig, BackboneError, Batch, TokenLayout, describe, load
 from frozen.testing import BackboneConformance, batch_of
 
 SPLIT = SplitPolicy(train=600, validation=20, test=20)

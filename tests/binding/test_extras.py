@@ -11,10 +11,11 @@ from binding import FeatureSpace, FitConfig, MeasureConfig, ProbeSpace, SearchCo
 from binding.control_code import control_codes
 from binding.description_length import block_batch_size, coding_blocks
 from binding.extras import EXTRA_ESTIMATES, EXTRAS, extra_estimates
-from binding.information import Estimate, IntervalConfig
+from binding.information import Estimate
 from binding.measurement import Measurement, measure_samples
 from binding.samples import Samples, SplitSamples
 from frozen.data.scenes import SPLITS, ColorShape, SplitPolicy
+from frozen.intervals import IntervalConfig
 
 SCENE = ColorShape(
     n_colors=4,

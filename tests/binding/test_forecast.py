@@ -8,11 +8,12 @@ import torch
 from binding import forecast as module
 from binding.fit import FitConfig
 from binding.forecast import forecast_s
-from binding.information import IntervalConfig
 from binding.samples import MeasureConfig
-from binding.search import Choices, ProbeSpace, SearchConfig
+from binding.search import ProbeSpace, SearchConfig
 from frozen.data.scenes import SplitName
 from frozen.data.scenes.codes import FeatureSpace
+from frozen.intervals import IntervalConfig
+from frozen.ranges import Choices
 
 SPACE = FeatureSpace.of(color=2, shape=2)
 SIZES: dict[SplitName, int] = {"train": 640, "validation": 160, "test": 200}

@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from binding.information import FLAGS, IntervalConfig, TestLosses, measures
+from binding.information import FLAGS, TestLosses, measures
 from frozen.data.scenes import Entropies
+from frozen.intervals import IntervalConfig
 
 ENTROPIES = Entropies(feature_bits=5.0, conditional_bits=8.0)
 QUICK = IntervalConfig(resamples=400)

@@ -12,8 +12,8 @@ from binding import FeatureSpace, FitConfig, MeasureConfig, ProbeSpace, SearchCo
 from binding.information import Estimate
 from binding.measurement import Measurement, measure_samples
 from binding.samples import Samples, SplitSamples
-from binding.search import Choices
 from frozen.data.scenes import SPLITS, ColorShape, SplitPolicy
+from frozen.ranges import Choices
 
 SCENE = ColorShape(
     n_colors=3,

@@ -14,13 +14,15 @@ import torch
 from binding.columns import COLUMNS, EXTRA_MEASURES, MEASURES
 from binding.extras import EXTRA_ESTIMATES, EXTRAS, Extra
 from binding.fit import FitConfig
-from binding.information import FLAGS, IntervalConfig, TestLosses, measures
+from binding.information import FLAGS, TestLosses, measures
 from binding.probes import FAMILIES
 from binding.readout import BindingReadout, Outcome
-from binding.search import Choices, ProbeSpace, SearchConfig
+from binding.search import ProbeSpace, SearchConfig
 from frozen.capture.views import Mode
 from frozen.data.scenes import SPLITS, ColorShape, SplitPolicy
+from frozen.intervals import IntervalConfig
 from frozen.models import BackboneConfig, TokenLayout
+from frozen.ranges import Choices
 
 SCENE = ColorShape(
     n_colors=2,

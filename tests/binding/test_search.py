@@ -8,8 +8,9 @@ import optuna
 import pytest
 
 from binding.probes import ALIASES, FAMILIES, DnnConcat, QuadraticConcat
-from binding.search import Choices, ProbeSpace, Range, SearchConfig, Setting, Value
+from binding.search import ProbeSpace, SearchConfig
 from frozen.problems import ConfigurationError
+from frozen.ranges import Choices, Range, Setting, Value
 
 
 def drawn(setting: Range | Choices, n: int = 60) -> list[Value]:

@@ -14,10 +14,11 @@ from binding.fit import EpochLoss, FitConfig, Fitted
 from binding.measurement import measure_samples
 from binding.probes import FAMILIES, HeadShape, Linear, Parameters, Target
 from binding.samples import MeasureConfig
-from binding.search import ProbeSpace, Range, SearchConfig
+from binding.search import ProbeSpace, SearchConfig
 from binding.testing import known_codes
 from binding.training_flags import training_flags
 from binding.tuning import NothingTrainedError
+from frozen.ranges import Range
 
 CODES = {code.name: code for code in known_codes()}
 QUICK = MeasureConfig(fit=FitConfig(epochs=2, batch_size=64), search=SearchConfig(suggestions=1), n_seeds=1)

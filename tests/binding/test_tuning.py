@@ -12,8 +12,9 @@ import torch
 from binding.examples import Examples
 from binding.fit import FitConfig, Fitted, OnEpoch, fit
 from binding.probes import HeadShape, Probe, QuadraticConcat
-from binding.search import ProbeSpace, Range, SearchConfig
+from binding.search import ProbeSpace, SearchConfig
 from binding.tuning import NothingTrainedError, Tuned, tune
+from frozen.ranges import Range
 from frozen.rows import Rows
 
 SHAPE = HeadShape(z_dim=2, n_heads=2)

@@ -18,7 +18,7 @@ import pandas as pd
 import psutil
 import pytest
 
-from sweep.results.directory import VOLATILE_COLUMNS
+from sweep.results.columns import VOLATILE_COLUMNS
 
 STUDY = """\
 name: small

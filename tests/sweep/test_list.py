@@ -2,9 +2,10 @@ from __future__ import annotations
 
 import pytest
 
+from binding.controls import CONTROLS
 from binding.probes import FAMILIES
 from frozen.data.scenes import SCENES
-from frozen.models import CONTROLS, PAPER, SHIPPED
+from frozen.models import PAPER, SHIPPED
 from sweep.list import main
 
 

@@ -15,7 +15,7 @@ import torch
 from safetensors.torch import save_file
 
 from frozen.models._torchvision_ops import declare_missing_operators
-from sweep.results.directory import VOLATILE_COLUMNS
+from sweep.results.columns import VOLATILE_COLUMNS
 from tests.sweep.conftest import SMALL, STUDY, Project, kill, wait_until
 from tests.sweep.faults import stuck_cell
 

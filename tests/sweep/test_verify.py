@@ -16,9 +16,9 @@ from frozen.readout.readout import find_readout
 from sweep import compare, verify
 from sweep.engine.again import measured_again
 from sweep.engine.grid import make_grid
+from sweep.results.columns import all_columns, identity_columns
 from sweep.results.directory import ResultsDirectory
-from sweep.results.views import all_columns
-from sweep.study.load import dump_yaml, load_space, locate_in
+from sweep.study.load import dump_yaml, load_study, locate_in
 
 STUDY = """\
 name: tiny
@@ -44,12 +44,12 @@ def measured(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("verify")
     study = folder / "tiny.yaml"
     study.write_text(STUDY)
-    space, locate, readout = load_space(study), locate_in(study), find_readout("binding")
+    space, locate, readout = load_study(study), locate_in(study), find_readout("binding")
     results = ResultsDirectory(folder / "results" / "tiny")
     results.write_text("study.yaml", dump_yaml(space.resolved()))
     for cell in make_grid(space, readout, locate).cells:
         columns, outcome = measured_again(cell, space, locate, readout, folder / "store", fresh=False)
-        row = {**cell.identity_columns(), "status": "done", "error": None, **columns}
+        row = {**identity_columns(cell), "status": "done", "error": None, **columns}
         results.write(row, outcome.samples, outcome.curves)
     results.write_table(results.rows().values(), all_columns(readout))
     return results.root
@@ -170,7 +170,7 @@ def test_the_same_study_and_seed_give_identical_rows(measured: Path, tmp_path: P
     """To the last bit: row, losses of every sample, learning curves, from activations extracted anew."""
     study = tmp_path / "tiny.yaml"
     study.write_text(STUDY)
-    space, locate, readout = load_space(study), locate_in(study), find_readout("binding")
+    space, locate, readout = load_study(study), locate_in(study), find_readout("binding")
     stored = ResultsDirectory(measured)
     cells = make_grid(space, readout, locate).cells
     assert {cell.cell_id for cell in cells} == set(stored.rows())
@@ -178,7 +178,7 @@ def test_the_same_study_and_seed_give_identical_rows(measured: Path, tmp_path: P
     columns, outcome = measured_again(cell, space, locate, readout, tmp_path / "store", fresh=True)
     row = stored.row(cell.cell_id)
     assert {name: row[name] for name in columns} == columns
-    assert {name: row[name] for name in cell.identity_columns()} == cell.identity_columns()
+    assert {name: row[name] for name in identity_columns(cell)} == identity_columns(cell)
     assert outcome.samples.equals(pq.read_table(measured / "samples" / f"{cell.cell_id}.parquet"))
     assert outcome.curves.equals(stored.curves(cell.cell_id))
 

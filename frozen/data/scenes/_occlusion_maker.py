@@ -2,12 +2,36 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 from frozen.data.scenes._base import SPLITS, DataError, SplitName
 from frozen.data.scenes._making import Device, MakeError
-from frozen.data.scenes._occlusionclevr import OcclusionClevr, OcclusionSplit, image_name
+from frozen.data.scenes._rendered import RenderedFolder, image_name
 from frozen.data.scenes.blender import Blender, BlenderError, find_blender
+
+
+class SpecifiedSplit(Protocol):
+    """A split whose images follow from specifications."""
+
+    def specification(self, number: int) -> dict[str, Any]:
+        """What Blender has to know of an image."""
+        ...
+
+    def __len__(self) -> int: ...
+
+
+class SpecifiedScene(Protocol):
+    """A data set whose images Blender renders."""
+
+    @property
+    def rendered(self) -> RenderedFolder: ...
+
+    @property
+    def clevr_folder(self) -> str | None: ...
+
+    def size(self, name: SplitName) -> int: ...
+
+    def open(self, name: SplitName, *, complete: bool) -> SpecifiedSplit: ...
 
 
 class RenderJob(NamedTuple):
@@ -22,7 +46,7 @@ class OcclusionMaker:
 
     unit = "images"
 
-    def __init__(self, scene: OcclusionClevr) -> None:
+    def __init__(self, scene: SpecifiedScene) -> None:
         self._scene = scene
         self._command: tuple[str, ...] = ()
 
@@ -59,10 +83,10 @@ class OcclusionMaker:
 class OcclusionWorker:
     """A Blender that renders images of one data set; it is started again when it went away."""
 
-    def __init__(self, scene: OcclusionClevr, command: tuple[str, ...], device: Device, threads: int) -> None:
+    def __init__(self, scene: SpecifiedScene, command: tuple[str, ...], device: Device, threads: int) -> None:
         self._scene, self._command, self._threads = scene, command, threads
         self._device: Device = device
-        self._splits: dict[SplitName, OcclusionSplit] = {}
+        self._splits: dict[SplitName, SpecifiedSplit] = {}
         self._blender: Blender | None = None
 
     def make(self, job: RenderJob) -> None:

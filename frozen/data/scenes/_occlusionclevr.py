@@ -17,7 +17,7 @@ from frozen.data.scenes._disk import IS_PATH
 from frozen.data.scenes._feature_splits import SplitPolicy
 from frozen.data.scenes._making import Maker
 from frozen.data.scenes._placement import CAMERA_PLACE, PlacementRule
-from frozen.data.scenes._rendered import RenderedFolder
+from frozen.data.scenes._rendered import RenderedFolder, image_name
 from frozen.data.scenes._sampled_scene import SampledSplit, UniformScene
 from frozen.data.scenes._specification import (
     COLORS,
@@ -196,11 +196,6 @@ class OcclusionClevr(UniformScene):
             ValueError: the split admits no feature code, or so few that none would be drawn.
         """
         return OcclusionSplit(self, name, complete=complete)
-
-
-def image_name(split: str, index: int) -> str:
-    """File name of an image."""
-    return f"{split}_{index:06d}.png"
 
 
 class OcclusionSplit(SampledSplit):

@@ -106,3 +106,8 @@ def _is_whole_png(path: Path) -> bool:
         file.seek(0, os.SEEK_END)
         file.seek(max(0, file.tell() - len(_PNG_END)))
         return start == _PNG_SIGNATURE and file.read() == _PNG_END
+
+
+def image_name(split: str, index: int) -> str:
+    """File name of an image."""
+    return f"{split}_{index:06d}.png"

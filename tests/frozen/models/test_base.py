@@ -3,18 +3,9 @@ from __future__ import annotations
 import pytest
 import torch
 
-from binding.controls import CONTROL_CLASSES, Control
+from binding.controls import CONTROL_CLASSES, CONTROLS, Control
 from frozen.data.scenes import ColorShape, SplitPolicy
-from frozen.models import (
-    CONTROLS,
-    SHIPPED,
-    BackboneConfig,
-    BackboneError,
-    Description,
-    TokenLayout,
-    describe,
-    load,
-)
+from frozen.models import SHIPPED, BackboneConfig, BackboneError, Description, TokenLayout, describe, load
 from frozen.models._vision import SHIPPED as SHIPPED_FILES
 from frozen.models._vision import VisionTransformer
 from frozen.problems import ConfigurationError

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from frozen.readout.readout import Measure, Readout, find_readout
-from sweep.results.directory import IDENTITY_COLUMNS, VOLATILE_COLUMNS
-from sweep.results.views import all_columns
+from frozen.readout.measures import Measure
+from frozen.readout.readout import Readout, find_readout
+from sweep.results.columns import IDENTITY_COLUMNS, VOLATILE_COLUMNS, all_columns
 
 
 def test_the_binding_readout_fulfils_the_protocol() -> None:

@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 
 from frozen.readout.readout import find_readout
+from frozen.readout.study import Study
 from sweep.engine.grid import Grid, make_grid
-from sweep.study.load import Space, load_space, locate_in
+from sweep.study.load import load_study, locate_in
 
 STUDY = """\
 name: small
@@ -62,8 +63,8 @@ def study(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def space_of(study: Path) -> Callable[..., Space]:
-    return lambda *overrides: load_space(study, overrides)
+def space_of(study: Path) -> Callable[..., Study]:
+    return lambda *overrides: load_study(study, overrides)
 
 
 @pytest.fixture
@@ -71,7 +72,7 @@ def grid_of(study: Path) -> GridOf:
     """The grid of the study with some settings replaced."""
 
     def grid(*overrides: str) -> Grid:
-        return make_grid(load_space(study, overrides), find_readout("binding"), locate_in(study, overrides))
+        return make_grid(load_study(study, overrides), find_readout("binding"), locate_in(study, overrides))
 
     return grid
 
@@ -84,9 +85,9 @@ PRINT_IDS = """
 import sys
 from sweep.engine.grid import make_grid
 from frozen.readout.readout import find_readout
-from sweep.study.load import load_space, locate_in
+from sweep.study.load import load_study, locate_in
 for path in sys.argv[1:]:
-    grid = make_grid(load_space(path), find_readout("binding"), locate_in(path))
+    grid = make_grid(load_study(path), find_readout("binding"), locate_in(path))
     print(*(cell.cell_id for cell in grid.cells))
 """
 
@@ -160,7 +161,7 @@ def test_a_larger_study_keeps_the_ids_it_had(grid_of: GridOf) -> None:
     assert set(ids(grid_of())) < set(ids(larger))
 
 
-def test_a_new_version_of_the_readout_changes_the_id(study: Path, space_of: Callable[..., Space]) -> None:
+def test_a_new_version_of_the_readout_changes_the_id(study: Path, space_of: Callable[..., Study]) -> None:
     readout = find_readout("binding")
     old = make_grid(space_of(), readout, locate_in(study))
     readout.version += 1  # type: ignore[misc]

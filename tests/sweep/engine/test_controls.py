@@ -9,11 +9,14 @@ import pytest
 import torch
 
 from frozen.models import BackboneConfig, load
+from frozen.readout.cells import Cell
 from frozen.readout.readout import find_readout
+from frozen.readout.study import Study
 from sweep.engine.again import measured_again
 from sweep.engine.controls import PermutedRows
-from sweep.engine.grid import Cell, make_grid
-from sweep.study.load import Space, StudyError, load_space, locate_in
+from sweep.engine.grid import make_grid
+from sweep.results.columns import identity_columns
+from sweep.study.load import StudyError, load_study, locate_in
 
 STUDY = """\
 name: controlled
@@ -31,10 +34,10 @@ intervals: {resamples: 200}
 """
 
 
-def read(tmp_path: Path, text: str = STUDY) -> tuple[Space, tuple[Cell, ...]]:
+def read(tmp_path: Path, text: str = STUDY) -> tuple[Study, tuple[Cell, ...]]:
     path = tmp_path / "controlled.yaml"
     path.write_text(text)
-    space = load_space(path)
+    space = load_study(path)
     return space, make_grid(space, find_readout("binding"), locate_in(path)).cells
 
 
@@ -44,7 +47,7 @@ def test_every_backbone_has_its_controls_and_rows_say_whose_they_are(tmp_path: P
     shipped = "shipped:shapes_vit_objects"
     found = [
         (row["backbone"], row["control"], row["control_of"], row["layer"], row["is_control"])
-        for row in (cell.identity_columns() for cell in cells)
+        for row in (identity_columns(cell) for cell in cells)
     ]
     assert found == [
         (shipped, None, None, "2", False),
@@ -56,7 +59,7 @@ def test_every_backbone_has_its_controls_and_rows_say_whose_they_are(tmp_path: P
         ("oracle_objects", "oracle_objects", None, "code", True),
     ]
     assert len({cell.cell_id for cell in cells}) == len(cells)
-    assert [cell.identity_columns()["layer_index"] for cell in cells[:5]] == [2, 6, 2, 6, 6]
+    assert [identity_columns(cell)["layer_index"] for cell in cells[:5]] == [2, 6, 2, 6, 6]
 
 
 def test_what_is_no_control_keeps_its_identity(tmp_path: Path) -> None:
@@ -127,7 +130,7 @@ def test_permuted_rows_are_the_rows_in_another_order() -> None:
 
 def test_shuffled_activations_tell_nothing_and_come_out_again(tmp_path: Path) -> None:
     space, cells = read(tmp_path)
-    by_control = {cell.control: cell for cell in cells if cell.layer == "final"}
+    by_control = {cell.control: cell for cell in cells if cell.column("layer") == "final"}
     locate, readout = locate_in(tmp_path / "controlled.yaml"), find_readout("binding")
 
     def measured(control: str | None) -> dict[str, object]:

@@ -7,8 +7,8 @@ import pytest
 from rich.console import Console
 
 from binding.fit import FitConfig
-from binding.information import IntervalConfig
 from binding.search import SearchConfig
+from frozen.intervals import IntervalConfig
 from sweep.engine.forecast import Forecast, makespan_s, may_stop_early, print_forecast
 from sweep.engine.grid import Settings
 from tests.sweep.conftest import Project

@@ -10,15 +10,19 @@ import numpy as np
 import pytest
 
 from binding.probes import FAMILIES
-from binding.search import ProbeSpace
+from binding.search import ProbeSpace, ProbeSpec
 from frozen.capture.views import MODES
 from frozen.data.scenes import ColorShape, SplitName
 from frozen.data.scenes.codes import FeatureSpace
+from frozen.data.spec import DatasetSpec
 from frozen.models import BackboneConfig, describe
+from frozen.readout.cells import LeftOut
+from frozen.readout.layers import LayerStride, resolve_layers
 from frozen.readout.readout import find_readout
-from sweep.engine.grid import SCHEMA_VERSION, Grid, LeftOut, make_grid, resolve_layers
-from sweep.results.directory import IDENTITY_COLUMNS
-from sweep.study.load import DatasetSpec, LayerStride, ProbeSpec, Space, StudyError, load_space, locate_in
+from frozen.readout.study import Study
+from sweep.engine.grid import Grid, make_grid
+from sweep.results.columns import IDENTITY_COLUMNS, SCHEMA_VERSION, identity_columns
+from sweep.study.load import StudyError, load_study, locate_in
 
 STUDY = """\
 name: small
@@ -45,16 +49,16 @@ def study(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def space_of(study: Path) -> Callable[..., Space]:
-    return lambda *overrides: load_space(study, overrides)
+def space_of(study: Path) -> Callable[..., Study]:
+    return lambda *overrides: load_study(study, overrides)
 
 
 @pytest.fixture
 def grid_of(study: Path) -> GridOf:
     """The grid of the study with some settings replaced, or of another space."""
 
-    def grid(*overrides: str, space: Space | None = None) -> Grid:
-        chosen = space or load_space(study, overrides)
+    def grid(*overrides: str, space: Study | None = None) -> Grid:
+        chosen = space or load_study(study, overrides)
         return make_grid(chosen, find_readout("binding"), locate_in(study, overrides))
 
     return grid
@@ -83,7 +87,7 @@ def test_a_name_says_where_a_cell_lies(grid_of: GridOf) -> None:
 
 def test_cells_come_backbone_by_backbone_in_order_of_depth(grid_of: GridOf) -> None:
     grid = grid_of("layers=[final, -1, embed, 0]", "modes=[mean_spatial, cls]", "controls=[noise]")
-    found = [(cell.backbone.name, cell.mode, cell.layer) for cell in grid.cells]
+    found = [(cell.backbone.name, cell.column("mode"), cell.column("layer")) for cell in grid.cells]
     layers = ["embed", "0", "5", "final"]
     shipped = [("shapes_vit_objects", mode, layer) for mode in ("cls", "mean_spatial") for layer in layers]
     assert found == [*shipped, ("noise", "cls", "code")]
@@ -110,7 +114,7 @@ def test_attention_needs_all_tokens_and_the_others_one_vector(grid_of: GridOf) -
         ("cls", "linear"),
         ("all", "attention_quadratic"),
     ]
-    assert [cell.probe.family for cell in grid.cells if cell.is_control] == ["linear"]
+    assert [cell.column("probe") for cell in grid.cells if cell.is_control] == ["linear"]
     assert grid.left_out == (
         LeftOut(
             "shapes · cls · attention_quadratic", "attention_quadratic reads all tokens, mode cls gives one vector"
@@ -148,13 +152,13 @@ class Tagged:
     ("n_groups", "possible"), [(1, ["linear"]), (3, ["linear", "multilinear_concat_reuse"])], ids=["1", "3"]
 )
 def test_reuse_families_need_their_number_of_groups(
-    grid_of: GridOf, space_of: Callable[..., Space], n_groups: int, possible: list[str]
+    grid_of: GridOf, space_of: Callable[..., Study], n_groups: int, possible: list[str]
 ) -> None:
     families = ("linear", "quadratic_concat_reuse", "multilinear_concat_reuse")
     probes = tuple(ProbeSpec(family, ProbeSpace.of(family)) for family in families)
     tagged = (DatasetSpec("tagged", "tagged", Tagged(n_groups)),)
     grid = grid_of(space=replace(space_of(), datasets=tagged, probes=probes))
-    assert [cell.probe.family for cell in grid.cells] == possible
+    assert [cell.column("probe") for cell in grid.cells] == possible
     refused = [family for family in families if family not in possible]
     assert [place for place, _ in grid.left_out] == [f"tagged · cls · {family}" for family in refused]
     assert all(f"the data set has {n_groups}" in reason for _, reason in grid.left_out)
@@ -163,7 +167,7 @@ def test_reuse_families_need_their_number_of_groups(
 def test_a_backbone_without_cls_is_read_otherwise(grid_of: GridOf) -> None:
     source = "random:vit_base_patch16_siglip_224"
     grid = grid_of(f"backbones=[{source}]", "layers=[final]", f"modes=[{', '.join(MODES)}]")
-    assert [cell.mode for cell in grid.cells] == ["mean_spatial"]
+    assert [cell.column("mode") for cell in grid.cells] == ["mean_spatial"]
     assert grid.left_out[:2] == (
         LeftOut(f"{source} · cls", "mode cls needs a CLS token"),
         LeftOut(f"{source} · cls_mean", "mode cls_mean needs a CLS token"),
@@ -219,7 +223,7 @@ def test_a_grid_without_a_possible_cell_is_a_mistake(grid_of: GridOf, overrides:
 
 def test_identity_columns_are_all_there(grid_of: GridOf) -> None:
     [cell] = grid_of().cells
-    columns = cell.identity_columns()
+    columns = identity_columns(cell)
     known_later = {"status", "error", "study", "data_fingerprint", "n_skipped", "weights_digest"}
     known_later |= {"z_dim", "n_tokens"}
     assert set(columns) | known_later == set(IDENTITY_COLUMNS)
@@ -247,7 +251,7 @@ def test_identity_columns_are_all_there(grid_of: GridOf) -> None:
 
 def test_rows_say_at_which_point_of_a_grid_of_data_sets_they_are(grid_of: GridOf) -> None:
     grid = grid_of("datasets[0].object_size={grid: [8, 12]}", "datasets[0].split.train={grid: [60]}")
-    rows = [cell.identity_columns() for cell in grid.cells]
+    rows = [identity_columns(cell) for cell in grid.cells]
     assert [row["dataset"] for row in rows] == [f"shapes[object_size={size},split.train=60]" for size in (8, 12)]
     assert {row["dataset_entry"] for row in rows} == {"shapes"}
     assert [row["dataset_point"] for row in rows] == [
@@ -257,13 +261,13 @@ def test_rows_say_at_which_point_of_a_grid_of_data_sets_they_are(grid_of: GridOf
 
 def test_brackets_in_a_name_that_name_no_field_are_no_point(grid_of: GridOf) -> None:
     [cell] = grid_of("datasets[0].name=shapes[draft,seed=1,version=2]").cells
-    assert cell.identity_columns()["dataset_entry"] == "shapes"
-    assert cell.identity_columns()["dataset_point"] == '{"seed": 0}'
+    assert identity_columns(cell)["dataset_entry"] == "shapes"
+    assert identity_columns(cell)["dataset_point"] == '{"seed": 0}'
 
 
 def test_identity_columns_of_depths_controls_and_reuse_families(grid_of: GridOf) -> None:
     grid = grid_of("layers=all", "controls=[noise]", "probes=[{family: quadratic_concat_reuse}]")
-    rows = [cell.identity_columns() for cell in grid.cells]
+    rows = [identity_columns(cell) for cell in grid.cells]
     assert [row["layer"] for row in rows] == [*SHIPPED_LAYERS, "code"]
     assert [row["layer_index"] for row in rows] == [-1, 0, 1, 2, 3, 4, 5, 6, 0]
     assert [row["depth_fraction"] for row in rows] == [*(depth / 7 for depth in range(8)), 1]
@@ -273,7 +277,7 @@ def test_identity_columns_of_depths_controls_and_reuse_families(grid_of: GridOf)
 
 
 @pytest.mark.parametrize("source", ["shipped:shapes_vit_features", "random:vit_tiny_patch16_224", "control:noise"])
-def test_every_layer_can_be_named(source: str, space_of: Callable[..., Space]) -> None:
+def test_every_layer_can_be_named(source: str, space_of: Callable[..., Study]) -> None:
     description = describe(BackboneConfig(source=source), space_of().datasets[0].config)
     everything = list(description.layers)
     assert resolve_layers(("all",), description) == everything
@@ -286,7 +290,7 @@ def test_every_layer_can_be_named(source: str, space_of: Callable[..., Space]) -
 def test_every_family_can_be_in_a_grid(grid_of: GridOf) -> None:
     probes = ", ".join(f"{{family: {family}}}" for family in FAMILIES)
     grid = grid_of(f"probes=[{probes}]", "modes=[cls, all]")
-    assert {cell.probe.family for cell in grid.cells} == set(FAMILIES)
+    assert {cell.column("probe") for cell in grid.cells} == set(FAMILIES)
     assert len(grid.cells) == len(FAMILIES)
 
 
@@ -299,7 +303,7 @@ def test_a_stride_keeps_both_ends_and_counts_from_the_last_block(every: int, blo
 def test_layers_of_a_backbone_take_the_place_of_the_studys(grid_of: GridOf) -> None:
     entry = "{source: shipped:shapes_vit_features, layers: {every: 3}}"
     grid = grid_of(f"backbones=[shipped:shapes_vit_objects, {entry}]", "layers=[0]", "controls=[noise]")
-    found = {(cell.backbone.name, cell.layer) for cell in grid.cells}
+    found = {(cell.backbone.name, cell.column("layer")) for cell in grid.cells}
     features = {("shapes_vit_features", layer) for layer in ("embed", "2", "5", "final")}
     assert found == features | {("shapes_vit_objects", "0"), ("noise", "code")}
 

@@ -9,10 +9,11 @@ from rich.console import Console
 from frozen.readout.readout import find_readout
 from sweep.engine.cluster import Resources
 from sweep.engine.grid import make_grid
-from sweep.engine.passes import Source
-from sweep.engine.run import Run, longest_first
+from sweep.engine.measuring import longest_first
+from sweep.engine.needs import Graph, Source
+from sweep.engine.run import Run
 from sweep.results.directory import ResultsDirectory
-from sweep.study.load import load_space, locate_in
+from sweep.study.load import load_study, locate_in
 
 STUDY = """\
 name: order
@@ -30,25 +31,25 @@ def test_the_longest_cells_begin_first(tmp_path: Path) -> None:
     study = tmp_path / "order.yaml"
     study.write_text(STUDY, encoding="utf-8")
     readout = find_readout("binding")
-    cells = make_grid(load_space(study, [], None), readout, locate_in(study, [])).cells
+    cells = make_grid(load_study(study, [], None), readout, locate_in(study, [])).cells
     source = Source({}, {"train": 60, "validation": 20, "test": 30}, "", "")
+    graph = Graph(cells, dict.fromkeys(cells, source), readout)
     run = Run(
         study="order",
         git_commit="",
         readout=readout,
         cells=cells,
-        sources=dict.fromkeys(cells, source),
+        graph=graph,
         results=ResultsDirectory(tmp_path),
         store=str(tmp_path),
         store_memory_bytes=0,
         resources=Resources(1, 0, ""),
         gpus_per_cell=1.0,
-        most_probe_bytes=0,
         logs=(),
         console=Console(),
     )
-    order = [(cell.probe.family, cell.mode) for cell in longest_first(run)]
-    assert sorted(order) == sorted((cell.probe.family, cell.mode) for cell in cells)
+    order = [(cell.column("probe"), cell.column("mode")) for cell in longest_first(run)]
+    assert sorted(order) == sorted((cell.column("probe"), cell.column("mode")) for cell in cells)
     pooled = [place for place in order if place[1] != "all"]
     assert pooled == [
         ("dnn_concat", "cls_mean"),

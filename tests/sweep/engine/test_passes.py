@@ -18,23 +18,16 @@ from binding.search import ProbeSpace
 from frozen.capture.views import Mode, read, shape
 from frozen.data.scenes import SPLITS, ColorShape, SplitName, SplitPolicy
 from frozen.models import BackboneConfig, Batch, TokenLayout, describe, load
+from frozen.readout.cells import Cell
 from frozen.readout.readout import find_readout
 from sweep import extract as extract_module
 from sweep import extractor as extractor_module
 from sweep.engine.extractor import Ahead, BlockValues, Extractor, in_batches
-from sweep.engine.grid import Cell, make_grid
-from sweep.engine.passes import (
-    Output,
-    Pass,
-    Source,
-    activation_bytes,
-    activation_key,
-    count_samples,
-    make_batch,
-    plan_passes,
-)
+from sweep.engine.grid import make_grid
+from sweep.engine.needs import Source
+from sweep.engine.passes import Output, Pass, activation_bytes, activation_key, count_samples, make_batch, plan_passes
 from sweep.store.disk import Rows
-from sweep.study.load import load_space, locate_in
+from sweep.study.load import load_study, locate_in
 
 CPU = torch.device("cpu")
 SCENE = ColorShape(
@@ -65,7 +58,7 @@ probes: [{family: linear}, {family: quadratic}]
 def cells(tmp_path_factory: pytest.TempPathFactory) -> tuple[Cell, ...]:
     path: Path = tmp_path_factory.mktemp("study") / "study.yaml"
     path.write_text(STUDY, encoding="utf-8")
-    return make_grid(load_space(path), find_readout("binding"), locate_in(path)).cells
+    return make_grid(load_study(path), find_readout("binding"), locate_in(path)).cells
 
 
 def source(identity: str = "vit 64px", digest: str = "d1", **fingerprints: str) -> Source:

@@ -11,11 +11,12 @@ import pytest
 from rich.console import Console
 
 from frozen.data.scenes import ColorShape, Missing
+from frozen.readout.cells import Cell
 from frozen.readout.readout import find_readout
-from sweep.engine.grid import Cell, Grid, make_grid
+from sweep.engine.grid import Grid, make_grid
 from sweep.engine.plan import Plan, human_bytes, make_plan, print_plan
 from sweep.results.directory import Row
-from sweep.study.load import load_space, locate_in
+from sweep.study.load import load_study, locate_in
 
 STUDY = """\
 name: small
@@ -39,7 +40,7 @@ def grid_of(tmp_path: Path) -> GridOf:
     path.write_text(STUDY.replace("[linear, quadratic]", "[{family: linear}, {family: quadratic}]"), encoding="utf-8")
 
     def grid(*overrides: str) -> Grid:
-        return make_grid(load_space(path, overrides), find_readout("binding"), locate_in(path, overrides))
+        return make_grid(load_study(path, overrides), find_readout("binding"), locate_in(path, overrides))
 
     return grid
 
@@ -50,7 +51,7 @@ def rows_of(cells: tuple[Cell, ...], status: str) -> dict[str, Row]:
 
 def printed(plan: Plan, width: int = 80) -> str:
     console = Console(file=io.StringIO(), width=width)
-    print_plan(plan, console)
+    print_plan(plan, find_readout("binding"), console)
     return console.file.getvalue()  # type: ignore[attr-defined]
 
 

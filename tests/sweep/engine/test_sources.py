@@ -12,15 +12,16 @@ import torch
 from torch import nn
 
 from frozen.data.scenes import DataError
+from frozen.readout.cells import Cell
 from frozen.readout.readout import find_readout
 from sweep import sources as sources_module
 from sweep.engine.extractor import Extractor
-from sweep.engine.grid import Cell, make_grid
+from sweep.engine.grid import make_grid
 from sweep.engine.passes import activation_key, plan_passes
 from sweep.engine.run import known_columns
 from sweep.engine.sources import open_sources
 from sweep.store.disk import DiskStore, Rows
-from sweep.study.load import load_space, locate_in
+from sweep.study.load import load_study, locate_in
 from tests.frozen.data.scenes.folders import write_clevr
 from tests.frozen.models.checkpoints import CONVERSIONS, converted, settings_of, small
 from tests.frozen.models.reference import lively, save
@@ -48,7 +49,7 @@ class Study:
 
     def extract(self) -> tuple[int, list[np.ndarray]]:
         """Make what the store lacks: how many passes that took, and what it then has for the model's cells."""
-        space = load_space(self._path)
+        space = load_study(self._path)
         cells = make_grid(space, find_readout("binding"), locate_in(self._path)).cells
         sources = open_sources(cells, (), space, locate_in(self._path))
         models = [cell for cell in cells if not cell.is_control]
@@ -138,7 +139,7 @@ def test_a_model_is_identified_once_whatever_the_number_of_data_sets(
     monkeypatch.setattr(sources_module, "identify", identify)
     path = tmp_path / "study.yaml"
     path.write_text(STUDY.replace("BACKBONE", "shipped:shapes_vit_objects, shipped:shapes_vit_features"))
-    space = load_space(path)
+    space = load_study(path)
     cells = make_grid(space, find_readout("binding"), locate_in(path)).cells
     sources = open_sources(cells, (), space, locate_in(path))
     assert set(sources) == set(cells)
@@ -168,7 +169,7 @@ def test_a_study_leaves_out_a_corrupt_image_and_its_rows_count_it(
     image.write_bytes(image.read_bytes()[:-60])
     path = tmp_path / "study.yaml"
     path.write_text(CLEVR.replace("POLICY", "skip"))
-    space = load_space(path)
+    space = load_study(path)
     [cell] = make_grid(space, find_readout("binding"), locate_in(path)).cells
     source = open_sources([cell], (), space, locate_in(path))[cell]
     assert known_columns(cell, source)["n_skipped"] == 1
@@ -184,7 +185,7 @@ def test_without_leave_a_corrupt_image_stops_extraction_with_its_name(tmp_path: 
     (tmp_path / "clevr" / "images_6obj" / "CLEVR_6obj_000004.png").write_bytes(b"no image")
     path = tmp_path / "study.yaml"
     path.write_text(CLEVR.replace("POLICY", "raise"))
-    space = load_space(path)
+    space = load_study(path)
     [cell] = make_grid(space, find_readout("binding"), locate_in(path)).cells
     source = open_sources([cell], (), space, locate_in(path))[cell]
     with pytest.raises(DataError, match=r"CLEVR_6obj_000004.png: cannot be read .* `on_bad_image: skip`"):

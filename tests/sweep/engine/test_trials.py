@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from ray.tune.search import Searcher
 
-from sweep.engine.trials import CellSearch, Trials
+from sweep.engine.trials import JobSearch, Trials
 from sweep.engine.waiting import Waiting
 from sweep.store.full_disk import FullDiskError
 
@@ -30,8 +30,11 @@ class Listener:
         if self.work:
             self.work.pop(0)()
 
-    def measured(self, number: int, *, failed: bool) -> None:
-        self.told.append(("measured", number, failed))
+    def measured(self, cell_id: str, *, failed: bool, steps: int) -> None:
+        self.told.append(("measured", cell_id, failed, steps))
+
+    def ended(self, number: int) -> None:
+        self.told.append(("ended", number))
 
     def has_begun(self, trial_id: str) -> bool:
         return self.workers_begin
@@ -56,14 +59,14 @@ def trial(config: dict[str, Any], error_file: Path | None = None, **result: Any)
     )
 
 
-def search(waiting: Waiting) -> tuple[CellSearch, Trials, Listener]:
+def search(waiting: Waiting) -> tuple[JobSearch, Trials, Listener]:
     listener = Listener()
     trials = Trials(waiting, listener, Path("results"))
-    return CellSearch(trials, [{"number": number} for number in range(10)]), trials, listener
+    return JobSearch(trials, [{"number": number} for number in range(10)]), trials, listener
 
 
 def test_cells_are_given_when_they_are_ready_and_waited_for_while_nothing_else_is_under_way() -> None:
-    waiting = Waiting({0: ["a"], 1: ["b"]}, set())
+    waiting = Waiting({0: [["a"]], 1: [["b"]]}, set())
     searcher, trials, listener = search(waiting)
     listener.work = [lambda: None, lambda: waiting.arrived({"b"})]
     first = searcher.suggest("")
@@ -75,7 +78,8 @@ def test_cells_are_given_when_they_are_ready_and_waited_for_while_nothing_else_i
     trials.on_trial_start(0, [], trial(first))
     trials.on_step_begin(0, [])
     assert listener.waited[3:] == [(0.0, False)]
-    ended = trial(first, notes=["a note"])
+    ended = trial(first)
+    trials.on_trial_result(0, [], ended, {"cell_id": "one", "failed": 0, "steps": 3, "notes": ["a note"]})
     trials.on_trial_complete(0, [], ended)
     assert not ended.run_metadata.metric_analysis  # of every cell, Tune would keep 0.2 MB
     assert not ended.run_metadata.metric_n_steps
@@ -84,19 +88,26 @@ def test_cells_are_given_when_they_are_ready_and_waited_for_while_nothing_else_i
     second = searcher.suggest("")
     assert second == {"job": {"number": 0}}
     assert not trials.are_over
-    trials.on_trial_complete(0, [], trial(second, failed=1))
+    trials.on_trial_result(0, [], trial(second), {"cell_id": "two", "failed": 1, "steps": 0, "notes": []})
+    trials.on_trial_complete(0, [], trial(second))
     assert searcher.suggest("") == Searcher.FINISHED
-    assert listener.told == [("say", "a note"), ("measured", 1, False), ("measured", 0, True)]
+    assert listener.told == [
+        ("say", "a note"),
+        ("measured", "one", False, 3),
+        ("ended", 1),
+        ("measured", "two", True, 0),
+        ("ended", 0),
+    ]
 
 
 def test_a_search_ends_when_no_cell_can_begin_any_more() -> None:
-    waiting = Waiting({0: ["a"]}, set())
+    waiting = Waiting({0: [["a"]]}, set())
     searcher, _, listener = search(waiting)
     listener.work = [lambda: waiting.without({"a"})]
     assert searcher.suggest("") == Searcher.FINISHED
 
 
-def lose(searcher: CellSearch, trials: Trials, times: int, error_file: Path) -> None:
+def lose(searcher: JobSearch, trials: Trials, times: int, error_file: Path) -> None:
     for _ in range(times):
         config = searcher.suggest("")
         assert config == {"job": {"number": 7}}
@@ -105,16 +116,16 @@ def lose(searcher: CellSearch, trials: Trials, times: int, error_file: Path) -> 
 
 
 def test_a_cell_whose_worker_dies_is_tried_again_until_it_was_lost_too_often(tmp_path: Path) -> None:
-    searcher, trials, listener = search(Waiting({7: []}, set()))
+    searcher, trials, listener = search(Waiting({7: [[]]}, set()))
     (tmp_path / "error.txt").write_text("SIGKILL")
     lose(searcher, trials, 3, tmp_path / "error.txt")
     assert searcher.suggest("") == Searcher.FINISHED
     message = "its worker died 3 times, perhaps for lack of memory\nSIGKILL"
-    assert listener.told == [("again", 7), ("again", 7), ("lost", 7, message), ("measured", 7, True)]
+    assert listener.told == [("again", 7), ("again", 7), ("lost", 7, message)]
 
 
 def test_workers_that_had_died_before_are_not_the_cells_losses(tmp_path: Path) -> None:
-    searcher, trials, listener = search(Waiting({7: []}, set()))
+    searcher, trials, listener = search(Waiting({7: [[]]}, set()))
     nothing = tmp_path / "nothing"
     lose(searcher, trials, 2, nothing)
     listener.workers_begin = False
@@ -122,17 +133,17 @@ def test_workers_that_had_died_before_are_not_the_cells_losses(tmp_path: Path) -
     assert listener.told == [("again", 7), ("again", 7)]
     lose(searcher, trials, 1, nothing)
     message = "13 workers that it was given died before they began with it\n"
-    assert listener.told[2:] == [("lost", 7, message), ("measured", 7, True)]
+    assert listener.told[2:] == [("lost", 7, message)]
     assert trials.are_over
 
 
 @pytest.mark.parametrize("result", [{"full_disk": 1}, {"unreachable": "no such bucket"}])
 def test_an_experiment_that_cannot_go_on_is_interrupted(result: dict[str, Any]) -> None:
-    searcher, trials, _ = search(Waiting({0: []}, set()))
+    searcher, trials, _ = search(Waiting({0: [[]]}, set()))
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         with pytest.raises(KeyboardInterrupt):
-            trials.on_trial_complete(0, [], trial(searcher.suggest(""), failed=1, **result))
+            trials.on_trial_result(0, [], trial(searcher.suggest("")), result)
     finally:
         signal.signal(signal.SIGINT, before)
     assert isinstance(trials.stopped_by, FullDiskError) == ("full_disk" in result)

@@ -25,7 +25,7 @@ from sweep.live._tensorboard import TensorBoardLog
 from sweep.live.progress import progress
 from sweep.results.directory import ResultsDirectory
 from sweep.run import LOGS, main
-from sweep.study.load import load_space, locate_in
+from sweep.study.load import load_study, locate_in
 from tests.sweep.conftest import STUDY
 
 NAME = "shapes · shipped:vit · 2 · cls · linear (0123abcd)"
@@ -222,7 +222,7 @@ def test_a_log_that_fails_is_said_once_and_dropped(tmp_path: Path) -> None:
     broken = BrokenLog()
     path = tmp_path / "study.yaml"
     path.write_text(STUDY)
-    cell = make_grid(load_space(path), find_readout("binding"), locate_in(path)).cells[0]
+    cell = make_grid(load_study(path), find_readout("binding"), locate_in(path)).cells[0]
     results.write({**ROW, "cell_id": cell.cell_id}, curves=DONE.curves)
     with progress(shown, "mine", [1.0] * 2) as line:
         monitor = Monitor(line, results, None, {"broken": broken}, "binding_ratio", shown)

@@ -18,7 +18,7 @@ from playwright.sync_api import Browser, Page, sync_playwright
 
 from binding.exhibits import Exhibit, exhibits
 from binding.exhibits._importance import draw_importances
-from sweep.report import Study, write_report
+from sweep.report import Heading, write_report
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="needs the Debian package chromium")
@@ -45,7 +45,7 @@ def browser() -> Iterator[Browser]:
 @pytest.fixture(scope="module")
 def path(original_study, cell, measures, tmp_path_factory) -> Path:
     rows = pd.concat([original_study, pd.DataFrame([cell(0.9, backbone=HOSTILE)])])
-    study = Study(title="A study", study_yaml="name: a", flag_meanings={})
+    study = Heading(title="A study", study_yaml="name: a", flag_meanings={})
     return write_report(rows, measures, study, tmp_path_factory.mktemp("report") / "report.html")
 
 
@@ -64,7 +64,7 @@ def wide_path(cell, measures, tmp_path_factory) -> Path:
         rows.append(
             cell(0.9, layer="code", layer_index=0, backbone="oracle", control="oracle", is_control=True, **of)
         )
-    study = Study(title="Pairs", flag_meanings={})
+    study = Heading(title="Pairs", flag_meanings={})
     return write_report(pd.DataFrame(rows), measures, study, tmp_path_factory.mktemp("wide") / "report.html")
 
 
@@ -200,7 +200,7 @@ def test_what_the_binding_readout_draws_can_be_drawn(browser, cell, measures, tm
     ]
     shown = [*exhibits(tmp_path, cells, {}), Exhibit("Importance", "", "", partial(draw_importances, importance))]
     path = write_report(
-        pd.DataFrame(cells), measures, Study(title="x", flag_meanings={}), tmp_path / "r.html", lambda: shown
+        pd.DataFrame(cells), measures, Heading(title="x", flag_meanings={}), tmp_path / "r.html", lambda: shown
     )
     for page in loaded(browser, path):
         drawings = page.locator("[data-drawing]")

@@ -15,9 +15,10 @@ import pytest
 from frozen.readout.readout import find_readout
 from sweep.report import __main__ as command_module
 from sweep.report.__main__ import main
+from sweep.results.columns import all_columns
 from sweep.results.directory import ResultsDirectory
-from sweep.results.views import CELLS_FILE, all_columns
-from sweep.study.load import dump_yaml, load_space
+from sweep.results.views import CELLS_FILE
+from sweep.study.load import dump_yaml, load_study
 
 STUDY = """
 name: small
@@ -50,7 +51,7 @@ def row(cell_id: str, layer: str, **columns: object) -> dict[str, object]:
 def results(tmp_path) -> ResultsDirectory:
     (tmp_path / "study.yaml").write_text(STUDY)
     results = ResultsDirectory(tmp_path / "results" / "small")
-    results.write_text("study.yaml", dump_yaml(load_space(tmp_path / "study.yaml").resolved()))
+    results.write_text("study.yaml", dump_yaml(load_study(tmp_path / "study.yaml").resolved()))
     results.write_text(CELLS_FILE, json.dumps(["a", "b", "c"]))
     results.write(row("a", "1"))
     results.write(row("stray", "9"))

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from matplotlib.figure import Figure
 
-from sweep.report import Study, write_report
+from sweep.report import Heading, write_report
 from sweep.report._vega import vega_script
 
 MEANINGS = {"exceeds_direct": "The ratio exceeds the direct one.", "never_raised": "Not in this study."}
@@ -65,7 +65,7 @@ class Page(HTMLParser):
 @pytest.fixture
 def report(tmp_path, measures):
     def write(rows: pd.DataFrame, exhibits=tuple, **changed) -> Page:
-        study = Study(**{"title": "A study", "study_yaml": YAML, "flag_meanings": MEANINGS, **changed})
+        study = Heading(**{"title": "A study", "study_yaml": YAML, "flag_meanings": MEANINGS, **changed})
         path = write_report(rows, measures, study, tmp_path / "results" / "report.html", exhibits)
         assert path == tmp_path / "results" / "report.html"
         assert not list((tmp_path / "results").rglob("*.tmp"))
@@ -78,7 +78,7 @@ def report(tmp_path, measures):
 def page(original_study, measures, tmp_path_factory):
     """The report of the study, written once; tests only look."""
     path = tmp_path_factory.mktemp("results") / "report.html"
-    study = Study(title="A study", study_yaml=YAML, flag_meanings=MEANINGS)
+    study = Heading(title="A study", study_yaml=YAML, flag_meanings=MEANINGS)
     return Page(write_report(original_study, measures, study, path).read_text(encoding="utf-8"))
 
 
@@ -227,7 +227,7 @@ def test_a_readout_that_cannot_even_list_its_exhibits(cell, report):
 
 
 def test_the_same_rows_give_the_same_page(study, measures, tmp_path):
-    about = Study(title="t", flag_meanings={})
+    about = Heading(title="t", flag_meanings={})
     pages = [
         write_report(rows, measures, about, tmp_path / name).read_bytes()
         for name, rows in (("a", study), ("b", study.iloc[::-1]))

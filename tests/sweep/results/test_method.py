@@ -13,7 +13,7 @@ from frozen.readout.readout import find_readout
 from sweep import show
 from sweep.results.directory import ResultsDirectory
 from sweep.results.method import method
-from sweep.study.load import load_space
+from sweep.study.load import load_study
 
 STUDY = """
 name: mine
@@ -62,7 +62,7 @@ def path(tmp_path: Path) -> Path:
 
 
 def test_a_paragraph_says_what_was_measured(path: Path) -> None:
-    text = method(load_space(path), find_readout("binding"), ROWS)
+    text = method(load_study(path), find_readout("binding"), ROWS)
     for part in (
         "shipped:shapes_vit_objects (weights 0123456789ab) were read, frozen, at layers 0 and final in mode cls",
         "Controls with known answers were measured in the same way: control:noise.",
@@ -85,7 +85,7 @@ def test_a_paragraph_says_what_was_measured(path: Path) -> None:
 
 def test_what_was_not_tuned_or_repeated_is_not_claimed(path: Path) -> None:
     fixed = ["seeds=1", "probes=[{family: linear, learning_rate: 0.1}]"]
-    text = method(load_space(path, fixed), find_readout("binding"), ROWS[:1])
+    text = method(load_study(path, fixed), find_readout("binding"), ROWS[:1])
     assert "hyper-parameters were chosen" not in text
     assert "a bootstrap over test samples" in text
     assert "Controls" not in text

@@ -11,11 +11,13 @@ import pytest
 from rich.console import Console
 
 from frozen.readout.readout import find_readout
+from frozen.readout.study import Published
 from sweep.engine.grid import make_grid
+from sweep.results.columns import identity_columns
 from sweep.results.directory import ResultsDirectory
 from sweep.results.published import by_place, held_against, show_published
 from sweep.results.views import write_page
-from sweep.study.load import Published, StudyError, dump_yaml, load_space, locate_in
+from sweep.study.load import StudyError, dump_yaml, load_study, locate_in
 
 STUDY = """\
 name: held
@@ -37,12 +39,12 @@ published:
 def read(tmp_path: Path, text: str = STUDY):
     path = tmp_path / "held.yaml"
     path.write_text(text)
-    space = load_space(path)
+    space = load_study(path)
     return space, make_grid(space, find_readout("binding"), locate_in(path)).cells
 
 
 def row(cell, **values: object) -> dict[str, object]:
-    return {**cell.identity_columns(), "status": "done", **values}
+    return {**identity_columns(cell), "status": "done", **values}
 
 
 def test_the_table_says_what_was_reproduced_what_differs_and_what_is_missing(tmp_path: Path) -> None:

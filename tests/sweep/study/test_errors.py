@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from sweep.study.load import StudyError, load_space
+from sweep.study.load import StudyError, load_study
 from tests.sweep.mistakes import EMPTY, MISTAKES, STUDY
 
 
@@ -18,7 +18,7 @@ def refused(tmp_path, monkeypatch):
     def read(text: str, *overrides: str, limit: int | None = None) -> list[str]:
         (tmp_path / "study.yaml").write_text(text, encoding="utf-8")
         with pytest.raises(StudyError) as caught:
-            load_space("study.yaml", overrides, limit)
+            load_study("study.yaml", overrides, limit)
         return [line.removeprefix("study.yaml:").strip() for line in str(caught.value).splitlines()]
 
     return read
@@ -67,7 +67,7 @@ def test_files_that_hold_no_study(refused, text, message):
 
 def test_a_file_that_is_not_there(tmp_path):
     with pytest.raises(StudyError, match=r"none\.yaml: there is no such file$"):
-        load_space(tmp_path / "none.yaml")
+        load_study(tmp_path / "none.yaml")
 
 
 def test_all_mistakes_at_once_in_the_order_of_the_file(refused):

@@ -15,9 +15,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from frozen.readout.readout import find_readout
+from frozen.readout.study import Study
 from sweep.engine.grid import make_grid
 from sweep.engine.plan import make_plan
-from sweep.study.load import Space, StudyError, load_space, locate_in
+from sweep.study.load import StudyError, load_study, locate_in
 from sweep.study.yaml import dump_yaml
 
 QUICKSTART = (Path(__file__).parents[3] / "search_spaces" / "quickstart.yaml").read_text(encoding="utf-8")
@@ -70,12 +71,12 @@ def check(content: bytes, *overrides: str) -> None:
             assert all(problem.message for problem in read.problems)
             return
         path.write_text(dump_yaml(read.resolved()), encoding="utf-8")
-        assert load_space(path) == read
+        assert load_study(path) == read
 
 
-def outcome(path: Path, overrides: tuple[str, ...]) -> Space | StudyError:
+def outcome(path: Path, overrides: tuple[str, ...]) -> Study | StudyError:
     try:
-        return load_space(path, overrides)
+        return load_study(path, overrides)
     except StudyError as error:
         return error
 
@@ -114,7 +115,7 @@ def plan(content: str) -> None:
         path = Path(folder) / "study.yaml"
         path.write_bytes(content.encode("utf-8", "surrogatepass"))
         try:
-            space = load_space(path)
+            space = load_study(path)
             grid = make_grid(space, find_readout(space.readout), locate_in(path))
             made = make_plan(grid, {}, None)
         except StudyError as error:
@@ -145,12 +146,12 @@ import tempfile
 from pathlib import Path
 import atheris
 with atheris.instrument_imports(include=["sweep"]):
-    from sweep.study.load import StudyError, load_space
+    from sweep.study.load import StudyError, load_study
 place = Path(tempfile.mkdtemp()) / "study.yaml"
 def one(data):
     place.write_bytes(data)
     try:
-        load_space(place)
+        load_study(place)
     except StudyError:
         pass
 atheris.Setup(sys.argv, one)

@@ -8,21 +8,16 @@ from dataclasses import fields
 import pytest
 
 from binding.fit import FitConfig
-from binding.information import IntervalConfig
 from binding.probes import ALIASES, FAMILIES
-from binding.search import Choices, ProbeSpace, Range, SearchConfig
+from binding.search import ProbeSpace, ProbeSpec, SearchConfig
 from frozen.data.scenes import BalancedColorShape, ColorShape, SplitPolicy
+from frozen.data.spec import DatasetSpec
+from frozen.intervals import IntervalConfig
 from frozen.models import PAPER, BackboneConfig
-from sweep.study.load import (
-    DatasetSpec,
-    LayerStride,
-    ProbeSpec,
-    Space,
-    StoreConfig,
-    StudyError,
-    dump_yaml,
-    load_space,
-)
+from frozen.ranges import Choices, Range
+from frozen.readout.layers import LayerStride
+from frozen.readout.study import StoreConfig, Study
+from sweep.study.load import StudyError, dump_yaml, load_study
 
 SMALL = """\
 name: small
@@ -38,9 +33,9 @@ probes:
 
 @pytest.fixture
 def read(tmp_path):
-    def read_text(text: str, *overrides: str, limit: int | None = None) -> Space:
+    def read_text(text: str, *overrides: str, limit: int | None = None) -> Study:
         (tmp_path / "study.yaml").write_text(text, encoding="utf-8")
-        return load_space(tmp_path / "study.yaml", overrides, limit)
+        return load_study(tmp_path / "study.yaml", overrides, limit)
 
     return read_text
 

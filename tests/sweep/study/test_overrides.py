@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from binding.search import Choices, SearchConfig
+from binding.search import SearchConfig
 from frozen.models import BackboneConfig
-from sweep.study.load import Space, StoreConfig, StudyError, load_space
+from frozen.ranges import Choices
+from frozen.readout.study import StoreConfig, Study
+from sweep.study.load import StudyError, load_study
 
 STUDY = """\
 name: small
@@ -30,9 +32,9 @@ search: {suggestions: 4}
 
 @pytest.fixture
 def read(tmp_path):
-    def read_text(text: str, *overrides: str, limit: int | None = None) -> Space:
+    def read_text(text: str, *overrides: str, limit: int | None = None) -> Study:
         (tmp_path / "study.yaml").write_text(text, encoding="utf-8")
-        return load_space(tmp_path / "study.yaml", overrides, limit)
+        return load_study(tmp_path / "study.yaml", overrides, limit)
 
     return read_text
 
@@ -45,7 +47,7 @@ def refused(tmp_path, monkeypatch):
     def read(text: str, *overrides: str, limit: int | None = None) -> list[str]:
         (tmp_path / "study.yaml").write_text(text, encoding="utf-8")
         with pytest.raises(StudyError) as caught:
-            load_space("study.yaml", overrides, limit)
+            load_study("study.yaml", overrides, limit)
         return [line.removeprefix("study.yaml:").strip() for line in str(caught.value).splitlines()]
 
     return read

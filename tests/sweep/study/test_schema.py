@@ -15,7 +15,7 @@ from frozen.data.scenes import SCENES, ColorShape
 from frozen.readout.readout import find_readout
 from sweep.engine.grid import make_grid
 from sweep.space import main
-from sweep.study.load import dump_yaml, load_space, locate_in
+from sweep.study.load import dump_yaml, load_study, locate_in
 from sweep.study.yaml import parse
 
 FOLDER = Path(__file__).parents[3] / "search_spaces"
@@ -47,10 +47,10 @@ GRID = SMALL.replace(
 def test_shipped_studies(name, tmp_path):
     path = FOLDER / name
     assert path.read_text(encoding="utf-8").startswith("# yaml-language-server: $schema=schema.json\n")
-    space = load_space(path)
+    space = load_study(path)
     assert space.name == path.stem
     (tmp_path / "resolved.yaml").write_text(dump_yaml(space.resolved()), encoding="utf-8")
-    assert load_space(tmp_path / "resolved.yaml") == space
+    assert load_study(tmp_path / "resolved.yaml") == space
 
 
 def test_the_editors_schema_is_up_to_date(capsys):
@@ -85,7 +85,7 @@ def test_checking_a_study_from_the_command_line(tmp_path, capsys):
     path = tmp_path / "study.yaml"
     path.write_text(SMALL)
     assert main([str(path)]) == 0
-    assert capsys.readouterr().out == dump_yaml(load_space(path).resolved())
+    assert capsys.readouterr().out == dump_yaml(load_study(path).resolved())
     path.write_text(SMALL.replace("linear", "lineer"))
     assert main([str(path)]) == 2
     assert capsys.readouterr().err == f"{path}:8: probes[0].family: unknown family 'lineer'; did you mean 'linear'?\n"
@@ -94,8 +94,8 @@ def test_checking_a_study_from_the_command_line(tmp_path, capsys):
 def test_reading_a_study_is_light():
     heavy = ["ray", "timm", "pandas", "matplotlib", "optuna", "torchvision"]
     code = (
-        "import sys; from sweep.study.load import load_space; "
-        f"load_space({str(FOLDER / 'quickstart.yaml')!r}); print([m for m in {heavy} if m in sys.modules])"
+        "import sys; from sweep.study.load import load_study; "
+        f"load_study({str(FOLDER / 'quickstart.yaml')!r}); print([m for m in {heavy} if m in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "[]\n"
@@ -107,5 +107,5 @@ def test_shipped_studies_are_planned_without_data_or_the_hub(name, monkeypatch):
         monkeypatch.delenv(variable, raising=False)
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     path = FOLDER / name
-    space = load_space(path)
+    space = load_study(path)
     assert make_grid(space, find_readout(space.readout), locate_in(path, ())).cells

@@ -15,12 +15,12 @@ import pyarrow.parquet as pq
 import pytest
 
 from binding.fit import FitConfig
-from binding.information import IntervalConfig
 from binding.measurement import measure_samples
 from binding.readout import _row
 from binding.samples import MeasureConfig, Samples, SplitSamples
 from binding.search import ProbeSpace, SearchConfig
 from frozen.data.scenes import SPLITS, DataError, Files
+from frozen.intervals import IntervalConfig
 from frozen.problems import ConfigurationError
 from frozen.testing import SceneConformance
 from tests.frozen.data.scenes.bad_images import BadImages, ReaderOf, complaint

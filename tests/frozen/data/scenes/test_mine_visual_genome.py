@@ -10,13 +10,13 @@ import numpy as np
 import pytest
 
 from binding.fit import FitConfig
-from binding.information import IntervalConfig
 from binding.measurement import measure_samples
 from binding.samples import MeasureConfig, Samples, SplitSamples
 from binding.search import ProbeSpace, SearchConfig
 from frozen.data.scenes import SPLITS, VgColor, VgTopAttr
 from frozen.data.scenes._genome_vocabulary import COCO_CLASSES
 from frozen.data.scenes.mine_visual_genome import Mining, main, mine, split_of
+from frozen.intervals import IntervalConfig
 from tests.frozen.data.scenes.folders import random_image
 
 # of each image: objects as they stand in the release, name and attributes

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import inspect
+import re
 import textwrap
 import types
 from collections.abc import Callable, Iterable, Mapping
@@ -18,6 +19,7 @@ from pydantic import (
     ConfigDict,
     Discriminator,
     Tag,
+    ValidationError,
     WithJsonSchema,
     create_model,
 )
@@ -25,8 +27,9 @@ from pydantic import Field as ModelField
 from pydantic.functional_validators import model_validator
 from pydantic_core import PydanticCustomError
 
-from binding.search import Choices, Range
-from sweep.study.yaml import show
+from frozen.problems import show
+from frozen.ranges import Choices, Range
+from frozen.registry import Registry
 
 COMPLAINT = "complaint"
 """Type of errors whose message is shown as it is."""
@@ -37,6 +40,10 @@ WRONG_NAME = "wrong_name"
 
 TypeForm = Any
 """A type or a special form of `typing`, made at run time."""
+
+_SIZE = re.compile(r"([0-9]+(?:\.[0-9]+)?) ?([KMGT]i?)?B", re.IGNORECASE)
+_FACTORS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12}
+_FACTORS |= {"ki": 2**10, "mi": 2**20, "gi": 2**30, "ti": 2**40}
 
 
 class Border(BaseModel):
@@ -233,6 +240,33 @@ def _refusing(reason: str) -> TypeForm:
         raise complaint(reason)
 
     return Annotated[Any, BeforeValidator(refuse), WithJsonSchema({"not": {}})]
+
+
+def named_in(
+    registry: Registry[Any], key: str, model: Callable[[str, Any], type[Border]], aliases: Mapping[str, str]
+) -> TypeForm:
+    """What a registry has, by name; a part of another package that has no model is refused where it is named."""
+    faults = registry.faults()
+    models = {name: model(name, cls) for name, cls in registry.own.items() if name not in faults}
+    for name in [name for name in registry if name not in registry.own]:
+        try:
+            models[name] = model(name, registry[name])
+            models[name].model_rebuild(force=True)
+        except Exception as error:  # noqa: BLE001, another package may have fields of any kind
+            reason = str(error).partition("\n")[0]
+            faults[name] = f"{key} {name!r} has a field that a study file cannot set: {reason}; see docs/extending.md"
+    return named(key, models, aliases, faults)
+
+
+def size_in_bytes(value: object, inner: Callable[[object], Any]) -> int:
+    """Bytes of a number, or of a text such as 4GB; wraps the validation of `int | str`."""
+    match = _SIZE.fullmatch(value) if isinstance(value, str) else None
+    if match:
+        return int(float(match[1]) * _FACTORS[(match[2] or "").lower()])
+    try:
+        return inner(value) if isinstance(value, int) else inner(None)
+    except ValidationError:
+        raise complaint(f"expected bytes or a size such as 4GB or 500MB, got {show(value)}") from None
 
 
 def literal(names: Iterable[str]) -> TypeForm:

@@ -1,0 +1,161 @@
+"""The read-out's grid: data sets, backbones, layers, modes and probe families."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from binding.extras import Extra
+from binding.fit import FitConfig
+from binding.keys import BindingStudy
+from binding.probes import FAMILIES
+from binding.search import ProbeSpec, SearchConfig
+from frozen.capture.captures import Capture, View
+from frozen.capture.views import MODES, Mode, refuses
+from frozen.data.scenes import SPLITS, Scene
+from frozen.intervals import IntervalConfig
+from frozen.plain import Plain, plain
+from frozen.readout.cells import Cell, LeftOut, Mistake
+from frozen.readout.grid import Reading, readings
+from frozen.readout.measures import Dimension
+from frozen.readout.needs import Labels
+from frozen.readout.study import Study
+
+SCHEMA_VERSION = 2
+"""Of a cell's identity."""
+VERSION = 2
+"""Raised when equal inputs give other numbers; part of every cell's identity."""
+
+DIMENSIONS = (
+    Dimension("layer", "layer", "embed, number of a block, or final", "depth", order="layer_index"),
+    Dimension("mode", "mode", "what of the layer's tokens the probe sees", "panel"),
+    Dimension("probe", "probe", "probe family", "line"),
+)
+GRID_COLUMNS = {
+    "layer": "embed, number of a block, or final",
+    "layer_index": "position in depth: embed is -1",
+    "depth_fraction": "0 at embed, 1 at final",
+    "mode": "what of the layer's tokens the probe sees",
+    "probe": "probe family",
+    "feature_probe": "family of the features probe",
+}
+
+
+@dataclass(frozen=True)
+class Shared:
+    """What all cells of a study share."""
+
+    readout: str
+    readout_version: int
+    fit: FitConfig
+    search: SearchConfig
+    seed: int
+    n_seeds: int
+    intervals: IntervalConfig
+    store_dtype: str
+    extras: tuple[Extra, ...] = ()
+
+    def content(self) -> dict[str, Plain]:
+        """What of them is part of identities: extras only where there are some, so that other cells keep theirs."""
+        content = plain(self)
+        assert isinstance(content, dict)
+        return content if self.extras else {name: value for name, value in content.items() if name != "extras"}
+
+
+@dataclass(frozen=True)
+class BindingCell:
+    """How one cell is measured."""
+
+    layer: str
+    mode: Mode
+    probe: ProbeSpec
+    shared: Shared
+    keep_probes_bytes: int
+    """Most bytes of tuned probes kept; no part of the identity."""
+
+
+def cells(study: Study) -> Iterator[Cell | LeftOut | Mistake]:
+    """Every possible cell of a study, and what is left out of the grid."""
+    keys: BindingStudy = study.keys
+    shared = Shared(
+        study.readout,
+        VERSION,
+        keys.fit,
+        keys.search,
+        study.seed,
+        keys.seeds,
+        study.intervals,
+        study.store.dtype,
+        keys.extras,
+    )
+    content = shared.content()  # one object for all cells: it is hashed once
+    for reading in readings(study, keys.layers):
+        if isinstance(reading, Mistake):
+            yield reading
+            continue
+        # controls that are no backbone's have one layer and one vector
+        modes = tuple(mode for mode in MODES if mode in keys.modes)
+        for mode in ("cls",) if reading.backbone.kind == "control" else modes:
+            yield from _of_mode(study, keys, reading, mode, shared, content)
+
+
+def _of_mode(
+    study: Study, keys: BindingStudy, reading: Reading, mode: Mode, shared: Shared, content: dict[str, Plain]
+) -> Iterator[Cell | LeftOut]:
+    if reason := refuses(mode, reading.description.layout):
+        yield LeftOut(f"{reading.backbone.source} · {mode}", reason)
+        return
+    for probe in keys.probes:
+        if reason := _refuses(probe, mode, reading.dataset.config):
+            if not reading.description.is_control or not study.backbones:
+                yield LeftOut(f"{reading.dataset.name} · {mode} · {probe.family}", reason)
+            continue
+        # permuted samples tell nothing at any depth: one layer is enough
+        for layer in reading.layers[-1:] if reading.control == "shuffled" else reading.layers:
+            yield _cell(reading, BindingCell(layer, mode, probe, shared, keys.keep_probes_bytes), content)
+
+
+def _refuses(probe: ProbeSpec, mode: Mode, scene: Scene) -> str | None:
+    """Why a probe cannot read a mode of a data set, or None."""
+    n_groups = len(scene.space.groups)
+    refused = FAMILIES[probe.space.family].refuses(mode, "objects", n_groups)
+    if refused or probe.feature_probe is None:
+        return refused
+    return FAMILIES[probe.feature_probe.family].refuses(mode, "features", n_groups)
+
+
+def _cell(reading: Reading, settings: BindingCell, content: dict[str, Plain]) -> Cell:
+    dataset, backbone, description = reading.dataset, reading.backbone, reading.description
+    layer, mode, probe = settings.layer, settings.mode, settings.probe
+    dtype = settings.shared.store_dtype
+    needs = [(name, Capture(dataset, name, backbone, View(layer, mode), dtype)) for name in SPLITS]
+    labels = [(f"{name}_labels", Labels(dataset, name)) for name in SPLITS]
+    return Cell(
+        readout=settings.shared.readout,
+        dataset=dataset,
+        backbone=backbone,
+        description=description,
+        columns=(
+            ("layer", layer),
+            ("layer_index", description.layer_number(layer)),
+            ("depth_fraction", description.depth_fraction(layer)),
+            ("mode", mode),
+            ("probe", probe.family),
+            ("feature_probe", (probe.feature_probe or probe.space).family),
+        ),
+        names=(layer, mode, probe.family),
+        settings=settings,
+        identity=(
+            ("schema", SCHEMA_VERSION),
+            ("dataset", dataset),
+            ("backbone", backbone),
+            ("layer", layer),
+            ("mode", mode),
+            ("probe", probe),
+            ("settings", content),
+        ),
+        needs=(*needs, *labels),
+        control=reading.control,
+        control_of=reading.control_of,
+        seed=settings.shared.seed,
+    )

@@ -1,0 +1,102 @@
+"""Which layers of a backbone a study reads."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal
+
+from pydantic import Discriminator, Tag, ValidationError, WrapValidator
+
+from frozen.models import Description
+from frozen.plain import Plain, plain
+from frozen.problems import Problem, at_least, did_you_mean, refuse, show
+from frozen.readout.forms import Border, TypeForm, complaint, list_of, model_of
+
+
+@dataclass(frozen=True)
+class LayerStride:
+    """All layers, thinned out."""
+
+    every: int
+    """embed, every such block counted back from the last, and final; 1 for all layers."""
+
+    def __post_init__(self) -> None:
+        refuse("layers", self.problems())
+
+    def problems(self) -> Iterator[Problem]:
+        """Every broken rule."""
+        yield from at_least("every", self.every, 1)
+
+
+Layers = tuple[int | str, ...] | LayerStride
+"""embed, final and numbers of blocks; ("all",) for every layer; or a stride."""
+
+
+def resolved_layers(layers: Layers) -> Plain:
+    """Layers in the form of a study file."""
+    return "all" if layers == ("all",) else plain(layers)
+
+
+def resolve_layers(layers: Layers, description: Description) -> list[str]:
+    """Names of the layers a study asks for, in order of depth.
+
+    Raises:
+        ValueError: a layer the backbone does not have.
+    """
+    if layers == ("all",):
+        return list(description.layers)
+    blocks = [name for name in description.layers if name.isdigit()]
+    if isinstance(layers, LayerStride):
+        kept = set(blocks[:: -layers.every])
+        return [name for name in description.layers if not name.isdigit() or name in kept]
+    named = {
+        blocks[layer] if isinstance(layer, int) and -len(blocks) <= layer < 0 else str(layer): layer
+        for layer in layers
+    }
+    if missing := [str(layer) for name, layer in named.items() if name not in description.layers]:
+        raise ValueError(f"there is no layer {', '.join(missing)}; it has {_layers_text(description, blocks)}")
+    return [name for name in description.layers if name in named]
+
+
+def _layers_text(description: Description, blocks: list[str]) -> str:
+    if description.layers == ("embed", *map(str, range(len(blocks))), "final"):
+        return f"embed, blocks 0 to {len(blocks) - 1}, final"
+    return ", ".join(description.layers)
+
+
+def _layer(value: object, inner: Any) -> Any:
+    try:
+        return inner(value)
+    except ValidationError:
+        hint = f"; {did_you_mean(value, ['embed', 'final'])}" if isinstance(value, str) else ""
+        raise complaint(f"expected embed, final or the number of a block, got {show(value)}{hint}") from None
+
+
+def _tag(value: object) -> str:
+    if value == "all":
+        return "<all>"
+    return "<stride>" if isinstance(value, dict | Border) else "<list>"
+
+
+_Layer = Annotated[int | Literal["embed", "final"], WrapValidator(_layer)]
+LayersForm: TypeForm = Annotated[
+    Annotated[Literal["all"], Tag("<all>")]
+    | Annotated[list_of(_Layer), Tag("<list>")]
+    | Annotated[model_of(LayerStride, "LayerStride"), Tag("<stride>")],
+    Discriminator(_tag),
+]
+"""The form of `layers` in a study file."""
+
+
+def read_layers(reader: Any, path: tuple[str | int, ...], given: Any) -> Any:
+    """Layers of a study, as it holds them; None where nothing is given.
+
+    Args:
+        reader: a `StudyReader`, told of mistakes.
+        path: where they are given.
+        given: what the form has made of them.
+    """
+    if isinstance(given, Border):
+        return reader.make(path, lambda: LayerStride(**given.given()))
+    return ("all",) if given == "all" else given

@@ -1,0 +1,38 @@
+"""What a read-out declares of the numbers and dimensions of its rows."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+Unit = Literal["bits", "nats", "ratio", "percent", "rank", "cosine", "count", "seconds"]
+Role = Literal["panel", "line", "depth", "detail"]
+
+
+@dataclass(frozen=True)
+class Measure:
+    """A measured quantity of a row.
+
+    The row's columns `column`, `column_low` and `column_high` hold the estimate and its interval.
+    """
+
+    column: str
+    label: str
+    symbol: str
+    unit: Unit
+    meaning: str
+
+
+@dataclass(frozen=True)
+class Dimension:
+    """A direction of a read-out's grid, beside data set and backbone; a column of the row."""
+
+    name: str
+    """Column of the row, and key of `published` entries."""
+    label: str
+    """Heading in tables and figures."""
+    meaning: str
+    role: Role
+    """panel: a panel for each value; line: a line for each; depth: the horizontal axis; detail: in tables only."""
+    order: str | None = None
+    """Column that orders the values: a number; None for natural order. A dimension of role depth has one."""

@@ -1,0 +1,86 @@
+"""Measures cells on Ray: extraction of what the store lacks, then a Tune trial a bundle of cells."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Mapping, Sequence
+
+import ray
+
+from frozen.readout.cells import Cell
+from sweep.engine.run import Run
+from sweep.engine.sources import data_fingerprint
+from sweep.engine.trial import Job, Task
+from sweep.engine.work import Work
+from sweep.live import Metrics, Monitor, open_logs
+from sweep.live.progress import Progress, progress
+from sweep.results.columns import identity_columns
+from sweep.store.actor import ActivationStore
+
+
+def run_cells(run: Run) -> bool:
+    """Measure every cell of a run.
+
+    Returns:
+        Whether the run came to its end; False after an interrupt.
+
+    Raises:
+        FullDiskError: there is no space left for the store or the results.
+        RemoteError: the results or the store cannot be reached.
+    """
+    store = run.on_this_node(ActivationStore, run.store, run.store_memory_bytes)
+    wanted = {key for cell in run.cells for key in run.graph.keys(cell).values()}
+    present, damages = ray.get(store.present.remote(sorted(wanted)))
+    for damage in damages:
+        run.say(f"store: {damage}; it is made again")
+    costs = longest_first(run)
+    jobs = _jobs(run, list(costs))
+    with progress(run.console, run.study, list(costs.values())) as line, Metrics(run.study) as metrics:
+        work = Work(run, jobs, costs, store, present, _monitor(run, line, metrics))
+        from sweep.engine.tuner import run_trials  # Tune takes a second to import, and extractors start meanwhile
+
+        return run_trials(run, jobs, store, work)
+
+
+def longest_first(run: Run) -> dict[Cell, float]:
+    """The cells in the order in which they begin, with their costs: a long one that begins last keeps all waiting.
+
+    A cell whose product others need counts with the longest of them.
+    """
+    own = {cell: run.readout.cost(cell, run.graph.sources[cell].sizes) for cell in run.cells}
+    ahead = dict(own)
+    for cell in reversed(run.cells):  # givers stand before those that need them
+        for giver in run.graph.givers(cell):
+            if giver in own:
+                ahead[giver] = max(ahead[giver], own[giver] + ahead[cell])
+    return {cell: own[cell] for cell in sorted(own, key=ahead.__getitem__, reverse=True)}
+
+
+def _jobs(run: Run, cells: Sequence[Cell]) -> list[Job]:
+    """A job a bundle, in the order of each one's first cell."""
+    bundles: dict[Hashable, list[Task]] = {}
+    for cell in cells:
+        key = run.readout.bundle(cell)
+        bundles.setdefault(cell.cell_id if key is None else (key,), []).append(_task(run, cell))
+    return [Job(tuple(tasks)) for tasks in bundles.values()]
+
+
+def _task(run: Run, cell: Cell) -> Task:
+    source = run.graph.sources[cell]
+    known: Mapping[str, object] = {
+        **identity_columns(cell),
+        "data_fingerprint": data_fingerprint(source),
+        "n_skipped": source.n_skipped,
+        "weights_digest": source.weights_digest,
+        "study": run.study,
+        "git_commit": run.git_commit,
+    }
+    return Task(cell, run.graph.keys(cell), run.graph.given(cell), known)
+
+
+def _monitor(run: Run, line: Progress, metrics: Metrics) -> Monitor:
+    headline = [measure.column for measure in run.readout.measures]
+    logs = open_logs(run.logs, run.results.root, headline)
+    depth = next((one.order for one in run.readout.dimensions if one.role == "depth"), None)
+    monitor = Monitor(line, run.results, metrics, logs, headline[0], run.console, depth)
+    monitor.begins()
+    return monitor
