@@ -38,6 +38,8 @@ class Control(ABC):
 
     name: ClassVar[str]
     reads_images: bool = False
+    trunk = None
+    head = None
 
     def __init__(self, scene: Scene, seed: int) -> None:
         self._seed = seed

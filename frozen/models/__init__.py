@@ -23,6 +23,8 @@ from frozen.models._base import (
 )
 from frozen.models._library import KINDS, LIBRARIES, Library
 from frozen.models._paper import PAPER, PaperChoice, known_description
+from frozen.models._parts import BLOCK_PARTS, CHANGES, BlockPart, BlockParts, Change, Point
+from frozen.models._trunk import Head, Trunk
 from frozen.models._vision import Pixels, Tower, VisionTransformer
 
 if TYPE_CHECKING:
@@ -55,8 +57,13 @@ def _one_thread_at_a_time(function: Callable[P, R]) -> Callable[P, R]:
 
 
 @_one_thread_at_a_time
-def describe(config: BackboneConfig, scene: Scene) -> Description:
+def describe(config: BackboneConfig, scene: Scene, *, head: bool = False) -> Description:
     """Layers, token layout and size of a backbone on a data set, without weights.
+
+    Args:
+        config: the backbone.
+        scene: the data set.
+        head: whether it is meant with its classifier; only timm's models have one so far.
 
     Raises:
         BackboneError: no such backbone, or one whose token layout cannot be read.
@@ -77,12 +84,18 @@ def describe(config: BackboneConfig, scene: Scene) -> Description:
         return known_description(config) or describe_transformers(config)
     from frozen.models._timm import describe_timm
 
-    return describe_timm(config.architecture, config.image_size)
+    return describe_timm(config.architecture, config.image_size, head=head)
 
 
 @_one_thread_at_a_time
-def load(config: BackboneConfig, scene: Scene, device: torch.device) -> Backbone:
+def load(config: BackboneConfig, scene: Scene, device: torch.device, *, head: bool = False) -> Backbone:
     """The backbone with its weights.
+
+    Args:
+        config: the backbone.
+        scene: the data set.
+        device: where it is to run.
+        head: whether its classifier is loaded too; the trunk and its digest stay the same.
 
     Raises:
         BackboneError: no such backbone, or weights that cannot be had or do not fit.
@@ -103,7 +116,7 @@ def load(config: BackboneConfig, scene: Scene, device: torch.device) -> Backbone
         return load_transformers(config, device)
     from frozen.models._timm import load_timm
 
-    return load_timm(config, device)
+    return load_timm(config, device, head=head)
 
 
 @_one_thread_at_a_time
@@ -145,6 +158,8 @@ def prefetch(config: BackboneConfig) -> list[Path]:
 
 __all__ = [
     "BACKBONE_CONTROLS",
+    "BLOCK_PARTS",
+    "CHANGES",
     "KINDS",
     "LIBRARIES",
     "PAPER",
@@ -153,16 +168,22 @@ __all__ = [
     "BackboneConfig",
     "BackboneError",
     "Batch",
+    "BlockPart",
+    "BlockParts",
+    "Change",
     "Description",
+    "Head",
     "Identity",
     "Library",
     "PaperChoice",
     "Pixels",
+    "Point",
     "Precision",
     "Reader",
     "TokenLayout",
     "TokenNames",
     "Tower",
+    "Trunk",
     "VisionTransformer",
     "describe",
     "identify",

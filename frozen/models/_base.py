@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, Protocol, get_args, runtime_checkable
@@ -13,6 +13,7 @@ from jaxtyping import UInt8
 from torch import Tensor
 
 from frozen.models._library import KINDS, LIBRARIES
+from frozen.models._trunk import Head, Trunk
 from frozen.problems import Problem, at_least, refuse
 
 ACTIVATION_FILES = (".npz", ".safetensors", ".arrow", ".feather")
@@ -79,6 +80,10 @@ class Description(NamedTuple):
         image_size: pixels a side of the input; 0 where images are not read.
         is_control: whether its answer is known beforehand.
         parameters: number of parameters.
+        parts: shapes of one token at every part of a block, or the reason why it cannot be read; the same for the
+            ways in which a forward pass can be changed, with the shape (). Empty where blocks are closed.
+        embedding_width: of the image's embedding, pooled after the final norm; 0 where there is none.
+        n_classes: of the classifier; 0 without one.
     """
 
     layers: tuple[str, ...]
@@ -86,6 +91,13 @@ class Description(NamedTuple):
     image_size: int
     is_control: bool = False
     parameters: int = 0
+    parts: tuple[tuple[str, tuple[int, ...] | str], ...] = ()
+    embedding_width: int = 0
+    n_classes: int = 0
+
+    def part(self, name: str) -> tuple[int, ...] | str:
+        """Shape of one token at a part of a block, or the reason why it cannot be read."""
+        return dict(self.parts).get(name, "it shows the tokens of its layers only, not what is in them")
 
     def depth_fraction(self, layer: str) -> float:
         """0 at the first layer, 1 at the last; 1 where there is only one."""
@@ -266,6 +278,8 @@ class Batch(NamedTuple):
     feature_codes: UInt8[np.ndarray, "batch features"]
     stream: int
     """A number that differs between splits, for controls that draw noise."""
+    labels: Mapping[str, np.ndarray] = {}
+    """What else is known of the samples, samples first, by name: classes, masks, orders of tokens."""
 
 
 Reader = Callable[[str, Tensor], Any]
@@ -297,6 +311,16 @@ class Backbone(Protocol):
 
     @property
     def reads_images(self) -> bool: ...
+
+    @property
+    def trunk(self) -> Trunk | None:
+        """Its blocks, to be read and changed while they run; None where there are only tokens of layers."""
+        ...
+
+    @property
+    def head(self) -> Head | None:
+        """Its classifier, if it has one and was loaded with it."""
+        ...
 
     def forward(self, batch: Batch, read: Reader = whole) -> dict[str, Any]:
         """What `read` makes of the tokens of each layer, by its name, in order of depth.

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from frozen.models._base import BackboneConfig, Description, TokenLayout
+from frozen.models._parts import hidden_weights, plain_shapes
 
 
 class PaperChoice(NamedTuple):
@@ -15,20 +16,21 @@ class PaperChoice(NamedTuple):
     description: Description
 
 
-def _large(source: str, image_size: int, layer: int | str, grid: int, parameters: int) -> PaperChoice:
+def _large(source: str, image_size: int, layer: int | str, grid: int, parameters: int, attention: str) -> PaperChoice:
     """A ViT-L: 24 blocks of width 1024, a CLS token and no registers."""
     layers = ("embed", *map(str, range(24)), "final")
     layout = TokenLayout(has_cls=True, n_registers=0, grid=(grid, grid), width=1024)
-    description = Description(layers, layout, image_size, parameters=parameters)
+    parts = plain_shapes(1024, 16, 4096, attention_weights=hidden_weights(attention))
+    description = Description(layers, layout, image_size, parameters=parameters, parts=parts)
     return PaperChoice(BackboneConfig(source=source, image_size=image_size), (layer,), description)
 
 
 _CLIP = "hf:openai/clip-vit-large-patch14"
 
 PAPER = {
-    "dinov2_large": _large("hf:facebook/dinov2-large", 256, "final", 18, 304_368_640),
-    "clip_large_224": _large(_CLIP, 224, -1, 16, 303_179_776),
-    "clip_large_336": _large(f"{_CLIP}-336", 336, -1, 24, 303_507_456),
+    "dinov2_large": _large("hf:facebook/dinov2-large", 256, "final", 18, 304_368_640, "Dinov2Attention"),
+    "clip_large_224": _large(_CLIP, 224, -1, 16, 303_179_776, "CLIPAttention"),
+    "clip_large_336": _large(f"{_CLIP}-336", 336, -1, 24, 303_507_456, "CLIPAttention"),
 }
 """By name: DINOv2-L at 256 px after the final norm, CLIP L/14 before the post-norm."""
 

@@ -13,6 +13,7 @@ from typing import Any
 import torch
 
 from frozen.models._base import BackboneConfig, BackboneError, Description, Identity, TokenLayout
+from frozen.models._parts import plain_shapes
 from frozen.models._timm import tower_of
 from frozen.models._torchvision_ops import declare_missing_operators
 from frozen.models._vision import SHIPPED, Pixels, VisionTransformer, digest, identity_of
@@ -50,7 +51,15 @@ def describe_shipped(config: BackboneConfig) -> Description:
     layers = ("embed", *(str(i) for i in range(architecture["depth"])), "final")
     layout = TokenLayout(has_cls=True, n_registers=0, grid=(side, side), width=architecture["embed_dim"])
     tensors = (entry for key, entry in _safetensors_header(config.architecture).items() if key != "__metadata__")
-    return Description(layers, layout, size, parameters=sum(math.prod(entry["shape"]) for entry in tensors))
+    width, n_heads = architecture["embed_dim"], architecture["num_heads"]
+    return Description(
+        layers,
+        layout,
+        size,
+        parameters=sum(math.prod(entry["shape"]) for entry in tensors),
+        parts=plain_shapes(width, n_heads, int(width * architecture["mlp_ratio"])),
+        embedding_width=width,
+    )
 
 
 def identify_shipped(config: BackboneConfig) -> Identity:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from difflib import get_close_matches
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,9 @@ from torch import nn
 from frozen.models._base import BackboneConfig, BackboneError, Description, TokenLayout
 from frozen.models._checkpoint import misfit, read_state
 from frozen.models._hub import Repository
+from frozen.models._parts import probe
 from frozen.models._torchvision_ops import declare_missing_operators
+from frozen.models._trunk import Head
 from frozen.models._vision import ADVICE, Pixels, Tower, VisionTransformer, check_image_size
 
 
@@ -36,27 +38,54 @@ def tower_of(model: nn.Module, image_size: int) -> Tower:
     has_cls = getattr(model, "cls_token", None) is not None
     width = int(model.embed_dim)  # pyright: ignore
     layout = TokenLayout(has_cls, int(n_prefix) - has_cls, (rows, columns), width)
-    return Tower(model, list(blocks), model.forward_features, layout)  # pyright: ignore
+    shared_bias = any(getattr(model, name, None) is not None for name in ("rel_pos_bias", "shared_rel_pos"))
+    parts = [probe(block, has_position_bias=shared_bias) for block in blocks]
+    pools = hasattr(model, "forward_head") and bool(getattr(model, "global_pool", ""))
+    pool = partial(model.forward_head, pre_logits=True) if pools else None  # pyright: ignore
+    run: Any = model.forward_features
+    return Tower(model, list(blocks), run, layout, parts, pool, width if pools else 0, _head(model))
+
+
+def _head(model: Any) -> Head | None:
+    """The classifier; None where there is none, or where it reads something else than one token after the norms."""
+    linear = getattr(model, "head", None)
+    norms = (getattr(model, "norm", None), getattr(model, "fc_norm", None))
+    reads_a_token = (
+        getattr(model, "global_pool", "") in ("token", "avg") and getattr(model, "attn_pool", None) is None
+    )
+    if not isinstance(linear, nn.Linear) or not reads_a_token or None in norms:
+        return None
+    before, after = norms
+    return Head(
+        linear, (before or nn.Identity(), after or nn.Identity()), model.forward_head, ("head.", "head_dist.")
+    )
 
 
 @cache
-def describe_timm(name: str, image_size: int | None) -> Description:
+def describe_timm(name: str, image_size: int | None, *, head: bool = False) -> Description:
     """A timm model's description, without its weights.
 
+    Args:
+        name: architecture and tag.
+        image_size: pixels a side; None for the model's own.
+        head: whether the model is meant with its classifier.
+
     Raises:
-        BackboneError: an unknown name, or a model whose tokens have no layout that could be read.
+        BackboneError: an unknown name, a model whose tokens have no layout that could be read, or no classifier.
     """
     declare_missing_operators()
     with torch.device("meta"), torch.inference_mode():
         model = _create(name, image_size).eval()
+        if head:
+            _add_head(model, name)
         size = _input_size(model)
         tower = tower_of(model, size)
         tower.forward(torch.zeros(1, 3, size, size), f"timm model {name}", lambda _layer, _tokens: None)
     return tower.describe(size)
 
 
-def load_timm(config: BackboneConfig, device: torch.device) -> VisionTransformer:
-    """A timm model with weights from the hub, from a file, or untrained.
+def load_timm(config: BackboneConfig, device: torch.device, *, head: bool = False) -> VisionTransformer:
+    """A timm model with weights from the hub, from a file, or untrained; `head` loads its classifier too.
 
     Raises:
         BackboneError: an unknown name, or weights that cannot be had or do not fit.
@@ -67,8 +96,10 @@ def load_timm(config: BackboneConfig, device: torch.device) -> VisionTransformer
         torch.manual_seed(config.seed)
         if config.kind == "random":
             model = _create(config.architecture, config.image_size)
+            if head:
+                _add_head(model, config.architecture)
         else:
-            model = _from_file(config, config.weights_file or fetch_timm(config))
+            model = _from_file(config, config.weights_file or fetch_timm(config), head)
     size = _input_size(model)
     settings: Any = model.pretrained_cfg
     return VisionTransformer(tower_of(model, size), config, Pixels(settings["mean"], settings["std"]), size, device)
@@ -128,14 +159,48 @@ def _input_size(model: nn.Module) -> int:
     return int(size[0]) if size else int(settings["input_size"][-1])
 
 
-def _from_file(config: BackboneConfig, path: Path) -> nn.Module:
+def _add_head(model: nn.Module, name: str) -> None:
+    """A random classifier, drawn last: the trunk's weights are those of the model without it.
+
+    Raises:
+        BackboneError: a model that has none, or whose classifier does not read tokens.
+    """
+    cfg: Any = model.pretrained_cfg
+    if not cfg["num_classes"]:
+        raise BackboneError(f"timm model {name} has no classifier; choose one that was trained on classes, {ADVICE}")
+    model.reset_classifier(cfg["num_classes"])  # pyright: ignore
+    _check_head(model, name)
+
+
+def _check_head(model: nn.Module, name: str) -> None:
+    if _head(model) is None:
+        raise BackboneError(
+            f"the classifier of timm model {name} does not read single tokens after the final norm "
+            f"(pooling {getattr(model, 'global_pool', '')!r}); choose a model that pools its CLS token or a mean"
+        )
+
+
+def _from_file(config: BackboneConfig, path: Path, head: bool) -> nn.Module:
     state = read_state(path, config.name, config.weights_set)
     try:
-        return _with_state(config, state)
+        return _with_head(config, state) if head else _with_state(config, state)
     except (BackboneError, ImportError, MemoryError):
         raise
     except Exception as error:  # timm's conversions of other formats can raise anything
         raise BackboneError(misfit(path, config.name, error, state)) from error
+
+
+def _with_head(config: BackboneConfig, state: dict[str, Any]) -> nn.Module:
+    """A model all of whose weights come from a state dict, its classifier's too; it has the classes of the file."""
+    import timm
+
+    settings: Any = timm.get_pretrained_cfg(config.name)
+    rows = len(state["head.weight"]) if "head.weight" in state else settings.num_classes
+    overlay = {"custom_load": False, "label_offset": 0, "num_classes": rows, "state_dict": dict(state)}
+    model = _create(config.name, config.image_size, rows, pretrained=True, pretrained_cfg_overlay=overlay)
+    model.pretrained_cfg["state_dict"] = None  # pyright: ignore
+    _check_head(model, config.name)
+    return model
 
 
 def _with_state(config: BackboneConfig, state: dict[str, Any]) -> nn.Module:

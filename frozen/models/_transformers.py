@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from frozen.models._base import BackboneConfig, BackboneError, Description, TokenLayout
 from frozen.models._checkpoint import INDEX_ENDING, misfit, read_state, shards
 from frozen.models._hub import Repository
+from frozen.models._parts import probe
 from frozen.models._torchvision_ops import declare_missing_operators
 from frozen.models._vision import ADVICE, Pixels, Tower, VisionTransformer, check_image_size
 
@@ -163,7 +164,7 @@ def tower_of(model: nn.Module, settings: Any, image_size: int) -> Tower:
     def run(pixels: Tensor) -> Tensor:
         return norm(model(pixels, **arguments(pixels)).last_hidden_state)
 
-    return Tower(model, list(blocks), run, layout)
+    return Tower(model, list(blocks), run, layout, [probe(block) for block in blocks])
 
 
 def _arguments(model: nn.Module, n_patches: int) -> Callable[[Tensor], dict[str, Any]]:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor, nn
@@ -21,6 +21,8 @@ from frozen.models._base import (
     TokenLayout,
     whole,
 )
+from frozen.models._parts import BlockParts, common_shapes
+from frozen.models._trunk import Head, Trunk, digest
 
 SHIPPED = ("shapes_vit_objects", "shapes_vit_features")
 ADVICE = "or use a backbone that ships with the project: " + ", ".join(f"shipped:{name}" for name in SHIPPED)
@@ -41,18 +43,39 @@ class Tower(NamedTuple):
         blocks: its transformer blocks; what enters the first and leaves each is a layer.
         run: pixels [batch 3 size size] to the tokens after the final norm.
         layout: of the tokens, as the model's settings say.
+        parts: where in each block its parts can be read; empty where that is not known.
+        pool: tokens after the final norm to the image's embedding [batch width], if the model has one.
+        embedding_width: of that embedding; 0 where there is none.
+        head: the classifier, if the model was loaded with it.
     """
 
     model: nn.Module
     blocks: Sequence[nn.Module]
     run: Callable[[Tensor], Tensor]
     layout: TokenLayout
+    parts: Sequence[BlockParts] = ()
+    pool: Callable[[Tensor], Tensor] | None = None
+    embedding_width: int = 0
+    head: Head | None = None
 
     def describe(self, image_size: int) -> Description:
         """Layers, layout and number of parameters."""
         layers = ("embed", *(str(i) for i in range(len(self.blocks))), "final")
         parameters = sum(parameter.numel() for parameter in self.model.parameters())
-        return Description(layers, self.layout, image_size, parameters=parameters)
+        return Description(
+            layers,
+            self.layout,
+            image_size,
+            parameters=parameters,
+            parts=common_shapes(self.parts),
+            embedding_width=self.embedding_width,
+            n_classes=self.head.n_classes if self.head else 0,
+        )
+
+    def trunk_weights(self) -> dict[str, Tensor]:
+        """All weights but the classifier's: the same whether the model was loaded with it or without."""
+        own = self.head.names if self.head else ()
+        return {name: value for name, value in self.model.state_dict().items() if not name.startswith(own)}
 
     def forward(self, pixels: Tensor, name: str, read: Reader = whole) -> dict[str, Any]:
         """What `read` makes of every layer; the tokens are held against the layout first.
@@ -117,6 +140,8 @@ class VisionTransformer:
         self._digest = ""
         self._device = device
         self._precision = getattr(torch, config.precision)
+        self.head = tower.head
+        self.trunk = Trunk(tower.blocks, tower.parts, self._run, tower.pool, config.compile, device)
         self._mean, self._std = (255 * torch.tensor(value, device=device).view(3, 1, 1) for value in pixels)
         if config.compile:
             for block in tower.blocks:  # one graph serves all blocks, and the hooks stay outside it
@@ -124,8 +149,8 @@ class VisionTransformer:
 
     @property
     def weights_digest(self) -> str:
-        """sha256 of all weights, by name; computed when first asked for."""
-        self._digest = self._digest or digest(self._tower.model.state_dict())
+        """sha256 of all weights but the classifier's, by name; computed when first asked for."""
+        self._digest = self._digest or digest(self._tower.trunk_weights())
         return self._digest
 
     @torch.inference_mode()
@@ -133,6 +158,10 @@ class VisionTransformer:
         """What `read` makes of every layer's tokens; by default the tokens, float32 [batch token dim]."""
         with self._autocast():
             return self._tower.forward(self._pixels(batch.images), self.identity, read)
+
+    def _run(self, images: UInt8[np.ndarray, "batch height width 3"]) -> Tensor:
+        with self._autocast():
+            return self._tower.run(self._pixels(images))
 
     def _autocast(self) -> Any:
         """Matrix products in the precision asked for; the residual stream stays float32."""
@@ -155,15 +184,6 @@ class VisionTransformer:
 def identity_of(config: BackboneConfig, image_size: int) -> str:
     """What a model is called where its activations are kept, the weights apart."""
     return f"{config.source} {image_size}px{config.forward_identity}"
-
-
-def digest(weights: Mapping[str, Tensor]) -> str:
-    """sha256 of all weights, by name."""
-    total = hashlib.sha256()
-    for name, value in sorted(weights.items()):
-        total.update(name.encode())
-        total.update(value.detach().cpu().reshape(-1).view(torch.uint8).numpy().tobytes())
-    return total.hexdigest()
 
 
 def check_image_size(grid: tuple[int, int], image_size: int) -> None:
