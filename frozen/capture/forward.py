@@ -171,15 +171,14 @@ class _Recorder:
         if self._trunk.is_compiled:
             raise BackboneError(f"site {site} lies within a compiled block; set `compile: false`")
         point = self._trunk.parts[int(site.layer)].points[site.part]
-        if self._gradient and point.restore is None:
-            raise BackboneError(
-                f"nothing can be differentiated by {site} of {self._model.identity}: {type(point.module).__name__} "
-                f"does not hand its {site.part} on"
-            )
 
         def read(hooked: Tensor) -> Tensor | None:
             part = _wide(point.read(hooked))
-            self._give(site, part if site.head is None else part[:, :, site.head])
+            one = part if site.head is None else part[:, :, site.head]
+            if self._gradient and site.head is not None:
+                number = torch.tensor([site.head], device=part.device)
+                part = part.index_copy(2, number, one[:, :, None])
+            self._give(site, one)
             return self._restored(point, hooked, part)
 
         (self._before if point.side == "input" else self._after)(point.module, read)

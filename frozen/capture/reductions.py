@@ -112,7 +112,11 @@ class Reduction(Protocol):
 
     @property
     def needs_gradient(self) -> bool:
-        """Whether the tensors it takes must be part of a graph, so that it can differentiate one by another."""
+        """Whether the tensors it takes must be part of a graph, so that it can differentiate one by another.
+
+        The graph begins at the block of the first site. Values of EVA and BEiT are computed apart: nothing depends
+        on them, and torch says so.
+        """
         ...
 
     def key(self) -> dict[str, Any]:
