@@ -88,8 +88,12 @@ class SiteConformance:
     def test_the_pass_ends_at_the_last_site(self, backbone: Backbone, batch: Batch) -> None:
         assert backbone.trunk is not None
         called: list[int] = []
+
+        def note(number: int) -> None:
+            called.append(number)
+
         handles = [
-            block.register_forward_pre_hook(lambda _module, _inputs, i=i: called.append(i))
+            block.register_forward_pre_hook(lambda _module, _inputs, i=i: note(i))
             for i, block in enumerate(backbone.trunk.blocks)
         ]
         try:

@@ -272,7 +272,7 @@ def test_what_a_model_cannot_do_is_refused_with_the_reason() -> None:
         read(backbone("token"), given, "0", condition=KeepMost(17, "o"))
     closed = backbone_of(make(PARALLEL["ParallelScalingBlock"]))
     for condition in (SelfOnly(), NoCls(), KeepMost(3, "o")):
-        with pytest.raises(BackboneError, match="cannot run under .*ParallelScalingBlock has no attention"):
+        with pytest.raises(BackboneError, match=r"cannot run under .*ParallelScalingBlock has no attention"):
             read(closed, given, "0", condition=condition)
 
 

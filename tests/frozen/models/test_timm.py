@@ -15,8 +15,9 @@ from torch import nn
 
 from frozen.data.scenes import ColorShape
 from frozen.models import Backbone, BackboneConfig, BackboneError, Batch, TokenLayout, describe, load
+from frozen.models._timm import describe_timm
 from frozen.models._vision import VisionTransformer, digest
-from frozen.testing import BackboneConformance, batch_of
+from frozen.testing import BackboneConformance, SiteConformance, batch_of
 from tests.frozen.models.reference import (
     CPU,
     SCENE,
@@ -104,9 +105,9 @@ def test_the_digest_is_that_of_the_weights_in_the_file(loaded: Loaded) -> None:
 
 
 @cache
-def conforming(name: str) -> Backbone:
+def conforming(name: str, size: int = 48) -> Backbone:
     with TemporaryDirectory() as folder:
-        return read(save(lively(name, img_size=48), Path(folder) / "weights.safetensors"), name, 48)
+        return read(save(lively(name, img_size=size), Path(folder) / "weights.safetensors"), name, size)
 
 
 @pytest.mark.parametrize("name", ["test_vit", "test_vit2"])
@@ -118,6 +119,60 @@ class TestConformance(BackboneConformance):
     @pytest.fixture
     def backbone(self, name: str) -> Backbone:
         return conforming(name)
+
+
+@pytest.mark.parametrize(
+    "name", ["test_vit", "test_vit2", "test_vit3", "test_vit4", "test_vit_relpos", "eva02_tiny_patch14_224"]
+)
+class TestSites(SiteConformance):
+    @pytest.fixture
+    def backbone(self, name: str) -> Backbone:
+        return conforming(name, 56 if name.startswith("eva") else 48)
+
+    @pytest.fixture
+    def images(self) -> np.ndarray:
+        return batch_of(SCENE, range(2)).images
+
+
+def test_a_classifier_is_loaded_beside_the_same_trunk(tmp_path: Path, batch: Batch) -> None:
+    """From a file that has one, with as many classes as the file has."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        model: Any = timm.create_model(TINY, num_classes=7, img_size=32).eval()
+    config = BackboneConfig(
+        source=f"timm:{TINY}", image_size=32, weights=str(save(model, tmp_path / "w.safetensors"))
+    )
+    bare, whole = load(config, SCENE, CPU), load(config, SCENE, CPU, head=True)
+    assert bare.head is None
+    assert whole.head is not None
+    assert (bare.description.n_classes, whole.description.n_classes, whole.head.n_classes) == (0, 7, 7)
+    assert bare.weights_digest == whole.weights_digest
+    assert whole.head.weights_digest == digest(model.head.state_dict())
+    tokens = whole.forward(batch)["final"]
+    pixels = normalised(batch.images, 32, model.pretrained_cfg["mean"], model.pretrained_cfg["std"])
+    with torch.no_grad():
+        torch.testing.assert_close(whole.head.pooled(tokens), model(pixels), **TOLERANCE)
+
+
+def test_a_random_classifier_leaves_the_draw_of_the_trunk() -> None:
+    config = BackboneConfig(source=f"random:{TINY}", image_size=32, seed=3)
+    bare, whole = load(config, SCENE, CPU), load(config, SCENE, CPU, head=True)
+    assert whole.weights_digest == bare.weights_digest
+    assert whole.description == describe_timm(TINY, 32, head=True)
+    assert whole.description.n_classes == 1000
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        ("vit_small_patch14_dinov2", "has no classifier"),
+        ("vit_base_patch16_siglip_224", "has no classifier"),
+        ("vit_base_patch16_siglip_gap_224", "has no classifier"),
+    ],
+)
+def test_models_without_a_classifier_of_tokens_say_so(name: str, reason: str) -> None:
+    with pytest.raises(BackboneError, match=reason):
+        describe_timm(name, None, head=True)
 
 
 @pytest.mark.parametrize(

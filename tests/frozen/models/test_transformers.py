@@ -10,6 +10,7 @@ from pathlib import Path
 from tempfile import mkdtemp
 from typing import Any, NamedTuple
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
@@ -19,7 +20,7 @@ from frozen.data.scenes import ColorShape
 from frozen.models import Backbone, BackboneConfig, BackboneError, TokenLayout, describe, load
 from frozen.models._timm import tower_of
 from frozen.models._vision import Pixels, VisionTransformer
-from frozen.testing import BackboneConformance, batch_of
+from frozen.testing import BackboneConformance, SiteConformance, batch_of
 from tests.frozen.models.checkpoints import (
     CONVERSIONS,
     DEPTH,
@@ -114,6 +115,22 @@ class TestConformance(BackboneConformance):
         assert backbone.description.layers == LAYERS
         assert backbone.description.layout == CASES[name].layout
         assert backbone.description.image_size == 28
+
+
+@pytest.mark.parametrize("name", CASES)
+class TestSites(SiteConformance):
+    @pytest.fixture
+    def backbone(self, name: str) -> Backbone:
+        return _loaded(name)
+
+    @pytest.fixture
+    def images(self) -> np.ndarray:
+        return batch_of(SCENE, range(2)).images
+
+    def test_all_parts_of_the_blocks_can_be_read(self, backbone: Backbone) -> None:
+        refused = {name: reason for name, reason in backbone.description.parts if isinstance(reason, str)}
+        assert list(refused) == ["attention_weights"]
+        assert refused["attention_weights"].endswith("does not show its attention weights")
 
 
 @cache
