@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from itertools import pairwise
 
 import numpy as np
@@ -88,12 +89,8 @@ class SiteConformance:
     def test_the_pass_ends_at_the_last_site(self, backbone: Backbone, batch: Batch) -> None:
         assert backbone.trunk is not None
         called: list[int] = []
-
-        def note(number: int) -> None:
-            called.append(number)
-
         handles = [
-            block.register_forward_pre_hook(lambda _module, _inputs, i=i: note(i))
+            block.register_forward_pre_hook(partial(_note, called, i))
             for i, block in enumerate(backbone.trunk.blocks)
         ]
         try:
@@ -129,6 +126,10 @@ class SiteConformance:
         """Equal but for rounding, which grows with the numbers."""
         scale = max(float(other.abs().max()), 1.0)
         torch.testing.assert_close(one, other, rtol=0, atol=self.tolerance * scale)
+
+
+def _note(called: list[int], number: int, *_call: object) -> None:
+    called.append(number)
 
 
 def _read(backbone: Backbone, batch: Batch, *wanted: Site, condition: Condition = PLAIN) -> dict[Site, Tensor]:
