@@ -10,7 +10,9 @@ from binding.fit import FitConfig
 from binding.keys import BindingStudy
 from binding.probes import FAMILIES
 from binding.search import ProbeSpec, SearchConfig
-from frozen.capture.captures import Capture, View
+from frozen.capture.capture import Capture
+from frozen.capture.reductions import View
+from frozen.capture.sites import Site
 from frozen.capture.views import MODES, Mode, refuses
 from frozen.data.scenes import SPLITS, Scene
 from frozen.intervals import IntervalConfig
@@ -128,7 +130,8 @@ def _cell(reading: Reading, settings: BindingCell, content: dict[str, Plain]) ->
     dataset, backbone, description = reading.dataset, reading.backbone, reading.description
     layer, mode, probe = settings.layer, settings.mode, settings.probe
     dtype = settings.shared.store_dtype
-    needs = [(name, Capture(dataset, name, backbone, View(layer, mode), dtype)) for name in SPLITS]
+    view = View(Site.parse(layer), mode)
+    needs = [(name, Capture(dataset, name, backbone, view, dtype=dtype)) for name in SPLITS]
     labels = [(f"{name}_labels", Labels(dataset, name)) for name in SPLITS]
     return Cell(
         readout=settings.shared.readout,

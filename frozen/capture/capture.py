@@ -15,9 +15,10 @@ from jaxtyping import Int
 
 from frozen.capture.conditions import PLAIN, Condition
 from frozen.capture.forward import check, run_batch
-from frozen.capture.reductions import Reduction
+from frozen.capture.reductions import Column, Reduction
 from frozen.capture.tables import TableBuilder
-from frozen.models import Backbone, BackboneConfig, Batch, TokenLayout
+from frozen.data.spec import DatasetSpec
+from frozen.models import Backbone, BackboneConfig, Batch, Description, TokenLayout, describe
 
 KEY_VERSION = 1
 """Raised when equal keys would no longer mean equal values."""
@@ -47,7 +48,7 @@ class Capture:
     """What is wanted: a reduction of a split of a data set through a model under a condition.
 
     Attributes:
-        dataset: the data set's configuration.
+        dataset: the data set, as the study names it.
         split: name of the split.
         backbone: the model's configuration.
         reduction: what is kept.
@@ -55,12 +56,34 @@ class Capture:
         dtype: of columns that have none of their own.
     """
 
-    dataset: Any
+    dataset: DatasetSpec
     split: str
     backbone: BackboneConfig
     reduction: Reduction
     condition: Condition = PLAIN
     dtype: str = "float16"
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """Names of what reduction and condition have to know of every sample."""
+        return tuple(sorted({*self.condition.labels, *self.reduction.labels}))
+
+    def describe(self) -> Description:
+        """Of the model on the data set, with the parts that are needed.
+
+        Raises:
+            BackboneError: no such model, or one without such parts.
+        """
+        return describe(self.backbone, self.dataset.config, head=self.needs_head)
+
+    def columns(self) -> tuple[Column, ...]:
+        """The columns of its table."""
+        return self.reduction.columns(self.describe(), self.condition)
+
+    @property
+    def is_pooled(self) -> bool:
+        """Whether it keeps a vector a sample at most, so that a split's are worth holding in memory."""
+        return all(column.shape is not None and len(column.shape) < 2 for column in self.columns())
 
     @property
     def needs_head(self) -> bool:

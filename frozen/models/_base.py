@@ -100,12 +100,17 @@ class Description(NamedTuple):
         return dict(self.parts).get(name, "it shows the tokens of its layers only, not what is in them")
 
     def depth_fraction(self, layer: str) -> float:
-        """0 at the first layer, 1 at the last; 1 where there is only one."""
+        """0 at the first layer, 1 at the last; 1 where there is only one; of a part of a layer, that of the layer."""
+        layer = layer.partition(".")[0]
         last = len(self.layers) - 1
         return self.layers.index(layer) / last if last else 1.0
 
     def layer_number(self, layer: str) -> int:
-        """The block's number; -1 for embed, one more than the last block's for what comes after them."""
+        """The block's number; -1 for embed, one more than the last block's for what comes after them.
+
+        Of a part of a block, such as 11.attention, the block's.
+        """
+        layer = layer.partition(".")[0]
         if layer.isdigit():
             return int(layer)
         return -1 if layer == "embed" else max((int(name) for name in self.layers if name.isdigit()), default=-1) + 1

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Discriminator, Tag, ValidationError, WrapValidator
 
+from frozen.capture.sites import PARTS, Site
 from frozen.models import Description
 from frozen.plain import Plain, plain
 from frozen.problems import Problem, at_least, did_you_mean, refuse, show
@@ -30,7 +31,7 @@ class LayerStride:
 
 
 Layers = tuple[int | str, ...] | LayerStride
-"""embed, final and numbers of blocks; ("all",) for every layer; or a stride."""
+"""embed, final and numbers of blocks, a part of one as 11.attention; ("all",) for every layer; or a stride."""
 
 
 def resolved_layers(layers: Layers) -> Plain:
@@ -50,13 +51,24 @@ def resolve_layers(layers: Layers, description: Description) -> list[str]:
     if isinstance(layers, LayerStride):
         kept = set(blocks[:: -layers.every])
         return [name for name in description.layers if not name.isdigit() or name in kept]
-    named = {
-        blocks[layer] if isinstance(layer, int) and -len(blocks) <= layer < 0 else str(layer): layer
-        for layer in layers
-    }
-    if missing := [str(layer) for name, layer in named.items() if name not in description.layers]:
-        raise ValueError(f"there is no layer {', '.join(missing)}; it has {_layers_text(description, blocks)}")
-    return [name for name in description.layers if name in named]
+    named = [_site(layer, description, blocks) for layer in layers]
+    depth = {name: position for position, name in enumerate(description.layers)}
+    ordered = sorted(dict.fromkeys(named), key=lambda site: (depth[site.layer], PARTS.index(site.part), site.head or 0))
+    return [str(site) for site in ordered]
+
+
+def _site(layer: int | str, description: Description, blocks: list[str]) -> Site:
+    """The place that a study means, blocks counted from the first."""
+    site = Site.parse(layer)
+    is_number = site.layer.removeprefix("-").isdigit()
+    if site.layer not in description.layers and not (is_number and -len(blocks) <= int(site.layer) < 0):
+        raise ValueError(f"there is no layer {layer}; it has {_layers_text(description, blocks)}")
+    site = site.resolved(description)
+    if reason := site.refusal(description):
+        raise ValueError(f"there is no {layer}: {reason}")
+    if not site.has_tokens:
+        raise ValueError(f"{layer} is of the whole image and has no tokens, of which a mode could choose")
+    return site
 
 
 def _layers_text(description: Description, blocks: list[str]) -> str:
@@ -67,10 +79,21 @@ def _layers_text(description: Description, blocks: list[str]) -> str:
 
 def _layer(value: object, inner: Any) -> Any:
     try:
-        return inner(value)
+        found = inner(value)
+        Site.parse(found)
     except ValidationError:
-        hint = f"; {did_you_mean(value, ['embed', 'final'])}" if isinstance(value, str) else ""
-        raise complaint(f"expected embed, final or the number of a block, got {show(value)}{hint}") from None
+        raise complaint(f"expected embed, final or the number of a block, got {show(value)}") from None
+    except ValueError as error:
+        raise complaint(str(error)) from None
+    if isinstance(found, str) and not _is_place(found):
+        hint = did_you_mean(found, ["embed", "final"])
+        raise complaint(f"expected embed, final or the number of a block, got {show(value)}; {hint}")
+    return found
+
+
+def _is_place(text: str) -> bool:
+    layer = Site.parse(text).layer
+    return layer in ("embed", "final") or layer.removeprefix("-").isdigit()
 
 
 def _tag(value: object) -> str:
@@ -79,7 +102,7 @@ def _tag(value: object) -> str:
     return "<stride>" if isinstance(value, dict | Border) else "<list>"
 
 
-_Layer = Annotated[int | Literal["embed", "final"], WrapValidator(_layer)]
+_Layer = Annotated[int | str, WrapValidator(_layer)]
 LayersForm: TypeForm = Annotated[
     Annotated[Literal["all"], Tag("<all>")]
     | Annotated[list_of(_Layer), Tag("<list>")]

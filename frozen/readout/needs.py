@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from frozen.capture.captures import Capture
+from frozen.capture.capture import Capture
 from frozen.data.spec import DatasetSpec
 from frozen.rows import ArrayRows
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import torch
 
-from frozen.capture.captures import Capture
+from frozen.capture.capture import Capture
 from frozen.readout.cells import Cell
 from frozen.readout.needs import Columns, Inputs, Labels, Product
 from frozen.readout.outcome import Outcome

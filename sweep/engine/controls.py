@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Int
 
-from frozen.capture.captures import Capture
+from frozen.capture.capture import Capture
 from frozen.data.scenes import SPLITS
 from frozen.readout.cells import Cell
 from frozen.readout.needs import Columns

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from typing import NamedTuple
 
-from frozen.capture.captures import Capture
+from frozen.capture.capture import Capture, Origin
 from frozen.readout.cells import Cell
 from frozen.readout.needs import Labels, Need, Product
 from frozen.readout.readout import Readout
@@ -23,6 +23,8 @@ class Source(NamedTuple):
     weights_digest: str
     n_skipped: int = 0
     """Samples that these splits leave out."""
+    head_digest: str = ""
+    """Of the weights of the backbone's classifier, where a capture reads it."""
 
 
 def splits_of(cell: Cell) -> tuple[str, ...]:
@@ -77,13 +79,9 @@ class Graph:
     def capture_key(self, cell: Cell, need: Capture) -> str:
         """Key of the entry of a capture."""
         source = self.sources[cell]
-        return store_key(
-            backbone=source.backbone_identity,
-            weights=source.weights_digest,
-            data=source.fingerprints[need.split],
-            dtype=need.dtype,
-            **need.reduction.key(),
-        )
+        data = source.fingerprints[need.split]
+        origin = Origin(data, source.backbone_identity, source.weights_digest, source.head_digest)
+        return store_key(**need.content(origin))
 
 
 def closed(cells: Iterable[Cell], giver_of: Mapping[str, Cell], is_there: Iterable[Cell]) -> list[Cell]:

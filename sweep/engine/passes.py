@@ -7,17 +7,20 @@ are deterministic, so that Ray may repeat them, and a run that was killed goes o
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import math
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from frozen.capture.captures import Capture, View
-from frozen.capture.views import shape
-from frozen.data.scenes import SPLITS, Scene, Split
+from frozen.capture.capture import Capture
+from frozen.capture.conditions import PLAIN, Condition
+from frozen.capture.reductions import TEXT, Reduction
+from frozen.data.scenes import Scene, Split
 from frozen.models import BackboneConfig, Batch
 from frozen.readout.cells import Cell
+from sweep.engine.controls import split_number
 from sweep.engine.needs import Graph, splits_of
 
 BLOCK_SAMPLES = 512
@@ -26,13 +29,15 @@ BLOCK_SAMPLES = 512
 class Output(NamedTuple):
     """One entry of the store that a pass makes."""
 
-    reduction: View
+    reduction: Reduction
     key: str
+    is_pooled: bool = True
+    """Whether it is small enough to be held in memory."""
 
 
 @dataclass(frozen=True)
 class Pass:
-    """One split of one data set through one backbone."""
+    """One split of one data set through one backbone under one condition."""
 
     scene: Scene
     split: str
@@ -40,6 +45,15 @@ class Pass:
     outputs: tuple[Output, ...]
     dtype: str
     n_samples: int
+    condition: Condition = PLAIN
+    needs_head: bool = False
+    """Whether the backbone is needed with its classifier."""
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """Names of what condition and reductions have to know of every sample."""
+        names = {*self.condition.labels}.union(*(output.reduction.labels for output in self.outputs))
+        return tuple(sorted(names))
 
     @property
     def n_blocks(self) -> int:
@@ -48,13 +62,15 @@ class Pass:
 
     def descriptions(self) -> dict[str, dict[str, object]]:
         """What the store notes of each entry, by its key."""
-        common = {"backbone": self.backbone.source, "split": self.split, "dtype": self.dtype}
+        common = {"kind": "activations", "backbone": self.backbone.source, "split": self.split, "dtype": self.dtype}
+        if condition := self.condition.key():
+            common["condition"] = condition
         return {output.key: {**common, **output.reduction.key()} for output in self.outputs}
 
     @property
     def pooled(self) -> set[str]:
         """Keys of the entries that are small."""
-        return {output.key for output in self.outputs if output.reduction.is_pooled}
+        return {output.key for output in self.outputs if output.is_pooled}
 
     def block_samples(self, block: int) -> int:
         """Number of samples of a block; the last one may be shorter."""
@@ -75,19 +91,30 @@ def plan_passes(cells: Iterable[Cell], graph: Graph, present: set[str]) -> list[
             key = keys[name]
             if key not in claimed:
                 claimed.add(key)
-                group = (need.dataset.config, need.split, need.backbone, need.dtype, sizes[need.split])
-                wanted.setdefault(group, {})[Output(need.reduction, key)] = None
+                size = sizes[need.split]
+                group = (
+                    need.dataset.config,
+                    need.split,
+                    need.backbone,
+                    need.dtype,
+                    size,
+                    need.condition,
+                    need.needs_head,
+                )
+                wanted.setdefault(group, {})[Output(need.reduction, key, need.is_pooled)] = None
     return [
-        Pass(scene, split, backbone, tuple(outputs), dtype, size)
-        for (scene, split, backbone, dtype, size), outputs in wanted.items()
+        Pass(scene, split, backbone, tuple(outputs), dtype, size, condition, needs_head)
+        for (scene, split, backbone, dtype, size, condition, needs_head), outputs in wanted.items()
     ]
 
 
-def make_batch(split: Split, indices: np.ndarray, *, images: bool) -> Batch:
+def make_batch(split: Split, indices: np.ndarray, *, images: bool, labels: Mapping[str, np.ndarray] = {}) -> Batch:
     """Samples of a split as a backbone sees them; images are rendered only for those that look."""
-    codes = split.object_codes[indices]
     pictures = split.images(indices) if images else np.zeros((len(indices), 0, 0, 3), dtype=np.uint8)
-    return Batch(indices, pictures, codes, split.space.feature_codes(codes), SPLITS.index(split.name))
+    has_codes = hasattr(split, "object_codes")  # codes are what scenes have, and controls of theirs read
+    codes = split.object_codes[indices] if has_codes else np.zeros((len(indices), 0), np.uint8)
+    features = split.space.feature_codes(codes) if has_codes else codes
+    return Batch(indices, pictures, codes, features, split_number(split.name), labels)
 
 
 def count_samples(cell: Cell) -> int:
@@ -97,11 +124,14 @@ def count_samples(cell: Cell) -> int:
 
 def capture_bytes(cells: Iterable[Cell], *, pooled: bool = False) -> int:
     """Bytes that the captures of some cells take on disk, each once; or those alone that are read from memory."""
-    captures: dict[Capture, Cell] = {need: cell for cell in cells for _, need in cell.needs_of(Capture)}
+    captures: dict[Capture, None] = {need: None for cell in cells for _, need in cell.needs_of(Capture)}
     total = 0
-    for need, cell in captures.items():
-        if pooled and not need.reduction.is_pooled:
+    for need in captures:
+        if pooled and not need.is_pooled:
             continue
-        values = int(np.prod(shape(need.reduction.mode, cell.description.layout)))
-        total += (need.dataset.config.size(need.split) or 0) * values * np.dtype(need.dtype).itemsize
+        fixed = [column for column in need.columns() if column.shape is not None and column.dtype != TEXT]
+        a_sample = sum(
+            math.prod(column.shape or ()) * np.dtype(column.dtype or need.dtype).itemsize for column in fixed
+        )
+        total += (need.dataset.config.size(need.split) or 0) * a_sample
     return total

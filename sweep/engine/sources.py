@@ -5,8 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import NamedTuple
 
+import torch
+
+from frozen.capture.capture import Capture
 from frozen.data.scenes import DataError, Scene, fingerprint
-from frozen.models import BackboneConfig, BackboneError, Identity, identify
+from frozen.models import BackboneConfig, BackboneError, Identity, identify, load
 from frozen.readout.cells import Cell
 from frozen.readout.grid import backbone_path
 from frozen.readout.study import Study
@@ -29,13 +32,14 @@ def open_sources(cells: Iterable[Cell], others: Iterable[Cell], study: Study, lo
     Raises:
         StudyError: with every data set or backbone that cannot be opened.
     """
-    opened: dict[tuple[Scene, BackboneConfig, tuple[str, ...]], Source | ValueError] = {}
+    opened: dict[tuple[Scene, BackboneConfig, tuple[str, ...], bool], Source | ValueError] = {}
     contents = _Contents()
     sources: dict[Cell, Source] = {}
     problems: dict[StudyProblem, None] = {}
     needed = dict.fromkeys(cells)
     for cell in (*needed, *others):
-        made_of = (cell.dataset.config, cell.backbone, splits_of(cell))
+        needs_head = any(need.needs_head for _, need in cell.needs_of(Capture))
+        made_of = (cell.dataset.config, cell.backbone, splits_of(cell), needs_head)
         if made_of not in opened:
             if cell not in needed and cell.backbone.kind not in _CHEAP_KINDS:
                 continue
@@ -69,12 +73,16 @@ class _Contents:
     def __init__(self) -> None:
         self._data: dict[tuple[Scene, str], _Data] = {}
         self._weights: dict[tuple[BackboneConfig, Scene | None], Identity] = {}
+        self._heads: dict[tuple[BackboneConfig, Scene | None], str] = {}
 
-    def source(self, scene: Scene, backbone: BackboneConfig, splits: tuple[str, ...]) -> Source | ValueError:
+    def source(
+        self, scene: Scene, backbone: BackboneConfig, splits: tuple[str, ...], needs_head: bool
+    ) -> Source | ValueError:
         """Of some splits of a data set and a backbone, or why one of them cannot be opened."""
         try:
             data = {name: self._data_of(scene, name) for name in splits}
             weights = self._weights_of(backbone, scene)
+            head = self._head_of(backbone, scene) if needs_head else ""
         except ValueError as error:
             return error
         return Source(
@@ -83,6 +91,7 @@ class _Contents:
             weights.name,
             weights.weights_digest,
             sum(one.n_skipped for one in data.values()),
+            head,
         )
 
     def _data_of(self, scene: Scene, name: str) -> _Data:
@@ -98,6 +107,13 @@ class _Contents:
         if key not in self._weights:
             self._weights[key] = identify(backbone, scene)
         return self._weights[key]
+
+    def _head_of(self, backbone: BackboneConfig, scene: Scene) -> str:
+        key = (backbone, scene if backbone.depends_on_scene else None)
+        if key not in self._heads:
+            head = load(backbone, scene, torch.device("cpu"), head=True).head
+            self._heads[key] = "" if head is None else head.weights_digest
+        return self._heads[key]
 
 
 def data_fingerprint(source: Source) -> str:

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from frozen.allocator import keep_freed_memory
-from frozen.capture.captures import Capture
+from frozen.capture.capture import Capture
 from frozen.readout.cells import Cell
 from frozen.readout.needs import Inputs, Product
 from frozen.readout.outcome import Outcome
@@ -128,7 +128,7 @@ def _inputs(tasks: Mapping[Cell, Task], store: Any, place: str) -> dict[Cell, In
     def columns(task: Task, name: str, need: object) -> Any:
         key = task.keys[name]
         if key not in read:
-            in_memory = need.reduction.is_pooled if isinstance(need, Capture) else True
+            in_memory = need.is_pooled if isinstance(need, Capture) else True
             read[key] = read_columns(store, place, key, in_memory=in_memory)
         return read[key]
 
