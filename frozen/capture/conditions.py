@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
-from inspect import signature
 from typing import Any, Literal, Protocol, runtime_checkable
 
 import numpy as np
 import torch
 from jaxtyping import Bool, Int
-from torch import Tensor, nn
+from torch import Tensor
 
-from frozen.models import BackboneError, Batch, BlockParts, Description, TokenLayout, Trunk
+from frozen.capture.changes import attending, gathered, overwritten_weights
+from frozen.models import Batch, Description, TokenLayout, Trunk
 
 
 @runtime_checkable
@@ -41,7 +41,7 @@ class Condition(Protocol):
         """The number of spatial tokens, if it is the same for every sample."""
         ...
 
-    def applied(self, trunk: Trunk, batch: Batch, layout: TokenLayout) -> Any:
+    def applied(self, trunk: Trunk, batch: Batch, layout: TokenLayout) -> AbstractContextManager[Tensor | None]:
         """A context in which the trunk runs so; it gives the positions [batch kept] of spatial tokens, or None."""
         ...
 
@@ -104,7 +104,7 @@ class SelfOnly(_KeepsTokens):
         allowed[layout.n_prefix :] = torch.eye(layout.n_tokens, dtype=torch.bool, device=trunk.device)[
             layout.n_prefix :
         ]
-        with _attending(trunk, allowed):
+        with attending(trunk, allowed):
             yield None
 
 
@@ -137,10 +137,10 @@ class NoCls(_KeepsTokens):
         allowed[layout.n_prefix :, 0] = False
         with ExitStack() as stack:
             if self.renormalise:
-                stack.enter_context(_attending(trunk, allowed))
+                stack.enter_context(attending(trunk, allowed))
             else:
                 for parts in trunk.parts:
-                    stack.enter_context(_weights(trunk, parts, allowed, renormalise=False))
+                    stack.enter_context(overwritten_weights(trunk, parts, allowed, renormalise=False))
             yield None
 
 
@@ -177,7 +177,7 @@ class Keep:
         """None: samples differ."""
         del layout
 
-    def applied(self, trunk: Trunk, batch: Batch, layout: TokenLayout) -> Any:
+    def applied(self, trunk: Trunk, batch: Batch, layout: TokenLayout) -> AbstractContextManager[Tensor | None]:
         """Gathers the tokens before the first block.
 
         Raises:
@@ -187,7 +187,7 @@ class Keep:
         if len(set(chosen.sum(axis=1))) > 1:
             raise ValueError("samples of one batch must keep the same number of tokens; batch them by `counts`")
         positions = np.nonzero(chosen)[1].reshape(len(chosen), -1)
-        return _gathered(trunk, torch.from_numpy(positions).to(trunk.device), layout)
+        return gathered(trunk, torch.from_numpy(positions).to(trunk.device), layout)
 
     def _chosen(self, labels: Mapping[str, np.ndarray], layout: TokenLayout) -> Bool[np.ndarray, "samples spatial"]:
         mask = np.asarray(labels[self.mask])
@@ -239,7 +239,7 @@ class KeepMost:
         del layout
         return self.n
 
-    def applied(self, trunk: Trunk, batch: Batch, layout: TokenLayout) -> Any:
+    def applied(self, trunk: Trunk, batch: Batch, layout: TokenLayout) -> AbstractContextManager[Tensor | None]:
         """Gathers the tokens before the first block.
 
         Raises:
@@ -254,7 +254,7 @@ class KeepMost:
             )
         chosen = orders[:, : self.n] if self.end == "first" else orders[:, len(every) - self.n :]
         positions = torch.from_numpy(np.sort(chosen, axis=1).astype(np.int64)).to(trunk.device)
-        return _gathered(trunk, positions, layout)
+        return gathered(trunk, positions, layout)
 
 
 def _attention_refusal(description: Description, *, maskable: bool) -> str | None:
@@ -269,99 +269,3 @@ def _attention_refusal(description: Description, *, maskable: bool) -> str | Non
 def _choice_refusal(description: Description) -> str | None:
     reason = description.part("token_choice")
     return reason if isinstance(reason, str) else None
-
-
-@contextmanager
-def _attending(trunk: Trunk, allowed: Bool[Tensor, "token token"]) -> Iterator[None]:
-    """Every block attends where it is allowed to alone; what is left sums to one."""
-    with ExitStack() as stack:
-        for block, parts in zip(trunk.blocks, trunk.parts, strict=True):
-            if parts.mask_argument:
-                stack.enter_context(_with_argument(block, parts.mask_argument, _mask_maker(parts, allowed)))
-            else:
-                stack.enter_context(_weights(trunk, parts, allowed, renormalise=True))
-        yield
-
-
-def _mask_maker(parts: BlockParts, allowed: Bool[Tensor, "token token"]) -> Callable[[Any, Tensor], Tensor]:
-    def make(given: Any, tokens: Tensor) -> Tensor:
-        if parts.mask_argument == "attn_mask" and given is None:
-            return allowed
-        mask = torch.zeros(allowed.shape, dtype=tokens.dtype, device=tokens.device)
-        mask.masked_fill_(~allowed, -torch.inf)
-        return mask if given is None else given + mask
-
-    return make
-
-
-@contextmanager
-def _weights(
-    trunk: Trunk, parts: BlockParts, allowed: Bool[Tensor, "token token"], *, renormalise: bool
-) -> Iterator[None]:
-    """Overwrites weights after the softmax, which is then computed apart and not within the fused product."""
-    if trunk.is_compiled:
-        raise BackboneError("attention weights cannot be changed in compiled blocks; set `compile: false`")
-    attention: Any = parts.attention
-
-    def after(_module: nn.Module, _inputs: Any, weights: Tensor) -> Tensor:
-        kept = weights * allowed
-        return kept / kept.sum(-1, keepdim=True) if renormalise else kept
-
-    was_fused = attention.fused_attn
-    attention.fused_attn = False
-    handle = attention.attn_drop.register_forward_hook(after)
-    try:
-        yield
-    finally:
-        handle.remove()
-        attention.fused_attn = was_fused
-
-
-@contextmanager
-def _gathered(
-    trunk: Trunk, positions: Int[Tensor, "batch kept"], layout: TokenLayout
-) -> Iterator[Int[Tensor, "batch kept"]]:
-    """Of the tokens that enter the first block, the prefix and those at the given positions."""
-    prefix = torch.arange(layout.n_prefix, device=positions.device).expand(len(positions), -1)
-    index = torch.cat([prefix, positions + layout.n_prefix], dim=1)
-
-    def gather(_module: nn.Module, args: tuple[Any, ...]) -> tuple[Any, ...]:
-        return (args[0].gather(1, index[:, :, None].expand(-1, -1, args[0].shape[-1])), *args[1:])
-
-    with ExitStack() as stack:
-        handle = trunk.blocks[0].register_forward_pre_hook(gather)
-        stack.callback(handle.remove)
-        for block, parts in zip(trunk.blocks, trunk.parts, strict=True):
-            if parts.rotary_argument:
-                stack.enter_context(
-                    _with_argument(block, parts.rotary_argument, lambda rope, _tokens: _rotations(rope, positions))
-                )
-        yield positions
-
-
-def _rotations(rope: Any, positions: Int[Tensor, "batch kept"]) -> Any:
-    """Rotations [position dim] or [head position dim] at each sample's positions [batch head kept dim]."""
-    if rope is None:
-        return None
-    if isinstance(rope, tuple):
-        return tuple(_rotations(part, positions) for part in rope)
-    if rope.ndim == 2:
-        return rope[positions][:, None]
-    return rope[:, positions].transpose(0, 1)
-
-
-@contextmanager
-def _with_argument(block: nn.Module, name: str, make: Callable[[Any, Tensor], Any]) -> Iterator[None]:
-    """Calls of a block get what `make` makes of one of its arguments and the tokens."""
-    known = signature(block.forward)
-
-    def before(_module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, Any]:
-        bound = known.bind_partial(*args, **kwargs)
-        bound.arguments[name] = make(bound.arguments.get(name), args[0])
-        return bound.args, bound.kwargs
-
-    handle = block.register_forward_pre_hook(before, with_kwargs=True)
-    try:
-        yield
-    finally:
-        handle.remove()

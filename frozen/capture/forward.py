@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from typing import Any
 
@@ -75,7 +75,7 @@ def check(model: Backbone, reductions: Iterable[Reduction], condition: Condition
 
 
 @contextmanager
-def _applied(condition: Condition, model: Backbone, batch: Batch) -> Any:
+def _applied(condition: Condition, model: Backbone, batch: Batch) -> Iterator[Tensor | None]:
     if model.trunk is None:
         yield None
     else:
@@ -119,9 +119,14 @@ class _Recorder:
     def run(self, batch: Batch) -> None:
         """One forward pass."""
         at_end = [site for site in self._left if site.layer == "final"]
+        first = self._first_block() if self._gradient else None
         with self._handles, suppress(_Enough):
+            if first is not None:
+                self._before(first, _begin_graph)
             self._hook_all()
             tokens = self._trunk.run(batch.images)
+            if self._gradient and first is None:
+                tokens = _begin_graph(tokens)
             for site in at_end:
                 self._give(site, self._of_final(site, tokens))
         if self._left:
@@ -135,8 +140,6 @@ class _Recorder:
                 self._hook_part(site)
             elif site.layer != "final":
                 tokens_at.setdefault(site.layer, []).append(site)
-        if self._gradient and (first := self._first_block()) is not None:
-            self._before(first, lambda x: x.detach().requires_grad_())
         for layer, here in tokens_at.items():
             if layer == "embed":
                 self._before(self._trunk.blocks[0], self._reader(here))
@@ -220,6 +223,10 @@ class _Recorder:
             self._take(site, value)
         if not self._left:
             raise _Enough
+
+
+def _begin_graph(tokens: Tensor) -> Tensor:
+    return tokens.detach().requires_grad_()
 
 
 def _wide(value: Tensor) -> Tensor:

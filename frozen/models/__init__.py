@@ -23,7 +23,7 @@ from frozen.models._base import (
 )
 from frozen.models._library import KINDS, LIBRARIES, Library
 from frozen.models._paper import PAPER, PaperChoice, known_description
-from frozen.models._parts import BLOCK_PARTS, CHANGES, BlockPart, BlockParts, Change, Point
+from frozen.models._parts import BLOCK_PARTS, CHANGES, BlockPart, BlockParts, Change, Point, probe
 from frozen.models._trunk import Head, Trunk
 from frozen.models._vision import Pixels, Tower, VisionTransformer
 
@@ -189,5 +189,6 @@ __all__ = [
     "identify",
     "load",
     "prefetch",
+    "probe",
     "whole",
 ]

@@ -190,6 +190,14 @@ def test_gradients_are_the_slope_of_what_follows(name: str, site: str) -> None:
     torch.testing.assert_close((up - down) / (2 * step), slope, rtol=1e-5, atol=1e-7)
 
 
+def test_a_gradient_by_the_last_tokens_alone_runs_through_the_classifier() -> None:
+    model = backbone("registers")
+    reduction = LogitGradient(Site("final"), "label")
+    found: Any = run_batch(model, batch(label=CLASSES[:3]), [reduction])[reduction]["gradient"]
+    assert torch.equal(found[:, 0], model_of(model).head.weight[torch.from_numpy(CLASSES[:3])])
+    assert (found[:, 1:] == 0).all()
+
+
 def changed_logit(model: VisionTransformer, site: Site, change: Tensor) -> Tensor:
     """The true class's logit where something is added to what runs through a site."""
     trunk = model.trunk
