@@ -53,7 +53,9 @@ def resolve_layers(layers: Layers, description: Description) -> list[str]:
         return [name for name in description.layers if not name.isdigit() or name in kept]
     named = [_site(layer, description, blocks) for layer in layers]
     depth = {name: position for position, name in enumerate(description.layers)}
-    ordered = sorted(dict.fromkeys(named), key=lambda site: (depth[site.layer], PARTS.index(site.part), site.head or 0))
+    ordered = sorted(
+        dict.fromkeys(named), key=lambda site: (depth[site.layer], PARTS.index(site.part), site.head or 0)
+    )
     return [str(site) for site in ordered]
 
 

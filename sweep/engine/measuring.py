@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Mapping, Sequence
+from contextlib import ExitStack
 
 import ray
 
@@ -11,7 +12,7 @@ from sweep.engine.run import Run
 from sweep.engine.sources import data_fingerprint
 from sweep.engine.trial import Job, Task
 from sweep.engine.work import Work
-from sweep.live import Metrics, Monitor, open_logs
+from sweep.live import Metrics, Monitor, guarded, open_logs
 from sweep.live.progress import Progress, progress
 from sweep.results.columns import identity_columns
 from sweep.store.actor import ActivationStore
@@ -34,8 +35,11 @@ def run_cells(run: Run) -> bool:
         run.say(f"store: {damage}; it is made again")
     costs = longest_first(run)
     jobs = _jobs(run, list(costs))
-    with progress(run.console, run.study, list(costs.values())) as line, Metrics(run.study) as metrics:
-        work = Work(run, jobs, costs, store, present, _monitor(run, line, metrics))
+    with ExitStack() as held:
+        line = held.enter_context(progress(run.console, run.study, list(costs.values())))
+        metrics = guarded(run.say, "metrics", lambda: held.enter_context(Metrics(run.study)))
+        monitor = held.enter_context(_monitor(run, line, metrics))
+        work = Work(run, jobs, costs, store, present, monitor)
         from sweep.engine.tuner import run_trials  # Tune takes a second to import, and extractors start meanwhile
 
         return run_trials(run, jobs, store, work)
@@ -77,10 +81,8 @@ def _task(run: Run, cell: Cell) -> Task:
     return Task(cell, run.graph.keys(cell), run.graph.given(cell), known)
 
 
-def _monitor(run: Run, line: Progress, metrics: Metrics) -> Monitor:
+def _monitor(run: Run, line: Progress, metrics: Metrics | None) -> Monitor:
     headline = [measure.column for measure in run.readout.measures]
     logs = open_logs(run.logs, run.results.root, headline)
     depth = next((one.order for one in run.readout.dimensions if one.role == "depth"), None)
-    monitor = Monitor(line, run.results, metrics, logs, headline[0], run.console, depth)
-    monitor.begins()
-    return monitor
+    return Monitor(line, run.results, metrics, logs, headline[0], run.say, depth)

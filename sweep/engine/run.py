@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import count
 from typing import Any
@@ -54,8 +55,9 @@ class Run:
     console: Console
 
     def say(self, line: str) -> None:
-        """Print a line as it is."""
-        self.console.print(line, highlight=False, markup=False, soft_wrap=True)
+        """Print a line as it is; a terminal that is gone ends no run."""
+        with suppress(OSError, ValueError):
+            self.console.print(line, highlight=False, markup=False, soft_wrap=True)
 
     def on_this_node(self, actor: type, *arguments: Any) -> Any:
         """An actor on the driver's node, which is where its files are; named for the dashboard."""

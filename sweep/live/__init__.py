@@ -1,8 +1,9 @@
 """A study while it runs: its progress line, metrics for Prometheus, and logs that other tools open."""
 
 from sweep.live._base import Finished
+from sweep.live._guard import guarded
 from sweep.live._logs import open_logs, tune_callbacks
 from sweep.live._metrics import METRICS, Metrics
 from sweep.live._monitor import Monitor
 
-__all__ = ["METRICS", "Finished", "Metrics", "Monitor", "open_logs", "tune_callbacks"]
+__all__ = ["METRICS", "Finished", "Metrics", "Monitor", "guarded", "open_logs", "tune_callbacks"]
