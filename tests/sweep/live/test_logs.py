@@ -270,7 +270,7 @@ def test_no_observer_fails_a_run_or_holds_it_up(tmp_path: Path) -> None:
     results = ResultsDirectory(tmp_path)
     path = tmp_path / "study.yaml"
     path.write_text(STUDY)
-    cell = make_grid(load_space(path), find_readout("binding"), locate_in(path)).cells[0]
+    cell = make_grid(load_study(path), find_readout("binding"), locate_in(path)).cells[0]
     said: list[str] = []
 
     def say(line: str) -> None:
