@@ -48,7 +48,14 @@ def parser() -> argparse.ArgumentParser:
         "--forecast", action="store_true", help="as --plan, and time a little of everything to say how long it takes"
     )
     arguments.add_argument("--limit", type=_whole, metavar="N", help="use at most N samples of each split")
-    arguments.add_argument("--max-cells", type=_whole, metavar="N", help="measure at most N cells in this run")
+    arguments.add_argument(
+        "--max-cells", type=_whole, metavar="N", help="measure at most N cells in this run, few of everything"
+    )
+    arguments.add_argument(
+        "--available",
+        action="store_true",
+        help="measure what the data sets and backbones of this machine allow, and leave the other cells missing",
+    )
     arguments.add_argument(
         "--max-hours", type=_hours, metavar="HOURS", help="stop after this time, and show what there is until then"
     )
@@ -124,6 +131,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         options.error("argument --gpus: must come with --address; the GPUs of this machine are used anyway")
     from sweep.engine.cluster import ClusterError
     from sweep.engine.packages import MissingPackageError
+    from sweep.engine.places import PlaceError
     from sweep.engine.stopping import stoppable
     from sweep.results.directory import BusyError
     from sweep.store.full_disk import FullDiskError, full_disk, no_space
@@ -133,7 +141,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     with stoppable(arguments.max_hours) as stop:
         try:
             return _run(arguments, stop)
-        except (StudyError, BusyError, ClusterError, FullDiskError, MissingPackageError, RemoteError) as error:
+        except (
+            StudyError,
+            BusyError,
+            ClusterError,
+            FullDiskError,
+            MissingPackageError,
+            PlaceError,
+            RemoteError,
+        ) as error:
             complain(error)
             return USER_ERROR
         except OSError as error:
@@ -180,13 +196,20 @@ def _run(arguments: argparse.Namespace, stop: Stop) -> int:
 def _checked(arguments: argparse.Namespace, study: Study, results: ResultsDirectory) -> Checked:
     from frozen.readout.readout import find_readout
     from sweep.engine.grid import make_grid
+    from sweep.engine.places import PlaceError
     from sweep.engine.plan import make_plan
+    from sweep.engine.sources import unavailable
     from sweep.study.load import locate_in
 
     locate = locate_in(arguments.study, arguments.set)
     readout = find_readout(study.readout)
     grid = make_grid(study, readout, locate)
-    plan = make_plan(grid, results.rows(), arguments.max_cells)
+    absent = unavailable if arguments.available else None
+    try:
+        rows = results.rows()
+    except OSError as error:
+        raise PlaceError(f"{results.root}: cannot be read ({error.strerror}); name another place") from error
+    plan = make_plan(grid, rows, arguments.max_cells, absent)
     return Checked(study, readout, locate, grid, plan, results)
 
 
@@ -216,10 +239,11 @@ def _graph(checked: Checked, cells: Sequence[Cell], others: Sequence[Cell]) -> G
 def _work(arguments: argparse.Namespace, checked: Checked, console: Console, stop: Stop) -> int:
     from sweep.engine.cluster import ray_session
     from sweep.results.published import show_published
-    from sweep.results.views import announce, rebuild, rebuild_table, show
+    from sweep.results.views import announce, as_rehearsal, rebuild, rebuild_table, rehearsal, show
     from sweep.study.load import dump_yaml
 
     results, readout, study = checked.results, checked.readout, checked.study
+    _refuse_places(arguments, checked)
     results.refuse_if_busy()
     graph = _graph(checked, checked.plan.to_do, checked.plan.done)
     cells = _to_measure(arguments, checked, graph, checked.plan.to_do, console)
@@ -227,6 +251,8 @@ def _work(arguments: argparse.Namespace, checked: Checked, console: Console, sto
         resources = held.enter_context(ray_session(arguments.address, arguments.gpus)) if cells else None
         held.enter_context(results.locked())
         study_yaml = dump_yaml(study.resolved())
+        if arguments.limit:
+            study_yaml = as_rehearsal(study_yaml, arguments.limit)
         announce(results, checked.grid.cells, study_yaml)
         complete = True
         while resources is not None and cells and complete:
@@ -239,10 +265,24 @@ def _work(arguments: argparse.Namespace, checked: Checked, console: Console, sto
         rebuild(results, checked.grid.cells, readout, study, study_yaml)
     failed = show(results, checked.grid.cells, readout, console)
     show_published(results, checked.grid.cells, study.published, readout, console)
-    _farewell(console, results, failed)
+    if note := rehearsal(study_yaml):
+        console.print(note, soft_wrap=True, highlight=False, markup=False)
+    _farewell(console, checked, failed, is_example=_is_example(arguments.study))
     if not complete:
         raise KeyboardInterrupt
     return CELLS_FAILED if failed else DONE
+
+
+def _refuse_places(arguments: argparse.Namespace, checked: Checked) -> None:
+    """Say before Ray starts what of this machine or of the places given cannot be written to."""
+    from sweep.engine.local_ray import refuse_unusable_ray_folder
+    from sweep.store.mirror import open_store
+
+    checked.results.refuse_unwritable("name another place with --results")
+    if checked.plan.to_do:
+        open_store(arguments.store).refuse_unwritable("name another place with --store")
+        if arguments.address is None:
+            refuse_unusable_ray_folder()
 
 
 def _to_measure(
@@ -293,13 +333,14 @@ def _measure(
     resources: Resources,
     console: Console,
 ) -> bool:
+    from sweep.engine.cluster import dashboard_lines
     from sweep.engine.measuring import run_cells
     from sweep.engine.run import Run
     from sweep.engine.trial import git_commit
     from sweep.store.remote import is_url
 
-    if resources.dashboard:
-        console.print(f"Ray dashboard: http://{resources.dashboard}", highlight=False)
+    for line in dashboard_lines(resources):
+        console.print(line, highlight=False, markup=False, soft_wrap=True)
     os.environ.setdefault("TUNE_MAX_PENDING_TRIALS_PG", str(resources.most_waiting(arguments.gpus_per_cell)))
     return run_cells(
         Run(
@@ -315,23 +356,40 @@ def _measure(
             gpus_per_cell=arguments.gpus_per_cell,
             logs=arguments.log,
             console=console,
+            n_done=len(set(checked.plan.done) - set(cells)),
+            n_held_back=len(checked.plan.held_back) + len(checked.plan.unavailable),
         )
     )
 
 
-def _farewell(console: Console, results: ResultsDirectory, failed: int) -> None:
-    report = results.where("report.html")
+def _farewell(console: Console, checked: Checked, failed: int, *, is_example: bool) -> None:
+    from sweep.engine.plan import missing_lines
+
+    report = checked.results.where("report.html")
     link = report if "://" in report else Path(report).absolute().as_uri()
-    lines = [f"results: {results.where('results.parquet')} (and .csv)", f"report: {link}"]
+    lines = [f"results: {checked.results.where('results.parquet')} (and .csv)", f"report: {link}"]
     if failed:
         cells = "1 cell" if failed == 1 else f"{failed} cells"
         lines.append(f"{cells} failed; the same command tries again")
-    lines.append(
-        "next: write a study of your own (README, section 'Your own study'), look at what it would do with "
-        "`python -m sweep.run STUDY.yaml --plan`, then run it without --plan"
-    )
+    if held_back := len(checked.plan.held_back):
+        cells = "1 cell was" if held_back == 1 else f"{held_back} cells were"
+        lines.append(f"{cells} held back by --max-cells; the same command goes on with them")
+    if missing := len(checked.plan.unavailable):
+        cells = "1 cell is" if missing == 1 else f"{missing} cells are"
+        lines.append(f"{cells} missing, because what they need cannot be had here; a later run goes on with them:")
+        lines += missing_lines(checked.plan)
+    if is_example:
+        lines.append(
+            "next: write a study of your own (README, section 'Your own study'), look at what it would do with "
+            "`python -m sweep.run STUDY.yaml --plan`, then run it without --plan"
+        )
     for line in lines:
         console.print(line, soft_wrap=True, highlight=False, markup=False)
+
+
+def _is_example(study: Path) -> bool:
+    """Whether a study file is one that ships with the project."""
+    return study.resolve().parent == Path(__file__).resolve().parents[1] / "search_spaces"
 
 
 if __name__ == "__main__":

@@ -19,6 +19,7 @@ from frozen.models._base import (
     Reader,
     TokenLayout,
     TokenNames,
+    UnavailableError,
     whole,
 )
 from frozen.models._library import KINDS, LIBRARIES, Library
@@ -184,6 +185,7 @@ __all__ = [
     "TokenNames",
     "Tower",
     "Trunk",
+    "UnavailableError",
     "VisionTransformer",
     "describe",
     "identify",

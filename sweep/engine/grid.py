@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 from frozen.problems import did_you_mean
 from frozen.readout.cells import Cell, LeftOut, Mistake
+from frozen.readout.measures import Dimension
 from frozen.readout.readout import Readout
 from frozen.readout.study import Study
 from sweep.results.columns import all_columns
@@ -18,6 +19,8 @@ class Grid(NamedTuple):
 
     cells: tuple[Cell, ...]
     left_out: tuple[LeftOut, ...]
+    dimensions: tuple[Dimension, ...] = ()
+    """Of the read-out."""
 
 
 def make_grid(study: Study, readout: Readout, locate: Locate) -> Grid:
@@ -47,4 +50,4 @@ def make_grid(study: Study, readout: Readout, locate: Locate) -> Grid:
         problems[locate((), f"no cell of the grid is possible: {reasons}")] = None
     if problems:
         raise StudyError(problems)
-    return Grid(tuple(cells), tuple(left_out))
+    return Grid(tuple(cells), tuple(left_out), readout.dimensions)

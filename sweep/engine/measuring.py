@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Mapping, Sequence
 from contextlib import ExitStack
+from pathlib import Path
 
 import ray
 
 from frozen.readout.cells import Cell
+from sweep.engine.places import refuse_locked_folders
 from sweep.engine.run import Run
 from sweep.engine.sources import data_fingerprint
 from sweep.engine.trial import Job, Task
@@ -16,6 +18,7 @@ from sweep.live import Metrics, Monitor, guarded, open_logs
 from sweep.live.progress import Progress, progress
 from sweep.results.columns import identity_columns
 from sweep.store.actor import ActivationStore
+from sweep.store.remote import is_url
 
 
 def run_cells(run: Run) -> bool:
@@ -26,6 +29,7 @@ def run_cells(run: Run) -> bool:
 
     Raises:
         FullDiskError: there is no space left for the store or the results.
+        PlaceError: a folder of the store cannot be written to.
         RemoteError: the results or the store cannot be reached.
     """
     store = run.on_this_node(ActivationStore, run.store, run.store_memory_bytes)
@@ -33,10 +37,14 @@ def run_cells(run: Run) -> bool:
     present, damages = ray.get(store.present.remote(sorted(wanted)))
     for damage in damages:
         run.say(f"store: {damage}; it is made again")
+    if not is_url(run.store):
+        folders = [Path(run.store) / key[:2] for key in wanted - present]
+        refuse_locked_folders(folders, "name another place with --store, or have its owner let you write")
     costs = longest_first(run)
     jobs = _jobs(run, list(costs))
+    shown = progress(run.console, run.study, list(costs.values()), n_done=run.n_done, n_held_back=run.n_held_back)
     with ExitStack() as held:
-        line = held.enter_context(progress(run.console, run.study, list(costs.values())))
+        line = held.enter_context(shown)
         metrics = guarded(run.say, "metrics", lambda: held.enter_context(Metrics(run.study)))
         monitor = held.enter_context(_monitor(run, line, metrics))
         work = Work(run, jobs, costs, store, present, monitor)

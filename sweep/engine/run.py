@@ -39,6 +39,8 @@ class Run:
         gpus_per_cell: share of a GPU that a trial takes.
         logs: names of the logs to keep beside the rows, of `sweep.run.LOGS`.
         console: where progress is shown.
+        n_done: cells of the study that earlier runs have done.
+        n_held_back: cells of the study that this run leaves for later.
     """
 
     study: str
@@ -53,6 +55,8 @@ class Run:
     gpus_per_cell: float
     logs: Sequence[str]
     console: Console
+    n_done: int = 0
+    n_held_back: int = 0
 
     def say(self, line: str) -> None:
         """Print a line as it is; a terminal that is gone ends no run."""

@@ -9,7 +9,7 @@ import torch
 
 from frozen.capture.capture import Capture
 from frozen.data.scenes import DataError, Scene, fingerprint
-from frozen.models import BackboneConfig, BackboneError, Identity, identify, load
+from frozen.models import BackboneConfig, BackboneError, Identity, UnavailableError, identify, load
 from frozen.readout.cells import Cell
 from frozen.readout.grid import backbone_path
 from frozen.readout.study import Study
@@ -49,9 +49,30 @@ def open_sources(cells: Iterable[Cell], others: Iterable[Cell], study: Study, lo
             problems[locate(_path(study, cell, source), str(source))] = None
         else:
             sources[cell] = source
+    if any(isinstance(source, UnavailableError | MissingDataError) for source in opened.values()):
+        message = "with --available, what can be had is measured, and the rest of the cells is left missing"
+        problems[locate((), message)._replace(line=None)] = None
     if problems:
         raise StudyError(problems)
     return sources
+
+
+class MissingDataError(DataError):
+    """A data set that this machine does not have."""
+
+
+def unavailable(cells: Iterable[Cell]) -> dict[Cell, tuple[str, ...]]:
+    """Those of some cells whose data or backbone cannot be had here, with what is missing and how to get it."""
+    contents = _Contents()
+    found: dict[tuple[Scene, BackboneConfig], tuple[str, ...]] = {}
+    absent: dict[Cell, tuple[str, ...]] = {}
+    for cell in cells:
+        pair = (cell.dataset.config, cell.backbone)
+        if pair not in found:
+            found[pair] = contents.missing(*pair)
+        if found[pair]:
+            absent[cell] = found[pair]
+    return absent
 
 
 def _path(study: Study, cell: Cell, error: ValueError) -> tuple[str | int, ...]:
@@ -94,10 +115,23 @@ class _Contents:
             head,
         )
 
+    def missing(self, scene: Scene, backbone: BackboneConfig) -> tuple[str, ...]:
+        """What of a data set and a backbone cannot be had; other faults are left for `source` to find."""
+        absent = scene.missing()
+        lines = [] if absent is None else [str(absent)]
+        if absent is None or not backbone.depends_on_scene:
+            try:
+                self._weights_of(backbone, scene)
+            except UnavailableError as error:
+                lines.append(str(error))
+            except ValueError:
+                pass
+        return tuple(lines)
+
     def _data_of(self, scene: Scene, name: str) -> _Data:
         if (scene, name) not in self._data:
             if missing := scene.missing():
-                raise DataError(str(missing))
+                raise MissingDataError(str(missing))
             split = scene.open(name)  # pyright: ignore[reportArgumentType], names are the data set's
             self._data[scene, name] = _Data(split.fingerprint, len(split), split.n_skipped)
         return self._data[scene, name]

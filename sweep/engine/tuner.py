@@ -8,9 +8,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import ray
 from ray import tune
 
+from sweep.engine.ray_watch import shut_down_ray
 from sweep.engine.run import Run
 from sweep.engine.stopping import noticed
 from sweep.engine.trial import Job, run_job
@@ -58,7 +58,7 @@ def run_trials(run: Run, jobs: Sequence[Job], store: Any, work: Work) -> bool:
         tuner.fit()
     except KeyboardInterrupt:
         noticed()
-        ray.shutdown()  # at once: Tune would wait for its trials, and they would write on
+        shut_down_ray()  # at once: Tune would wait for its trials, and they would write on
         if trials.stopped_by is not None:
             raise trials.stopped_by from None
         return False

@@ -53,7 +53,7 @@ class Work:
         self._labels = LabelMaking(run.cells, run.graph, present, store, self._arrived, self._lost_keys)
         passes = plan_passes(run.cells, run.graph, present)
         if passes:
-            monitor.extracting(sum(job.n_samples for job in passes))
+            monitor.extracting(sum(job.n_samples for job in passes if job.reads_images))
         self._extraction = Extraction(
             passes,
             store,

@@ -64,7 +64,8 @@ def test_who_stops_reading_does_not_end_the_work(line: str) -> None:
     code = f"from frozen.terminal import *; [{line} for _ in range(50)]; complain('went on')"
     command = [sys.executable, "-c", code]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
-        assert process.stdout and process.stderr
+        assert process.stdout
+        assert process.stderr
         process.stdout.close()
         assert process.stderr.read() == "went on\n"
     assert process.returncode == 0
