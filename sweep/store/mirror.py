@@ -79,12 +79,13 @@ class MirroredResults(ResultsDirectory):
         row: Row,
         samples: pa.Table | None = None,
         curves: pa.Table | None = None,
+        suggestions: pa.Table | None = None,
         files: Mapping[str, bytes] | None = None,
     ) -> None:
         """Write a cell here, then at the URL, its row last."""
         pattern = f"*/{row['cell_id']}.*"
         before = {path.relative_to(self.root).as_posix() for path in self.root.glob(pattern)}
-        super().write(row, samples, curves, files)
+        super().write(row, samples, curves, suggestions, files)
         after = {path.relative_to(self.root).as_posix() for path in self.root.glob(pattern)}
         self._upload(sorted(after, key=lambda name: name.startswith("rows/")))
         for name in before - after:

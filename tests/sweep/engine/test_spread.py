@@ -6,8 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from binding.cells import DIMENSIONS
+from frozen.readout.cells import Cell
 from frozen.readout.readout import find_readout
-from sweep.engine.grid import Cell, make_grid
+from sweep.engine.grid import make_grid
 from sweep.engine.spread import spread
 from sweep.study.load import load_study, locate_in
 
@@ -35,27 +37,33 @@ def kinds(cells: list[Cell]) -> set[str]:
     return {
         text
         for cell in cells
-        for text in (cell.dataset.name, cell.backbone.source, cell.mode, cell.probe.family, str(cell.control))
+        for text in (
+            cell.dataset.name,
+            cell.backbone.source,
+            str(cell.column("mode")),
+            str(cell.column("probe")),
+            str(cell.control),
+        )
     }
 
 
 def test_a_few_cells_have_every_kind_once_before_the_rest_repeats(cells: list[Cell]) -> None:
     everything = kinds(cells)
-    chosen = spread(cells, 5)
+    chosen = spread(cells, 5, DIMENSIONS)
     assert kinds(chosen) == everything
     assert len(set(chosen)) == 5
-    four = spread(cells, 4)
-    assert {cell.probe.family for cell in four} == {"linear", "quadratic_concat", "attention_quadratic"}
+    four = spread(cells, 4, DIMENSIONS)
+    assert {cell.column("probe") for cell in four} == {"linear", "quadratic_concat", "attention_quadratic"}
     assert {cell.dataset.name for cell in four} == {"a", "b"}
 
 
 def test_what_is_done_counts_and_a_larger_number_goes_on_with_the_same_choice(cells: list[Cell]) -> None:
-    first = spread(cells, 3)
+    first = spread(cells, 3, DIMENSIONS)
     left = [cell for cell in cells if cell not in first]
-    assert first + spread(left, 4, first) == spread(cells, 7)
+    assert first + spread(left, 4, DIMENSIONS, first) == spread(cells, 7, DIMENSIONS)
 
 
 @pytest.mark.parametrize("n", [0, 1, 1000])
 def test_it_chooses_as_many_as_there_are(cells: list[Cell], n: int) -> None:
-    chosen = spread(cells, n)
+    chosen = spread(cells, n, DIMENSIONS)
     assert len(chosen) == len(set(chosen)) == min(n, len(cells))
