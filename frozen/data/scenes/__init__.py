@@ -12,14 +12,18 @@ from frozen.data.scenes._base import (
     fingerprint,
     scene_problem,
 )
+from frozen.data.scenes._captions import GRAMMAR_VERSION, GRAMMARS, Grammar, caption, entails, phrase, vocabulary
 from frozen.data.scenes._clevr import Clevr
 from frozen.data.scenes._colorshape import ColorShape
 from frozen.data.scenes._feature_splits import SplitPolicy
+from frozen.data.scenes._few_shapes import FewShapes
 from frozen.data.scenes._files import Files
 from frozen.data.scenes._making import Device, MadeScene, MakeError, Maker, Worker
 from frozen.data.scenes._occlusionclevr import OcclusionClevr
 from frozen.data.scenes._pixels import UnreadableImageError, read_rgb
 from frozen.data.scenes._sampled_scene import SampledScene, SampledSplit, UniformScene
+from frozen.data.scenes._target_shapes import TargetShapes
+from frozen.data.scenes._twin_shapes import TwinShapes
 from frozen.data.scenes._visual_genome import VgColor, VgTopAttr
 from frozen.registry import Registry
 
@@ -32,12 +36,17 @@ SCENES: Registry[type] = Registry(
         "vgcolor": VgColor,
         "vgtopattr": VgTopAttr,
         "occlusionclevr": OcclusionClevr,
+        "fewshapes": FewShapes,
+        "targetshapes": TargetShapes,
+        "twinshapes": TwinShapes,
         "files": Files,
     },
     scene_problem,
 )
 
 __all__ = [
+    "GRAMMARS",
+    "GRAMMAR_VERSION",
     "SCENES",
     "SPLITS",
     "BalancedColorShape",
@@ -46,7 +55,9 @@ __all__ = [
     "DataError",
     "Device",
     "Entropies",
+    "FewShapes",
     "Files",
+    "Grammar",
     "MadeScene",
     "MakeError",
     "Maker",
@@ -58,12 +69,18 @@ __all__ = [
     "Split",
     "SplitName",
     "SplitPolicy",
+    "TargetShapes",
+    "TwinShapes",
     "UniformScene",
     "UnreadableImageError",
     "VgColor",
     "VgTopAttr",
     "Worker",
+    "caption",
+    "entails",
     "fingerprint",
+    "phrase",
     "read_rgb",
     "scene_problem",
+    "vocabulary",
 ]
