@@ -96,8 +96,9 @@ def cells(study: Study) -> Iterator[Cell | LeftOut | Mistake]:
             yield reading
             continue
         # controls that are no backbone's have one layer and one vector
-        modes = tuple(mode for mode in MODES if mode in keys.modes)
-        for mode in ("cls",) if reading.backbone.kind == "control" else modes:
+        asked = tuple(mode for mode in MODES if mode in keys.modes)
+        modes: tuple[Mode, ...] = ("cls",) if reading.backbone.kind == "control" else asked
+        for mode in modes:
             yield from _of_mode(study, keys, reading, mode, shared, content)
 
 

@@ -58,12 +58,12 @@ def _text_tag(value: object) -> str:
 
 
 FeatureProbe: TypeForm = named_in(FAMILIES, "family", partial(_probe_model, "FeatureProbe", {}), ALIASES)
-_feature_probe = ModelField(
+_feature_probe_field = ModelField(
     default=None,
     description="Probe of the features where it is another one; by default the same family and settings, "
     "and quadratic_concat for families that only measure objects.",
 )
-_with_feature_probe = {"feature_probe": (FeatureProbe | None, _feature_probe)}
+_with_feature_probe = {"feature_probe": (FeatureProbe | None, _feature_probe_field)}
 ProbeEntry: TypeForm = named_in(FAMILIES, "family", partial(_probe_model, "Probe", _with_feature_probe), ALIASES)
 _FitMapping = model_of(FitConfig, "Fit")
 Fit: TypeForm = Annotated[

@@ -109,7 +109,7 @@ class BindingReadout:
         """Seconds that a cell will take on this device, after timing two batches of each training."""
         own: BindingCell = cell.settings
         return forecast_s(
-            sizes,
+            {name: sizes[name] for name in SPLITS},
             shape(own.mode, cell.description.layout),
             cell.dataset.config.space,
             own.probe.space,

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import cast
 
-from frozen.data.scenes import Scene
+from frozen.data.scenes import Scene, Split, SplitName
 from frozen.plain import Plain, plain
 
 
@@ -42,3 +43,17 @@ def _by_path(value: Plain, prefix: str = "") -> dict[str, Plain]:
         for name, item in value.items()
         for path, inner in _by_path(item, f"{prefix}.{name}" if prefix else name).items()
     }
+
+
+def open_split(config: Scene, name: str) -> Split:
+    """A split of a data set, by a name that the data set knows.
+
+    Raises:
+        DataError: data that is not there or not as it must be.
+    """
+    return config.open(cast("SplitName", name))
+
+
+def split_size(config: Scene, name: str) -> int | None:
+    """Samples of a split as far as known without opening it, or None."""
+    return config.size(cast("SplitName", name))

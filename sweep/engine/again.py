@@ -7,6 +7,7 @@ from pathlib import Path
 import torch
 
 from frozen.capture.capture import Capture
+from frozen.data.spec import open_split
 from frozen.readout.cells import Cell
 from frozen.readout.needs import Columns, Inputs, Labels, Product
 from frozen.readout.outcome import Outcome
@@ -76,7 +77,7 @@ def _columns(
     fresh: bool,
 ) -> Columns:
     if isinstance(need, Labels):
-        return dict(readout.labels(need.dataset.config.open(need.split)))  # pyright: ignore[reportArgumentType]
+        return dict(readout.labels(open_split(need.dataset.config, need.split)))
     key = graph.keys(cell)[name]
     disk = DiskStore(store)
     if not fresh and disk.has(key) and disk.damage(key) is None:

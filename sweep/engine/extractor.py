@@ -18,6 +18,7 @@ from frozen.allocator import keep_freed_memory
 from frozen.capture.capture import in_batches
 from frozen.capture.forward import run_batch
 from frozen.data.scenes import Split
+from frozen.data.spec import open_split
 from frozen.models import Backbone, Batch, TokenLayout, describe, load
 from sweep.engine.block_values import BlockValues
 from sweep.engine.passes import Pass, make_batch
@@ -85,7 +86,7 @@ class Extractor:
     def _opened(self, job: Pass) -> Split:
         with self._opening:
             if self._split is None or self._split[0] != (job.scene, job.split):
-                self._split = ((job.scene, job.split), job.scene.open(job.split))
+                self._split = ((job.scene, job.split), open_split(job.scene, job.split))
             return self._split[1]
 
     def _loaded(self, job: Pass) -> Backbone:

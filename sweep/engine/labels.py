@@ -9,7 +9,7 @@ import pyarrow as pa
 import ray
 from ray.exceptions import RayError, RayTaskError
 
-from frozen.data.spec import DatasetSpec
+from frozen.data.spec import DatasetSpec, open_split
 from frozen.readout.cells import Cell
 from frozen.readout.needs import Labels
 from frozen.readout.readout import find_readout
@@ -20,8 +20,7 @@ from sweep.store.full_disk import full_disk, no_space
 
 def make_labels(readout: str, dataset: DatasetSpec, split: str) -> pa.Table:
     """The labels of a split, as a table of one chunk."""
-    opened = dataset.config.open(split)  # pyright: ignore[reportArgumentType], names are the data set's
-    return to_table(dict(find_readout(readout).labels(opened)))
+    return to_table(dict(find_readout(readout).labels(open_split(dataset.config, split))))
 
 
 class LabelMaking:

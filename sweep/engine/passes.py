@@ -18,6 +18,7 @@ from frozen.capture.capture import Capture
 from frozen.capture.conditions import PLAIN, Condition
 from frozen.capture.reductions import TEXT, Reduction
 from frozen.data.scenes import Scene, Split
+from frozen.data.spec import split_size
 from frozen.models import BackboneConfig, Batch
 from frozen.readout.cells import Cell
 from sweep.engine.controls import split_number
@@ -67,7 +68,12 @@ class Pass:
 
     def descriptions(self) -> dict[str, dict[str, object]]:
         """What the store notes of each entry, by its key."""
-        common = {"kind": "activations", "backbone": self.backbone.source, "split": self.split, "dtype": self.dtype}
+        common: dict[str, object] = {
+            "kind": "activations",
+            "backbone": self.backbone.source,
+            "split": self.split,
+            "dtype": self.dtype,
+        }
         if condition := self.condition.key():
             common["condition"] = condition
         return {output.key: {**common, **output.reduction.key()} for output in self.outputs}
@@ -124,7 +130,7 @@ def make_batch(split: Split, indices: np.ndarray, *, images: bool, labels: Mappi
 
 def count_samples(cell: Cell) -> int:
     """Samples of the splits that a cell needs, as far as they are known while the data may not be there."""
-    return sum(cell.dataset.config.size(split) or 0 for split in splits_of(cell))
+    return sum(split_size(cell.dataset.config, split) or 0 for split in splits_of(cell))
 
 
 def capture_bytes(cells: Iterable[Cell], *, pooled: bool = False) -> int:
@@ -138,5 +144,5 @@ def capture_bytes(cells: Iterable[Cell], *, pooled: bool = False) -> int:
         a_sample = sum(
             math.prod(column.shape or ()) * np.dtype(column.dtype or need.dtype).itemsize for column in fixed
         )
-        total += (need.dataset.config.size(need.split) or 0) * a_sample
+        total += (split_size(need.dataset.config, need.split) or 0) * a_sample
     return total

@@ -13,6 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from frozen.data.scenes import Missing, Scene
+from frozen.data.spec import split_size
 from frozen.models import BackboneConfig
 from frozen.readout.cells import Cell
 from frozen.readout.measures import Dimension
@@ -202,7 +203,10 @@ def _summary(plan: Plan) -> str:
     }
     n_images = sum(count_samples(cell) for cell in images.values())
     size = capture_bytes(plan.to_do)
-    sized = {cell.dataset.name: map(cell.dataset.config.size, splits_of(cell)) for cell in plan.to_do}
+    sized = {
+        cell.dataset.name: [split_size(cell.dataset.config, split) for split in splits_of(cell)]
+        for cell in plan.to_do
+    }
     unknown = [name for name, sizes in sized.items() if None in sizes]
     lines = [counts, f"at most {n_images:,} images to extract and {human_bytes(size)} of activations to store"]
     if unknown:

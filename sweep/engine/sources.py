@@ -9,6 +9,7 @@ import torch
 
 from frozen.capture.capture import Capture
 from frozen.data.scenes import DataError, Scene, fingerprint
+from frozen.data.spec import open_split
 from frozen.models import BackboneConfig, BackboneError, Identity, UnavailableError, identify, load
 from frozen.readout.cells import Cell
 from frozen.readout.grid import backbone_path
@@ -132,7 +133,7 @@ class _Contents:
         if (scene, name) not in self._data:
             if missing := scene.missing():
                 raise MissingDataError(str(missing))
-            split = scene.open(name)  # pyright: ignore[reportArgumentType], names are the data set's
+            split = open_split(scene, name)
             self._data[scene, name] = _Data(split.fingerprint, len(split), split.n_skipped)
         return self._data[scene, name]
 

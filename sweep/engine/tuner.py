@@ -75,5 +75,5 @@ def _readable(number: int, job: Job) -> dict[str, object]:
     """What a trial is told: its number among the jobs, and for logs which cell that is, or the first of a bundle."""
     known, cell = job.tasks[0].known, job.tasks[0].cell
     names = ("cell_id", "dataset", "backbone", *dict(cell.columns))
-    about = {name: known[name] for name in names if isinstance(known[name], str)}
-    return {"number": number, **about} | ({"cells": len(job.tasks)} if len(job.tasks) > 1 else {})
+    about: dict[str, object] = {name: known[name] for name in names if isinstance(known[name], str)}
+    return {"number": number, **about, **({"cells": len(job.tasks)} if len(job.tasks) > 1 else {})}

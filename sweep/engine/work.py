@@ -121,8 +121,8 @@ class Work:
         """A trial has ended: every cell of it has its row, also those of which no word came."""
         for task in self._jobs[number].tasks:
             if task.cell.cell_id not in self._written:
-                row = self._run.results.rows_of([task.cell.cell_id]).get(task.cell.cell_id)
-                self.measured(task.cell.cell_id, failed=row is None or row["status"] == "failed", steps=0)
+                row = self._run.results.row(task.cell.cell_id)
+                self.measured(task.cell.cell_id, failed=row["status"] == "failed", steps=0)
 
     def has_begun(self, trial_id: str) -> bool:
         """Whether a trial's worker ever began with its cells."""

@@ -174,10 +174,13 @@ def study_form(name: str) -> type[Border]:
         __base__=(readout.keys, EngineKeys),
         __doc__=f"A study with `readout: {name}`: a grid of cells and how each is measured.",
         controls=(
-            Annotated[tuple[literal(controls), ...], Distinct],
+            Annotated[tuple[literal(controls), ...], Distinct],  # pyright: ignore[reportInvalidTypeForm]
             ModelField(default=(), description=_CONTROLS_TEXT),
         ),
-        published=(tuple[number, ...], ModelField(default=(), description=_PUBLISHED_TEXT)),
+        published=(
+            tuple[number, ...],  # pyright: ignore[reportInvalidTypeForm]
+            ModelField(default=(), description=_PUBLISHED_TEXT),
+        ),
     )
 
 

@@ -182,7 +182,7 @@ class OcclusionClevr(UniformScene):
         """Who renders the images."""
         from frozen.data.scenes._occlusion_maker import OcclusionMaker
 
-        return OcclusionMaker(self)
+        return OcclusionMaker(self)  # pyright: ignore[reportArgumentType], its folder is a cached property
 
     def open(self, name: SplitName, *, complete: bool = False) -> OcclusionSplit:
         """One of the splits train, validation, test.
