@@ -96,8 +96,9 @@ def cells(study: Study) -> Iterator[Cell | LeftOut | Mistake]:
             yield reading
             continue
         # controls that are no backbone's have one layer and one vector
-        asked = tuple(mode for mode in MODES if mode in keys.modes)
-        modes: tuple[Mode, ...] = ("cls",) if reading.backbone.kind == "control" else asked
+        modes: tuple[Mode, ...] = tuple(mode for mode in MODES if mode in keys.modes)
+        if reading.backbone.kind == "control":
+            modes = ("cls",)
         for mode in modes:
             yield from _of_mode(study, keys, reading, mode, shared, content)
 
