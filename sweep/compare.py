@@ -10,10 +10,11 @@ from itertools import combinations
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from frozen.console import Terminal
 from frozen.intervals import IntervalConfig, holm
 from frozen.readout.measures import Measure
 from frozen.readout.readout import Difference, Readout, measured
-from frozen.terminal import Terminal, complain
+from frozen.terminal import complain
 from sweep.results.spreadsheet import csv_text
 from sweep.results.stored import ResultsError, StoredCell, open_results
 

@@ -9,8 +9,9 @@ from pathlib import Path
 
 from rich.console import Console
 
+from frozen.console import Terminal
 from frozen.models import BackboneConfig, BackboneError, prefetch
-from frozen.terminal import Terminal, complain
+from frozen.terminal import complain
 from sweep.engine.plan import human_bytes
 from sweep.study.load import StudyError, load_study
 

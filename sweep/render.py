@@ -15,8 +15,9 @@ from typing import Any
 
 from rich.console import Console
 
+from frozen.console import Terminal
 from frozen.data.scenes import DataError, Device, MadeScene, MakeError, Maker, Missing, Worker
-from frozen.terminal import Terminal, complain
+from frozen.terminal import complain
 from sweep.live.countdown import Countdown, countdown
 
 DONE, INCOMPLETE, USER_ERROR, INTERRUPTED = 0, 1, 2, 130

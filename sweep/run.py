@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from frozen.terminal import Terminal, complain
+from frozen.terminal import complain
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -176,7 +176,7 @@ class Checked:
 
 
 def _run(arguments: argparse.Namespace, stop: Stop) -> int:
-
+    from frozen.console import Terminal
     from sweep.engine.packages import require
     from sweep.engine.plan import print_plan
     from sweep.store.mirror import results_at

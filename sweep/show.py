@@ -14,8 +14,9 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from frozen.console import Terminal
 from frozen.readout.readout import Readout, find_readout
-from frozen.terminal import Terminal, complain, on_one_line, say
+from frozen.terminal import complain, on_one_line, say
 from sweep.results.columns import VOLATILE_COLUMNS
 from sweep.results.directory import ResultsDirectory, Row
 

@@ -22,7 +22,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     what.add_argument("study", nargs="?", help="study file to check")
     options = parser.parse_args(arguments)
     if options.schema:
-        print(json.dumps(json_schema(), indent=1, ensure_ascii=False))
+        say(json.dumps(json_schema(), indent=1, ensure_ascii=False))
         return 0
     try:
         say(dump_yaml(load_study(options.study).resolved()).rstrip())

@@ -10,7 +10,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from frozen.terminal import Terminal, complain
+from frozen.console import Terminal
+from frozen.terminal import complain
 from sweep.results.stored import ResultsError, StoredCell, StoredResults, open_results
 
 if TYPE_CHECKING:

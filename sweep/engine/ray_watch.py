@@ -12,6 +12,7 @@ from contextlib import contextmanager, suppress
 
 import psutil
 
+from frozen.terminal import complain
 from sweep.engine.stopping import is_stopping
 
 RAY_LOST = 3
@@ -52,11 +53,11 @@ class RayWatch:
         time.sleep(_OTHERS_FIRST_S)  # a batch system ends all processes of a job: then that is the reason to tell
         if self._over.is_set() or is_stopping():
             return
-        show_cursor = "\x1b[?25h" if sys.stdout.isatty() else ""
-        print(
-            f"{show_cursor}\nRay's process {name} on this machine was killed, perhaps for lack of memory; "
-            "the rows hold what is done, and the same command goes on where this one stopped",
-            file=sys.stderr,
+        if sys.stdout.isatty():
+            sys.stdout.write("\x1b[?25h")  # the cursor, which a progress bar hides
+        complain(
+            f"\nRay's process {name} on this machine was killed, perhaps for lack of memory; "
+            "the rows hold what is done, and the same command goes on where this one stopped"
         )
         sys.stdout.flush()
         sys.stderr.flush()

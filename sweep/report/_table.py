@@ -12,8 +12,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from frozen.console import Terminal
 from frozen.readout.measures import Measure
-from frozen.terminal import Terminal
 from sweep.report._format import DECIMALS, FEWEST_DECIMALS, abbreviations, counted, estimate_text, first_line
 from sweep.report._rows import Estimate, Row, prepared
 

@@ -156,7 +156,7 @@ def test_refusals_say_what_to_do(
         (other, other): "holds no tuned probes",
         (path, tmp_path / "nowhere.png"): "no such file",
         (path, tmp_path / "empty"): "no images in this folder",
-        (path, tmp_path / "text.png"): "text.png: cannot be read as an image (cannot identify image file",
+        (path, tmp_path / "text.png"): "text.png: cannot be read as an image (it has no format of images",
         (path, tmp_path / "float.tif"): "float.tif: cannot be read as an image (its numbers lie in 300..300",
     }
     for (probes, image), message in cases.items():

@@ -18,7 +18,7 @@ from frozen.data.scenes._base import DataError
 from frozen.data.scenes._pixels import UnreadableImageError, read_rgb
 
 _CHUNK = 1024
-_VERSION = 2
+_VERSION = 3
 """Of what is read from a file; what an older one found out about a folder is not asked."""
 
 

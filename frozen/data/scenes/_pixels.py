@@ -2,28 +2,42 @@
 
 from __future__ import annotations
 
+import struct
+from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 from jaxtyping import UInt8
 from PIL import Image, ImageOps
+from PIL.ImageFile import ImageFile
+
+MOST_PIXELS = 2**26
+"""Of an image, 8192 x 8192: a small file may hold more than memory does. Of baseline JPEGs four times as many."""
 
 _BITS_PER_SAMPLE, _PHOTOMETRIC, _WHITE_IS_ZERO = 258, 262, 0  # tags of TIFF
 _WHOLE_RANGE = ("PNG", "PPM", "JPEG2000", "TIFF")
 """Formats in which numbers of 16 bits mean black at 0 and white at the largest."""
+_HALVED = ("JPEG", "MPO")
+"""Formats whose decoder can leave out what only full size needs."""
 _REMEDY = "save it with 8 or 16 bits a channel"
 
 
 def read_rgb(path: Path) -> UInt8[np.ndarray, "height width 3"]:
     """The first frame of an image file: turned as its EXIF orientation says, on white where it is transparent.
 
+    A JPEG of more than `MOST_PIXELS` is decoded at half its width and height.
+
     Raises:
         FileNotFoundError: no such file.
-        UnreadableImageError: a file that is damaged or no image, or whose numbers have no known range.
+        UnreadableImageError: a file that is damaged or no image, that has too many pixels, or whose numbers have no
+            known range.
     """
     try:
-        with Image.open(path) as image:
+        with path.open("rb") as file, _opened(file) as image:
+            _bound(image)
+            image.load()
+            _bound(image)  # an icon's picture may be larger than its own list says
             ImageOps.exif_transpose(image, in_place=True)
             return _rgb(image)
     except (FileNotFoundError, MemoryError, UnreadableImageError):
@@ -34,6 +48,34 @@ def read_rgb(path: Path) -> UInt8[np.ndarray, "height width 3"]:
 
 class UnreadableImageError(ValueError):
     """Why a file cannot be read as an image."""
+
+
+def _opened(file: BinaryIO) -> ImageFile:
+    """As `Image.open`, without its limit: that one warns or raises, according to a setting of the whole process."""
+    Image.init()
+    start, reason = file.read(16), "it has no format of images that is known here"
+    for opener, accepts in list(Image.OPEN.values()):
+        answer = accepts is None or accepts(start)
+        if isinstance(answer, str):
+            reason = answer
+        elif answer:
+            file.seek(0)
+            with suppress(SyntaxError, IndexError, TypeError, struct.error):  # how a decoder says: none of mine
+                return opener(file, file.name)
+    raise UnreadableImageError(reason)
+
+
+def _bound(image: ImageFile) -> None:
+    """Refuse an image whose pixels would fill the memory, or have it decoded smaller."""
+    width, height = image.size
+    can_be_halved = image.format in _HALVED and "progressive" not in image.info  # all of a progressive one is held
+    most = MOST_PIXELS * (4 if can_be_halved else 1)
+    if width * height > most:
+        raise UnreadableImageError(
+            f"{width} x {height} pixels are more than the {most:,} that are read; save it smaller"
+        )
+    if width * height > MOST_PIXELS:
+        image.draft(None, (width // 2, height // 2))
 
 
 def _rgb(image: Image.Image) -> UInt8[np.ndarray, "height width 3"]:

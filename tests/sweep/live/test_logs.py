@@ -19,8 +19,8 @@ from ray import tune
 from rich.console import Console
 
 from binding.fit import FitConfig
+from frozen.console import Terminal
 from frozen.readout.readout import find_readout
-from frozen.terminal import Terminal
 from sweep.engine.grid import make_grid
 from sweep.live import Finished, Metrics, Monitor, open_logs, tune_callbacks
 from sweep.live._callback import GuardedCallback

@@ -70,6 +70,16 @@ class BadImages:
         assert complaint(reader()).startswith(f"{path}: cannot be read as an image (its numbers lie in 100..100, not")
         assert reader(on_bad_image="skip").open("train").n_skipped == 1
 
+    def test_images_of_too_many_pixels_are_named_and_left_out(
+        self, reader: ReaderOf, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        path = reader().open("train").paths[1]
+        monkeypatch.setattr("frozen.data.scenes._pixels.MOST_PIXELS", 300 * 300)
+        Image.new("1", (301, 300)).save(path, format="PNG")
+        expected = f"{path}: cannot be read as an image (301 x 300 pixels are more than the 90,000 that are read; "
+        assert complaint(reader()).startswith(expected)
+        assert reader(on_bad_image="skip").open("train").n_skipped == 1
+
     def test_without_a_readable_image_there_is_no_split(self, reader: ReaderOf) -> None:
         split = reader().open("train")
         for path in split.paths:

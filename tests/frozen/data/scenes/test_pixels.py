@@ -5,12 +5,14 @@ from __future__ import annotations
 import io
 import random
 import struct
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image, features
+from PIL.JpegImagePlugin import JpegImageFile
 
 from frozen.data.scenes import UnreadableImageError, read_rgb
 
@@ -202,3 +204,72 @@ def test_damaged_files_raise_nothing_else(ending: str, tmp_path: Path) -> None:
             refused.append(str(error))
     assert refused
     assert all(reason and "\n" not in reason for reason in refused)
+
+
+def _of_size(data: bytes, width: int, height: int) -> bytes:
+    """A PNG or JPEG whose header says another size."""
+    if data.startswith(b"\x89PNG"):
+        head = b"IHDR" + struct.pack(">II", width, height) + data[24:29]
+        return data[:12] + head + struct.pack(">I", zlib.crc32(head)) + data[33:]
+    at = next(i for i in range(len(data)) if data[i : i + 2] in (b"\xff\xc0", b"\xff\xc2"))
+    return data[: at + 5] + struct.pack(">HH", height, width) + data[at + 9 :]
+
+
+def _stored(ending: str, width: int, height: int, **options: bool) -> bytes:
+    buffer = io.BytesIO()
+    Image.fromarray(COLOR).save(buffer, Image.registered_extensions()[f".{ending}"], **options)
+    return _of_size(buffer.getvalue(), width, height)
+
+
+BOMBS: dict[str, tuple[bytes, str]] = {
+    "a.png": (_stored("png", 13000, 13000), "13000 x 13000 pixels are more than the 67,108,864 that are read"),
+    "b.png": (_stored("png", 30000, 30000), "30000 x 30000 pixels are more than the 67,108,864"),
+    "flat.png": (_stored("png", 2**30, 1), "1073741824 x 1 pixels are more than the 67,108,864"),
+    "a.jpg": (_stored("jpg", 30000, 30000), "30000 x 30000 pixels are more than the 268,435,456"),
+    "b.jpg": (_stored("jpg", 13000, 13000, progressive=True), "13000 x 13000 pixels are more than the 67,108,864"),
+}
+
+
+@pytest.mark.parametrize("name", BOMBS)
+def test_more_pixels_than_are_read_are_refused_before_they_are_decoded(name: str, tmp_path: Path) -> None:
+    data, expected = BOMBS[name]
+    (tmp_path / name).write_bytes(data)
+    with pytest.raises(UnreadableImageError) as caught:
+        read_rgb(tmp_path / name)
+    assert str(caught.value).startswith(expected)
+    assert str(caught.value).endswith("that are read; save it smaller")
+
+
+def test_an_icon_with_a_larger_picture_than_it_says_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("frozen.data.scenes._pixels.MOST_PIXELS", 1000)
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", None)
+    buffer = io.BytesIO()
+    Image.new("RGB", (64, 64)).save(buffer, "PNG")
+    entry = struct.pack("<BBBBHHII", 8, 8, 0, 0, 1, 32, len(buffer.getvalue()), 22)
+    (tmp_path / "a.ico").write_bytes(struct.pack("<HHH", 0, 1, 1) + entry + buffer.getvalue())
+    with (
+        pytest.warns(UserWarning, match="not the expected size"),
+        pytest.raises(UnreadableImageError, match="64 x 64 pixels are more than the 1,000"),
+    ):
+        read_rgb(tmp_path / "a.ico")
+
+
+def test_large_jpegs_are_decoded_at_half_their_size(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And all others, whatever Pillow's own limit is, are as they are stored."""
+    rows, columns = np.mgrid[:301, :200]
+    smooth = np.stack([rows * 255 // 300, columns * 255 // 199, np.full_like(rows, 90)], axis=2).astype(np.uint8)
+    path = tmp_path / "a.jpg"
+    Image.fromarray(smooth).save(path, quality=98)
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
+    whole = read_rgb(path)
+    with path.open("rb") as file:
+        np.testing.assert_array_equal(whole, np.array(JpegImageFile(file)))
+    monkeypatch.setattr("frozen.data.scenes._pixels.MOST_PIXELS", 301 * 200 - 1)
+    half = read_rgb(path)
+    assert half.shape == (151, 100, 3)
+    np.testing.assert_allclose(half[:150].astype(float), whole[:300].reshape(150, 2, 100, 2, 3).mean((1, 3)), atol=3)
+    monkeypatch.setattr("frozen.data.scenes._pixels.MOST_PIXELS", 301 * 200 // 4 - 1)
+    with pytest.raises(UnreadableImageError, match="200 x 301 pixels are more than the 60,196"):
+        read_rgb(path)
