@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Sequence
 from copy import copy
 from dataclasses import dataclass, replace
+from typing import Literal
 
 import numpy as np
 import torch
@@ -20,6 +21,10 @@ from binding.search import ProbeSpace
 from binding.tuning import NothingTrainedError, Suggestion, Tuned, tune
 from frozen.rows import Rows, Standardizer
 
+View = Literal["features", "objects", "nothing", "objects_probe"]
+"""What a direct probe sees beside z: the earlier objects and the features, the earlier objects only, or nothing; or
+it is the objects probe as it stands. All have an expected loss of at least H(O|Z,F)."""
+
 
 @dataclass(frozen=True)
 class TargetResult:
@@ -33,6 +38,10 @@ class TargetResult:
     gap_bits: float
     """Test loss minus training loss of the kept parameters, mean over seeds; 0 for untrained states."""
     on_edge: list[str]
+    tuned: Probe
+    """What the search chose; of the direct target, while the probe saw everything."""
+    view: View = "features"
+    """What the direct probe was shown beside the activations."""
 
     @property
     def probe(self) -> Probe:
@@ -69,11 +78,51 @@ class Trainer:
         tuned = tune(space, self._config.search, together, _stable(seed, target))
         return self._finish(target, tuned, space, shape, examples)
 
-    def refitted(self, target: Target, probe: Probe) -> TargetResult:
-        """Train a probe with every seed, without tuning."""
+    def direct(self, space: ProbeSpace, objects: TargetResult) -> TargetResult:
+        """The direct target: tuned as any, then seen with narrower inputs, of which validation data take the best.
+
+        The prior's log-odds, to which a probe adds, know of the earlier objects and the features already. Where the
+        activations change nothing in how these matter, their inputs are but something to over-fit.
+        """
+        result = self.tuned("direct", space)
+        best, seed = result.fits[0], self._config.seed
+        view, candidates = "features", _distinct([result.tuned, objects.tuned])
+        for narrower in _NARROWER:
+            if narrower == "nothing":
+                candidates = _distinct([replace(probe, use_conditioned_query=False) for probe in candidates])
+            elif not any(probe.use_conditioned_query for probe in candidates):
+                continue
+            examples, shape = self._examples("direct", narrower), self._shape("direct", narrower)
+            for fitted in self._fit(candidates, "direct", shape, examples, seed):
+                if fitted.validation_bits < best.validation_bits:
+                    best, view = fitted, narrower
+        if view != "features":
+            examples, shape = self._examples("direct", view), self._shape("direct", view)
+            found = self._finish("direct", Tuned(best, result.suggestions), space, shape, examples)
+            result = replace(found, tuned=result.tuned, view=view)
+        return self._or_objects_probe(result, objects)
+
+    def _or_objects_probe(self, direct: TargetResult, objects: TargetResult) -> TargetResult:
+        """The objects probe in the place of a direct one that loses more: H(O|Z,F) ≤ H(O|Z) ≤ CE_O."""
+        examples = self._examples("direct", "objects_probe")
+        bits = objects.fits[0].evaluate(examples[1])[0].sum(axis=1).mean()
+        if bits >= direct.fits[0].validation_bits:
+            return direct
+        found = self._tested("direct", objects.fits, examples)
+        return replace(
+            found,
+            suggestions=direct.suggestions,
+            on_edge=objects.on_edge,
+            tuned=direct.tuned,
+            view="objects_probe",
+        )
+
+    def refitted(self, target: Target, probes: Sequence[Probe]) -> TargetResult:
+        """Train the best of some probes with every seed, without tuning."""
         shape, examples = self._shape(target), self._examples(target)
-        [first] = self._fit([probe], target, shape, examples, self._config.seed)
-        return self._finish(target, Tuned(first, []), None, shape, examples)
+        fits = self._fit(_distinct(probes), target, shape, examples, self._config.seed)
+        best = min(fits, key=lambda fitted: fitted.validation_bits)
+        return self._finish(target, Tuned(best, []), None, shape, examples)
 
     def recoded(self, codes: Sequence[UInt8[np.ndarray, "_ objects"]]) -> Trainer:
         """The same activations with other object codes for the training, validation and test samples."""
@@ -95,9 +144,11 @@ class Trainer:
         shape, config, seed = self._shape("objects"), self._config.fit, self._config.seed
         train, validation, _ = self._examples("objects")
         first, *later = coding_blocks(len(train.codes), seed)
+        whole = config.schedule(len(train.codes))
+        config = replace(config, epochs=whole.epochs, schedule_step=whole.step)
         bits, known = np.full(len(train.codes), float(shape.n_heads)), first
         for block in later:
-            shorter = replace(config, batch_size=block_batch_size(config.batch_size, len(known), len(bits)))
+            shorter = replace(config, batch_size=block_batch_size(whole.batch_size, len(known), len(bits)))
             [fitted] = fit([probe], shape, train.some(known), validation, shorter, seed=seed, untrained=True)
             bits[block] = fitted.evaluate(train.some(block))[0].sum(axis=1)
             known = np.concatenate([known, block])
@@ -122,18 +173,25 @@ class Trainer:
             for seed in seeds[len(kept) :]
             for fitted in self._fit([tuned.best.probe], target, shape, examples, seed)
         ]
+        found = self._tested(target, fits, examples)
+        on_edge = space.on_edge(tuned.best.probe) if space else []
+        return replace(found, suggestions=tuned.suggestions, on_edge=on_edge)
+
+    def _tested(self, target: Target, fits: list[Fitted], examples: list[Examples]) -> TargetResult:
+        """What trained probes lose on the test samples; those without a finite loss are left out."""
         tested = [(fitted, *fitted.evaluate(examples[2])) for fitted in fits if np.isfinite(fitted.validation_bits)]
         finite = [entry for entry in tested if np.isfinite(entry[1]).all()]
         if not finite:
             raise NothingTrainedError(f"the {target} probe diverged with every seed")
         return TargetResult(
-            suggestions=tuned.suggestions,
+            suggestions=[],
             fits=[fitted for fitted, _, _ in finite],
             test_bits=np.stack([bits.sum(axis=1) for _, bits, _ in finite]),
             head_bits=np.stack([bits for _, bits, _ in finite]).astype(np.float32),
             accuracy=float(np.mean([accuracy for _, _, accuracy in finite])),
             gap_bits=float(np.mean([_gap_bits(fitted, bits, examples[0]) for fitted, bits, _ in finite])),
-            on_edge=space.on_edge(tuned.best.probe) if space else [],
+            on_edge=[],
+            tuned=finite[0][0].probe,
         )
 
     def _fit(
@@ -150,28 +208,38 @@ class Trainer:
         config = self._config.fit
         return fit(probes, shape, train, validation, config, seed=seed, untrained=untrained, on_epoch=on_epoch)
 
-    def _shape(self, target: Target) -> HeadShape:
+    def _shape(self, target: Target, view: View = "features") -> HeadShape:
         space = self._samples.space
         width = 0 if target == "given" else self._samples.train.activations.shape[-1]
         if target == "features":
             return HeadShape(width, space.n_features, has_cls=self._samples.has_cls)
-        given = 0 if target == "objects" else space.n_features
+        given = 0 if target == "objects" or view != "features" else space.n_features
         return HeadShape(width, space.n_objects, given, space.sizes, self._samples.has_cls)
 
-    def _examples(self, target: Target) -> list[Examples]:
+    def _examples(self, target: Target, view: View = "features") -> list[Examples]:
         """Training, validation and test examples of a target."""
         splits = (self._samples.train, self._samples.validation, self._samples.test)
-        return [self._example(target, split, rows) for split, rows in zip(splits, self._rows, strict=True)]
+        return [self._example(target, view, split, rows) for split, rows in zip(splits, self._rows, strict=True)]
 
-    def _example(self, target: Target, split: Samples, rows: Rows) -> Examples:
+    def _example(self, target: Target, view: View, split: Samples, rows: Rows) -> Examples:
         features = self._samples.space.feature_codes(split.object_codes)
         if target == "given":
             rows = Rows(np.zeros((len(features), 0), dtype=np.float32), None, self._device)
-        bits = {"objects": split.object_codes, "features": features}.get(
-            target, np.concatenate([split.object_codes, features], axis=1)
-        )
         odds = split.prior_log_odds if target in ("direct", "given") else None
+        if view == "objects_probe" and odds is not None:
+            odds = np.where(np.isfinite(odds), 0.0, odds)  # it has learned what is likely, not what is certain
+        if target == "features":
+            return Examples.of(rows, features, odds, self._device)
+        sees_features = target != "objects" and view == "features"
+        bits = np.concatenate([split.object_codes, features], axis=1) if sees_features else split.object_codes
         return Examples.of(rows, bits, odds, self._device)
+
+
+_NARROWER: tuple[View, ...] = ("objects", "nothing")
+
+
+def _distinct(probes: Sequence[Probe]) -> list[Probe]:
+    return list(dict.fromkeys(probes))
 
 
 def _gap_bits(fitted: Fitted, test_bits: Float64[np.ndarray, "samples heads"], train: Examples) -> float:

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping
 
 import numpy as np
 import pyarrow as pa
-from jaxtyping import Float64
+from jaxtyping import Bool, Float64, UInt8
 
 from binding._trainer import TargetResult
 from binding.probes import Target
@@ -138,6 +138,14 @@ def _columns(estimates: Mapping[str, Estimate]) -> dict[str, float]:
     return {
         f"{name}{end}": value for name, found in estimates.items() for end, value in zip(ends, found, strict=True)
     }
+
+
+def seen_in_training(
+    train: UInt8[np.ndarray, "_train objects"], test: UInt8[np.ndarray, "_test objects"]
+) -> Bool[np.ndarray, " _test"]:
+    """Which test codes also occur in training."""
+    known = {code.tobytes() for code in np.packbits(train, axis=1)}
+    return np.array([code.tobytes() in known for code in np.packbits(test, axis=1)], dtype=bool)
 
 
 def prior_head_bits(test: Samples) -> Float64[np.ndarray, "samples objects"]:

@@ -25,7 +25,7 @@ from frozen.readout.study import Study
 
 SCHEMA_VERSION = 2
 """Of a cell's identity."""
-VERSION = 2
+VERSION = 3
 """Raised when equal inputs give other numbers; part of every cell's identity."""
 
 DIMENSIONS = (

@@ -19,8 +19,16 @@ MEASURES = (
         "Binding ratio, direct",
         "β*_direct",
         "ratio",
-        "B*_direct / H(O|F): the same share, by one probe that is given the features; a lower bound, which no poor "
-        "probe can inflate",
+        "B*_direct / H(O|F): the same share, by one probe that is given the features; a lower bound if the declared "
+        "prior is the true one, which no poor probe can inflate",
+    ),
+    Measure(
+        "cautious_binding_ratio",
+        "Binding ratio, cautious",
+        "β*_cautious",
+        "ratio",
+        "β*_direct where the scenes were drawn from the declared prior; otherwise the smaller of B*_direct and "
+        "V-information, over H(O|F), so that a wrong prior cannot make noise bind",
     ),
     Measure(
         "object_information_ratio",
@@ -42,7 +50,7 @@ MEASURES = (
         "Binding information, direct",
         "B*_direct",
         "bits",
-        "H(O|F) - CE(O|Z,F), a lower bound of I(O;Z|F)",
+        "H(O|F) - CE(O|Z,F), a lower bound of I(O;Z|F) if the declared prior is the true one",
     ),
     Measure("v_information_bits", "V-information", "V", "bits", "CE(O|F) - CE(O|Z,F) of the same probe family"),
 )
@@ -68,6 +76,7 @@ _ESTIMATES = {
     "object_loss_bits": "CE_O, test loss of the objects probe",
     "feature_loss_bits": "CE_F, test loss of the features probe",
     "direct_loss_bits": "CE(O|Z,F), test loss of the direct probe",
+    "given_loss_bits": "CE(O|F), test loss of the probe that sees the features alone",
     "object_information_bits": "B_O = H(O) - CE_O",
     "object_information_ratio": "β_O = B_O / H(O)",
     "feature_information_bits": "B_F = H(F) - CE_F",
@@ -76,6 +85,9 @@ _ESTIMATES = {
     "direct_binding_information_bits": "B*_direct = H(O|F) - CE(O|Z,F)",
     "direct_binding_ratio": "B*_direct / H(O|F)",
     "v_information_bits": "V = CE(O|F) - CE(O|Z,F), both probes trained",
+    "cautious_binding_information_bits": "B*_direct where `prior_source` is exact, else the smaller of it and V; V "
+    "alone without a prior",
+    "cautious_binding_ratio": "the same over H(O|F)",
 }
 _BEFORE = {
     "z_dim": "width of what the probe sees, of one token for mode all",
@@ -84,6 +96,9 @@ _BEFORE = {
     "n_train": "training samples",
     "n_validation": "validation samples",
     "n_test": "test samples",
+    "seen_share": "share of the test samples whose object code also occurs in training",
+    "batch_size": "samples a batch",
+    "n_steps": "steps of the optimiser in a training that goes through all epochs",
     "hyperparameters_objects": "tuned objects probe, JSON",
     "hyperparameters_features": "tuned features probe, JSON",
     "hyperparameters_direct": "tuned direct probe, JSON",
@@ -98,6 +113,10 @@ _BEFORE = {
     "seed": "seed of the search, of the first training and of the bootstrap",
     "interval_level": "coverage the intervals aim at",
     "interval_resamples": "bootstrap resamples behind each interval",
+    "prior_source": "how the prior is known: exact (scenes were drawn from it), declared, estimated (from training "
+    "codes or counts of the data set) or none",
+    "direct_view": "what the direct probe sees beside the activations, by validation loss: features (and the earlier "
+    "objects), objects (the earlier ones), nothing, or objects_probe (it is the objects probe)",
     "object_entropy_bits": "H(O), exact, of the test split",
     "feature_entropy_bits": "H(F), exact, of the test split",
     "conditional_entropy_bits": "H(O|F), mean over the test samples; what B* and β* use",

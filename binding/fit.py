@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import math
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal, NamedTuple
 
@@ -18,9 +18,13 @@ from binding._pack import Pack, Products, head_losses, packs_of
 from binding._pack_memory import evaluation_rows, in_budget, pack_budget_bytes, training_bytes
 from binding.examples import Examples
 from binding.probes import HeadShape, Parameters, Probe
+from binding.search import ProbeSpace, Setting
 from frozen.problems import Problem, at_least, refuse
 
 logger = logging.getLogger(__name__)
+
+_EPOCHS, _LEAST_STEPS, _CUT_EVERY = 40, 1000, 8
+_LEAST_BATCHES, _BATCH_SIZES = 25, (16, 512)
 
 OnEpoch = Callable[[int, int, float], bool]
 """Called with a probe's position, epoch and validation loss (bits); returns whether to prune it."""
@@ -30,17 +34,17 @@ OnEpoch = Callable[[int, int, float], bool]
 class FitConfig:
     """How a probe is trained: Adam with L2, learning rate cut in steps, best validation epoch kept."""
 
-    epochs: int = 40
-    """Passes over the training samples."""
-    batch_size: int = 512
-    """Samples a batch."""
+    epochs: int | None = None
+    """Passes over the training samples; null: 40, or as many as make 1,000 steps of the optimiser."""
+    batch_size: int | None = None
+    """Samples a batch; null: the largest power of two from 16 to 512 that makes 25 batches an epoch."""
     accumulate: int = 1
     """Batches a step of the optimiser."""
-    patience: int | None = None
+    patience: int | None = 8
     """Stop a probe after this many epochs without a lower validation loss than in its epochs before; null trains all
     epochs."""
-    schedule_step: int = 8
-    """Epochs between cuts of the learning rate."""
+    schedule_step: int | None = None
+    """Epochs between cuts of the learning rate; null: 8, or a fifth of the epochs if they are more than 40."""
     schedule_factor: float = 0.2
     """Factor of each cut."""
     standardize: bool = True
@@ -58,10 +62,9 @@ class FitConfig:
 
     def problems(self) -> Iterator[Problem]:
         """Every broken rule."""
-        for name in ("epochs", "batch_size", "accumulate", "schedule_step"):
-            yield from at_least(name, getattr(self, name), 1)
-        if self.patience is not None:
-            yield from at_least("patience", self.patience, 1)
+        for name in ("epochs", "batch_size", "accumulate", "patience", "schedule_step"):
+            if (value := getattr(self, name)) is not None:
+                yield from at_least(name, value, 1)
         if not 0 < self.schedule_factor <= 1:
             yield Problem("schedule_factor", f"must lie in (0, 1], got {self.schedule_factor}")
         if self.learning_rate is not None and not self.learning_rate > 0:
@@ -69,15 +72,60 @@ class FitConfig:
         if self.weight_decay is not None:
             yield from at_least("weight_decay", self.weight_decay, 0)
 
-    def probe_defaults(self) -> dict[str, float]:
-        """Hyper-parameters of probes that give none."""
-        given = {"learning_rate": self.learning_rate, "weight_decay": self.weight_decay}
-        return {name: value for name, value in given.items() if value is not None}
+    def probe_space(self, family: str, given: Mapping[str, Setting]) -> ProbeSpace:
+        """A family with the settings given, and with this fit's learning rate and weight decay where it has them.
+
+        Raises:
+            ConfigurationError: what `ProbeSpace.of` refuses.
+        """
+        own = {"learning_rate": self.learning_rate, "weight_decay": self.weight_decay}
+        return ProbeSpace.of(
+            family, **{name: value for name, value in own.items() if value is not None} | dict(given)
+        )
 
     @classmethod
     def paper(cls) -> FitConfig:
         """The settings of the paper's script: fixed learning rate and L2, two batches a step, raw activations."""
-        return cls(accumulate=2, standardize=False, learning_rate=1e-3, weight_decay=1e-4)
+        return cls(
+            epochs=40,
+            batch_size=512,
+            accumulate=2,
+            patience=None,
+            schedule_step=8,
+            standardize=False,
+            learning_rate=1e-3,
+            weight_decay=1e-4,
+        )
+
+    def schedule(self, n_train: int) -> Schedule:
+        """Batches, epochs and cuts for a number of training samples: what is given, and the rules for the rest."""
+        size = self.batch_size or default_batch_size(n_train)
+        steps_an_epoch = -(-n_train // (size * self.accumulate))
+        epochs = self.epochs or max(_EPOCHS, -(-_LEAST_STEPS // max(steps_an_epoch, 1)))
+        return Schedule(size, epochs, self.schedule_step or max(_CUT_EVERY, -(-epochs // 5)), steps_an_epoch)
+
+
+class Schedule(NamedTuple):
+    """How a training goes through a number of samples."""
+
+    batch_size: int
+    epochs: int
+    """At most; patience may end it earlier."""
+    step: int
+    """Epochs between cuts of the learning rate."""
+    steps_an_epoch: int
+    """Steps of the optimiser."""
+
+    @property
+    def n_steps(self) -> int:
+        """Steps of the optimiser in all epochs."""
+        return self.epochs * self.steps_an_epoch
+
+
+def default_batch_size(n_train: int) -> int:
+    """The largest power of two from 16 to 512 that makes at least 25 batches: small data needs small batches."""
+    fitting = n_train // _LEAST_BATCHES
+    return min(max(1 << max(fitting.bit_length() - 1, 0), _BATCH_SIZES[0]), _BATCH_SIZES[1])
 
 
 class EpochLoss(NamedTuple):
@@ -163,7 +211,8 @@ def fit(
             result.validation_bits = prior_bits
     fresh = [replace(result, curve=[]) for result in results]
     n_tokens = train.z.shape[1] if len(train.z.shape) > 2 else 1
-    sizes = [training_bytes(probe, shape, config.batch_size, n_tokens) for probe in probes]
+    schedule = config.schedule(len(train.codes))
+    sizes = [training_bytes(probe, shape, schedule.batch_size, n_tokens) for probe in probes]
     groups = deque(in_budget(sizes, pack_budget_bytes(device)))
     while groups:
         positions = groups.popleft()
@@ -204,9 +253,11 @@ def _train(
 ) -> None:
     """All epochs of some packs; results are filled in."""
     order = torch.Generator().manual_seed(seed)
-    for epoch in range(1, config.epochs + 1):
-        factor = config.schedule_factor ** ((epoch - 1) // config.schedule_step)
-        losses = _train_epoch(packs, train, config, torch.randperm(len(train.codes), generator=order), factor)
+    schedule = config.schedule(len(train.codes))
+    for epoch in range(1, schedule.epochs + 1):
+        factor = config.schedule_factor ** ((epoch - 1) // schedule.step)
+        batches = torch.randperm(len(train.codes), generator=order).split(schedule.batch_size)
+        losses = _train_epoch(packs, train, config, batches, factor)
         for pack, pack_losses in zip(packs, losses, strict=True):
             _finish_epoch(pack, epoch, pack_losses, results, validation, config, on_epoch)
         packs = [pack for pack in packs if pack.positions]
@@ -215,15 +266,14 @@ def _train(
 
 
 def _train_epoch(
-    packs: list[Pack], train: Examples, config: FitConfig, order: Int[Tensor, " samples"], factor: float
+    packs: list[Pack], train: Examples, config: FitConfig, batches: Sequence[Int[Tensor, " _"]], factor: float
 ) -> list[Float[Tensor, " pack"]]:
     """One pass over the samples; returns each member's mean loss in nats a head."""
     totals = [torch.zeros(len(pack.positions), device=train.codes.device) for pack in packs]
-    batches = order.split(config.batch_size)
     for number, (indices, (z, codes, offset)) in enumerate(zip(batches, train.read(batches), strict=True), start=1):
         for pack, total in zip(packs, totals, strict=True):
             losses = pack.backward(z, codes, offset, share=1 / config.accumulate)
-            total += losses * (len(indices) / len(order))
+            total += losses * (len(indices) / len(train.codes))
             if number % config.accumulate == 0 or number == len(batches):
                 pack.step(factor)
     return totals

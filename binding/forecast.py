@@ -13,6 +13,7 @@ import torch
 
 from binding._trainer import Trainer
 from binding.description_length import block_batch_size, coding_blocks
+from binding.fit import Schedule
 from binding.information import TestLosses, measures
 from binding.measurement import default_feature_probe
 from binding.probes import Probe, Target
@@ -61,14 +62,16 @@ def forecast_s(
         has_cls: whether token 0 is a CLS token.
         device: where to train; the CPU by default.
     """
-    batch = min(config.fit.batch_size, sizes["train"])
+    schedule = config.fit.schedule(sizes["train"])
+    batch = min(schedule.batch_size, sizes["train"])
+    schedule = schedule._replace(batch_size=batch)
     trainer = Trainer(_random_samples((1 + _BATCHES) * batch, sample_shape, space, has_cls), config, device or _CPU)
     direct = probe.probe(probe.first()).without_activations()
     features = feature_probe or default_feature_probe(probe)
     families: tuple[tuple[Target, ProbeSpace], ...] = (("objects", probe), ("features", features), ("direct", probe))
-    total = sum(_tuned_s(trainer, target, family, config, sizes, batch) for target, family in families)
-    total += config.n_seeds * _training_s(trainer, "given", [direct], config, sizes, batch)
-    total += _extras_s(trainer, probe.probe(probe.first()), config, sizes, batch)
+    total = sum(_tuned_s(trainer, target, family, config, sizes, schedule) for target, family in families)
+    total += config.n_seeds * _training_s(trainer, "given", [direct], config, sizes, schedule)
+    total += _extras_s(trainer, probe.probe(probe.first()), config, sizes, schedule)
     return total + _intervals_s(sizes["test"], config)
 
 
@@ -81,7 +84,7 @@ def _tuned_s(
     space: ProbeSpace,
     config: MeasureConfig,
     sizes: Mapping[SplitName, int],
-    batch: int,
+    schedule: Schedule,
 ) -> float:
     """Tuning, and the winner's trainings with the other seeds."""
     asked = min(config.search.ask, config.search.suggestions) if space.ranges else 1
@@ -89,27 +92,28 @@ def _tuned_s(
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=config.seed))
     probes = [space.suggest(study.ask()) for _ in range(asked)]
-    tuning = rounds * _training_s(trainer, target, probes, config, sizes, batch)
+    tuning = rounds * _training_s(trainer, target, probes, config, sizes, schedule)
     if config.n_seeds == 1:
         return tuning
-    return tuning + (config.n_seeds - 1) * _training_s(trainer, target, probes[:1], config, sizes, batch)
+    return tuning + (config.n_seeds - 1) * _training_s(trainer, target, probes[:1], config, sizes, schedule)
 
 
 def _extras_s(
-    trainer: Trainer, probe: Probe, config: MeasureConfig, sizes: Mapping[SplitName, int], batch: int
+    trainer: Trainer, probe: Probe, config: MeasureConfig, sizes: Mapping[SplitName, int], schedule: Schedule
 ) -> float:
     """The control code is learned with every seed, the online code block by block with the first."""
     if not config.extras:
         return 0.0
-    total, costs = 0.0, _costs(trainer, "objects", [probe], config, batch)
+    total, costs = 0.0, _costs(trainer, "objects", [probe], config, schedule.batch_size)
     if "selectivity" in config.extras:
-        total += config.n_seeds * _whole_s(costs, config, sizes, batch)
+        total += config.n_seeds * _whole_s(costs, schedule, sizes)
     if "mdl" in config.extras:
         first, *later = map(len, coding_blocks(sizes["train"], config.seed))
+        batch = schedule.batch_size
         known, validation_batches = first, sizes["validation"] / batch
         for block in later:
             steps = -(-known // block_batch_size(batch, known, sizes["train"]))
-            total += costs.training_s(steps, validation_batches, config.fit.epochs)
+            total += costs.training_s(steps, validation_batches, schedule.epochs)
             total += block / batch * costs.a_validation_batch
             known += block
     return total
@@ -121,15 +125,15 @@ def _training_s(
     probes: list[Probe],
     config: MeasureConfig,
     sizes: Mapping[SplitName, int],
-    batch: int,
+    schedule: Schedule,
 ) -> float:
-    return _whole_s(_costs(trainer, target, probes, config, batch), config, sizes, batch)
+    return _whole_s(_costs(trainer, target, probes, config, schedule.batch_size), schedule, sizes)
 
 
-def _whole_s(costs: _Costs, config: MeasureConfig, sizes: Mapping[SplitName, int], batch: int) -> float:
-    steps = -(-sizes["train"] // batch)
-    batches_seen = (sizes["validation"] + sizes["test"] / config.fit.epochs) / batch
-    return costs.training_s(steps, batches_seen, config.fit.epochs)
+def _whole_s(costs: _Costs, schedule: Schedule, sizes: Mapping[SplitName, int]) -> float:
+    steps = -(-sizes["train"] // schedule.batch_size)
+    batches_seen = (sizes["validation"] + sizes["test"] / schedule.epochs) / schedule.batch_size
+    return costs.training_s(steps, batches_seen, schedule.epochs)
 
 
 def _costs(trainer: Trainer, target: Target, probes: list[Probe], config: MeasureConfig, batch: int) -> _Costs:

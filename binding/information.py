@@ -8,6 +8,7 @@ given the features, objects (direct):
     B*  = H(O|F) - (CE_O - CE_F)                 binding information, difference form (the paper's)
     B*_direct = H(O|F) - CE(O|Z,F)               a lower bound of I(O;Z|F)
     V   = CE(O|F) - CE(O|Z,F)                    V-information of the same probe family
+    B*_cautious = B*_direct, or min(B*_direct, V) where the prior is not known to be exact
 
 B* = I(O;Z|F) - excess(O probe) + excess(F probe): a bad F probe inflates it. B*_direct has no such term.
 """
@@ -24,6 +25,7 @@ import numpy as np
 from jaxtyping import Float64
 
 from frozen.data.scenes import Entropies
+from frozen.data.scenes.priors import PriorSource
 from frozen.intervals import Estimate, IntervalConfig, Losses, Means, Resampled, interval, resample, spread
 
 __all__ = ["FLAGS", "Estimate", "IntervalConfig", "Measures", "TestLosses", "measures", "resampled_losses"]
@@ -40,6 +42,9 @@ _NO_ENTROPY_BITS = 1e-9
 _EXCEEDS = "B* exceeds the direct bound by more than the interval of their paired difference"
 _ADVICE = "Trust B*_direct: it is a lower bound, whatever its probe loses."
 FLAGS = {
+    "prior_mismatch": "A probe that sees the features alone, CE(O|F), loses less than the declared prior says is the "
+    "least, H(O|F), by more than their paired interval: the prior is not the true one, and B*, B*_direct and their "
+    "ratios are too high even where nothing binds. Use V-information, or `prior: estimated` where there is one.",
     "features_probe_excess": f"{_EXCEEDS}, and the features probe provably loses more than a probe needs, which "
     f"inflates B*. {_ADVICE}",
     "direct_probe_excess": f"{_EXCEEDS}, and the direct probe provably loses more than a probe needs, which lowers "
@@ -101,6 +106,7 @@ def measures(
     config: IntervalConfig,
     *,
     seed: int,
+    prior: PriorSource = "exact",
 ) -> Measures:
     """All measures with percentile intervals.
 
@@ -110,6 +116,7 @@ def measures(
         entropies: exact entropies of the split; None leaves B_O, B_F and β_O empty.
         config: level and number of resamples.
         seed: seed of the bootstrap.
+        prior: how it is known that the entropies are those of the scenes.
 
     Returns:
         Estimates; a ratio whose entropy is 0 is None.
@@ -120,9 +127,13 @@ def measures(
     def estimated(derive: Derive, bounds: dict[str, tuple[float, float]]) -> dict[str, Estimate | None]:
         return _estimates(partial(derive, entropies=entropies), point, resampled, bounds, config.level, seed)
 
-    estimates = estimated(derived, _bounds(resampled.both, entropies))
-    difference = estimates.pop("difference_bits")
-    flags = [] if difference is None else list(_flags(difference, estimated(_provable_excesses, {})))
+    estimates = estimated(partial(derived, prior=prior), _bounds(resampled.both, entropies))
+    difference, mismatch = estimates.pop("difference_bits"), estimates.pop("prior_excess_bits")
+    flags = []
+    if mismatch is not None and mismatch.high < 0 and mismatch.value < -_NEGLIGIBLE_BITS:
+        flags = ["prior_mismatch"]  # whatever the others say of B*_direct rests on the prior
+    elif difference is not None:
+        flags = list(_flags(difference, estimated(_provable_excesses, {})))
     if _seeds_disagree(resampled):
         flags.append("seeds_disagree")
     return Measures(estimates, flags, _seed_spread(losses))
@@ -177,30 +188,35 @@ def _estimates(
 
 def _bounds(means: Means, entropies: Entropies | None) -> dict[str, tuple[float, float]]:
     """What losses and information can be: no loss is below 0, no information above its entropy."""
-    losses = ("object_loss_bits", "feature_loss_bits", "direct_loss_bits")
-    ratios = ("object_information_ratio", "direct_binding_ratio")
+    losses = ("object_loss_bits", "feature_loss_bits", "direct_loss_bits", "given_loss_bits")
+    ratios = ("object_information_ratio", "direct_binding_ratio", "cautious_binding_ratio")
     bounds: dict[str, tuple[float, float]] = {
         **dict.fromkeys(losses, (0.0, math.inf)),
         **dict.fromkeys(ratios, (-math.inf, 1.0)),
     }
-    bounds["direct_binding_information_bits"] = (-math.inf, float(means["entropy"].max()))
+    if _defined(means["entropy"]) is not None:
+        most = (-math.inf, float(means["entropy"].max()))
+        bounds |= {"direct_binding_information_bits": most, "cautious_binding_information_bits": most}
     if entropies is not None:
         bounds["object_information_bits"] = (-math.inf, entropies.object_bits)
         bounds["feature_information_bits"] = (-math.inf, entropies.feature_bits)
     return bounds
 
 
-def derived(means: Means, entropies: Entropies | None) -> dict[str, np.ndarray | None]:
+def derived(means: Means, entropies: Entropies | None, prior: PriorSource = "exact") -> dict[str, np.ndarray | None]:
     """Every column from the means of losses and entropies."""
     entropy = means["entropy"]
     binding = _defined(entropy - (means["objects"] - means["features"]))
     direct = _defined(entropy - means["direct"])
+    v_information = means["given"] - means["direct"]
+    cautious = v_information if direct is None else direct if prior == "exact" else np.minimum(direct, v_information)
     objects = None if entropies is None else entropies.object_bits - means["objects"]
     features = None if entropies is None else entropies.feature_bits - means["features"]
     return {
         "object_loss_bits": means["objects"],
         "feature_loss_bits": means["features"],
         "direct_loss_bits": means["direct"],
+        "given_loss_bits": means["given"],
         "object_information_bits": objects,
         "object_information_ratio": None if entropies is None else _ratio(objects, entropies.object_bits),
         "feature_information_bits": features,
@@ -208,7 +224,10 @@ def derived(means: Means, entropies: Entropies | None) -> dict[str, np.ndarray |
         "binding_ratio": _ratio(binding, entropy),
         "direct_binding_information_bits": direct,
         "direct_binding_ratio": _ratio(direct, entropy),
-        "v_information_bits": means["given"] - means["direct"],
+        "v_information_bits": v_information,
+        "cautious_binding_information_bits": cautious,
+        "cautious_binding_ratio": _ratio(cautious, entropy),
+        "prior_excess_bits": _defined(means["given"] - entropy),
         "difference_bits": None if binding is None or direct is None else binding - direct,
     }
 
@@ -220,7 +239,7 @@ def _defined(bits: np.ndarray) -> np.ndarray | None:
 
 def _ratio(bits: np.ndarray | None, entropy: np.ndarray | float) -> np.ndarray | None:
     """Bits over an entropy; None where the entropy is 0 or its rounding, for nothing can be bound there."""
-    if bits is None or np.min(entropy) <= _NO_ENTROPY_BITS:
+    if bits is None or not np.min(entropy) > _NO_ENTROPY_BITS:
         return None
     return bits / entropy
 

@@ -197,7 +197,7 @@ def _probes(reader: StudyReader, fit: FitConfig) -> Iterator[ProbeSpec]:
 
 def _probe_space(reader: StudyReader, path: Path, given: dict[str, Any], fit: FitConfig) -> ProbeSpace | None:
     family: str = given["family"]
-    settings: dict[str, Any] = dict(fit.probe_defaults())
+    settings: dict[str, Any] = {}
     for name, value in given.items():
         if name == "family":
             continue
@@ -205,7 +205,7 @@ def _probe_space(reader: StudyReader, path: Path, given: dict[str, Any], fit: Fi
             settings[name] = value
         elif (made := reader.make((*path, name), lambda value=value: _setting(value))) is not None:
             settings[name] = made
-    return reader.make(path, lambda: ProbeSpace.of(ALIASES.get(family, family), **settings))
+    return reader.make(path, lambda: fit.probe_space(ALIASES.get(family, family), settings))
 
 
 def _setting(model: Border) -> Range | Choices:

@@ -5,23 +5,25 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import torch
 from jaxtyping import Float, Float64, Int, UInt8
 
+from binding._inputs import split_samples
 from binding._trainer import TargetResult, Trainer
 from binding.control_code import control_codes
 from binding.extras import extra_estimates
 from binding.information import Estimate, TestLosses, measures
 from binding.probes import FAMILIES, Probe, Target
-from binding.samples import MeasureConfig, Samples, SplitSamples
+from binding.samples import MeasureConfig, SplitSamples
 from binding.search import ProbeSpace
 from binding.training_flags import training_flags
 from binding.tuning import NothingTrainedError
 from frozen.data.scenes import Entropies
 from frozen.data.scenes.codes import FeatureSpace
-from frozen.data.scenes.priors import UniformPrior
+from frozen.data.scenes.priors import PriorSource, SizePrior
 from frozen.intervals import Losses
 from frozen.rows import Standardizer
 
@@ -35,6 +37,7 @@ class Measurement:
         flags: names from `binding.information.FLAGS`.
         conditional_entropy_bits: H(O|F), mean over the test samples.
         entropies: exact entropies of the test split.
+        prior: how the prior is known.
         seed_spread_bits: standard deviation of B* between seeds.
         targets: everything behind the numbers, by target.
         losses: test losses in bits.
@@ -48,6 +51,7 @@ class Measurement:
     flags: list[str]
     conditional_entropy_bits: float
     entropies: Entropies | None
+    prior: PriorSource
     seed_spread_bits: float | None
     targets: dict[Target, TargetResult]
     losses: TestLosses
@@ -68,7 +72,7 @@ def measure(
     object_codes: UInt8[np.ndarray, "samples objects"],
     space: FeatureSpace,
     *,
-    prior: UniformPrior | None = None,
+    prior: SizePrior | Literal["uniform", "estimated", "none"] = "uniform",
     entropies: Entropies | None = None,
     probe: str | ProbeSpace = "quadratic_concat",
     splits: Sequence[Int[np.ndarray, " split"]] | None = None,
@@ -81,10 +85,14 @@ def measure(
         activations: one vector a sample, or tokens a sample (attention probes), any float dtype.
         object_codes: which objects each sample shows, uint8.
         space: the feature groups whose product the objects are.
-        prior: distribution of object codes given features; by default uniform over all sizes.
+        prior: distribution of object codes given features. uniform: all codes of at most as many objects as occur are
+            equally likely. estimated: those with as many objects are, and how many there are is counted in the
+            training codes. none: it is not known; then V-information is what there is. A wrong prior is flagged.
         entropies: exact entropies of the test samples' distribution; without them B_O and β_O are empty.
-        probe: family, or family with settings and ranges.
-        splits: indices of training, validation and test samples; by default 64%, 16% and 20%, in order.
+        probe: family, for which `config.fit` may say the learning rate and weight decay, or family with settings and
+            ranges, which are taken as they are.
+        splits: indices of training, validation and test samples, no sample in two; by default 64%, 16% and 20%, in
+            order.
         config: training, tuning, seeds and intervals.
         has_cls: whether token 0 is a CLS token.
 
@@ -92,7 +100,8 @@ def measure(
         The measurement, with an interval for every number.
 
     Raises:
-        ValueError: shapes that do not fit together, or a family that cannot read these activations.
+        ValueError: shapes that do not fit together, activations that are not finite, codes that are not 0 or 1 or
+            that the prior excludes, splits that overlap, or a family that cannot read these activations.
 
     >>> import numpy as np
     >>> space = FeatureSpace.of(color=2, shape=2)
@@ -101,27 +110,10 @@ def measure(
     >>> measure(codes.astype(np.float32), codes, space, probe="linear", config=quick).binding_ratio.high <= 1
     True
     """
-    _check(activations, object_codes, space)
-    prior = prior or UniformPrior(space, 0, space.n_objects)
-    if splits is None:
-        splits = np.split(np.arange(len(object_codes)), [int(0.64 * len(object_codes)), int(0.8 * len(object_codes))])
-    entropy = prior.conditional_entropy_bits(space.feature_codes(object_codes))
-    parts = [
-        Samples(activations[part], object_codes[part], entropy[part], prior.log_odds(object_codes[part]))
-        for part in splits
-    ]
-    samples = SplitSamples(space, *parts, entropies=entropies, has_cls=has_cls)
-    chosen = ProbeSpace.of(probe) if isinstance(probe, str) else probe
-    return measure_samples(samples, chosen, config or MeasureConfig())
-
-
-def _check(activations: np.ndarray, object_codes: np.ndarray, space: FeatureSpace) -> None:
-    if activations.ndim not in (2, 3):
-        raise ValueError(f"activations must be [samples dim] or [samples token dim], got shape {activations.shape}")
-    if object_codes.shape != (len(activations), space.n_objects):
-        raise ValueError(
-            f"object_codes must be [{len(activations)} samples, {space.n_objects} objects], got {object_codes.shape}"
-        )
+    config = config or MeasureConfig()
+    chosen = config.fit.probe_space(probe, {}) if isinstance(probe, str) else probe
+    samples = split_samples(activations, object_codes, space, prior, splits)
+    return measure_samples(samples._replace(entropies=entropies, has_cls=has_cls), chosen, config)
 
 
 def measure_samples(
@@ -154,23 +146,27 @@ def measure_samples(
         if reason:
             raise ValueError(reason)
     trainer = Trainer(samples, config, device or torch.device("cpu"))
+    objects, features = trainer.tuned("objects", probe), trainer.tuned("features", feature_probe)
+    direct = trainer.direct(probe, objects)
+    without = [one.without_activations() for one in (direct.tuned, objects.tuned, probe.probe(probe.first()))]
     targets: dict[Target, TargetResult] = {
-        "objects": trainer.tuned("objects", probe),
-        "features": trainer.tuned("features", feature_probe),
-        "direct": trainer.tuned("direct", probe),
+        "objects": objects,
+        "features": features,
+        "direct": direct,
+        "given": trainer.refitted("given", without),
     }
-    targets["given"] = trainer.refitted("given", targets["direct"].probe.without_activations())
     losses = TestLosses(**{name: result.test_bits for name, result in targets.items()})
     entropy = samples.test.conditional_entropy_bits
-    found = measures(losses, entropy, samples.entropies, config.intervals, seed=config.seed)
+    found = measures(losses, entropy, samples.entropies, config.intervals, seed=config.seed, prior=samples.prior)
     extra_bits = _extra_bits(trainer, samples, targets["objects"].probe, config)
     values = {**losses.named(), **extra_bits}
     extras = extra_estimates(values, samples.entropies, config.intervals, seed=config.seed)
     return Measurement(
         estimates=found.estimates | extras,
-        flags=found.flags + training_flags(targets, config.fit, config.n_seeds),
+        flags=found.flags + training_flags(targets, config.fit, len(samples.train.object_codes), config.n_seeds),
         conditional_entropy_bits=float(entropy.mean()),
         entropies=samples.entropies,
+        prior=samples.prior,
         seed_spread_bits=found.seed_spread_bits,
         targets=targets,
         losses=losses,
@@ -187,7 +183,7 @@ def _extra_bits(trainer: Trainer, samples: SplitSamples, probe: Probe, config: M
         splits = (samples.train, samples.validation, samples.test)
         codes = control_codes([split.object_codes for split in splits], config.seed)
         with suppress(NothingTrainedError):
-            found["control"] = trainer.recoded(codes).refitted("objects", probe).test_bits
+            found["control"] = trainer.recoded(codes).refitted("objects", [probe]).test_bits
     if "mdl" in config.extras:
         found["code_length"] = trainer.online_code_bits(probe)[None]
     return found

@@ -102,16 +102,15 @@ def _value(value: Value) -> str:
 def _training(keys: BindingStudy) -> Iterator[str]:
     fit, search = keys.fit, keys.search
     batches = f" × {fit.accumulate} batches a step" if fit.accumulate > 1 else ""
-    cut = (
-        f", learning rate × {fit.schedule_factor:g} every {fit.schedule_step} epochs"
-        if fit.schedule_factor < 1
-        else ""
-    )
+    step = f"{fit.schedule_step} epochs" if fit.schedule_step else "eight epochs, or fifth of more than 40"
+    cut = f", learning rate × {fit.schedule_factor:g} every {step}" if fit.schedule_factor < 1 else ""
     stop = f", stopped after {fit.patience} epochs without improvement" if fit.patience is not None else ""
     scale = "standardised by channel with training statistics" if fit.standardize else "not standardised"
+    size = f"{fit.batch_size:,}" if fit.batch_size else "16 to 512, at least 25 an epoch where there are 400 samples"
+    epochs = f"{fit.epochs} epochs" if fit.epochs else "40 epochs or 1,000 steps, whichever is more"
     yield (
-        f"Probes were trained with Adam (L2 penalty in the gradient; batches of {fit.batch_size:,}{batches}{cut}; at "
-        f"most {fit.epochs} epochs{stop}) on activations {scale}, keeping the epoch of least validation loss."
+        f"Probes were trained with Adam (L2 penalty in the gradient; batches of {size}{batches}{cut}; at most {epochs}"
+        f"{stop}) on activations {scale}, keeping the epoch of least validation loss."
     )
     pruned = f" with {_PRUNERS[search.pruner]}" if search.pruner in _PRUNERS else ""
     if any(choice.space.ranges for choice in keys.probes):

@@ -20,7 +20,7 @@ import torch
 
 from binding._pack_memory import multiplications
 from binding._tables import curve_table, sample_table, suggestion_table
-from binding.breakdown import breakdown
+from binding.breakdown import breakdown, seen_in_training
 from binding.cells import DIMENSIONS, GRID_COLUMNS, VERSION, BindingCell, Shared, cells
 from binding.columns import COLUMNS, EXTRA_MEASURES, MEASURES
 from binding.controls import CONTROL_ALIASES, CONTROL_MEANINGS
@@ -38,7 +38,7 @@ from binding.samples import MeasureConfig, Samples, SplitSamples
 from binding.stored import Stored, compare, estimate_columns, recompute
 from binding.warnings import little_to_bind
 from frozen.capture.views import shape
-from frozen.data.scenes import SPLITS, Scene, Split
+from frozen.data.scenes import SPLITS, Scene, Split, prior_source
 from frozen.intervals import IntervalConfig
 from frozen.readout.cells import Cell, LeftOut, Mistake
 from frozen.readout.needs import Inputs
@@ -98,7 +98,7 @@ class BindingReadout:
         head = HeadShape(sample_shape[-1], space.n_objects, group_sizes=space.sizes)
         each = multiplications(probe, head, sample_shape[0] if len(sample_shape) > 1 else 1)
         trainings = (shared.search.suggestions if own.probe.space.ranges else 1) + shared.n_seeds - 1
-        return each * trainings * shared.fit.epochs * sizes["train"]
+        return each * trainings * shared.fit.schedule(sizes["train"]).epochs * sizes["train"]
 
     def forecast_key(self, cell: Cell) -> Hashable:
         """Shape of the activations, codes, probe and settings."""
@@ -167,11 +167,13 @@ def _measured(cell: Cell, inputs: Inputs, device: torch.device) -> Outcome:
     own: BindingCell = cell.settings
     scene, shared = cell.dataset.config, own.shared
     splits = {name: _samples(inputs, name) for name in SPLITS}
+    test = scene.open("test")
     measurement = measure_samples(
         SplitSamples(
             scene.space,
             *splits.values(),
-            entropies=scene.open("test").entropies,
+            entropies=test.entropies,
+            prior=prior_source(test),
             has_cls=cell.description.layout.has_cls,
         ),
         own.probe.space,
@@ -205,7 +207,7 @@ def _steps(measurement: Measurement, fit: FitConfig, n_train: int) -> int:
     for result in measurement.targets.values():
         epochs += sum(len(suggestion.curve) for suggestion in result.suggestions)
         epochs += sum(len(fitted.curve) for fitted in result.fits[bool(result.suggestions) :])
-    return epochs * -(-n_train // (fit.batch_size * fit.accumulate))
+    return epochs * fit.schedule(n_train).steps_an_epoch
 
 
 def _shape(samples: Samples) -> dict[str, object]:
@@ -250,9 +252,13 @@ def _samples(inputs: Inputs, split: str) -> Samples:
 
 def _counts(scene: Scene, splits: Mapping[str, Samples], shared: Shared) -> dict[str, object]:
     sizes = {f"n_{name}": len(split.activations) for name, split in splits.items()}
+    schedule = shared.fit.schedule(sizes["n_train"])
     policy = getattr(getattr(scene, "split", None), "policy", None)
     return {
         **sizes,
+        "batch_size": schedule.batch_size,
+        "n_steps": schedule.n_steps,
+        "seen_share": float(seen_in_training(splits["train"].object_codes, splits["test"].object_codes).mean()),
         "split_policy": policy,
         "n_suggestions": shared.search.suggestions,
         "n_seeds": shared.n_seeds,
@@ -272,6 +278,8 @@ def _row(measurement: Measurement) -> dict[str, object]:
         row[f"train_gap_{target}_bits"] = result.gap_bits
     exact, conditional = measurement.entropies, measurement.conditional_entropy_bits
     row |= {
+        "prior_source": measurement.prior,
+        "direct_view": measurement.targets["direct"].view,
         "object_entropy_bits": exact and exact.object_bits,
         "feature_entropy_bits": exact and exact.feature_bits,
         "conditional_entropy_bits": None if math.isnan(conditional) else conditional,

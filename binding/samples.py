@@ -14,6 +14,7 @@ from binding.search import SearchConfig
 from frozen.data.scenes import Entropies
 from frozen.data.scenes.codes import FeatureSpace
 from frozen.intervals import IntervalConfig
+from frozen.data.scenes.priors import PriorSource
 from frozen.rows import ArrayRows
 
 
@@ -38,6 +39,8 @@ class SplitSamples(NamedTuple):
     test: Samples
     entropies: Entropies | None = None
     """Exact entropies of the test split; None leaves B_O, B_F and β_O empty."""
+    prior: PriorSource = "declared"
+    """How it is known that the samples' entropies and odds are true."""
     has_cls: bool = True
     """Whether token 0 is a CLS token, where activations have tokens."""
 

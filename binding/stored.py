@@ -18,6 +18,7 @@ from frozen.readout.readout import Difference
 Row = Mapping[str, Any]
 
 _FROM_LOSSES = (
+    "prior_mismatch",
     "features_probe_excess",
     "direct_probe_excess",
     "excess_unexplained",
@@ -64,7 +65,9 @@ def recompute(cell: Stored) -> dict[str, object]:
     values = by_target(cell.samples)
     entropy = values["entropy"][0] if "entropy" in values else np.zeros(0)
     config = IntervalConfig(level=cell.row["interval_level"], resamples=cell.row["interval_resamples"])
-    found = measures(losses_of(values), entropy, cell.entropies, config, seed=cell.row["seed"])
+    found = measures(
+        losses_of(values), entropy, cell.entropies, config, seed=cell.row["seed"], prior=cell.row["prior_source"]
+    )
     extras = extra_estimates(values, cell.entropies, config, seed=cell.row["seed"])
     others = [flag for flag in cell.row["flags"] if flag not in _FROM_LOSSES]
     return {
@@ -161,7 +164,8 @@ class _Derived(NamedTuple):
         exact = cell.entropies
         point = {target: np.array([losses.mean()]) for target, losses in _compared(values).items()}
         all_means = (point, mine(drawn.both), mine(drawn.seeds))
-        found = cls(name, *(derived(means, exact) | derived_extras(means, exact) for means in all_means))
+        prior = cell.row["prior_source"]
+        found = cls(name, *(derived(means, exact, prior) | derived_extras(means, exact) for means in all_means))
         if "code_length" in values:
             resamples = len(found.both["object_loss_bits"])  # pyright: ignore[reportArgumentType]
             lengths = values["code_length"][0]

@@ -67,7 +67,7 @@ class KnownCode:
         splits = [self._split(size, rng) for size in (train, validation, test)]
         if as_tokens:
             splits = [split._replace(activations=_tokens(np.asarray(split.activations[:]))) for split in splits]
-        return SplitSamples(SPACE, *splits, entropies=entropies())
+        return SplitSamples(SPACE, *splits, entropies=entropies(), prior="exact")
 
     def _split(self, size: int, rng: np.random.Generator) -> Samples:
         codes = rng.integers(2, size=(size, SPACE.n_objects), dtype=np.uint8)

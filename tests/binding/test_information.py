@@ -8,6 +8,7 @@ import pytest
 from binding.information import FLAGS, TestLosses, measures
 from frozen.data.scenes import Entropies
 from frozen.intervals import IntervalConfig
+from frozen.data.scenes.priors import PriorSource
 
 ENTROPIES = Entropies(feature_bits=5.0, conditional_bits=8.0)
 QUICK = IntervalConfig(resamples=400)
@@ -29,6 +30,7 @@ def test_every_measure_is_its_formula() -> None:
         "object_loss_bits": means["objects"],
         "feature_loss_bits": means["features"],
         "direct_loss_bits": means["direct"],
+        "given_loss_bits": means["given"],
         "object_information_bits": 13 - means["objects"],
         "object_information_ratio": (13 - means["objects"]) / 13,
         "feature_information_bits": 5 - means["features"],
@@ -37,6 +39,8 @@ def test_every_measure_is_its_formula() -> None:
         "direct_binding_information_bits": 8 - means["direct"],
         "direct_binding_ratio": (8 - means["direct"]) / 8,
         "v_information_bits": means["given"] - means["direct"],
+        "cautious_binding_information_bits": 8 - means["direct"],
+        "cautious_binding_ratio": (8 - means["direct"]) / 8,
     }
     assert set(found.estimates) == set(expected)
     for name, value in expected.items():
@@ -155,3 +159,51 @@ def test_the_bootstrap_repeats_with_its_seed() -> None:
     first, again, other = (measures(data, entropy, ENTROPIES, QUICK, seed=seed) for seed in (0, 0, 1))
     assert first == again
     assert first.estimates != other.estimates
+
+
+@pytest.mark.parametrize("prior", ["declared", "estimated"])
+@pytest.mark.parametrize(("given", "cautious"), [(8.5, 5.0), (7.0, 4.0)])
+def test_the_cautious_measure_is_the_smaller_one_unless_the_prior_is_exact(
+    prior: PriorSource, given: float, cautious: float
+) -> None:
+    data, entropy = losses(6.0, 2.0, 3.0, given, spread=0.0), np.full(500, 8.0)
+    found = measures(data, entropy, ENTROPIES, QUICK, seed=0, prior=prior).estimates
+    exact = measures(data, entropy, ENTROPIES, QUICK, seed=0, prior="exact").estimates
+    for estimates, bits in ((found, cautious), (exact, 5.0)):
+        value, ratio = estimates["cautious_binding_information_bits"], estimates["cautious_binding_ratio"]
+        assert value is not None
+        assert ratio is not None
+        assert value.value == pytest.approx(bits)
+        assert value.low - 1e-9 <= value.value <= value.high + 1e-9
+        assert ratio.value == pytest.approx(bits / 8)
+
+
+def test_without_a_prior_the_cautious_measure_is_v_information() -> None:
+    found = measures(losses(6, 2, 3, 7.5), np.full(500, np.nan), None, QUICK, seed=0, prior="none")
+    assert found.estimates["cautious_binding_information_bits"] == found.estimates["v_information_bits"]
+    assert found.estimates["cautious_binding_ratio"] is None
+    assert found.flags == []
+
+
+@pytest.mark.parametrize(
+    ("given", "flags"),
+    [
+        (7.0, ["prior_mismatch"]),
+        (8.5, ["objects_probe_excess"]),
+        (8.0, ["objects_probe_excess"]),
+        (7.995, ["objects_probe_excess"]),  # a hundredth of a bit misleads nobody
+    ],
+)
+def test_a_prior_that_is_beaten_without_activations_is_flagged_and_nothing_else_vouches_for_it(
+    given: float, flags: list[str]
+) -> None:
+    data = losses(9.0, 2.0, 4.0, given, spread=0.0)
+    found = measures(data, np.full(500, 8.0), ENTROPIES, QUICK, seed=0, prior="declared")
+    assert found.flags == flags
+    assert "Trust B*_direct" not in FLAGS["prior_mismatch"]
+
+
+def test_a_prior_that_is_beaten_within_its_interval_is_not_flagged() -> None:
+    entropy = np.full(300, 8.0)
+    noisy = TestLosses(*(mean + 3 * np.random.default_rng(0).standard_normal((2, 300)) for mean in (6, 2, 4, 7.8)))
+    assert "prior_mismatch" not in measures(noisy, entropy, ENTROPIES, QUICK, seed=0).flags

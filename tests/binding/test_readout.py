@@ -36,6 +36,7 @@ ESTIMATES = [
     "object_loss_bits",
     "feature_loss_bits",
     "direct_loss_bits",
+    "given_loss_bits",
     "object_information_bits",
     "object_information_ratio",
     "feature_information_bits",
@@ -44,8 +45,12 @@ ESTIMATES = [
     "direct_binding_information_bits",
     "direct_binding_ratio",
     "v_information_bits",
+    "cautious_binding_information_bits",
+    "cautious_binding_ratio",
 ]
 COUNTS = [
+    "batch_size",
+    "n_steps",
     "n_train",
     "n_validation",
     "n_test",
@@ -68,6 +73,9 @@ TUNED = [
 ]
 OTHERS = [
     "split_policy",
+    "seen_share",
+    "prior_source",
+    "direct_view",
     *COUNTS,
     *ENTROPIES,
     *TUNED,
@@ -196,6 +204,7 @@ def test_every_estimate_follows_from_the_samples(outcome: Outcome) -> None:
         "object_loss_bits": mean["objects"],
         "feature_loss_bits": mean["features"],
         "direct_loss_bits": mean["direct"],
+        "given_loss_bits": mean["given"],
         "object_information_bits": objects,
         "object_information_ratio": objects / row["object_entropy_bits"],  # type: ignore[operator]
         "feature_information_bits": row["feature_entropy_bits"] - mean["features"],  # type: ignore[operator]
@@ -204,6 +213,8 @@ def test_every_estimate_follows_from_the_samples(outcome: Outcome) -> None:
         "direct_binding_information_bits": given_features - mean["direct"],
         "direct_binding_ratio": 1 - mean["direct"] / given_features,
         "v_information_bits": mean["given"] - mean["direct"],
+        "cautious_binding_information_bits": given_features - mean["direct"],
+        "cautious_binding_ratio": 1 - mean["direct"] / given_features,
     }
     assert list(expected) == ESTIMATES
     for name, value in expected.items():

@@ -58,17 +58,21 @@ def curve(*losses: float) -> Fitted:
 )
 def test_what_a_learning_curve_says(losses: list[float], flags: set[str]) -> None:
     config = FitConfig(epochs=8, schedule_step=4)
-    result = TargetResult([], [curve(*losses)], np.full((1, 2), 8.0), np.zeros((1, 2, 4), np.float32), 1.0, 0.0, [])
+    result = TargetResult(
+        [], [curve(*losses)], np.full((1, 2), 8.0), np.zeros((1, 2, 4), np.float32), 1.0, 0.0, [], Linear()
+    )
     targets: dict[Target, TargetResult] = {"objects": result, "given": result}
-    assert set(training_flags(targets, config, 1)) == flags
+    assert set(training_flags(targets, config, 100, 1)) == flags
 
 
 @pytest.mark.parametrize(("gap_bits", "flagged"), [(0.39, False), (0.41, True)])
 def test_a_gap_is_wide_from_a_twentieth_of_the_entropy(gap_bits: float, flagged: bool) -> None:
     fits = [curve(4.0, 4.0)]
-    result = TargetResult([], fits, np.full((1, 2), 8.0), np.zeros((1, 2, 4), np.float32), 1.0, gap_bits, [])
+    result = TargetResult(
+        [], fits, np.full((1, 2), 8.0), np.zeros((1, 2, 4), np.float32), 1.0, gap_bits, [], Linear()
+    )
     targets: dict[Target, TargetResult] = {"objects": result, "given": result}
-    assert (training_flags(targets, FitConfig(epochs=8), 1) == ["wide_gap"]) == flagged
+    assert (training_flags(targets, FitConfig(epochs=8), 100, 1) == ["wide_gap"]) == flagged
 
 
 def test_a_probe_that_learns_its_samples_by_heart_is_marked() -> None:

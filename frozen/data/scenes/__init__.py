@@ -10,6 +10,7 @@ from frozen.data.scenes._base import (
     Split,
     SplitName,
     fingerprint,
+    prior_source,
     scene_problem,
 )
 from frozen.data.scenes._captions import GRAMMAR_VERSION, GRAMMARS, Grammar, caption, entails, phrase, vocabulary
@@ -80,6 +81,7 @@ __all__ = [
     "entails",
     "fingerprint",
     "phrase",
+    "prior_source",
     "read_rgb",
     "scene_problem",
     "vocabulary",

@@ -10,6 +10,7 @@ import numpy as np
 from jaxtyping import Float64, Int, UInt8
 
 from frozen.data.scenes.codes import FeatureSpace
+from frozen.data.scenes.priors import PriorSource
 from frozen.registry import frozen_dataclass_problem
 
 SplitName = Literal["train", "validation", "test"]
@@ -128,6 +129,11 @@ class Scene(Protocol):
 
 
 _MEMBERS = ("space", "image_size", "limited", "missing", "size", "open")
+
+
+def prior_source(split: Split) -> PriorSource:
+    """How a split's prior is known; a split that does not say, by `prior_source`, has declared it."""
+    return getattr(split, "prior_source", "declared")
 
 
 def scene_problem(name: str, part: object) -> str | None:

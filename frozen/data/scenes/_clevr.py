@@ -15,7 +15,14 @@ from pydantic import BaseModel
 from frozen.data.scenes._base import DataError, Entropies, Missing, SplitName
 from frozen.data.scenes._disk import IS_PATH, DiskScene, DiskSplit, SplitSizes, find_folder, found, read_json
 from frozen.data.scenes.codes import FeatureGroup, FeatureSpace
-from frozen.data.scenes.priors import DrawsPrior, FeatureDistribution, SizePrior, UniformPrior
+from frozen.data.scenes.priors import (
+    CountsPrior,
+    DrawsPrior,
+    FeatureDistribution,
+    PriorSource,
+    SizePrior,
+    UniformPrior,
+)
 from frozen.problems import Problem, at_least
 
 VARIABLE = "CLEVR_DATA_DIR"
@@ -48,9 +55,10 @@ class Clevr(DiskScene):
     """Samples from this number on may lie in a sibling of the folder whose name ends in 2."""
     max_objects: int = 6
     """Most objects in an image."""
-    prior: Literal["uniform", "six_draws"] = "uniform"
+    prior: Literal["uniform", "six_draws", "estimated"] = "uniform"
     """uniform: every set of at most max_objects objects is equally likely, as in the paper. six_draws: max_objects
-    independent draws, which is how the scenes were made (H(O|F) = 20.49 bits instead of 20.54)."""
+    independent draws, which is how the scenes were made (H(O|F) = 20.49 bits instead of 20.54). estimated: how many
+    objects there are is counted in the training codes, one added to each count."""
     split: SplitSizes = field(default_factory=SplitSizes)
     """Sizes of the splits, which are consecutive."""
 
@@ -68,9 +76,11 @@ class Clevr(DiskScene):
     def space(self) -> FeatureSpace:
         return FeatureSpace(GROUPS)
 
-    @property
+    @cached_property
     def code_prior(self) -> SizePrior:
         """Distribution of O given F."""
+        if self.prior == "estimated":
+            return CountsPrior.estimated(self.space, self.open("train").object_codes, self.max_objects)
         if self.prior == "six_draws":
             return DrawsPrior(self.space, self.max_objects)
         return UniformPrior(self.space, 0, self.max_objects)
@@ -143,7 +153,13 @@ class ClevrSplit(DiskSplit):
 
     @property
     def prior_identity(self) -> object:
-        return [self._scene.prior, self._scene.max_objects]
+        counted = self._scene.prior == "estimated"
+        return [self._scene.prior, list(self._scene.code_prior.size_weights) if counted else self._scene.max_objects]
+
+    @property
+    def prior_source(self) -> PriorSource:
+        """What the data set's settings say."""
+        return "estimated" if self._scene.prior == "estimated" else "declared"
 
     @property
     def entropies(self) -> Entropies:

@@ -6,7 +6,7 @@ import csv
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Literal, NamedTuple
 
@@ -16,7 +16,14 @@ from jaxtyping import Float64, UInt8
 from frozen.data.scenes._base import SPLITS, DataError, Entropies, Missing, SplitName
 from frozen.data.scenes._disk import IS_PATH, DiskScene, DiskSplit
 from frozen.data.scenes.codes import FeatureGroup, FeatureSpace
-from frozen.data.scenes.priors import FeatureDistribution, UniformPrior
+from frozen.data.scenes.priors import (
+    CountsPrior,
+    FeatureDistribution,
+    PriorSource,
+    SizePrior,
+    UniformPrior,
+    possible_log_odds,
+)
 from frozen.problems import Problem, at_least
 
 _SPLIT_NAMES: dict[str, SplitName] = {
@@ -54,9 +61,10 @@ class Files(DiskScene):
     """Shares of train, validation and test, where there is no split_column."""
     seed: int = 0
     """Seed of the split by chance; in a study, by default with its seed."""
-    prior: Literal["uniform", "none"] = "uniform"
-    """uniform: all object codes of at most max_objects objects are equally likely. none: nothing is known of them;
-    then only V-information and the losses are measured, and B*, B_O and their ratios are empty."""
+    prior: Literal["uniform", "estimated", "none"] = "uniform"
+    """uniform: all object codes of at most max_objects objects are equally likely. estimated: those with as many
+    objects are, and how many there are is counted in the training codes, one added to each count. none: nothing is
+    known of them; then only V-information and the losses are measured, and B*, B_O and their ratios are empty."""
     max_objects: int | None = None
     """Most different objects in an image; null takes the most that occur."""
 
@@ -131,10 +139,12 @@ class Files(DiskScene):
     def size(self, name: SplitName) -> int | None:
         return None if self.missing() else self.capped(len(self.members(name)))
 
-    @property
-    def code_prior(self) -> UniformPrior:
+    @cached_property
+    def code_prior(self) -> SizePrior:
         """Distribution of O given F."""
         most = self.max_objects or max(len(set(image.objects)) for image in self.contents())
+        if self.prior == "estimated":
+            return CountsPrior.estimated(self.space, self.open("train").object_codes, most)
         return UniformPrior(self.space, 0, most)
 
     def open(self, name: SplitName) -> FilesSplit:
@@ -259,7 +269,15 @@ class FilesSplit(DiskSplit):
 
     @property
     def prior_identity(self) -> object:
-        return [self._scene.prior, *([self._scene.code_prior.max_objects] if self._scene.prior == "uniform" else [])]
+        if self._scene.prior == "none":
+            return ["none"]
+        prior = self._scene.code_prior
+        return [self._scene.prior, prior.max_objects if isinstance(prior, UniformPrior) else list(prior.size_weights)]
+
+    @property
+    def prior_source(self) -> PriorSource:
+        """What the data set's settings say."""
+        return "declared" if self._scene.prior == "uniform" else self._scene.prior
 
     @property
     def entropies(self) -> Entropies | None:
@@ -276,8 +294,6 @@ class FilesSplit(DiskSplit):
 
     def prior_log_odds(self) -> Float64[np.ndarray, "samples objects"]:
         """Exact odds, or without a prior those of what the features leave possible: even, or none."""
-        if self._scene.prior == "uniform":
-            return self._scene.code_prior.log_odds(self.object_codes)
-        features = self.space.feature_codes(self.object_codes).astype(np.int64)
-        possible = features @ self.space.membership.T.astype(np.int64) == len(self.space.groups)
-        return np.where(possible, 0.0, -np.inf)
+        if self._scene.prior == "none":
+            return possible_log_odds(self.space, self.object_codes)
+        return self._scene.code_prior.log_odds(self.object_codes)

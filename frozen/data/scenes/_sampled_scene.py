@@ -14,7 +14,7 @@ from jaxtyping import Bool, Float64, Int, UInt8
 from frozen.data.scenes._base import SPLITS, Entropies, SplitName
 from frozen.data.scenes._feature_splits import SplitPolicy, admitted_codes
 from frozen.data.scenes.codes import FeatureSpace
-from frozen.data.scenes.priors import FeatureDistribution, SizePrior, UniformPrior
+from frozen.data.scenes.priors import FeatureDistribution, PriorSource, SizePrior, UniformPrior
 
 BLOCK = 4096
 _RAREST_SPLIT = 1e-5
@@ -158,6 +158,11 @@ class SampledSplit:
     @property
     def n_skipped(self) -> int:
         return 0
+
+    @property
+    def prior_source(self) -> PriorSource:
+        """Exact: the codes were drawn from it. Images that cannot be had may be of a kind, so then it is not."""
+        return "declared" if self.n_skipped else "exact"
 
     @property
     def largest_code_probability(self) -> float:

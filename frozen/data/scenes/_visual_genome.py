@@ -33,6 +33,7 @@ from frozen.data.scenes._genome_files import (
     unknown_space,
 )
 from frozen.data.scenes.codes import FeatureSpace
+from frozen.data.scenes.priors import PriorSource
 from frozen.problems import Problem, at_least
 
 VARIABLE = "VG_DATA_DIR"
@@ -151,6 +152,9 @@ class GenomeSplit(DiskSplit):
     def __init__(self, scene: VisualGenome, name: SplitName) -> None:
         super().__init__(scene, name)
         self._scene = scene
+
+    prior_source: PriorSource = "estimated"
+    """From how often classes and attributes occur together in the data set."""
 
     @property
     def entropies(self) -> None:

@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import product
+from typing import Literal
 
 import numpy as np
 from jaxtyping import Float64, Int, UInt8
@@ -24,6 +25,10 @@ from frozen.data.scenes.codes import FeatureSpace
 from frozen.problems import Problem, refuse
 
 _BATCH = 4096
+
+PriorSource = Literal["exact", "declared", "estimated", "none"]
+"""How the prior is known. exact: the scenes were drawn from it. declared: somebody says so. estimated: from training
+codes or counts of the data set. none: it is not known."""
 
 
 class SizePrior(ABC):
@@ -200,6 +205,42 @@ class DrawsPrior(SizePrior):
     @property
     def size_weights(self) -> SizeWeights:
         return n_draws_onto(self.n_draws, min(self.n_draws, self.space.n_objects))
+
+
+@dataclass(frozen=True)
+class CountsPrior(SizePrior):
+    """The number of objects has a distribution of its own; codes with as many objects and the same F are alike.
+
+    `weights` are relative probabilities, whole numbers, of one object code with 0, 1, 2, ... objects.
+    """
+
+    space: FeatureSpace
+    weights: SizeWeights
+
+    @classmethod
+    def estimated(
+        cls, space: FeatureSpace, object_codes: UInt8[np.ndarray, "batch objects"], most: int
+    ) -> CountsPrior:
+        """From how often each number of objects, up to `most`, occurs in some codes; one is added to each count."""
+        seen = np.bincount(object_codes.sum(axis=1, dtype=np.int64), minlength=most + 1)[: most + 1]
+        ways = [math.comb(space.n_objects, size) for size in range(most + 1)]
+        common = math.lcm(*ways)
+        weights = [(count + 1) * (common // of_size) for count, of_size in zip(seen.tolist(), ways, strict=True)]
+        shared = math.gcd(*weights)
+        return cls(space, tuple(weight // shared for weight in weights))
+
+    @property
+    def size_weights(self) -> SizeWeights:
+        return self.weights
+
+
+def possible_log_odds(
+    space: FeatureSpace, object_codes: UInt8[np.ndarray, "batch objects"]
+) -> Float64[np.ndarray, "batch objects"]:
+    """In the place of log-odds where no prior is known: 0, and minus infinity where F rules an object out."""
+    features = space.feature_codes(object_codes).astype(np.int64)
+    possible = features @ space.membership.T.astype(np.int64) == len(space.groups)
+    return np.where(possible, 0.0, -np.inf)
 
 
 def _unique_rows(rows: Int[np.ndarray, "n columns"]) -> tuple[np.ndarray, np.ndarray]:
