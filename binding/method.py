@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from binding.keys import BindingStudy
@@ -45,7 +45,7 @@ def method(study: Study, rows: Sequence[Mapping[str, Any]]) -> Method:
         "Probes give one logit for each bit of the object code O or feature code F, from the activations Z and the "
         "true bits before it (teacher forcing).",
         *_families(keys.probes),
-        *_training(keys),
+        *_training(keys, rows),
         "We report the binding ratio β* = B* / H(O|F) with B* = H(O|F) − (CE_O − CE_F), and, since B* bounds the "
         "conditional information I(O;Z|F) on neither side, its lower bound (up to sampling error) B*_direct = H(O|F) "
         "− CE(O|Z,F) from a third probe that is given F, and the share β_O = (H(O) − CE_O) / H(O) of the object code "
@@ -99,18 +99,21 @@ def _value(value: Value) -> str:
     return f"{value:g}" if isinstance(value, int | float) else str(value)
 
 
-def _training(keys: BindingStudy) -> Iterator[str]:
+def _training(keys: BindingStudy, rows: Sequence[Mapping[str, Any]]) -> Iterator[str]:
     fit, search = keys.fit, keys.search
-    batches = f" × {fit.accumulate} batches a step" if fit.accumulate > 1 else ""
-    step = f"{fit.schedule_step} epochs" if fit.schedule_step else "eight epochs, or fifth of more than 40"
-    cut = f", learning rate × {fit.schedule_factor:g} every {step}" if fit.schedule_factor < 1 else ""
+    schedules = [fit.schedule(n) for n in sorted({row["n_train"] for row in rows if row.get("n_train")})]
+    adam = ["L2 penalty in the gradient"]
+    if schedules:
+        size, epochs = (_range(getattr(one, name) for one in schedules) for name in ("batch_size", "epochs"))
+        batches = f" × {fit.accumulate} batches a step" if fit.accumulate > 1 else ""
+        every = _range(one.step for one in schedules)
+        cut = f", learning rate × {fit.schedule_factor:g} every {every} epochs" if fit.schedule_factor < 1 else ""
+        adam += [f"batches of {size}{batches}{cut}", f"at most {epochs} epochs"]
     stop = f", stopped after {fit.patience} epochs without improvement" if fit.patience is not None else ""
     scale = "standardised by channel with training statistics" if fit.standardize else "not standardised"
-    size = f"{fit.batch_size:,}" if fit.batch_size else "16 to 512, at least 25 an epoch where there are 400 samples"
-    epochs = f"{fit.epochs} epochs" if fit.epochs else "40 epochs or 1,000 steps, whichever is more"
     yield (
-        f"Probes were trained with Adam (L2 penalty in the gradient; batches of {size}{batches}{cut}; at most {epochs}"
-        f"{stop}) on activations {scale}, keeping the epoch of least validation loss."
+        f"Probes were trained with Adam ({'; '.join(adam)}{stop}) on activations {scale}, keeping the epoch of least "
+        "validation loss."
     )
     pruned = f" with {_PRUNERS[search.pruner]}" if search.pruner in _PRUNERS else ""
     if any(choice.space.ranges for choice in keys.probes):
@@ -120,6 +123,13 @@ def _training(keys: BindingStudy) -> Iterator[str]:
             f"(Optuna){pruned}."
         )
     yield f"The chosen probe was trained with {keys.seeds} {_noun('seed', keys.seeds)}."
+
+
+def _range(numbers: Iterable[int]) -> str:
+    """The number, or the least and the greatest: what follows the number of samples differs between data sets."""
+    found = list(numbers)
+    low, high = min(found), max(found)
+    return f"{low:,}" if low == high else f"{low:,}–{high:,}"
 
 
 def _intervals(config: IntervalConfig, seeds: int) -> Iterator[str]:

@@ -13,8 +13,8 @@ from binding.fit import FitConfig
 from binding.search import SearchConfig
 from frozen.data.scenes import Entropies
 from frozen.data.scenes.codes import FeatureSpace
-from frozen.intervals import IntervalConfig
 from frozen.data.scenes.priors import PriorSource
+from frozen.intervals import IntervalConfig
 from frozen.rows import ArrayRows
 
 

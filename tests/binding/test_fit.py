@@ -223,6 +223,7 @@ def test_the_papers_preset_is_the_papers() -> None:
         epochs=40,
         batch_size=512,
         accumulate=2,
+        patience=None,
         schedule_step=8,
         schedule_factor=0.2,
         standardize=False,

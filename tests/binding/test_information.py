@@ -7,8 +7,8 @@ import pytest
 
 from binding.information import FLAGS, TestLosses, measures
 from frozen.data.scenes import Entropies
-from frozen.intervals import IntervalConfig
 from frozen.data.scenes.priors import PriorSource
+from frozen.intervals import IntervalConfig
 
 ENTROPIES = Entropies(feature_bits=5.0, conditional_bits=8.0)
 QUICK = IntervalConfig(resamples=400)

@@ -68,7 +68,9 @@ def test_a_code_that_the_prior_excludes_is_refused_with_its_row() -> None:
 @pytest.mark.parametrize("prior", ["estimated", "none"])
 def test_a_prior_may_be_counted_or_left_open(prior: str) -> None:
     quick = MeasureConfig(fit=FitConfig(epochs=2), search=SearchConfig(suggestions=1), n_seeds=1)
-    found = measure(Z, CODES, SPACE, prior=prior, probe="linear", config=quick)  # type: ignore[arg-type]
+    rng = np.random.default_rng(2)
+    z, codes = rng.standard_normal((300, 3)), rng.integers(2, size=(300, 4), dtype=np.uint8)
+    found = measure(z, codes, SPACE, prior=prior, probe="linear", config=quick)  # type: ignore[arg-type]
     assert found.prior == prior
     assert found.v_information_bits is not None
     assert (found.direct_binding_ratio is None) == (prior == "none")
