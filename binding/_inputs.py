@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Literal
 
 import numpy as np
@@ -38,16 +39,15 @@ def split_samples(
     parts = _checked_splits(splits, len(codes))
     known = _known_prior(prior, codes, space, parts)
     if known is None:
-        samples = [
-            Samples(activations[part], codes[part], np.full(len(part), np.nan), possible_log_odds(space, codes[part]))
-            for part in parts
-        ]
-        return SplitSamples(space, *samples, prior="none")
-    _check_sizes(codes, known)
-    entropy = known.conditional_entropy_bits(space.feature_codes(codes))
-    samples = [Samples(activations[part], codes[part], entropy[part], known.log_odds(codes[part])) for part in parts]
-    source: PriorSource = "estimated" if prior == "estimated" else "declared"
-    return SplitSamples(space, *samples, prior=source)
+        entropy, log_odds = np.full(len(codes), np.nan), partial(possible_log_odds, space)
+    else:
+        _check_sizes(codes, known)
+        entropy, log_odds = known.conditional_entropy_bits(space.feature_codes(codes)), known.log_odds
+    train, validation, test = (
+        Samples(activations[part], codes[part], entropy[part], log_odds(codes[part])) for part in parts
+    )
+    source: PriorSource = prior if prior in ("estimated", "none") else "declared"
+    return SplitSamples(space, train, validation, test, prior=source)
 
 
 def _check_activations(activations: np.ndarray) -> None:

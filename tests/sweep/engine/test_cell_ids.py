@@ -47,7 +47,7 @@ datasets:
     n_colors: 2
     scene: colorshape
     name: shapes
-fit: {epochs: 40, schedule_factor: 0.20}
+fit: {schedule_factor: 0.20}
 store: {memory: 1GB}
 name: another
 """
