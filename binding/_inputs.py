@@ -46,7 +46,7 @@ def split_samples(
     train, validation, test = (
         Samples(activations[part], codes[part], entropy[part], log_odds(codes[part])) for part in parts
     )
-    source: PriorSource = prior if prior in ("estimated", "none") else "declared"
+    source: PriorSource = "declared" if isinstance(prior, SizePrior) or prior == "uniform" else prior
     return SplitSamples(space, train, validation, test, prior=source)
 
 
