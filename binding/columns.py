@@ -134,3 +134,6 @@ COLUMNS: dict[str, str] = {
     **_AFTER,
 }
 """The read-out's columns of a row, in order, with their meaning; _low and _high bound the interval."""
+
+CHOICES = {f"hyperparameters_{target}": target for target in ("direct", "features", "objects")}
+"""Columns of tuned settings, with their headings."""

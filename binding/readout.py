@@ -22,7 +22,7 @@ from binding._pack_memory import multiplications
 from binding._tables import curve_table, sample_table, suggestion_table
 from binding.breakdown import breakdown, seen_in_training
 from binding.cells import DIMENSIONS, GRID_COLUMNS, VERSION, BindingCell, Shared, cells
-from binding.columns import COLUMNS, EXTRA_MEASURES, MEASURES
+from binding.columns import CHOICES, COLUMNS, EXTRA_MEASURES, MEASURES
 from binding.controls import CONTROL_ALIASES, CONTROL_MEANINGS
 from binding.extras import EXTRA_ESTIMATES
 from binding.fit import FitConfig
@@ -57,6 +57,7 @@ class BindingReadout:
     extra_measures = EXTRA_MEASURES
     columns = COLUMNS
     grid_columns = GRID_COLUMNS
+    choices = CHOICES
     products: ClassVar[Mapping[str, str]] = {}
     flag_meanings = FLAGS
     control_meanings = CONTROL_MEANINGS

@@ -128,7 +128,7 @@ class Readout(Protocol):
 
     @property
     def dimensions(self) -> tuple[Dimension, ...]:
-        """Directions of its grid, beside data set and backbone, in the order of a table."""
+        """Directions of its grid, beside data set and backbone; at most one of them has the role depth."""
         ...
 
     @property
@@ -149,6 +149,11 @@ class Readout(Protocol):
     @property
     def grid_columns(self) -> Mapping[str, str]:
         """The columns of a row that its cell fills (`Cell.columns`), in order, with their meaning."""
+        ...
+
+    @property
+    def choices(self) -> Mapping[str, str]:
+        """Columns of a row that hold settings chosen for the cell, as JSON objects, and their headings."""
         ...
 
     @property

@@ -115,7 +115,8 @@ def _write(arguments: argparse.Namespace) -> None:
     ):
         if formats:
             folder = found.results.root / kind
-            say(f"{kind}: {len(write(frame, measures, name, formats, folder))} files in {folder}")
+            written = write(frame, found.readout.dimensions, measures, name, formats, folder)
+            say(f"{kind}: {len(written)} files in {folder}")
 
 
 def _find(folder: Path) -> _Found:

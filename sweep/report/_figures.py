@@ -12,8 +12,9 @@ import matplotlib as mpl
 from matplotlib.figure import Figure
 
 from frozen.readout.measures import Measure
-from sweep.report._curves import layer_curves, probe_styles
+from sweep.report._curves import depth_curves, line_styles
 from sweep.report._heatmap import heatmap
+from sweep.report._layout import Layout, listed
 from sweep.report._parameter_curves import parameter_curves
 from sweep.report._parameters import parameter_axes
 from sweep.report._rows import Row, distinct
@@ -39,30 +40,38 @@ class Picture:
         return buffer.getvalue()
 
 
-def layer_curve_pictures(rows: Sequence[Row], measures: tuple[Measure, ...]) -> list[Picture]:
+def curve_pictures(rows: Sequence[Row], measures: Sequence[Measure], layout: Layout) -> list[Picture]:
     """Draw each measure over depth, a picture a data set; data sets without an estimate are left out.
 
     Args:
         rows: prepared rows.
         measures: what to draw.
+        layout: the dimensions.
     """
-    styles = probe_styles(rows)
+    styles = line_styles(rows)
 
     def draw(of_dataset: Sequence[Row], measure: Measure, dataset: str) -> Figure:
-        return layer_curves(of_dataset, measure, styles, dataset)
+        return depth_curves(of_dataset, measure, styles, layout, dataset)
 
-    return list(_pictures(rows, measures, "layer_curves", "by layer", draw))
-
-
-def heatmap_pictures(rows: Sequence[Row], measures: tuple[Measure, ...]) -> list[Picture]:
-    """Draw each measure over backbones and layers, a picture a data set, as `layer_curve_pictures` does."""
-    return list(_pictures(rows, measures, "heatmap", "by backbone and layer", heatmap))
+    kind = f"{layout.depth.name}_curves" if layout.depth else "estimates"
+    return list(_pictures(rows, measures, kind, f"by {layout.across or 'backbone'}", draw))
 
 
-def parameter_pictures(rows: Sequence[Row], measures: tuple[Measure, ...]) -> list[Picture]:
+def heatmap_pictures(rows: Sequence[Row], measures: Sequence[Measure], layout: Layout) -> list[Picture]:
+    """Draw each measure over backbones and depth, a picture a data set, as `curve_pictures` does."""
+
+    def draw(of_dataset: Sequence[Row], measure: Measure, dataset: str) -> Figure:
+        return heatmap(of_dataset, measure, layout, dataset)
+
+    what = f"by {listed(list(filter(None, ('backbone', layout.across))))}"
+    return list(_pictures(rows, measures, "heatmap", what, draw))
+
+
+def parameter_pictures(rows: Sequence[Row], measures: Sequence[Measure], layout: Layout) -> list[Picture]:
     """Draw each measure over every number in which the data sets differ, a picture a measure and number."""
-    styles, axes = probe_styles(rows), parameter_axes(rows)
+    styles, axes = line_styles(rows), parameter_axes(rows)
     suffixes = name_suffixes([axis.title for axis in axes])
+    best = f", each point at its best {layout.depth.label}" if layout.depth else ""
     drawn = (
         (
             f"parameter_{measure.column}{suffixes[axis.title]}",
@@ -74,7 +83,7 @@ def parameter_pictures(rows: Sequence[Row], measures: tuple[Measure, ...]) -> li
         for axis in axes
     )
     return [
-        Picture(name, f"{measure.label} by {axis.title}, each point at its best layer", figure)
+        Picture(name, f"{measure.label} by {axis.title}{best}", figure)
         for name, measure, axis, figure in drawn
         if figure is not None
     ]
@@ -82,7 +91,7 @@ def parameter_pictures(rows: Sequence[Row], measures: tuple[Measure, ...]) -> li
 
 def _pictures(
     rows: Sequence[Row],
-    measures: tuple[Measure, ...],
+    measures: Sequence[Measure],
     kind: str,
     what: str,
     draw: Callable[[Sequence[Row], Measure, str], Figure],

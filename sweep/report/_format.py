@@ -19,8 +19,21 @@ DECIMALS = {
     "count": 0,
     "seconds": 1,
 }
+_SIGNS = {"bits": "bits", "nats": "nats", "percent": "%", "seconds": "s"}
+"""Units that are written after numbers; the others say nothing there."""
+_CEILINGS = {"ratio": 1.0, "percent": 100.0, "cosine": 1.0}
 FEWEST_DECIMALS = 2
 """Of a terminal that is narrow; units with fewer keep theirs."""
+
+
+def unit_sign(measure: Measure) -> str:
+    """How a measure's unit is written after its numbers; empty for those that have none."""
+    return _SIGNS.get(measure.unit, "")
+
+
+def ceiling(measure: Measure) -> float | None:
+    """The largest number that a measure's unit allows, as a rule; axes reach to it whatever was measured."""
+    return _CEILINGS.get(measure.unit)
 
 
 def estimate_text(value: float, low: float, high: float, decimals: int) -> tuple[str, str]:
@@ -69,7 +82,12 @@ def percent(level: float) -> str:
 
 def counted(count: int, noun: str) -> str:
     """`1 cell`, `2 cells`."""
-    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+    return f"{count} {noun}" if count == 1 else f"{count} {plural(noun)}"
+
+
+def plural(noun: str) -> str:
+    """`layers`, `classes`."""
+    return f"{noun}es" if noun.endswith(("s", "x", "ch", "sh")) else f"{noun}s"
 
 
 def first_line(error: str) -> str:

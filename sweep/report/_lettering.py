@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from itertools import pairwise
 
 from frozen.readout.measures import Measure
-from sweep.report._format import symbol_parts
+from sweep.report._format import symbol_parts, unit_sign
 
 
 def plain(text: str) -> str:
@@ -37,9 +37,10 @@ def wrapped(text: str, width: int, most_lines: int = 3) -> str:
 def measure_text(measure: Measure) -> str:
     """Symbol and unit, with a subscript set as one where it is made of letters."""
     base, subscript = symbol_parts(measure)
+    unit = unit_sign(measure) or measure.unit
     if re.fullmatch(r"[A-Za-z0-9]+", subscript):
-        return rf"{plain(base)}$_{{\mathrm{{{subscript}}}}}$ ({measure.unit})"
-    return f"{plain(measure.symbol)} ({measure.unit})"
+        return rf"{plain(base)}$_{{\mathrm{{{subscript}}}}}$ ({unit})"
+    return f"{plain(measure.symbol)} ({unit})"
 
 
 def thinned(centres: Sequence[float], widths: Sequence[float]) -> list[int]:

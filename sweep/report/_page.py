@@ -13,12 +13,13 @@ import jinja2
 import pandas as pd
 from markupsafe import Markup
 
-from frozen.readout.measures import Measure
+from frozen.readout.measures import Dimension, Measure
 from frozen.readout.readout import Exhibit
 from frozen.terminal import printable
-from sweep.report._data import DIMENSIONS, as_script, page_data
+from sweep.report._data import as_script, page_data
 from sweep.report._exhibits import Shown, shown
-from sweep.report._format import DECIMALS, abbreviations, counted, estimate_text, first_line, symbol_parts
+from sweep.report._format import DECIMALS, abbreviations, counted, estimate_text, first_line, plural, symbol_parts
+from sweep.report._layout import Layout, labelled, listed
 from sweep.report._parameters import parameter_axes
 from sweep.report._provenance import dataset_settings, provenance
 from sweep.report._rows import Row, prepared
@@ -52,8 +53,10 @@ class Heading:
     flag_meanings: Mapping[str, str]
     control_meanings: Mapping[str, str] = field(default_factory=dict)
     """A sentence for each control, in the order in which they are shown."""
-    probe_order: Sequence[str] = ()
-    """Probe families as the study orders them."""
+    value_order: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    """Values of some dimensions as the study orders them."""
+    choices: Mapping[str, str] = field(default_factory=dict)
+    """Headings of the columns that hold settings chosen for a cell, a JSON object each."""
     n_cells: int | None = None
     """Cells of the whole study, if known."""
     published: Sequence[Line] = ()
@@ -76,6 +79,7 @@ class _Failure:
 
 def write_report(
     rows: pd.DataFrame,
+    dimensions: tuple[Dimension, ...],
     measures: tuple[Measure, ...],
     study: Heading,
     path: Path,
@@ -85,6 +89,7 @@ def write_report(
 
     Args:
         rows: result rows; each measure has the columns `X`, `X_low` and `X_high`.
+        dimensions: of the read-out.
         measures: what the rows hold.
         study: what is known of the study.
         path: where to write; its folder is made if it is not there.
@@ -93,24 +98,33 @@ def write_report(
     Returns:
         The path of the page.
     """
-    cells = prepared(rows, measures)
+    layout = Layout(dimensions, study.value_order)
+    cells = prepared(rows, layout, measures, study.choices)
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_whole(path, page(cells, measures, study, shown(exhibits)).encode())
+    write_whole(path, page(cells, layout, measures, study, shown(exhibits)).encode())
     return path
 
 
-def page(rows: tuple[Row, ...], measures: tuple[Measure, ...], study: Heading, exhibits: Sequence[Shown]) -> str:
+def page(
+    rows: tuple[Row, ...],
+    layout: Layout,
+    measures: tuple[Measure, ...],
+    study: Heading,
+    exhibits: Sequence[Shown],
+) -> str:
     """The page's HTML; every name from a study or a row is escaped."""
     drawings = [exhibit.specification for exhibit in exhibits]
     axes = parameter_axes(rows)
-    data = page_data(rows, measures, study.flag_meanings, study.probe_order, drawings, axes)
+    data = page_data(rows, layout, measures, study.flag_meanings, study.choices, drawings, axes)
     return _template().render(
         study=study,
         published=by_place(study.published),
         summary=summary(rows),
         progress=_progress(rows, study),
         measures=[(symbol_parts(measure), measure) for measure in measures],
-        dimensions=DIMENSIONS,
+        layout=layout,
+        labels=_labels(layout),
+        has_choices=any(row.choices for row in rows),
         exhibits=exhibits,
         n_pictures=len(list(takewhile(lambda one: one.picture, exhibits))),
         controls=_controls(rows, study.control_meanings),
@@ -126,6 +140,20 @@ def page(rows: tuple[Row, ...], measures: tuple[Measure, ...], study: Heading, e
         vega=Markup(vega_script()) if rows else "",  # noqa: S704 - the library
         script=Markup(_script()),  # noqa: S704 - our own files
     )
+
+
+def _labels(layout: Layout) -> dict[str, str]:
+    """Words of the page for the dimensions; empty for roles that none has."""
+    apart = [one.label for one in layout.dimensions if one is not layout.depth]
+    return {
+        "depth": layout.depth.label if layout.depth else "",
+        "depths": plural(layout.depth.label) if layout.depth else "",
+        "line": labelled(layout.lines),
+        "lines": listed([plural(one.label) for one in layout.lines]),
+        "across": layout.across,
+        "group": listed(["data set", "backbone", *apart]),
+        "details": listed([plural(one.label) for one in layout.details]),
+    }
 
 
 def _template() -> jinja2.Template:

@@ -1,4 +1,4 @@
-"""A measure against a number in which data sets differ: a line a probe with its interval."""
+"""A measure against a number in which data sets differ: lines with their intervals."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from matplotlib.ticker import NullFormatter, NullLocator
 from frozen.readout.measures import Measure
 from sweep.report._curves import (
     CONTROL_DASHES,
-    MODE_LETTERS,
     PANEL_HEIGHT_INCHES,
+    PANEL_LETTERS,
     PANEL_WIDTH_INCHES,
     Dashes,
-    ProbeStyle,
+    LineStyle,
     add_legend,
     draw_curve,
     dress,
@@ -24,34 +24,35 @@ from sweep.report._curves import (
 )
 from sweep.report._lettering import measure_text, plain, wrapped
 from sweep.report._parameters import Line, ParameterAxis
-from sweep.report._rows import Row, distinct
+from sweep.report._rows import Row, distinct, lines_of, panels_of
 
 
 def parameter_curves(
-    rows: Sequence[Row], measure: Measure, styles: Mapping[str, ProbeStyle], axis: ParameterAxis
+    rows: Sequence[Row], measure: Measure, styles: Mapping[str, LineStyle], axis: ParameterAxis
 ) -> Figure | None:
-    """Draw a measure, at the best layer of each data set, over a setting of the data sets.
+    """Draw a measure, at the best depth of each data set, over a setting of the data sets.
 
     Args:
         rows: prepared rows.
         measure: what the y axis shows.
-        styles: colour and marker of each probe in the rows.
+        styles: colour and marker of each line in the rows.
         axis: where the data sets stand.
 
     Returns:
-        A figure with a column a backbone and a row a mode and line of data sets; None where nothing is defined.
+        A figure with a column a backbone and a row a panel of the layout and line of data sets; None where nothing is
+        defined.
     """
     rows = [row for row in rows if row.estimates[measure.column].is_defined]
     panels = [
-        (line, backbone, mode)
+        (line, backbone, name)
         for line in axis.lines
-        for mode in distinct(row.mode for row in rows if not row.is_control)
+        for name in panels_of(row for row in rows if not row.is_control)
         for backbone in distinct(row.backbone for row in rows if not row.is_control)
     ]
     drawn = [panel for panel in panels if any(_is_in(panel, row) for row in rows)]
     if not drawn:
         return None
-    lines = list(dict.fromkeys((line.label, mode) for line, _, mode in drawn))
+    lines = list(dict.fromkeys((line.label, name) for line, _, name in drawn))
     columns = distinct(backbone for _, backbone, _ in drawn)
     size = (1.0 + PANEL_WIDTH_INCHES * len(columns), 1.2 + PANEL_HEIGHT_INCHES * len(lines))
     figure = Figure(figsize=size, dpi=150, layout="constrained")
@@ -59,31 +60,29 @@ def parameter_curves(
     controls = distinct(row.control for row in rows if row.is_control)
     dashes = {name: CONTROL_DASHES[position % len(CONTROL_DASHES)] for position, name in enumerate(controls)}
     limits = value_limits([row.estimates[measure.column] for row in rows], measure)
-    for line, backbone, mode in drawn:
-        axes = grid[lines.index((line.label, mode))][columns.index(backbone)]
+    for line, backbone, name in drawn:
+        axes = grid[lines.index((line.label, name))][columns.index(backbone)]
         axes.set_ylim(*limits)
         of_line = [row for row in rows if row.dataset in line.points]
-        _draw_controls(axes, [row for row in of_line if _is_control_in(backbone, mode, row)], measure, line, dashes)
-        for probe in distinct(row.probe for row in of_line if not row.is_control):
-            curve = _best(
-                [row for row in of_line if _is_in((line, backbone, mode), row) and row.probe == probe], measure
-            )
+        _draw_controls(axes, [row for row in of_line if _is_control_in(backbone, name, row)], measure, line, dashes)
+        for style in lines_of(row for row in of_line if not row.is_control):
+            of_style = [row for row in of_line if _is_in((line, backbone, name), row) and row.line == style]
+            curve = _best(of_style, measure)
             x = np.array([line.points[row.dataset] for row in curve])
-            draw_curve(axes, x, [row.estimates[measure.column] for row in curve], styles[probe], probe)
+            draw_curve(axes, x, [row.estimates[measure.column] for row in curve], styles[style], style)
     _name(grid, lines, columns, measure, axis)
     figure.suptitle(wrapped(f"{measure.label} by {axis.title}", 20 + 34 * len(columns)), fontsize=11)
-    probes = distinct(row.probe for row in rows)
-    add_legend(figure, {probe: styles[probe] for probe in probes}, dashes, n_columns=2 * len(columns))
+    add_legend(figure, {style: styles[style] for style in lines_of(rows)}, dashes, n_columns=2 * len(columns))
     return figure
 
 
 def _is_in(panel: tuple[Line, str, str], row: Row) -> bool:
-    line, backbone, mode = panel
-    return not row.is_control and row.dataset in line.points and (row.backbone, row.mode) == (backbone, mode)
+    line, backbone, name = panel
+    return not row.is_control and row.dataset in line.points and (row.backbone, row.panel) == (backbone, name)
 
 
-def _is_control_in(backbone: str, mode: str, row: Row) -> bool:
-    return row.is_control and (not row.control_of or (row.control_of, row.mode) == (backbone, mode))
+def _is_control_in(backbone: str, name: str, row: Row) -> bool:
+    return row.is_control and (not row.control_of or (row.control_of, row.panel) == (backbone, name))
 
 
 def _best(rows: Iterable[Row], measure: Measure) -> list[Row]:
@@ -99,12 +98,12 @@ def _best(rows: Iterable[Row], measure: Measure) -> list[Row]:
 def _draw_controls(
     axes: Axes, rows: Sequence[Row], measure: Measure, line: Line, dashes: Mapping[str, Dashes]
 ) -> None:
-    """Grey bands from the lowest to the highest interval of all probes, and the mean of their estimates."""
+    """Grey bands from the lowest to the highest interval of all lines, and the mean of their estimates."""
     for control in distinct(row.control for row in rows):
         at: dict[float, list[tuple[float, float, float]]] = {}
-        for probe in distinct(row.probe for row in rows):
-            of_probe = [row for row in rows if (row.control, row.probe) == (control, probe)]
-            for row in _best(of_probe, measure):
+        for style in lines_of(rows):
+            of_style = [row for row in rows if (row.control, row.line) == (control, style)]
+            for row in _best(of_style, measure):
                 one = row.estimates[measure.column]
                 ends = (one.low, one.high) if one.is_bounded else (one.value, one.value)
                 at.setdefault(line.points[row.dataset], []).append((one.value, *ends))
@@ -124,12 +123,11 @@ def _name(
         axes.xaxis.set_minor_locator(NullLocator())
         axes.xaxis.set_minor_formatter(NullFormatter())
         axes.set_xticks(places, [f"{place:g}" for place in places])
-        dress(axes)
-        axes.set_xlabel("")
+        dress(axes, "")
     for axes in grid[-1]:
         axes.set_xlabel(plain(axis.title), fontsize=9)
-    for (label, mode), axes in zip(lines, grid[:, 0], strict=True):
-        of_line = "\n".join(wrapped(text, MODE_LETTERS) for text in (label, mode) if text and len(lines) > 1)
+    for (label, name), axes in zip(lines, grid[:, 0], strict=True):
+        of_line = "\n".join(wrapped(text, PANEL_LETTERS) for text in (label, name) if text and len(lines) > 1)
         axes.set_ylabel(f"{of_line}\n{measure_text(measure)}".strip(), fontsize=9)
     for backbone, axes in zip(columns, grid[0], strict=True):
         axes.set_title(wrapped(backbone, 34), fontsize=9)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from sweep.report._format import counted
@@ -22,7 +22,7 @@ class Fact:
 
 @dataclass(frozen=True)
 class Choice:
-    """What the search chose for one cell: the position of its row, and a text a target."""
+    """What was chosen for one cell: the position of its row, and a text a heading."""
 
     row: int
     texts: tuple[str, ...]
@@ -30,9 +30,9 @@ class Choice:
 
 @dataclass(frozen=True)
 class Choices:
-    """The hyper-parameters of all cells, as a table."""
+    """The chosen settings of all cells, as a table."""
 
-    targets: tuple[str, ...]
+    headings: tuple[str, ...]
     lines: tuple[Choice, ...]
 
 
@@ -59,24 +59,28 @@ def dataset_settings(rows: Sequence[Row]) -> tuple[Fact, ...]:
     return tuple(fact for fact in facts if fact.values)
 
 
-def chosen_hyperparameters(rows: Sequence[Row]) -> Choices:
-    """What the search chose, for the cells that have chosen something."""
-    columns = distinct(name for row in rows for name in row.hyperparameters)
-    targets = tuple(column.removeprefix("hyperparameters").strip("_") or "all targets" for column in columns)
-    varying = {(name, probe): _varying(rows, name, probe) for name in columns for probe in {r.probe for r in rows}}
+def chosen_settings(rows: Sequence[Row], headings: Mapping[str, str]) -> Choices:
+    """What was chosen, for the cells for which something was.
+
+    Args:
+        rows: prepared rows.
+        headings: of the columns that say it.
+    """
+    columns = [name for name in headings if any(name in row.choices for row in rows)]
+    varying = {(name, line): _varying(rows, name, line) for name in columns for line in {r.line for r in rows}}
     lines = (
         Choice(
             position,
-            tuple(_settings(row.hyperparameters.get(name, ""), varying[name, row.probe]) for name in columns),
+            tuple(_settings(row.choices.get(name, ""), varying[name, row.line]) for name in columns),
         )
         for position, row in enumerate(rows)
     )
-    return Choices(targets, tuple(line for line in lines if any(line.texts)))
+    return Choices(tuple(headings[name] for name in columns), tuple(line for line in lines if any(line.texts)))
 
 
-def _varying(rows: Sequence[Row], column: str, probe: str) -> set[str]:
-    """Settings in which the rows of a probe differ."""
-    found = [_object(row.hyperparameters.get(column, "")) for row in rows if row.probe == probe]
+def _varying(rows: Sequence[Row], column: str, line: str) -> set[str]:
+    """Settings in which the rows of a line differ."""
+    found = [_object(row.choices.get(column, "")) for row in rows if row.line == line]
     known = [settings for settings in found if settings is not None]
     names = {name for settings in known for name in settings}
     return {name for name in names if len({json.dumps(settings.get(name)) for settings in known}) > 1}

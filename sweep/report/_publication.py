@@ -8,16 +8,17 @@ from typing import Literal, get_args
 
 import pandas as pd
 
-from frozen.readout.measures import Measure
+from frozen.readout.measures import Dimension, Measure
 from frozen.terminal import on_one_line
 from sweep.report._figures import (
     Picture,
+    curve_pictures,
     dataset_suffixes,
     heatmap_pictures,
-    layer_curve_pictures,
     parameter_pictures,
 )
-from sweep.report._format import DECIMALS, counted, decimal, percent, symbol_parts
+from sweep.report._format import DECIMALS, counted, decimal, percent, symbol_parts, unit_sign
+from sweep.report._layout import Layout, listed
 from sweep.report._rows import Estimate, Row, distinct, prepared
 from sweep.report._whole import write_whole
 from sweep.results.spreadsheet import csv_text
@@ -27,7 +28,6 @@ TableFormat = Literal["latex", "markdown", "csv"]
 FIGURE_FORMATS: tuple[FigureFormat, ...] = get_args(FigureFormat)
 TABLE_FORMATS: tuple[TableFormat, ...] = get_args(TableFormat)
 _ENDINGS = {"latex": "tex", "markdown": "md", "csv": "csv"}
-_PLACE = {"backbone": "backbone", "mode": "mode", "probe": "probe", "layer": "layer"}
 _LATEX = {
     "\\": r"\textbackslash{}",
     **{sign: f"\\{sign}" for sign in "&%$#_{}"},
@@ -40,14 +40,20 @@ _LATEX = {
 
 
 def write_figures(
-    rows: pd.DataFrame, measures: tuple[Measure, ...], study: str, formats: Sequence[FigureFormat], folder: Path
+    rows: pd.DataFrame,
+    dimensions: tuple[Dimension, ...],
+    measures: tuple[Measure, ...],
+    study: str,
+    formats: Sequence[FigureFormat],
+    folder: Path,
 ) -> list[Path]:
-    """Draw every measure by layer, by backbone and layer and by settings of the data sets.
+    """Draw every measure over depth, over backbones and depth, and over settings of the data sets.
 
     `captions.md` beside the figures describes each.
 
     Args:
         rows: result rows.
+        dimensions: of the read-out.
         measures: what to draw.
         study: name of the study.
         formats: files to write of each figure.
@@ -56,11 +62,12 @@ def write_figures(
     Returns:
         The paths written.
     """
-    cells = prepared(rows, measures)
+    layout = Layout(dimensions)
+    cells = prepared(rows, layout, measures)
     folder.mkdir(parents=True, exist_ok=True)
     paths, captions = [], []
-    kinds = (layer_curve_pictures, heatmap_pictures, parameter_pictures)
-    pictures: list[Picture] = [picture for draw in kinds for picture in draw(cells, measures)]
+    kinds = (curve_pictures, heatmap_pictures, parameter_pictures)
+    pictures: list[Picture] = [picture for draw in kinds for picture in draw(cells, measures, layout)]
     for picture in pictures:
         captions.append(f"**{picture.name}**: {_caption(picture.caption, study, cells)}")
         for ending in formats:
@@ -72,17 +79,23 @@ def write_figures(
 
 
 def write_tables(
-    rows: pd.DataFrame, measures: tuple[Measure, ...], study: str, formats: Sequence[TableFormat], folder: Path
+    rows: pd.DataFrame,
+    dimensions: tuple[Dimension, ...],
+    measures: tuple[Measure, ...],
+    study: str,
+    formats: Sequence[TableFormat],
+    folder: Path,
 ) -> list[Path]:
     """Write a table a data set, failed cells left out; arguments as of `write_figures`."""
-    cells = prepared(rows, measures)
+    layout = Layout(dimensions)
+    cells = prepared(rows, layout, measures)
     folder.mkdir(parents=True, exist_ok=True)
     paths = []
     for dataset, suffix in dataset_suffixes(distinct(row.dataset for row in cells)).items():
         of_dataset = [row for row in cells if row.dataset == dataset and not row.failed]
-        caption = _caption(f"Measures by backbone, mode, probe and layer, {dataset}", study, of_dataset)
+        caption = _caption(f"Measures by {listed(_heads(layout))}, {dataset}", study, of_dataset)
         for name in formats:
-            text = _WRITERS[name](of_dataset, measures, caption, f"tab:results{suffix}")
+            text = _WRITERS[name](of_dataset, layout, measures, caption, f"tab:results{suffix}")
             paths.append(folder / f"results{suffix}.{_ENDINGS[name]}")
             write_whole(paths[-1], text.encode())
     return paths
@@ -94,7 +107,7 @@ def _caption(what: str, study: str, rows: Sequence[Row]) -> str:
     samples = sorted({int(row.n_test) for row in rows if row.n_test > 0})
     parts = [f"{what}. Study {on_one_line(study)}"]
     if seeds:
-        parts.append(f"{' or '.join(counted(number, 'seed') for number in seeds)} a probe")
+        parts.append(f"{' or '.join(counted(number, 'seed') for number in seeds)} a cell")
     if samples:
         parts.append(f"{' or '.join(f'{number:,}' for number in samples)} test samples")
     if levels:
@@ -102,11 +115,11 @@ def _caption(what: str, study: str, rows: Sequence[Row]) -> str:
     return ", ".join(parts) + "."
 
 
-def _latex(rows: Sequence[Row], measures: tuple[Measure, ...], caption: str, label: str) -> str:
-    heads = [*_PLACE.values(), *(_latex_symbol(measure) for measure in measures)]
+def _latex(rows: Sequence[Row], layout: Layout, measures: tuple[Measure, ...], caption: str, label: str) -> str:
+    heads = [*(_in_latex(name) for name in _heads(layout)), *(_latex_symbol(measure) for measure in measures)]
     lines = [
         r"% needs \usepackage{booktabs,longtable}",
-        rf"\begin{{longtable}}{{{'l' * len(_PLACE)}{'r' * len(measures)}}}",
+        rf"\begin{{longtable}}{{{'l' * (1 + len(layout.dimensions))}{'r' * len(measures)}}}",
         rf"\caption{{{_in_latex(caption)}}}\label{{{label}}}\\",
         r"\toprule",
         " & ".join(heads) + r" \\",
@@ -124,7 +137,7 @@ def _latex(rows: Sequence[Row], measures: tuple[Measure, ...], caption: str, lab
 def _latex_symbol(measure: Measure) -> str:
     base, subscript = symbol_parts(measure)
     lower = rf"$_{{\mathrm{{{_in_latex(subscript)}}}}}$" if subscript else ""
-    return _in_latex(base) + lower + (" (bits)" if measure.unit == "bits" else "")
+    return _in_latex(base) + lower + _in_latex(_sign(measure))
 
 
 def _latex_estimate(estimate: Estimate, decimals: int) -> str:
@@ -141,9 +154,9 @@ def _in_latex(text: str) -> str:
     return "{}" * escaped.startswith(("[", "*")) + escaped  # which would be arguments of the \\\\ before them
 
 
-def _markdown(rows: Sequence[Row], measures: tuple[Measure, ...], caption: str, _: str) -> str:
-    heads = [*_PLACE.values(), *(m.symbol + (" (bits)" if m.unit == "bits" else "") for m in measures)]
-    rules = [*["---"] * len(_PLACE), *["---:"] * len(measures)]
+def _markdown(rows: Sequence[Row], layout: Layout, measures: tuple[Measure, ...], caption: str, _: str) -> str:
+    heads = [*_heads(layout), *(m.symbol + _sign(m) for m in measures)]
+    rules = [*["---"] * (1 + len(layout.dimensions)), *["---:"] * len(measures)]
     numbers = ([_plain_estimate(row.estimates[m.column], DECIMALS[m.unit]) for m in measures] for row in rows)
     lines = [heads, rules, *([*_place(row), *of_row] for row, of_row in zip(rows, numbers, strict=True))]
     escaped = [" | ".join(cell.replace("|", r"\|").replace("<", "&lt;") for cell in line) for line in lines]
@@ -158,9 +171,9 @@ def _plain_estimate(estimate: Estimate, decimals: int) -> str:
     return value + (interval if estimate.is_bounded else "")
 
 
-def _csv(rows: Sequence[Row], measures: tuple[Measure, ...], _: str, __: str) -> str:
+def _csv(rows: Sequence[Row], layout: Layout, measures: tuple[Measure, ...], _: str, __: str) -> str:
     ends = [(measure.column, end) for measure in measures for end in ("", "_low", "_high")]
-    header = [*_PLACE, *(column + end for column, end in ends)]
+    header = ["backbone", *(one.name for one in layout.dimensions), *(column + end for column, end in ends)]
     numbers = ([number for m in measures for number in _numbers(row.estimates[m.column])] for row in rows)
     return csv_text(header, ([*_place(row), *of_row] for row, of_row in zip(rows, numbers, strict=True)))
 
@@ -169,8 +182,16 @@ def _numbers(estimate: Estimate) -> list[str]:
     return ["" if number != number else repr(number) for number in (estimate.value, estimate.low, estimate.high)]
 
 
+def _heads(layout: Layout) -> list[str]:
+    return ["backbone", *(one.label for one in layout.dimensions)]
+
+
 def _place(row: Row) -> list[str]:
-    return [getattr(row, name) + (" (control)" if name == "backbone" and row.is_control else "") for name in _PLACE]
+    return [row.backbone + " (control)" * row.is_control, *row.values.values()]
+
+
+def _sign(measure: Measure) -> str:
+    return f" ({unit_sign(measure)})" if unit_sign(measure) else ""
 
 
 _WRITERS = {"latex": _latex, "markdown": _markdown, "csv": _csv}

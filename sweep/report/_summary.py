@@ -36,7 +36,7 @@ def _extent(rows: Sequence[Row]) -> str:
 def _certainty(rows: Sequence[Row]) -> str:
     seeds = _range((row.n_seeds for row in rows), lambda value: counted(int(value), "seed"))
     level = _range((row.interval_level for row in rows), percent)
-    fitted = f"Each probe was fitted with {seeds}." if seeds else ""
+    fitted = f"Each cell was measured with {seeds}." if seeds else ""
     return f"{fitted} Intervals are at {level}.".strip() if level else fitted
 
 

@@ -13,8 +13,9 @@ from rich.table import Table
 from rich.text import Text
 
 from frozen.console import Terminal
-from frozen.readout.measures import Measure
+from frozen.readout.measures import Dimension, Measure
 from sweep.report._format import DECIMALS, FEWEST_DECIMALS, abbreviations, counted, estimate_text, first_line
+from sweep.report._layout import Layout
 from sweep.report._rows import Estimate, Row, prepared
 
 GAP = 2
@@ -24,7 +25,7 @@ NARROWEST_TEXT = 6
 
 @dataclass(frozen=True)
 class _Line:
-    """A row as text: mode, probe, layer, the headline estimates, flags."""
+    """A row as text: its values of the dimensions, the headline estimates, flags."""
 
     dataset: str
     backbone: str
@@ -35,6 +36,7 @@ class _Line:
 
 def print_table(
     rows: pd.DataFrame,
+    dimensions: tuple[Dimension, ...],
     measures: tuple[Measure, ...],
     flag_meanings: Mapping[str, str],
     console: Console | None = None,
@@ -43,29 +45,32 @@ def print_table(
 
     Args:
         rows: result rows; each measure has the columns `X`, `X_low` and `X_high`.
+        dimensions: of the read-out; a column each.
         measures: what the rows hold; the first two are printed.
         flag_meanings: a sentence for each flag.
         console: where to print; standard output if none is given. Numbers are never cut, however narrow it is.
     """
     console = console or Terminal()
-    cells = prepared(rows, measures)
+    layout = Layout(dimensions)
+    cells = prepared(rows, layout, measures)
     if not cells:
         _say(console, Text("No cell has been measured yet."))
         return
     headline = measures[:2]
     short = abbreviations(flag for row in cells for flag in row.flags)
-    header = ("mode", "probe", "layer", *(measure.symbol for measure in headline), "flags")
+    names = tuple(one.label for one in layout.dimensions)
+    header = (*names, *(measure.symbol for measure in headline), "flags")
     lines = [_line(row, headline, short, DECIMALS) for row in cells]
     if not _fits(header, lines, _room(console)):
         lines = [
             _line(row, headline, short, {unit: min(many, FEWEST_DECIMALS) for unit, many in DECIMALS.items()})
             for row in cells
         ]
-    widths = _widths(header, lines, _room(console))
-    _print_section([line for line in lines if not line.is_control], header, widths, console)
+    widths = _widths(header, lines, _room(console), len(names))
+    _print_section([line for line in lines if not line.is_control], header, widths, len(names), console)
     if any(line.is_control for line in lines):
         _say(console, Text("\nControls", style="bold underline"))
-        _print_section([line for line in lines if line.is_control], header, widths, console)
+        _print_section([line for line in lines if line.is_control], header, widths, len(names), console)
     _print_legend(cells, headline, short, flag_meanings, console)
     _print_failures(cells, console)
 
@@ -75,7 +80,7 @@ def _line(row: Row, headline: tuple[Measure, ...], short: Mapping[str, str], dec
     if row.failed:
         estimates = ["failed", *[""] * (len(headline) - 1)]
     flags = " ".join(short[flag] for flag in row.flags)
-    cells = (row.mode, row.probe, row.layer, *estimates, flags)
+    cells = (*row.values.values(), *estimates, flags)
     return _Line(row.dataset, row.backbone, row.is_control, row.failed, cells)
 
 
@@ -100,10 +105,10 @@ def _total(widths: Sequence[int]) -> int:
     return sum(widths) + GAP * (len(widths) - 1)
 
 
-def _widths(header: tuple[str, ...], lines: Sequence[_Line], room: int) -> list[int]:
+def _widths(header: tuple[str, ...], lines: Sequence[_Line], room: int, n_names: int) -> list[int]:
     """Width of each column; where the room does not suffice names and flags are folded, numbers never."""
     widths = _natural_widths(header, lines)
-    foldable = [0, 1, 2, len(widths) - 1]
+    foldable = [*range(n_names), len(widths) - 1]
     while _total(widths) > room:
         widest = max(foldable, key=widths.__getitem__)
         if widths[widest] <= NARROWEST_TEXT:
@@ -112,24 +117,26 @@ def _widths(header: tuple[str, ...], lines: Sequence[_Line], room: int) -> list[
     return widths
 
 
-def _print_section(lines: list[_Line], header: tuple[str, ...], widths: list[int], console: Console) -> None:
+def _print_section(
+    lines: list[_Line], header: tuple[str, ...], widths: list[int], n_names: int, console: Console
+) -> None:
     for dataset in dict.fromkeys(line.dataset for line in lines):
         of_dataset = [line for line in lines if line.dataset == dataset]
         _say(console, Text(f"\n{dataset}", style="bold"))
-        head = _grid(widths)
+        head = _grid(widths, n_names)
         head.add_row(*(Text(cell, style="dim") for cell in header))
         head.add_row(*(Text("─" * width, style="dim") for width in widths))
         console.print(head, crop=False)
         for backbone in dict.fromkeys(line.backbone for line in of_dataset):
             _say(console, Text(backbone, style="cyan"))
-            grid = _grid(widths)
+            grid = _grid(widths, n_names)
             for line in of_dataset:
                 if line.backbone == backbone:
                     grid.add_row(*(Text(cell) for cell in line.cells), style="red" if line.failed else None)
             console.print(grid, crop=False)
 
 
-def _grid(widths: list[int]) -> Table:
+def _grid(widths: list[int], n_names: int) -> Table:
     grid = Table(
         box=None,
         show_header=False,
@@ -138,7 +145,7 @@ def _grid(widths: list[int]) -> Table:
         width=_total(widths),
     )
     for position, width in enumerate(widths):
-        is_number = 2 < position < len(widths) - 1
+        is_number = n_names <= position < len(widths) - 1
         grid.add_column(width=width, no_wrap=is_number, overflow="fold", justify="right" if is_number else "left")
     return grid
 

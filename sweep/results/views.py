@@ -73,7 +73,8 @@ def write_page(
         study_yaml=study_yaml,
         flag_meanings=readout.flag_meanings,
         control_meanings=readout.control_meanings,
-        probe_order=_in_order_of_lines(readout, rows) if study else [],
+        value_order=_value_order(readout, rows) if study else {},
+        choices=readout.choices,
         n_cells=n_cells,
         published=list(held_against(rows, study.published, readout)) if study else (),
         method=method(study, readout, rows) if study and rows else "",
@@ -81,13 +82,13 @@ def write_page(
     )
     page = path or results.root / "report.html"
     frame = as_frame(rows, all_columns(readout))
-    return write_report(frame, measured(readout, rows), heading, page, exhibits)
+    return write_report(frame, readout.dimensions, measured(readout, rows), heading, page, exhibits)
 
 
-def _in_order_of_lines(readout: Readout, rows: Iterable[Row]) -> list[str]:
-    """Values of the dimension that lines are told apart by, in the order of the study's grid."""
+def _value_order(readout: Readout, rows: Sequence[Row]) -> dict[str, list[str]]:
+    """Values of the dimensions that lines are told apart by, in the order of the study's grid."""
     names = [one.name for one in readout.dimensions if one.role == "line"]
-    return list(dict.fromkeys(str(row[name]) for row in rows for name in names))
+    return {name: list(dict.fromkeys(str(row[name]) for row in rows)) for name in names}
 
 
 def _scenes(study: Study | None) -> Mapping[str, Any]:
@@ -115,5 +116,6 @@ def show(results: ResultsDirectory, cells: Iterable[Cell], readout: Readout, con
 
     rows = results.rows()
     kept = [rows[cell.cell_id] for cell in cells if cell.cell_id in rows]
-    print_table(as_frame(kept, all_columns(readout)), readout.measures, readout.flag_meanings, console)
+    frame = as_frame(kept, all_columns(readout))
+    print_table(frame, readout.dimensions, readout.measures, readout.flag_meanings, console)
     return sum(row["status"] == "failed" for row in kept)

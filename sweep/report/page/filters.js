@@ -1,8 +1,7 @@
 // The bar of filters that all figures and tables share.
 const LONG_LIST = 12;
 
-const filterMenu = (name) => {
-  const label = data.dimensions[name];
+const filterMenu = ({ name, label }) => {
   const shown = element("span", {}, "all");
   const boxes = names[name].map((text, at) => {
     const box = element("input", { type: "checkbox", value: at, onchange: () => choose() });
@@ -45,7 +44,7 @@ const startFilters = () => {
   const picker = document.getElementById("measure");
   measures.forEach((measure, at) => picker.append(element("option", { value: at }, measureTitle(measure))));
   picker.addEventListener("change", () => { state.measure = measures[Number(picker.value)]; changed(); });
-  const menus = dimensions.filter((name) => names[name].length > 1).map(filterMenu);
+  const menus = filters.filter(({ name }) => names[name].length > 1).map(filterMenu);
   document.getElementById("menus").append(...menus);
   bar.addEventListener("submit", (event) => event.preventDefault());
   bar.addEventListener("reset", (event) => {
@@ -57,7 +56,7 @@ const startFilters = () => {
     if (!event.target.closest(".menu")) closeOtherMenus(null);
   });
   listeners.push(() => {
-    document.getElementById("reset").disabled = dimensions.every((name) => state.chosen[name] === null);
+    document.getElementById("reset").disabled = filters.every(({ name }) => state.chosen[name] === null);
     document.getElementById("count").textContent = `${chosenRows.length.toLocaleString("en")} of ${counted(allRows.length, "cell")}`;
     document.querySelectorAll("[data-measure]").forEach((place) =>
       place.replaceChildren(state.measure.label.toLowerCase(), " ", ...symbolNodes(state.measure)));

@@ -14,7 +14,7 @@ const decimal = (value, digits) => {
 };
 const intervalText = (one, digits) =>
   one.low === null || one.high === null ? "" : `[${decimal(one.low, digits)}, ${decimal(one.high, digits)}]`;
-const unitText = (measure) => (measure.unit === "bits" ? " bits" : "");
+const unitText = (measure) => (measure.sign ? ` ${measure.sign}` : "");
 const estimateText = (row, measure = state.measure) => {
   if (isFailed(row)) return "failed";
   const one = estimateOf(row, measure);
@@ -23,7 +23,7 @@ const estimateText = (row, measure = state.measure) => {
 };
 const symbolNodes = (measure) => [measure.base, ...(measure.subscript ? [element("sub", {}, measure.subscript)] : [])];
 const measureTitle = (measure) => `${measure.label} ${measure.base}${measure.subscript ? ` (${measure.subscript})` : ""}`;
-const axisTitle = (measure) => `${measure.label}, ${measure.base}${measure.unit === "bits" ? " (bits)" : ""}`;
+const axisTitle = (measure) => `${measure.label}, ${measure.base}${measure.sign ? ` (${measure.sign})` : ""}`;
 // A name that may be broken after its colons, such as random_init:shipped:NAME.
 const breakable = (text) => text.split(/(?<=:)/).flatMap((part, at) => (at ? [element("wbr"), part] : [part]));
 const counted = (count, noun) => `${count.toLocaleString("en")} ${noun}${count === 1 ? "" : "s"}`;
@@ -31,11 +31,7 @@ const shortened = (text, letters) => (text.length > letters ? `${text.slice(0, l
 
 // What a pointer over a cell shows: one line a fact.
 const facts = (row) => ({
-  "data set": nameOf(row, "dataset"),
-  [isControl(row) ? "control" : "backbone"]: nameOf(row, "backbone"),
-  mode: nameOf(row, "mode"),
-  probe: nameOf(row, "probe"),
-  layer: nameOf(row, "layer"),
+  ...Object.fromEntries(dimensions.map(({ name, label, role }) => [role === "backbone" && isControl(row) ? "control" : label, nameOf(row, name)])),
   [state.measure.label]: estimateText(row),
-  ...(columns.flags[row].length ? { flags: columns.flags[row].map((at) => data.flags[at].name).join(", ") } : {}),
+  ...(data.raised[row].length ? { flags: data.raised[row].map((at) => data.flags[at].name).join(", ") } : {}),
 });

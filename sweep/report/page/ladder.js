@@ -1,27 +1,27 @@
-// What each probe family reads at its best layer: a line a mode, a panel a backbone.
+// Each line of the other figures at its best depth, across: a line a combination of panel dimensions, a panel a backbone.
 const LEAST_LADDER_WIDTH = 300;
-const LONGEST_PROBE = 24;
+const LONGEST_NAME = 24;
 
 const ladderPanels = () => {
   const limits = valueLimits(chosenRows);
   const cells = chosenRows.filter((row) => !isControl(row) && isDefined(row));
-  const probes = presentNames(chosenRows.filter((row) => isDefined(row)), "probe").map((at) => names.probe[at]);
-  const longest = Math.max(...probes.map((name) => Math.min(name.length, LONGEST_PROBE)));
+  const lines = presentNames(chosenRows.filter((row) => isDefined(row)), LINE).map((at) => names[LINE][at]);
+  const longest = Math.max(...lines.map((name) => Math.min(name.length, LONGEST_NAME)));
   const xOf = (width) => ({
-    field: "probe", type: "ordinal", sort: probes, title: null, scale: { type: "point", padding: 0.5, domain: probes },
-    axis: { labelLimit: Math.max(110, width / probes.length), labelAngle: probes.length * 6.5 * longest > width ? -25 : 0 },
+    field: "line", type: "ordinal", sort: lines, title: null, scale: { type: "point", padding: 0.5, domain: lines },
+    axis: { labelLimit: Math.max(110, width / lines.length), labelAngle: lines.length * 6.5 * longest > width ? -25 : 0 },
   });
   return grouped(cells, ["dataset", "backbone"]).map((rows) => (width) => {
-    const best = grouped(rows, ["mode", "probe"]).map(bestRow).filter((row) => row !== null);
-    const controls = grouped(controlsFor(rows[0], chosenRows), ["control", "mode", "probe"]).map(bestRow);
+    const best = grouped(rows, [PANEL, LINE]).map(bestRow).filter((row) => row !== null);
+    const controls = grouped(controlsFor(rows[0], chosenRows), ["control", PANEL, LINE]).map(bestRow);
     const x = xOf(width);
     return {
       width, height: 190,
-      title: panelTitle(rows[0], names.dataset.length > 1 ? ["backbone", "dataset"] : ["backbone"]),
-      layer: [...controlLayers(controls, x, (row) => nameOf(row, "probe"), limits, width), ...estimateLayers(best.map(valueOf), x, limits, "mode")],
+      title: panelTitle(rows[0], ["backbone"]),
+      layer: [...controlLayers(controls, x, (row) => nameOf(row, LINE), limits, width), ...estimateLayers(best.map(valueOf), x, limits, PANEL)],
     };
   });
 };
 const startLadder = (place) => addPanels(
-  place, (count) => `${state.measure.label} by probe family at the best layer, ${counted(count, "panel")}; the numbers are in the table of best layers.`,
+  place, (count) => `${state.measure.label} by ${labels.line}, ${counted(count, "panel")}; the numbers are in the tables.`,
   ladderPanels, LEAST_LADDER_WIDTH);

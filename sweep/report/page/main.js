@@ -15,7 +15,7 @@ const startTheme = () => {
   });
 };
 
-// The read-out's own specifications; values that say their data set, backbone, mode or probe are shown while a chosen
+// The read-out's own specifications; values that say their data set, backbone or a dimension are shown while a chosen
 // row has the same.
 const exhibitSpec = (drawing) => {
   const values = drawing.data?.values;
@@ -27,7 +27,7 @@ const exhibitSpec = (drawing) => {
     return chosen.get(key);
   };
   const isShown = (value) => {
-    const parts = dimensions.filter((name) => names[name].includes(value[name]));
+    const parts = dimensions.map(({ name }) => name).filter((name) => names[name].includes(value[name]));
     return !parts.length || placesBy(parts).has(JSON.stringify(parts.map((name) => value[name])));
   };
   return { ...drawing, data: { ...drawing.data, values: values.filter(isShown) } };
@@ -41,8 +41,7 @@ const start = () => {
   startFilters();
   document.querySelectorAll("[data-table]").forEach(startTable);
   const cells = () => chosenRows.filter((row) => !isControl(row) && isDefined(row));
-  document.querySelectorAll("[data-legend]").forEach((place) => addLegend(place, "probe", cells));
-  document.querySelectorAll("[data-legend-modes]").forEach((place) => addLegend(place, "mode", cells));
+  document.querySelectorAll("[data-legend]").forEach((place) => addLegend(place, place.dataset.legend === "line" ? LINE : PANEL, cells));
   const starts = { curves: startCurves, heatmap: startHeatmap, ladder: startLadder, parameter: startParameter };
   document.querySelectorAll("[data-figure]").forEach((place) => starts[place.dataset.figure](place));
   document.querySelectorAll("[data-drawing]").forEach(startExhibit);

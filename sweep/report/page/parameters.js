@@ -1,4 +1,5 @@
-// A measure against a number in which data sets differ: a line a probe at its best layer, a panel a backbone and mode.
+// A measure against a number in which data sets differ: lines at their best depth, a panel a backbone and panel
+// of the other figures.
 const LEAST_PARAMETER_WIDTH = 300;
 
 const parameterPanels = (axis) => {
@@ -12,17 +13,17 @@ const parameterPanels = (axis) => {
     const places = new Map(line.points);
     const placeOf = (row) => places.get(columns.dataset[row]);
     const onLine = chosenRows.filter((row) => isDefined(row) && places.has(columns.dataset[row]));
-    return grouped(onLine.filter((row) => !isControl(row)), ["backbone", "mode"]).map((rows) => (width) => {
-      const best = grouped(rows, ["dataset", "probe"]).map(bestRow);
+    return grouped(onLine.filter((row) => !isControl(row)), ["backbone", PANEL]).map((rows) => (width) => {
+      const best = grouped(rows, ["dataset", LINE]).map(bestRow);
       const isHere = (row) => isOfDataSet(row)
-        || (columns.control_of[row] === columns.backbone[rows[0]] && columns.mode[row] === columns.mode[rows[0]]);
-      const controls = grouped(onLine.filter((row) => isControl(row) && isHere(row)), ["dataset", "control", "probe"]).map(bestRow);
-      const title = panelTitle(rows[0], ["backbone", "mode"]);
+        || (data.control_of[row] === columns.backbone[rows[0]] && columns[PANEL][row] === columns[PANEL][rows[0]]);
+      const controls = grouped(onLine.filter((row) => isControl(row) && isHere(row)), ["dataset", "control", LINE]).map(bestRow);
+      const title = { text: shortened(nameOf(rows[0], "backbone"), 42), subtitle: shortened(nameOf(rows[0], PANEL), 52) };
       return {
         width, height: 210, title: { ...title, subtitle: [title.subtitle, shortened(line.label, 52)].filter(Boolean).join(" · ") },
         layer: [
           ...controlLayers(controls, x, placeOf, limits, width),
-          ...estimateLayers(best.map((row) => ({ ...valueOf(row), at: placeOf(row) })), x, limits, "probe"),
+          ...estimateLayers(best.map((row) => ({ ...valueOf(row), at: placeOf(row) })), x, limits, LINE),
         ],
       };
     });
@@ -31,6 +32,6 @@ const parameterPanels = (axis) => {
 const startParameter = (place) => {
   const axis = data.parameters[Number(place.dataset.axis)];
   addPanels(
-    place, (count) => `${state.measure.label} against ${axis.title}, ${counted(count, "panel")}; the numbers are in the table of best layers.`,
+    place, (count) => `${state.measure.label} against ${axis.title}, ${counted(count, "panel")}; the numbers are in the tables.`,
     () => parameterPanels(axis), LEAST_PARAMETER_WIDTH);
 };

@@ -23,7 +23,7 @@ const CONFIG = {
   facet: { spacing: 14 },
   aria: false,
 };
-const styleOf = (dimension, at) => ({
+const styleOf = (at) => ({
   colour: COLOURS[at % COLOURS.length], shape: SHAPES[(at + Math.floor(at / COLOURS.length)) % SHAPES.length],
 });
 
@@ -124,12 +124,12 @@ const addPanels = (place, describe, find, least) => {
   }).observe(place);
 };
 
-// Limits of the value axis: all estimates, and their intervals unless these go far beyond; a ratio shows 0 to 1 in any
-// case.
+// Limits of the value axis: all estimates, and their intervals unless these go far beyond; a unit's ceiling is shown in
+// any case.
 const valueLimits = (rows) => {
   const shown = rows.filter((row) => isDefined(row)).map((row) => estimateOf(row));
   const lowest = shown.reduce((low, one) => Math.min(low, one.value), 0);
-  const highest = shown.reduce((high, one) => Math.max(high, one.value), state.measure.unit === "ratio" ? 1 : 0);
+  const highest = shown.reduce((high, one) => Math.max(high, one.value), state.measure.ceiling ?? 0);
   const room = FAR * (highest - lowest || 1);
   const low = Math.max(lowest - room, shown.reduce((low, one) => Math.min(low, one.low ?? low), lowest));
   const high = Math.min(highest + room, shown.reduce((high, one) => Math.max(high, one.high ?? high), highest));
@@ -143,12 +143,12 @@ const valueAxis = (limits) => ({
   axis: { tickCount: 5 },
 });
 
-// Controls as grey bands: at each place of the x axis from the lowest to the highest of their intervals, over probes
-// and modes. One that has a single place on an axis that all share, such as layers, is a band over the whole width.
+// Controls as grey bands: at each place of the x axis from the lowest to the highest of their intervals, over lines
+// and panels. One that has a single place on an axis that all share, such as layers, is a band over the whole width.
 const controlBand = (rows, at) => {
   const all = rows.map((row) => estimateOf(row));
   const name = names.control[columns.control[rows[0]]];
-  const one = (row) => [`${nameOf(row, "mode")} · ${nameOf(row, "probe")} · ${nameOf(row, "layer")}`, estimateText(row)];
+  const one = (row) => [joined([nameOf(row, PANEL), nameOf(row, LINE), nameOf(row, PLACE)]), estimateText(row)];
   return {
     ...at, name,
     low: Math.min(...all.map((one) => one.low ?? one.value)),
@@ -209,27 +209,27 @@ const SYMBOLS = {
   circle: "M0-4.5A4.5 4.5 0 1 1 0 4.5A4.5 4.5 0 1 1 0-4.5", square: "M-4-4h8v8h-8z", "triangle-up": "M0-5L5 4H-5z",
   diamond: "M0-5.5L5 0L0 5.5L-5 0z", cross: "M-1.7-5h3.4v3.3H5v3.4H1.7V5h-3.4V1.7H-5v-3.4h3.3z", "triangle-down": "M0 5L5-4H-5z",
 };
-const addLegend = (place, dimension, rows) => listeners.push(() => {
-  const present = presentNames(rows(), dimension);
+const addLegend = (place, part, rows) => listeners.push(() => {
+  const present = presentNames(rows(), part).filter((at) => names[part][at] !== "");
   place.replaceChildren(...present.map((at) => {
-    const style = styleOf(dimension, at);
+    const style = styleOf(at);
     const picture = document.createElementNS("http://www.w3.org/2000/svg", "svg");
     for (const [name, value] of Object.entries({ width: 26, height: 12, viewBox: "-13 -6 26 12", "aria-hidden": "true" })) picture.setAttribute(name, value);
     picture.innerHTML = `<path d="M-13 0H13" stroke="${style.colour}" stroke-width="2"/><path d="${SYMBOLS[style.shape]}" fill="${style.colour}"/>`;
-    return element("span", {}, picture, names[dimension][at]);
+    return element("span", {}, picture, names[part][at]);
   }));
 });
-const markScales = (dimension) => {
-  const domain = names[dimension];
+const markScales = (part) => {
+  const domain = names[part], field = FIELDS[part];
   return {
-    color: { field: dimension, type: "nominal", legend: null, scale: { domain, range: domain.map((_, at) => styleOf(dimension, at).colour) } },
-    shape: { field: dimension, type: "nominal", legend: null, scale: { domain, range: domain.map((_, at) => styleOf(dimension, at).shape) } },
+    color: { field, type: "nominal", legend: null, scale: { domain, range: domain.map((_, at) => styleOf(at).colour) } },
+    shape: { field, type: "nominal", legend: null, scale: { domain, range: domain.map((_, at) => styleOf(at).shape) } },
   };
 };
 // Line, band, whiskers and points of estimates over an ordinal axis; `apart` moves what lies at one place.
-const estimateLayers = (values, x, limits, dimension, apart = {}) => {
+const estimateLayers = (values, x, limits, part, apart = {}) => {
   const y = { field: "value", ...valueAxis(limits) };
-  const { color, shape } = markScales(dimension);
+  const { color, shape } = markScales(part);
   const bounded = values.filter((one) => one.low !== null && one.high !== null);
   return [
     { data: { values: bounded }, mark: { type: "area", opacity: 0.16, clip: true }, encoding: { x, ...apart, y: { ...y, field: "low" }, y2: { field: "high" }, color } },
@@ -239,15 +239,19 @@ const estimateLayers = (values, x, limits, dimension, apart = {}) => {
   ];
 };
 const valueOf = (row) => ({
-  ...estimateOf(row), layer: nameOf(row, "layer"), probe: nameOf(row, "probe"), mode: nameOf(row, "mode"), tip: facts(row),
+  ...estimateOf(row), place: nameOf(row, PLACE), line: nameOf(row, LINE), panel: nameOf(row, PANEL), tip: facts(row),
 });
+const joined = (texts) => texts.filter(Boolean).join(" · ");
+// The first part that has a name is the title, the others stand below it; the data set is one where there are several.
 const panelTitle = (row, parts) => {
-  const [first, ...others] = parts.map((part) => nameOf(row, part));
-  return { text: shortened(first, 42), subtitle: shortened(others.join(" · "), 52) };
+  const [first, ...others] = parts.map((part) => nameOf(row, part)).filter(Boolean);
+  const dataset = names.dataset.length > 1 ? [nameOf(row, "dataset")] : [];
+  const [text, ...below] = [...(first === undefined ? [] : [first]), ...others, ...dataset];
+  return { text: shortened(text ?? "", 42), subtitle: shortened(joined(below), 52) };
 };
-// Layers by depth; a layer that is called final is at the end, however deep.
-const layersOf = (rows) => {
+// Names on the axis of depth; one that ends several backbones, such as the last layer, is at the end, however deep.
+const placesOf = (rows) => {
   const depth = new Map();
-  for (const row of rows) depth.set(nameOf(row, "layer"), Math.max(depth.get(nameOf(row, "layer")) ?? -Infinity, columns.depth[row] ?? 0));
+  for (const row of rows) depth.set(nameOf(row, PLACE), Math.max(depth.get(nameOf(row, PLACE)) ?? -Infinity, data.depth[row] ?? 0));
   return [...depth.keys()].sort((a, b) => depth.get(a) - depth.get(b));
 };

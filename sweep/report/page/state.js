@@ -1,9 +1,18 @@
 // The rows and what of them is chosen. Rows are positions into columns; names are written once.
 const data = JSON.parse(document.getElementById("data").textContent);
 const { measures, names, columns, estimates } = data;
-const dimensions = Object.keys(data.dimensions);
+// What several dimensions are together stands under symbols, which no dimension's name can equal.
+const PANEL = Symbol("panel"), LINE = Symbol("line"), PLACE = Symbol("place");
+for (const [key, part] of [[PANEL, "panel"], [LINE, "line"], [PLACE, "place"]]) {
+  names[key] = data.parts[part].names;
+  columns[key] = data.parts[part].rows;
+}
+// Vega-Lite names the fields of its values by strings.
+const FIELDS = { [PANEL]: "panel", [LINE]: "line", [PLACE]: "place" };
+const { dimensions, labels } = data;
+const filters = dimensions.filter((one) => one.role !== "depth");
 const allRows = columns.dataset.map((_, row) => row);
-const state = { measure: measures[0], chosen: Object.fromEntries(dimensions.map((name) => [name, null])) };
+const state = { measure: measures[0], chosen: Object.fromEntries(filters.map(({ name }) => [name, null])) };
 const listeners = [];
 
 const nameOf = (row, column) => names[column][columns[column][row]];
@@ -12,22 +21,22 @@ const estimateOf = (row, measure = state.measure) => {
   return { value: of.value[row], low: of.low[row], high: of.high[row] };
 };
 const isControl = (row) => columns.control[row] > 0;
-const isFailed = (row) => columns.failed[row] === 1;
+const isFailed = (row) => data.failed[row] === 1;
 const isDefined = (row, measure = state.measure) => estimates[measure.column].value[row] !== null;
 
 // Controls of the data set belong to every panel, those of a backbone to its own.
-const isOfDataSet = (row) => isControl(row) && columns.control_of[row] === null;
+const isOfDataSet = (row) => isControl(row) && data.control_of[row] === null;
 const controlsFor = (row, rows) => rows.filter((one) =>
   isControl(one) && isDefined(one) && columns.dataset[one] === columns.dataset[row]
-  && (isOfDataSet(one) || columns.control_of[one] === columns.backbone[row]));
+  && (isOfDataSet(one) || data.control_of[one] === columns.backbone[row]));
 
-// A filter of the backbones or modes leaves in the controls that the others are compared with.
-const isChosen = (row) => dimensions.every((name) => {
+// A filter of backbones, panels or details leaves in the controls that the others are compared with.
+const isChosen = (row) => filters.every(({ name, role }) => {
   const set = state.chosen[name];
   if (set === null || set.has(columns[name][row])) return true;
-  if (name === "mode") return isOfDataSet(row);
-  return name === "backbone" && isControl(row) && ![...set].some((at) => controlNames.has(at))
-    && (isOfDataSet(row) || set.has(columns.control_of[row]));
+  if (role === "panel" || role === "detail") return isOfDataSet(row);
+  return role === "backbone" && isControl(row) && ![...set].some((at) => controlNames.has(at))
+    && (isOfDataSet(row) || set.has(data.control_of[row]));
 });
 const controlNames = new Set(allRows.filter(isControl).map((row) => columns.backbone[row]));
 
@@ -55,4 +64,6 @@ const comparedLists = (a, b) => {
 const bestRow = (rows) =>
   rows.filter((row) => isDefined(row)).reduce((best, row) =>
     best === null || estimateOf(row).value > estimateOf(best).value ? row : best, null);
+// Of rows that figures draw in one place, details apart, the best.
+const foremost = (rows) => grouped(rows, ["dataset", "backbone", "control", PANEL, LINE, PLACE]).map((of) => bestRow(of) ?? of[0]);
 const presentNames = (rows, column) => [...new Set(rows.map((row) => columns[column][row]))].sort((a, b) => a - b);

@@ -1,16 +1,10 @@
 // Sortable, paged tables of rows.
 const PAGE_LENGTH = 25;
 
-const placeColumns = () => [
-  { name: "dataset", title: ["data set"], if: names.dataset.length > 1 },
-  { name: "backbone", title: ["backbone"], if: true },
-  { name: "mode", title: ["mode"], if: true },
-  { name: "probe", title: ["probe"], if: true },
-  { name: "layer", title: ["layer"], if: true },
-].filter((column) => column.if).map(({ name, title }) => ({
-  title,
-  key: name === "layer" ? (row) => columns.depth[row] ?? Infinity : (row) => columns[name][row],
-  fill: (row) => name === "backbone" && isControl(row)
+const placeColumns = () => dimensions.filter(({ role }) => role !== "dataset" || names.dataset.length > 1).map(({ name, label, role }) => ({
+  title: [label],
+  key: role === "depth" ? (row) => data.depth[row] ?? Infinity : (row) => columns[name][row],
+  fill: (row) => role === "backbone" && isControl(row)
     ? [...breakable(nameOf(row, name)), " ", element("span", { class: "tag" }, "control")] : breakable(nameOf(row, name)),
 }));
 const measureColumns = () => measures.map((measure) => ({
@@ -28,23 +22,23 @@ const measureColumns = () => measures.map((measure) => ({
 }));
 const flagColumn = () => ({
   title: ["flags"],
-  key: (row) => columns.flags[row].length,
-  fill: (row) => columns.flags[row].map((at) =>
+  key: (row) => data.raised[row].length,
+  fill: (row) => data.raised[row].map((at) =>
     element("span", { class: "flag", title: `${data.flags[at].name}: ${data.flags[at].meaning}` }, data.flags[at].short)),
 });
-const choiceColumns = () => data.choices.targets.map((target, position) => {
+const choiceColumns = () => data.choices.headings.map((heading, position) => {
   const text = (row) => {
     const at = data.choices.lines[row]?.[position] ?? -1;
     return at < 0 ? "" : data.choices.texts[at];
   };
-  return { title: [target], key: text, fill: (row) => [text(row)], class: "settings" };
+  return { title: [heading], key: text, fill: (row) => [text(row)], class: "settings" };
 });
 
 const TABLES = {
   best: {
-    label: "Best layers",
+    label: `Best by ${labels.depth}`,
     columns: () => [...placeColumns(), ...measureColumns(), ...(data.flags.length ? [flagColumn()] : [])],
-    rows: () => grouped(chosenRows, ["dataset", "backbone", "mode", "probe"]).map(bestRow).filter((row) => row !== null)
+    rows: () => grouped(chosenRows, filters.map(({ name }) => name)).map(bestRow).filter((row) => row !== null)
       .sort((a, b) => columns.control[a] - columns.control[b] || a - b),
   },
   cells: {

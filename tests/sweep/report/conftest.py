@@ -1,39 +1,52 @@
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Literal
 
 import pandas as pd
 import pytest
 
+from frozen.readout.measures import Dimension, Measure
+from sweep.report._layout import Layout
+from sweep.report._rows import Row, prepared
 
-@dataclass(frozen=True)
-class Quantity:
-    """A measure as a read-out would declare it."""
+RATIO = Measure("grip_ratio", "Grip ratio", "γ*", "ratio", "Share of the grip that is held.")
+DIRECT = Measure("direct_grip_ratio", "Direct grip ratio", "γ*_direct", "ratio", "The same, measured directly.")
+BITS = Measure("grip_bits", "Grip", "G", "bits", "Grip held, in bits.")
 
-    column: str
-    label: str
-    symbol: str
-    unit: Literal["bits", "ratio"]
-    meaning: str
-
-
-RATIO = Quantity("grip_ratio", "Grip ratio", "γ*", "ratio", "Share of the grip that is held.")
-DIRECT = Quantity("direct_grip_ratio", "Direct grip ratio", "γ*_direct", "ratio", "The same, measured directly.")
-BITS = Quantity("grip_bits", "Grip", "G", "bits", "Grip held, in bits.")
+DIMENSIONS = (
+    Dimension("layer", "layer", "embed, number of a block, or final", "depth", order="layer_index"),
+    Dimension("mode", "mode", "what of the tokens is seen", "panel"),
+    Dimension("probe", "probe", "who reads", "line"),
+)
+CHOICES = {"hyperparameters_direct": "direct", "hyperparameters_objects": "objects"}
 
 Build = Callable[..., dict[str, object]]
 
 
 @pytest.fixture(scope="session")
-def measures() -> tuple[Quantity, ...]:
+def measures() -> tuple[Measure, ...]:
     return RATIO, DIRECT, BITS
 
 
+@pytest.fixture(scope="session")
+def dimensions() -> tuple[Dimension, ...]:
+    return DIMENSIONS
+
+
+@pytest.fixture(scope="session")
+def layout() -> Layout:
+    return Layout(DIMENSIONS)
+
+
+@pytest.fixture(scope="session")
+def read(layout, measures) -> Callable[..., tuple[Row, ...]]:
+    """Prepares a table or records."""
+    return lambda rows, layout=layout: prepared(pd.DataFrame(rows), layout, measures, CHOICES)
+
+
 @pytest.fixture
-def with_symbol() -> Callable[[str], Quantity]:
+def with_symbol() -> Callable[[str], Measure]:
     """Makes a ratio with a symbol."""
-    return lambda symbol: Quantity("grip_ratio", "Grip ratio", symbol, "ratio", "")
+    return lambda symbol: Measure("grip_ratio", "Grip ratio", symbol, "ratio", "")
 
 
 @pytest.fixture(scope="session")

@@ -19,6 +19,7 @@ from playwright.sync_api import Browser, Page, sync_playwright
 from binding.exhibits import Exhibit, exhibits
 from binding.exhibits._importance import draw_importances
 from sweep.report import Heading, write_report
+from tests.sweep.report.conftest import DIMENSIONS
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="needs the Debian package chromium")
@@ -46,7 +47,7 @@ def browser() -> Iterator[Browser]:
 def path(original_study, cell, measures, tmp_path_factory) -> Path:
     rows = pd.concat([original_study, pd.DataFrame([cell(0.9, backbone=HOSTILE)])])
     study = Heading(title="A study", study_yaml="name: a", flag_meanings={})
-    return write_report(rows, measures, study, tmp_path_factory.mktemp("report") / "report.html")
+    return write_report(rows, DIMENSIONS, measures, study, tmp_path_factory.mktemp("report") / "report.html")
 
 
 @pytest.fixture(scope="module")
@@ -65,7 +66,9 @@ def wide_path(cell, measures, tmp_path_factory) -> Path:
             cell(0.9, layer="code", layer_index=0, backbone="oracle", control="oracle", is_control=True, **of)
         )
     study = Heading(title="Pairs", flag_meanings={})
-    return write_report(pd.DataFrame(rows), measures, study, tmp_path_factory.mktemp("wide") / "report.html")
+    return write_report(
+        pd.DataFrame(rows), DIMENSIONS, measures, study, tmp_path_factory.mktemp("wide") / "report.html"
+    )
 
 
 @pytest.fixture
@@ -200,7 +203,12 @@ def test_what_the_binding_readout_draws_can_be_drawn(browser, cell, measures, tm
     ]
     shown = [*exhibits(tmp_path, cells, {}), Exhibit("Importance", "", "", partial(draw_importances, importance))]
     path = write_report(
-        pd.DataFrame(cells), measures, Heading(title="x", flag_meanings={}), tmp_path / "r.html", lambda: shown
+        pd.DataFrame(cells),
+        DIMENSIONS,
+        measures,
+        Heading(title="x", flag_meanings={}),
+        tmp_path / "r.html",
+        lambda: shown,
     )
     for page in loaded(browser, path):
         drawings = page.locator("[data-drawing]")
@@ -239,7 +247,7 @@ def test_controls_of_a_backbone_are_in_its_panels_alone(wide, figure) -> None:
 def test_controls_over_layers_are_bands_over_layers(wide) -> None:
     small = next(values for title, values in panels(wide, "curves", "area") if title == "small")
     bands = [value for value in small if value.get("name") == "random_init"]
-    assert [(band["layer"], round(band["low"], 2), round(band["high"], 2)) for band in bands] == [
+    assert [(band["place"], round(band["low"], 2), round(band["high"], 2)) for band in bands] == [
         ("embed", 0.08, 0.13),
         ("final", 0.08, 0.13),
     ]
@@ -256,7 +264,7 @@ def test_the_heatmap_puts_controls_below_their_backbone_at_their_layers(wide) ->
     _, values = panels(wide, "heatmap", "rect")[0]
     lines = list(dict.fromkeys(value["backbone"] for value in values))
     assert lines == ["large", "small", "random_init:small", "shuffled:small", "oracle"]
-    layers = {name: [value["layer"] for value in values if value["backbone"] == name] for name in lines}
+    layers = {name: [value["place"] for value in values if value["backbone"] == name] for name in lines}
     assert layers["random_init:small"] == ["embed", "final"]
     assert layers["oracle"] == ["control"]
 
@@ -265,7 +273,7 @@ def test_a_number_of_the_data_sets_is_an_axis(wide) -> None:
     assert wide.locator("#parameters h3").all_inner_texts() == ["n_colors = n_shapes"]
     (_, large), (_, small) = panels(wide, "parameter", "point")
     assert {"2", "4", "8"} <= set(wide.locator("[data-figure=parameter] .role-axis-label text").all_text_contents())
-    assert [(value["at"], value["value"]) for value in large if "probe" in value] == [(2, 0.5), (4, 0.25), (8, 0.125)]
+    assert [(value["at"], value["value"]) for value in large if "line" in value] == [(2, 0.5), (4, 0.25), (8, 0.125)]
     untrained = [(value["at"], round(value["value"], 3)) for value in small if value.get("name") == "random_init"]
     assert untrained == [(2, 0.1), (4, 0.2), (8, 0.4)]
 

@@ -81,7 +81,7 @@ def test_rows_without_their_study_are_reported(results, tmp_path) -> None:
 def test_figures_and_tables(results) -> None:
     assert main([str(results.root), "--figures", "svg", "--tables", "markdown,csv"]) == 0
     assert (results.root / "figures" / "layer_curves_binding_ratio.svg").is_file()
-    assert "Study small, 2 seeds a probe" in (results.root / "tables" / "results.md").read_text()
+    assert "Study small, 2 seeds a cell" in (results.root / "tables" / "results.md").read_text()
     assert (results.root / "tables" / "results.csv").is_file()
 
 

@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 
 from sweep.report import Heading, write_report
 from sweep.report._vega import vega_script
+from tests.sweep.report.conftest import CHOICES, DIMENSIONS
 
 MEANINGS = {"exceeds_direct": "The ratio exceeds the direct one.", "never_raised": "Not in this study."}
 YAML = "name: a\nseed: 17\n"
@@ -65,8 +66,10 @@ class Page(HTMLParser):
 @pytest.fixture
 def report(tmp_path, measures):
     def write(rows: pd.DataFrame, exhibits=tuple, **changed) -> Page:
-        study = Heading(**{"title": "A study", "study_yaml": YAML, "flag_meanings": MEANINGS, **changed})
-        path = write_report(rows, measures, study, tmp_path / "results" / "report.html", exhibits)
+        study = Heading(
+            **{"title": "A study", "study_yaml": YAML, "flag_meanings": MEANINGS, "choices": CHOICES, **changed}
+        )
+        path = write_report(rows, DIMENSIONS, measures, study, tmp_path / "results" / "report.html", exhibits)
         assert path == tmp_path / "results" / "report.html"
         assert not list((tmp_path / "results").rglob("*.tmp"))
         return Page(path.read_text(encoding="utf-8"))
@@ -79,7 +82,7 @@ def page(original_study, measures, tmp_path_factory):
     """The report of the study, written once; tests only look."""
     path = tmp_path_factory.mktemp("results") / "report.html"
     study = Heading(title="A study", study_yaml=YAML, flag_meanings=MEANINGS)
-    return Page(write_report(original_study, measures, study, path).read_text(encoding="utf-8"))
+    return Page(write_report(original_study, DIMENSIONS, measures, study, path).read_text(encoding="utf-8"))
 
 
 def test_every_measure_is_explained_and_tabled_without_scripts(page, measures):
@@ -111,7 +114,7 @@ def test_the_data_of_the_scripts_are_those_of_the_rows(page, original_study):
     assert data["names"]["backbone"] == ["large", "noise", "oracle", "small"]
     assert len(data["columns"]["backbone"]) == len(original_study)
     assert sum(control > 0 for control in data["columns"]["control"]) == 4
-    assert sum(data["columns"]["failed"]) == 1
+    assert sum(data["failed"]) == 1
     values = data["estimates"]["grip_ratio"]
     undefined = original_study["grip_ratio"].isna().sum()
     assert values["value"].count(None) == values["low"].count(None) == undefined == 2
@@ -181,9 +184,9 @@ def test_a_study_that_still_runs_says_so(cell, report):
     assert "so far" not in report(rows, n_cells=1).text
 
 
-def test_probes_stand_in_the_order_of_the_study(cell, report):
+def test_values_stand_in_the_order_of_the_study(cell, report):
     rows = pd.DataFrame([cell(probe=probe) for probe in ("attention", "linear", "dnn", "quadratic", "linear")])
-    page = report(rows, probe_order=["linear", "quadratic", "dnn"])
+    page = report(rows, value_order={"probe": ["linear", "quadratic", "dnn"]})
     assert page.data["names"]["probe"] == ["linear", "linear #2", "quadratic", "dnn", "attention"]
 
 
@@ -229,7 +232,7 @@ def test_a_readout_that_cannot_even_list_its_exhibits(cell, report):
 def test_the_same_rows_give_the_same_page(study, measures, tmp_path):
     about = Heading(title="t", flag_meanings={})
     pages = [
-        write_report(rows, measures, about, tmp_path / name).read_bytes()
+        write_report(rows, DIMENSIONS, measures, about, tmp_path / name).read_bytes()
         for name, rows in (("a", study), ("b", study.iloc[::-1]))
     ]
     assert pages[0] == pages[1]

@@ -1,18 +1,16 @@
 import json
 
 import numpy as np
-import pandas as pd
 import pytest
 
-from sweep.report._curves import probe_styles
+from sweep.report._curves import line_styles
 from sweep.report._figures import parameter_pictures
 from sweep.report._parameter_curves import parameter_curves
 from sweep.report._parameters import parameter_axes
-from sweep.report._rows import prepared
 
 
 @pytest.fixture
-def rows(cell, measures):
+def rows(cell, read):
     """Three sizes, two backbones, two layers, of which the deeper is better; controls of all and of one backbone."""
     found = []
     for n in (100, 1000, 10000):
@@ -28,12 +26,12 @@ def rows(cell, measures):
     found.append(
         cell(status="failed", layer="2", dataset="squares100", dataset_parameters='{"split": {"train": 100}}')
     )
-    return prepared(pd.DataFrame(found), measures)
+    return read(found)
 
 
 def test_a_point_is_the_best_layer_of_its_data_set(rows, measures):
     [axis] = parameter_axes(rows)
-    figure = parameter_curves(rows, measures[0], probe_styles(rows), axis)
+    figure = parameter_curves(rows, measures[0], line_styles(rows), axis)
     assert figure is not None
     large, small = figure.axes
     assert large.get_xscale() == "log"
@@ -46,23 +44,23 @@ def test_a_point_is_the_best_layer_of_its_data_set(rows, measures):
 
 def test_controls_are_bands_over_all_probes(rows, measures):
     [axis] = parameter_axes(rows)
-    figure = parameter_curves(rows, measures[0], probe_styles(rows), axis)
+    figure = parameter_curves(rows, measures[0], line_styles(rows), axis)
     assert figure is not None
     band = next(one for one in figure.axes[0].collections if one.get_alpha() == 0.15)
     heights = band.get_paths()[0].vertices[:, 1]
     assert (heights.min(), heights.max()) == pytest.approx((0.78, 0.93))
 
 
-def test_pictures_are_named_by_measure_and_number(rows, measures):
-    [picture] = parameter_pictures(rows, measures[:1])
+def test_pictures_are_named_by_measure_and_number(rows, measures, layout):
+    [picture] = parameter_pictures(rows, measures[:1], layout)
     assert picture.name == "parameter_grip_ratio_split.train"
     assert picture.caption == "Grip ratio by split.train, each point at its best layer"
     assert picture.drawn("png")[:4] == b"\x89PNG"
 
 
-def test_nothing_defined_is_no_picture(cell, measures):
+def test_nothing_defined_is_no_picture(cell, read, measures, layout):
     rows = [
         cell(status="failed", dataset=f"squares{n}", dataset_parameters=json.dumps({"n": n}), error="no")
         for n in (1, 2)
     ]
-    assert parameter_pictures(prepared(pd.DataFrame(rows), measures), measures) == []
+    assert parameter_pictures(read(rows), measures, layout) == []

@@ -5,18 +5,16 @@ from __future__ import annotations
 import json
 from typing import Any
 
-import pandas as pd
 import pytest
 
 from sweep.report._parameters import ParameterAxis, parameter_axes
-from sweep.report._rows import prepared
 
 
 @pytest.fixture
-def axes_of(cell, measures):
+def axes_of(cell, read):
     def find(**datasets: dict[str, Any]) -> list[ParameterAxis]:
         rows = [cell(dataset=name, dataset_parameters=json.dumps(of)) for name, of in datasets.items()]
-        return parameter_axes(prepared(pd.DataFrame(rows), measures))
+        return parameter_axes(read(rows))
 
     return find
 
@@ -63,6 +61,6 @@ def test_what_is_no_number_or_means_no_size_is_no_axis(axes_of, parameters) -> N
     assert axes_of(**{f"d{position}": of for position, of in enumerate(parameters)}) == []
 
 
-def test_parameters_that_cannot_be_read_are_no_axis(cell, measures) -> None:
+def test_parameters_that_cannot_be_read_are_no_axis(cell, read) -> None:
     rows = [cell(dataset=name, dataset_parameters=text) for name, text in (("a", "not JSON"), ("b", "7"), ("c", ""))]
-    assert parameter_axes(prepared(pd.DataFrame(rows), measures)) == []
+    assert parameter_axes(read(rows)) == []

@@ -5,11 +5,11 @@ import pytest
 
 from sweep.report._publication import write_figures, write_tables
 
-CAPTION = "Study _a_ & b, 2 seeds a probe, 2,000 test samples, 95 % intervals."
+CAPTION = "Study _a_ & b, 2 seeds a cell, 2,000 test samples, 95 % intervals."
 
 
-def test_figures_in_every_format_with_captions(study, measures, tmp_path):
-    paths = write_figures(study, measures[:1], "_a_ & b", ["pdf", "svg"], tmp_path / "figures")
+def test_figures_in_every_format_with_captions(study, dimensions, measures, tmp_path):
+    paths = write_figures(study, dimensions, measures[:1], "_a_ & b", ["pdf", "svg"], tmp_path / "figures")
     names = [f"{kind}_grip_ratio.{ending}" for kind in ("layer_curves", "heatmap") for ending in ("pdf", "svg")]
     assert [path.name for path in paths] == [*names, "captions.md"]
     assert sorted(path.name for path in (tmp_path / "figures").iterdir()) == sorted([*names, "captions.md"])
@@ -18,15 +18,15 @@ def test_figures_in_every_format_with_captions(study, measures, tmp_path):
 
 
 @pytest.fixture
-def tables(study, measures, tmp_path):
-    paths = write_tables(study, measures, "_a_ & b", ["latex", "markdown", "csv"], tmp_path)
+def tables(study, dimensions, measures, tmp_path):
+    paths = write_tables(study, dimensions, measures, "_a_ & b", ["latex", "markdown", "csv"], tmp_path)
     assert [path.name for path in paths] == ["results.tex", "results.md", "results.csv"]
     return [path.read_text() for path in paths]
 
 
 def test_a_latex_table(tables):
     latex = tables[0]
-    assert r"Study \_a\_ \& b, 2 seeds a probe, 2,000 test samples, 95 \% intervals." in latex
+    assert r"Study \_a\_ \& b, 2 seeds a cell, 2,000 test samples, 95 \% intervals." in latex
     assert r"\begin{longtable}{llllrrr}" in latex
     assert r"backbone & mode & probe & layer & γ* & γ*$_{\mathrm{direct}}$ & G (bits) \\" in latex
     line = next(line for line in latex.splitlines() if line.startswith("large & mean & linear & final"))
@@ -50,18 +50,18 @@ def test_a_csv_table_keeps_all_digits(tables, study):
     assert found == sorted(study["grip_ratio_low"].dropna())
 
 
-def test_names_are_escaped_and_data_sets_have_a_table_each(cell, measures, tmp_path):
+def test_names_are_escaped_and_data_sets_have_a_table_each(cell, dimensions, measures, tmp_path):
     rows = pd.DataFrame([cell(dataset="a", backbone=r"x_{\^}|<b>"), cell(dataset="b")])
-    paths = write_tables(rows, measures, "s", ["latex", "markdown"], tmp_path)
+    paths = write_tables(rows, dimensions, measures, "s", ["latex", "markdown"], tmp_path)
     assert [path.name for path in paths] == ["results_a.tex", "results_a.md", "results_b.tex", "results_b.md"]
     assert r"x\_\{\textbackslash{}\textasciicircum{}\}|<b>" in paths[0].read_text()
     assert r"| x_{\^}\|&lt;b> |" in paths[1].read_text()
 
 
 @pytest.mark.parametrize("ending", ["tex", "md", "csv"])
-def test_names_neither_act_nor_calculate(cell, measures, tmp_path, ending):
+def test_names_neither_act_nor_calculate(cell, dimensions, measures, tmp_path, ending):
     rows = pd.DataFrame([cell(dataset="a", backbone="[=1+1\x1b[2J\u202e\n|", probe="=HYPERLINK(A1)", mode="-1")])
-    write_tables(rows, measures, "s\u202e\n", ["latex", "markdown", "csv"], tmp_path)
+    write_tables(rows, dimensions, measures, "s\u202e\n", ["latex", "markdown", "csv"], tmp_path)
     text = (tmp_path / f"results.{ending}").read_text()
     assert not any(sign in text for sign in "\x1b\u202e")
     named, study = {

@@ -7,6 +7,7 @@ from rich.cells import cell_len
 from rich.console import Console
 
 from sweep.report import print_table
+from tests.sweep.report.conftest import DIMENSIONS
 
 
 def printed(rows, measures, width=100, terminal=False) -> str:
@@ -17,7 +18,7 @@ def printed(rows, measures, width=100, terminal=False) -> str:
         color_system="standard" if terminal else None,
         legacy_windows=False,
     )
-    print_table(rows, measures, {"unsure": "Nobody knows."}, console)
+    print_table(rows, DIMENSIONS, measures, {"unsure": "Nobody knows."}, console)
     return console.file.getvalue()
 
 
