@@ -1,6 +1,7 @@
 // A measure over backbones and depth: a panel a data set, line and panel of the other figures. Without depth, the lines
 // are across. A backbone's controls stand below it at their places, those of the data set below all.
 const MOST_NUMBERS = 16;
+const FACETS = labels.depth === null ? ["dataset", PANEL] : ["dataset", LINE, PANEL];
 
 const heatmapPanels = () => {
   const [low, high] = valueLimits(chosenRows);
@@ -9,9 +10,8 @@ const heatmapPanels = () => {
   const all = foremost(chosenRows);
   const cells = all.filter((row) => !isControl(row));
   const width = document.querySelector('[data-figure="heatmap"]').clientWidth;
-  const facets = labels.depth === null ? ["dataset", PANEL] : ["dataset", LINE, PANEL];
-  return grouped(cells, facets).map((rows) => () => {
-    const same = (row) => facets.every((part) => columns[part][row] === columns[part][rows[0]]);
+  return grouped(cells, FACETS).map((rows) => () => {
+    const same = (row) => FACETS.every((part) => columns[part][row] === columns[part][rows[0]]);
     const controls = all.filter((row) => isControl(row) && same(row));
     const places = placesAcross(rows, controls);
     const step = Math.max(15, Math.min(54, Math.floor((Math.min(width, 1100) - 230) / Math.max(places.length, 6))));
@@ -50,7 +50,7 @@ const heatmapPanel = (rows, controls, places, step, domain) => {
   const colour = { field: "value", type: "quantitative", scale: scheme, title: axisTitle(state.measure), legend: { gradientLength: 180, orient: "top", titleFontWeight: "normal", titleLimit: 300 } };
   return {
     width: { step }, height: { step: 26 },
-    title: panelTitle(rows[0], facets.slice(1)),
+    title: panelTitle(rows[0], FACETS.slice(1)),
     layer: [
       { data: { values: values.filter((one) => one.value !== null) }, mark: { type: "rect", cornerRadius: 2 }, encoding: { x, y, color: colour, tooltip: { field: "tip" } } },
       text(values.filter((one) => one.value === null), TEXT_COLOUR),
