@@ -19,7 +19,6 @@ from binding.measurement import default_feature_probe
 from binding.probes import Probe, Target
 from binding.samples import MeasureConfig, Samples, SplitSamples
 from binding.search import ProbeSpace
-from frozen.data.scenes import SplitName
 from frozen.data.scenes.codes import FeatureSpace
 
 _ROUNDS = 2
@@ -38,7 +37,7 @@ class _Costs(NamedTuple):
 
 
 def forecast_s(
-    sizes: Mapping[SplitName, int],
+    sizes: Mapping[str, int],
     sample_shape: tuple[int, ...],
     space: FeatureSpace,
     probe: ProbeSpace,
@@ -83,7 +82,7 @@ def _tuned_s(
     target: Target,
     space: ProbeSpace,
     config: MeasureConfig,
-    sizes: Mapping[SplitName, int],
+    sizes: Mapping[str, int],
     schedule: Schedule,
 ) -> float:
     """Tuning, and the winner's trainings with the other seeds."""
@@ -99,7 +98,7 @@ def _tuned_s(
 
 
 def _extras_s(
-    trainer: Trainer, probe: Probe, config: MeasureConfig, sizes: Mapping[SplitName, int], schedule: Schedule
+    trainer: Trainer, probe: Probe, config: MeasureConfig, sizes: Mapping[str, int], schedule: Schedule
 ) -> float:
     """The control code is learned with every seed, the online code block by block with the first."""
     if not config.extras:
@@ -124,13 +123,13 @@ def _training_s(
     target: Target,
     probes: list[Probe],
     config: MeasureConfig,
-    sizes: Mapping[SplitName, int],
+    sizes: Mapping[str, int],
     schedule: Schedule,
 ) -> float:
     return _whole_s(_costs(trainer, target, probes, config, schedule.batch_size), schedule, sizes)
 
 
-def _whole_s(costs: _Costs, schedule: Schedule, sizes: Mapping[SplitName, int]) -> float:
+def _whole_s(costs: _Costs, schedule: Schedule, sizes: Mapping[str, int]) -> float:
     steps = -(-sizes["train"] // schedule.batch_size)
     batches_seen = (sizes["validation"] + sizes["test"] / schedule.epochs) / schedule.batch_size
     return costs.training_s(steps, batches_seen, schedule.epochs)

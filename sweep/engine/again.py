@@ -18,7 +18,7 @@ from sweep.engine.extractor import Extractor
 from sweep.engine.grid import Grid
 from sweep.engine.needs import Graph
 from sweep.engine.passes import plan_passes
-from sweep.engine.sources import data_fingerprint, open_sources
+from sweep.engine.sources import data_fingerprint, known_columns, open_sources
 from sweep.store.disk import DiskStore, Rows
 from sweep.study.load import Locate
 
@@ -51,9 +51,8 @@ def measured_again(
             if not isinstance(need, Product)
         }
         products = {name: outcomes[need.giver].products[need.name] for name, need in one.needs_of(Product)}
-        [(_, outcomes[one.cell_id])] = readout.measure(
-            {one: Inputs({}, as_controlled(one, columns), products)}, device
-        )
+        inputs = Inputs(known_columns(one, graph.sources[one]), as_controlled(one, columns), products)
+        [(_, outcomes[one.cell_id])] = readout.measure({one: inputs}, device)
     source, outcome = graph.sources[cell], outcomes[cell.cell_id]
     hashes = {"data_fingerprint": data_fingerprint(source), "weights_digest": source.weights_digest}
     return {**hashes, **outcome.row}, outcome

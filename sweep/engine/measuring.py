@@ -11,12 +11,11 @@ import ray
 from frozen.readout.cells import Cell
 from sweep.engine.places import refuse_locked_folders
 from sweep.engine.run import Run
-from sweep.engine.sources import data_fingerprint
+from sweep.engine.sources import known_columns
 from sweep.engine.trial import Job, Task
 from sweep.engine.work import Work
 from sweep.live import Metrics, Monitor, guarded, open_logs
 from sweep.live.progress import Progress, progress
-from sweep.results.columns import identity_columns
 from sweep.store.actor import ActivationStore
 from sweep.store.remote import is_url
 
@@ -77,12 +76,8 @@ def _jobs(run: Run, cells: Sequence[Cell]) -> list[Job]:
 
 
 def _task(run: Run, cell: Cell) -> Task:
-    source = run.graph.sources[cell]
     known: Mapping[str, object] = {
-        **identity_columns(cell),
-        "data_fingerprint": data_fingerprint(source),
-        "n_skipped": source.n_skipped,
-        "weights_digest": source.weights_digest,
+        **known_columns(cell, run.graph.sources[cell]),
         "study": run.study,
         "git_commit": run.git_commit,
     }

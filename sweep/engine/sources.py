@@ -15,6 +15,7 @@ from frozen.readout.cells import Cell
 from frozen.readout.grid import backbone_path
 from frozen.readout.study import Study
 from sweep.engine.needs import Source, splits_of
+from sweep.results.columns import identity_columns
 from sweep.study.errors import StudyError, StudyProblem
 from sweep.study.load import Locate
 
@@ -149,6 +150,16 @@ class _Contents:
             head = load(backbone, scene, torch.device("cpu"), head=True).head
             self._heads[key] = "" if head is None else head.weights_digest
         return self._heads[key]
+
+
+def known_columns(cell: Cell, source: Source) -> dict[str, object]:
+    """The columns of a row that are known before its cell is measured: its identity, and what it is made of."""
+    return {
+        **identity_columns(cell),
+        "data_fingerprint": data_fingerprint(source),
+        "n_skipped": source.n_skipped,
+        "weights_digest": source.weights_digest,
+    }
 
 
 def data_fingerprint(source: Source) -> str:

@@ -99,6 +99,10 @@ class ResultsDirectory:
         """The row of a cell."""
         return json.loads((self.root / "rows" / f"{cell}.json").read_text())
 
+    def rows_of(self, cells: Iterable[str]) -> dict[str, Row]:
+        """Rows of some cells, of those that have one."""
+        return {cell: self.row(cell) for cell in cells if (self.root / "rows" / f"{cell}.json").is_file()}
+
     def curves(self, cell: str) -> pa.Table | None:
         """Learning curves of a cell; None if it has none."""
         return self._table("curves", cell)

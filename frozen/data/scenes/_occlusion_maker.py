@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 from frozen.data.scenes._base import SPLITS, DataError, SplitName
 from frozen.data.scenes._making import Device, MakeError
@@ -10,6 +10,7 @@ from frozen.data.scenes._rendered import RenderedFolder, image_name
 from frozen.data.scenes.blender import Blender, BlenderError, find_blender
 
 
+@runtime_checkable
 class SpecifiedSplit(Protocol):
     """A split whose images follow from specifications."""
 
@@ -20,6 +21,7 @@ class SpecifiedSplit(Protocol):
     def __len__(self) -> int: ...
 
 
+@runtime_checkable
 class SpecifiedScene(Protocol):
     """A data set whose images Blender renders."""
 

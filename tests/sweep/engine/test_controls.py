@@ -14,7 +14,7 @@ from frozen.readout.readout import find_readout
 from frozen.readout.study import Study
 from sweep.engine.again import measured_again
 from sweep.engine.controls import PermutedRows
-from sweep.engine.grid import make_grid
+from sweep.engine.grid import Grid, make_grid
 from sweep.results.columns import identity_columns
 from sweep.study.load import StudyError, load_study, locate_in
 
@@ -37,13 +37,13 @@ intervals: {resamples: 200}
 def read(tmp_path: Path, text: str = STUDY) -> tuple[Study, tuple[Cell, ...]]:
     path = tmp_path / "controlled.yaml"
     path.write_text(text)
-    space = load_study(path)
-    return space, make_grid(space, find_readout("binding"), locate_in(path)).cells
+    study = load_study(path)
+    return study, make_grid(study, find_readout("binding"), locate_in(path)).cells
 
 
 def test_every_backbone_has_its_controls_and_rows_say_whose_they_are(tmp_path: Path) -> None:
-    space, cells = read(tmp_path)
-    assert space.controls == ("random_init", "shuffled", "pixels", "oracle_objects")
+    study, cells = read(tmp_path)
+    assert study.controls == ("random_init", "shuffled", "pixels", "oracle_objects")
     shipped = "shipped:shapes_vit_objects"
     found = [
         (row["backbone"], row["control"], row["control_of"], row["layer"], row["is_control"])
@@ -107,8 +107,8 @@ def test_each_backbone_has_an_untrained_version_of_its_own(tmp_path: Path) -> No
 
 
 def test_random_weights_follow_the_seed_and_are_not_the_trained_ones(tmp_path: Path) -> None:
-    space, _ = read(tmp_path)
-    scene, cpu = space.datasets[0].config, torch.device("cpu")
+    study, _ = read(tmp_path)
+    scene, cpu = study.datasets[0].config, torch.device("cpu")
     source = "random:shipped:shapes_vit_objects"
     first, again, other = (load(BackboneConfig(source=source, seed=seed), scene, cpu) for seed in (0, 0, 1))
     trained = load(BackboneConfig(source="shipped:shapes_vit_objects"), scene, cpu)
@@ -129,12 +129,13 @@ def test_permuted_rows_are_the_rows_in_another_order() -> None:
 
 
 def test_shuffled_activations_tell_nothing_and_come_out_again(tmp_path: Path) -> None:
-    space, cells = read(tmp_path)
+    study, cells = read(tmp_path)
     by_control = {cell.control: cell for cell in cells if cell.column("layer") == "final"}
     locate, readout = locate_in(tmp_path / "controlled.yaml"), find_readout("binding")
+    grid, store = Grid(cells, ()), tmp_path / "store"
 
     def measured(control: str | None) -> dict[str, object]:
-        return measured_again(by_control[control], space, locate, readout, tmp_path / "store", fresh=False)[0]
+        return measured_again(by_control[control], grid, study, locate, readout, store, fresh=False)[0]
 
     real, shuffled = measured(None), measured("shuffled")
     assert shuffled["object_information_bits_low"] <= 0  # type: ignore[operator]

@@ -6,11 +6,10 @@ import re
 import pytest
 from rich.console import Console
 
-from binding.fit import FitConfig
-from binding.search import SearchConfig
-from frozen.intervals import IntervalConfig
-from sweep.engine.forecast import Forecast, makespan_s, may_stop_early, print_forecast
-from sweep.engine.grid import Settings
+from frozen.readout.readout import find_readout
+from sweep.engine.forecast import Forecast, makespan_s, print_forecast
+from sweep.engine.grid import make_grid
+from sweep.study.load import load_study, locate_in
 from tests.sweep.conftest import Project
 
 
@@ -21,18 +20,14 @@ def test_the_longest_cells_begin_first() -> None:
 
 
 @pytest.mark.parametrize(
-    ("fit", "search", "stops"),
-    [
-        (FitConfig(), SearchConfig(), False),
-        (FitConfig(patience=3), SearchConfig(), True),
-        (FitConfig(), SearchConfig(pruner="median"), True),
-    ],
+    ("overrides", "stops"), [((), False), (("fit.patience=3",), True), (("search.pruner=median",), True)]
 )
-def test_what_may_stop_early_is_forecast_as_the_most(fit: FitConfig, search: SearchConfig, stops: bool) -> None:
-    settings = Settings(
-        "binding", 1, fit, search, seed=0, n_seeds=1, intervals=IntervalConfig(), store_dtype="float16"
-    )
-    assert may_stop_early(settings) is stops
+def test_what_may_stop_early_is_forecast_as_the_most(
+    overrides: tuple[str, ...], stops: bool, project: Project
+) -> None:
+    path, readout = project.folder / "study.yaml", find_readout("binding")
+    cells = make_grid(load_study(path, overrides), readout, locate_in(path, overrides)).cells
+    assert {readout.is_upper_bound(cell) for cell in cells} == {stops}
     said = io.StringIO()
     print_forecast(Forecast(20.0, 85.0, 0.0, 10, 10, 2, stops), Console(file=said))
     assert said.getvalue().startswith("forecast: at most 2 min 0 s (" if stops else "forecast: 2 min 0 s (")

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from binding.cells import GRID_COLUMNS
 from binding.probes import FAMILIES
 from binding.search import ProbeSpace, ProbeSpec
 from frozen.capture.views import MODES
@@ -49,16 +50,16 @@ def study(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def space_of(study: Path) -> Callable[..., Study]:
+def study_of(study: Path) -> Callable[..., Study]:
     return lambda *overrides: load_study(study, overrides)
 
 
 @pytest.fixture
 def grid_of(study: Path) -> GridOf:
-    """The grid of the study with some settings replaced, or of another space."""
+    """The grid of the study with some settings replaced, or of another study."""
 
-    def grid(*overrides: str, space: Study | None = None) -> Grid:
-        chosen = space or load_study(study, overrides)
+    def grid(*overrides: str, other: Study | None = None) -> Grid:
+        chosen = other or load_study(study, overrides)
         return make_grid(chosen, find_readout("binding"), locate_in(study, overrides))
 
     return grid
@@ -100,7 +101,7 @@ def test_a_layer_named_twice_is_measured_once(grid_of: GridOf) -> None:
 def test_controls_have_one_layer_and_one_mode(grid_of: GridOf) -> None:
     grid = grid_of("layers=all", "modes=[cls, mean_spatial, cls_mean]", "controls=[oracle_objects, erased]", "seed=4")
     controls = [cell for cell in grid.cells if cell.is_control]
-    assert [(c.backbone.name, c.layer, c.mode) for c in controls] == [
+    assert [(c.backbone.name, c.column("layer"), c.column("mode")) for c in controls] == [
         ("oracle_objects", "code", "cls"),
         ("erased", "code", "cls"),
     ]
@@ -110,7 +111,7 @@ def test_controls_have_one_layer_and_one_mode(grid_of: GridOf) -> None:
 
 def test_attention_needs_all_tokens_and_the_others_one_vector(grid_of: GridOf) -> None:
     grid = grid_of("probes=[{family: linear}, {family: attention}]", "modes=[cls, all]", "controls=[noise]")
-    assert [(c.mode, c.probe.family) for c in grid.cells if not c.is_control] == [
+    assert [(c.column("mode"), c.column("probe")) for c in grid.cells if not c.is_control] == [
         ("cls", "linear"),
         ("all", "attention_quadratic"),
     ]
@@ -152,12 +153,13 @@ class Tagged:
     ("n_groups", "possible"), [(1, ["linear"]), (3, ["linear", "multilinear_concat_reuse"])], ids=["1", "3"]
 )
 def test_reuse_families_need_their_number_of_groups(
-    grid_of: GridOf, space_of: Callable[..., Study], n_groups: int, possible: list[str]
+    grid_of: GridOf, study_of: Callable[..., Study], n_groups: int, possible: list[str]
 ) -> None:
     families = ("linear", "quadratic_concat_reuse", "multilinear_concat_reuse")
     probes = tuple(ProbeSpec(family, ProbeSpace.of(family)) for family in families)
     tagged = (DatasetSpec("tagged", "tagged", Tagged(n_groups)),)
-    grid = grid_of(space=replace(space_of(), datasets=tagged, probes=probes))
+    study = study_of()
+    grid = grid_of(other=replace(study, datasets=tagged, keys=replace(study.keys, probes=probes)))
     assert [cell.column("probe") for cell in grid.cells] == possible
     refused = [family for family in families if family not in possible]
     assert [place for place, _ in grid.left_out] == [f"tagged · cls · {family}" for family in refused]
@@ -225,8 +227,7 @@ def test_identity_columns_are_all_there(grid_of: GridOf) -> None:
     [cell] = grid_of().cells
     columns = identity_columns(cell)
     known_later = {"status", "error", "study", "data_fingerprint", "n_skipped", "weights_digest"}
-    known_later |= {"z_dim", "n_tokens"}
-    assert set(columns) | known_later == set(IDENTITY_COLUMNS)
+    assert set(columns) | known_later == {*IDENTITY_COLUMNS, *GRID_COLUMNS}
     assert not set(columns) & known_later
     assert columns | {"cell_id": "", "dataset_parameters": ""} == {
         "cell_id": "",
@@ -277,8 +278,8 @@ def test_identity_columns_of_depths_controls_and_reuse_families(grid_of: GridOf)
 
 
 @pytest.mark.parametrize("source", ["shipped:shapes_vit_features", "random:vit_tiny_patch16_224", "control:noise"])
-def test_every_layer_can_be_named(source: str, space_of: Callable[..., Study]) -> None:
-    description = describe(BackboneConfig(source=source), space_of().datasets[0].config)
+def test_every_layer_can_be_named(source: str, study_of: Callable[..., Study]) -> None:
+    description = describe(BackboneConfig(source=source), study_of().datasets[0].config)
     everything = list(description.layers)
     assert resolve_layers(("all",), description) == everything
     assert resolve_layers(tuple(reversed(everything)), description) == everything

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -12,7 +12,9 @@ import psutil
 import pyarrow as pa
 import pytest
 import torch
+from frozen.capture.captures import Capture, View
 
+from binding.cells import BindingCell
 from binding.probes import FAMILIES
 from binding.search import ProbeSpace
 from frozen.capture.views import Mode, read, shape
@@ -20,12 +22,12 @@ from frozen.data.scenes import SPLITS, ColorShape, SplitName, SplitPolicy
 from frozen.models import BackboneConfig, Batch, TokenLayout, describe, load
 from frozen.readout.cells import Cell
 from frozen.readout.readout import find_readout
-from sweep import extract as extract_module
-from sweep import extractor as extractor_module
+from sweep.engine import extractor as extractor_module
+from sweep.engine import passes as passes_module
 from sweep.engine.extractor import Ahead, BlockValues, Extractor, in_batches
 from sweep.engine.grid import make_grid
-from sweep.engine.needs import Source
-from sweep.engine.passes import Output, Pass, activation_bytes, activation_key, count_samples, make_batch, plan_passes
+from sweep.engine.needs import Graph, Source
+from sweep.engine.passes import Output, Pass, capture_bytes, count_samples, make_batch, plan_passes
 from sweep.store.disk import Rows
 from sweep.study.load import load_study, locate_in
 
@@ -66,66 +68,103 @@ def source(identity: str = "vit 64px", digest: str = "d1", **fingerprints: str) 
     return Source(prints, SIZES, identity, digest)  # type: ignore[arg-type]
 
 
-def sources_of(cells: tuple[Cell, ...]) -> Mapping[Cell, Source]:
+def sources_of(cells: Iterable[Cell]) -> Mapping[Cell, Source]:
     return {cell: source(cell.backbone.source) for cell in cells}
+
+
+def graph_of(cells: Iterable[Cell], sources: Mapping[Cell, Source] | None = None) -> Graph:
+    known = tuple(cells)
+    return Graph(known, sources_of(known) if sources is None else sources, find_readout("binding"))
+
+
+def key(cell: Cell, made_of: Source, split: str) -> str:
+    """Key of what the cell reads of a split."""
+    return graph_of([cell], {cell: made_of}).keys(cell)[split]
+
+
+def reading(cell: Cell, **changes: object) -> Cell:
+    """The cell with other captures."""
+    return replace(
+        cell,
+        needs=tuple(
+            (name, replace(need, **changes) if isinstance(need, Capture) else need)  # type: ignore[arg-type]
+            for name, need in cell.needs
+        ),
+    )
 
 
 def test_keys_follow_the_content(cells: tuple[Cell, ...]) -> None:
     cell = cells[0]
     keys = [
-        activation_key(cell, source(), "train"),
-        activation_key(cell, source(), "validation"),
-        activation_key(cell, source(identity="vit 96px"), "train"),
-        activation_key(cell, source(digest="d2"), "train"),
-        activation_key(cell, source(train="f00d"), "train"),
-        activation_key(replace(cell, layer="3"), source(), "train"),
-        activation_key(replace(cell, mode="cls_mean"), source(), "train"),
-        activation_key(replace(cell, settings=replace(cell.settings, store_dtype="float32")), source(), "train"),
+        key(cell, source(), "train"),
+        key(cell, source(), "validation"),
+        key(cell, source(identity="vit 96px"), "train"),
+        key(cell, source(digest="d2"), "train"),
+        key(cell, source(train="f00d"), "train"),
+        key(reading(cell, reduction=View("3", "cls")), source(), "train"),
+        key(reading(cell, reduction=View("embed", "cls_mean")), source(), "train"),
+        key(reading(cell, dtype="float32"), source(), "train"),
     ]
     assert len(set(keys)) == len(keys)
 
 
 def test_keys_do_not_follow_what_activations_do_not_depend_on(cells: tuple[Cell, ...]) -> None:
     cell = cells[0]
-    other_probe = replace(cell.probe, space=ProbeSpace.of("dnn"))
+    own: BindingCell = cell.settings
+    other_probe = replace(own.probe, space=ProbeSpace.of("dnn"))
+    another = replace(cell.dataset, name="another")
     for same in (
-        replace(cell, probe=other_probe),
-        replace(cell, dataset=replace(cell.dataset, name="another")),
-        replace(cell, settings=replace(cell.settings, seed=7, n_seeds=1)),
+        replace(cell, settings=replace(own, probe=other_probe)),
+        reading(replace(cell, dataset=another), dataset=another),
+        replace(cell, settings=replace(own, shared=replace(own.shared, seed=7, n_seeds=1)), seed=7),
     ):
-        assert activation_key(same, source(), "test") == activation_key(cell, source(), "test")
-    assert activation_key(cell, source(train="f00d"), "test") == activation_key(cell, source(), "test")
+        assert key(same, source(), "test") == key(cell, source(), "test")
+    assert key(cell, source(train="f00d"), "test") == key(cell, source(), "test")
+
+
+def test_labels_follow_the_data_and_the_readout_alone(cells: tuple[Cell, ...]) -> None:
+    shipped, control = cells[0], cells[-1]
+    assert shipped.backbone != control.backbone
+    labels = key(shipped, source(), "test_labels")
+    assert key(control, source("another", "d2"), "test_labels") == labels
+    others = [key(shipped, source(), "train_labels"), key(shipped, source(test="f00d"), "test_labels")]
+    newer = find_readout("binding")
+    newer.version += 1  # type: ignore[misc]
+    others.append(Graph([shipped], {shipped: source()}, newer).keys(shipped)["test_labels"])
+    assert len({labels, *others}) == 4
 
 
 def test_a_pass_makes_all_layers_and_modes_of_a_split(cells: tuple[Cell, ...]) -> None:
-    passes = plan_passes(cells, sources_of(cells), set())
+    graph = graph_of(cells)
+    passes = plan_passes(cells, graph, set())
     assert [(job.backbone.source, job.split, job.n_samples) for job in passes] == [
         (backbone, split, SIZES[split]) for backbone in (SHIPPED.source, NOISE.source) for split in SPLITS
     ]
     entries = {(layer, mode) for layer in ("embed", "final") for mode in ("cls", "mean_spatial")}
     for job in passes:
-        found = [(output.layer, output.mode) for output in job.outputs]
+        found = [(output.reduction.layer, output.reduction.mode) for output in job.outputs]
         assert sorted(found) == (sorted(entries) if job.backbone == SHIPPED else [("code", "cls")])
         assert job.dtype == "float16"
     keys = [output.key for job in passes for output in job.outputs]
     assert len(set(keys)) == len(keys) == 3 * 4 + 3
-    needed = {activation_key(cell, sources_of(cells)[cell], split) for cell in cells for split in SPLITS}
+    needed = {graph.keys(cell)[split] for cell in cells for split in SPLITS}
     assert set(keys) == needed
 
 
 def test_what_the_store_has_is_not_made_again(cells: tuple[Cell, ...]) -> None:
-    sources = sources_of(cells)
-    everything = plan_passes(cells, sources, set())
+    graph = graph_of(cells)
+    everything = plan_passes(cells, graph, set())
     keys = {output.key for job in everything for output in job.outputs}
-    assert plan_passes(cells, sources, keys) == []
+    assert plan_passes(cells, graph, keys) == []
     lacking = everything[1].outputs[2]
-    assert plan_passes(cells, sources, keys - {lacking.key}) == [replace(everything[1], outputs=(lacking,))]
+    assert plan_passes(cells, graph, keys - {lacking.key}) == [replace(everything[1], outputs=(lacking,))]
 
 
 def test_an_entry_that_two_backbones_share_is_made_once(cells: tuple[Cell, ...]) -> None:
     """The same model under two names, such as with its own image size left out and written out."""
-    twins = tuple(replace(cells[0], backbone=replace(SHIPPED, image_size=size)) for size in (None, 64))
-    passes = plan_passes(twins, dict.fromkeys(twins, source()), set())
+    named = (replace(SHIPPED, image_size=size) for size in (None, 64))
+    twins = tuple(reading(replace(cells[0], backbone=backbone), backbone=backbone) for backbone in named)
+    passes = plan_passes(twins, graph_of(twins, dict.fromkeys(twins, source())), set())
     assert [(job.backbone.image_size, job.split) for job in passes] == [(None, split) for split in SPLITS]
 
 
@@ -158,7 +197,7 @@ def test_images_are_drawn_for_those_that_look_only(monkeypatch: pytest.MonkeyPat
 
 
 OUTPUTS: tuple[Output, ...] = tuple(
-    Output(layer, mode, f"{layer}-{mode}")
+    Output(View(layer, mode), f"{layer}-{mode}")
     for layer in ("embed", "3", "final")
     for mode in ("cls", "mean_spatial", "cls_mean", "all")
 )
@@ -171,7 +210,7 @@ def whole(job: Pass, key: str, extractor: Extractor) -> Rows:
 
 @pytest.mark.parametrize("dtype", ["float16", "float32"])
 def test_blocks_together_are_the_backbones_tokens(monkeypatch: pytest.MonkeyPatch, dtype: str) -> None:
-    monkeypatch.setattr(extract_module, "BLOCK_SAMPLES", 10)
+    monkeypatch.setattr(passes_module, "BLOCK_SAMPLES", 10)
     monkeypatch.setattr(extractor_module, "_MOST_SAMPLES", {"cpu": 4})
     job = Pass(SCENE, "train", SHIPPED, OUTPUTS, dtype, 25)
     backbone = load(SHIPPED, SCENE, CPU)
@@ -181,9 +220,9 @@ def test_blocks_together_are_the_backbones_tokens(monkeypatch: pytest.MonkeyPatc
     assert [len(block[OUTPUTS[0].key]) for block in blocks] == [10, 10, 5]
     for output in OUTPUTS:
         layout = backbone.description.layout
-        expected = read(tokens[output.layer], output.mode, layout).numpy()
+        expected = read(tokens[output.reduction.layer], output.reduction.mode, layout).numpy()
         rows = Rows.of([block[output.key] for block in blocks], "activations")
-        assert rows.shape == (25, *shape(output.mode, layout))
+        assert rows.shape == (25, *shape(output.reduction.mode, layout))
         assert rows[:].dtype == np.float32
         assert rows.itemsize == np.dtype(dtype).itemsize
         deviations = np.abs(expected - expected.reshape(-1, expected.shape[-1]).mean(0))
@@ -193,10 +232,10 @@ def test_blocks_together_are_the_backbones_tokens(monkeypatch: pytest.MonkeyPatc
 
 def test_calls_at_the_same_time_do_not_disturb_each_other(monkeypatch: pytest.MonkeyPatch) -> None:
     """One draws while the other computes, also for another split and another backbone."""
-    monkeypatch.setattr(extract_module, "BLOCK_SAMPLES", 10)
+    monkeypatch.setattr(passes_module, "BLOCK_SAMPLES", 10)
     monkeypatch.setattr(extractor_module, "_MOST_SAMPLES", {"cpu": 4})
     train = Pass(SCENE, "train", SHIPPED, OUTPUTS, "float16", 25)
-    noise = Pass(SCENE, "test", NOISE, (Output("code", "cls", "key"),), "float32", 9)
+    noise = Pass(SCENE, "test", NOISE, (Output(View("code", "cls"), "key"),), "float32", 9)
     jobs = [(train, 0), (noise, 0), (train, 1), (replace(train, split="test", n_samples=9), 0), (train, 2)] * 2
     alone = [Extractor(CPU).extract(*job) for job in jobs[:5]]
     shared = Extractor(CPU)
@@ -224,7 +263,7 @@ def test_few_batches_are_made_ahead_and_no_more(monkeypatch: pytest.MonkeyPatch)
 
 
 def test_memory_does_not_grow_with_the_number_of_images(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(extract_module, "BLOCK_SAMPLES", 64)
+    monkeypatch.setattr(passes_module, "BLOCK_SAMPLES", 64)
     job = Pass(replace(SCENE, split=replace(SCENE.split, train=1280)), "train", SHIPPED, OUTPUTS, "float32", 1280)
     extractor, process = Extractor(CPU), psutil.Process()
     block_bytes = sum(table.nbytes for table in extractor.extract(job, 0).values())
@@ -251,7 +290,7 @@ def test_batches_are_of_nearly_one_size_and_smaller_for_larger_images(n_spatial:
 
 
 TOKENS = TokenLayout(has_cls=True, n_registers=0, grid=(2, 2), width=3)
-BOTH = (Output("final", "cls", "pooled"), Output("final", "all", "tokens"))
+BOTH = (Output(View("final", "cls"), "pooled"), Output(View("final", "all"), "tokens"))
 
 
 def stored(tokens: torch.Tensor, dtype: str, batch: int = 64, backbone: BackboneConfig = SHIPPED) -> dict[str, Rows]:
@@ -314,7 +353,7 @@ def test_an_outlier_costs_the_others_nothing() -> None:
 
 
 def test_a_block_can_be_made_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(extract_module, "BLOCK_SAMPLES", 10)
+    monkeypatch.setattr(passes_module, "BLOCK_SAMPLES", 10)
     job = Pass(SCENE, "train", SHIPPED, OUTPUTS, "float16", 25)
     first, second = Extractor(CPU), Extractor(CPU)
     second.extract(replace(job, split="test", n_samples=9), 0)
@@ -324,9 +363,9 @@ def test_a_block_can_be_made_again(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("source", ["control:noise", "control:erased", "control:pixels", "control:oracle_objects"])
 def test_controls_do_not_depend_on_blocks(monkeypatch: pytest.MonkeyPatch, source: str) -> None:
-    job = Pass(SCENE, "train", BackboneConfig(source=source), (Output("code", "cls", "key"),), "float32", 25)
+    job = Pass(SCENE, "train", BackboneConfig(source=source), (Output(View("code", "cls"), "key"),), "float32", 25)
     together = whole(job, "key", Extractor(CPU))[:]
-    monkeypatch.setattr(extract_module, "BLOCK_SAMPLES", 7)
+    monkeypatch.setattr(passes_module, "BLOCK_SAMPLES", 7)
     monkeypatch.setattr(extractor_module, "_MOST_SAMPLES", {"cpu": 3})
     np.testing.assert_array_equal(whole(job, "key", Extractor(CPU))[:], together)
 
@@ -334,7 +373,7 @@ def test_controls_do_not_depend_on_blocks(monkeypatch: pytest.MonkeyPatch, sourc
 def test_an_extractor_turns_to_what_it_is_asked_for() -> None:
     """The last split and backbone are held, and never mistaken for others."""
     extractor = Extractor(CPU)
-    output = (Output("code", "cls", "key"),)
+    output = (Output(View("code", "cls"), "key"),)
     jobs = [
         Pass(scene, split, BackboneConfig(source=f"control:{name}"), output, "float32", SIZES[split])
         for scene in (SCENE, replace(SCENE, seed=5))
@@ -351,23 +390,33 @@ def test_an_extractor_turns_to_what_it_is_asked_for() -> None:
     ("mode", "values"), [("cls", 128), ("mean_spatial", 128), ("cls_mean", 256), ("all", (1 + 64) * 128)]
 )
 def test_bytes_are_counted_as_they_are_stored(cells: tuple[Cell, ...], mode: Mode, values: int) -> None:
-    cell = replace(cells[0], mode=mode)
-    assert count_samples(SCENE) == 42
-    assert activation_bytes([cell]) == 42 * values * 2
-    wide = replace(cell, settings=replace(cell.settings, store_dtype="float32"))
-    assert activation_bytes([wide]) == 42 * values * 4
-    assert activation_bytes([cell, wide, replace(cell, layer="final")]) == 42 * values * (2 + 4 + 2)
+    cell = reading(cells[0], reduction=View("embed", mode))
+    assert count_samples(cell) == 42
+    assert capture_bytes([cell]) == 42 * values * 2
+    assert capture_bytes([cell], pooled=True) == (0 if mode == "all" else 42 * values * 2)
+    wide = reading(cell, dtype="float32")
+    assert capture_bytes([wide]) == 42 * values * 4
+    deeper = reading(cell, reduction=View("final", mode))
+    assert capture_bytes([cell, wide, deeper]) == 42 * values * (2 + 4 + 2)
+
+
+def test_only_the_splits_that_are_needed_count(cells: tuple[Cell, ...]) -> None:
+    cell = replace(cells[0], needs=tuple(need for need in cells[0].needs if need[0] in ("train", "test_labels")))
+    assert count_samples(cell) == SIZES["train"] + SIZES["test"]
+    assert capture_bytes([cell]) == SIZES["train"] * 128 * 2
 
 
 def test_bytes_are_counted_once_whatever_the_probes(cells: tuple[Cell, ...]) -> None:
-    same = [replace(cells[0], probe=replace(cells[0].probe, space=ProbeSpace.of(family))) for family in FAMILIES]
-    assert activation_bytes(same) == activation_bytes(same[:1]) > 0
-    assert activation_bytes([]) == 0
+    own: BindingCell = cells[0].settings
+    probes = [replace(own.probe, space=ProbeSpace.of(family)) for family in FAMILIES]
+    same = [replace(cells[0], settings=replace(own, probe=probe)) for probe in probes]
+    assert capture_bytes(same) == capture_bytes(same[:1]) > 0
+    assert capture_bytes([]) == 0
 
 
 def test_counted_bytes_are_those_of_the_tables(cells: tuple[Cell, ...]) -> None:
-    passes = plan_passes(cells, sources_of(cells), set())
+    passes = plan_passes(cells, graph_of(cells), set())
     extractor = Extractor(CPU)
     made = [Rows.of([table], "activations") for job in passes for table in extractor.extract(job, 0).values()]
-    assert activation_bytes(cells) == sum(rows[:].size * rows.itemsize for rows in made)
+    assert capture_bytes(cells) == sum(rows[:].size * rows.itemsize for rows in made)
     assert describe(SHIPPED, SCENE).layout.width == 128

@@ -14,12 +14,12 @@ from torch import nn
 from frozen.data.scenes import DataError
 from frozen.readout.cells import Cell
 from frozen.readout.readout import find_readout
-from sweep import sources as sources_module
+from sweep.engine import sources as sources_module
 from sweep.engine.extractor import Extractor
 from sweep.engine.grid import make_grid
-from sweep.engine.passes import activation_key, plan_passes
-from sweep.engine.run import known_columns
-from sweep.engine.sources import open_sources
+from sweep.engine.needs import Graph
+from sweep.engine.passes import plan_passes
+from sweep.engine.sources import known_columns, open_sources
 from sweep.store.disk import DiskStore, Rows
 from sweep.study.load import load_study, locate_in
 from tests.frozen.data.scenes.folders import write_clevr
@@ -49,25 +49,18 @@ class Study:
 
     def extract(self) -> tuple[int, list[np.ndarray]]:
         """Make what the store lacks: how many passes that took, and what it then has for the model's cells."""
-        space = load_study(self._path)
-        cells = make_grid(space, find_readout("binding"), locate_in(self._path)).cells
-        sources = open_sources(cells, (), space, locate_in(self._path))
-        models = [cell for cell in cells if not cell.is_control]
-        keys = [activation_key(cell, sources[cell], "test") for cell in models]
-        passes = plan_passes(cells, sources, {key for key in self._all_keys(cells, sources) if self._store.has(key)})
+        study, readout = load_study(self._path), find_readout("binding")
+        cells = make_grid(study, readout, locate_in(self._path)).cells
+        graph = Graph(cells, open_sources(cells, (), study, locate_in(self._path)), readout)
+        keys = [graph.keys(cell)["test"] for cell in cells if not cell.is_control]
+        every = {key for cell in cells for key in graph.keys(cell).values()}
+        passes = plan_passes(cells, graph, {key for key in every if self._store.has(key)})
         extractor = Extractor(torch.device("cpu"))
         for job in passes:
             for key, table in extractor.extract(job, 0).items():
                 self._store.write_part(key, 0, table)
                 self._store.publish(key, {}, contiguous=True)
         return len(passes), [Rows.of(self._store.open(key), "activations")[:] for key in keys]
-
-    def _all_keys(self, cells: tuple[Cell, ...], sources: dict[Cell, object]) -> list[str]:
-        return [
-            activation_key(cell, sources[cell], split)  # type: ignore[arg-type]
-            for cell in cells
-            for split in ("train", "validation", "test")
-        ]
 
 
 def timm_weights(folder: Path) -> tuple[str, Callable[[float], None]]:
@@ -159,6 +152,13 @@ probes: [{family: linear}]
 """
 
 
+def opened(path: Path) -> tuple[Cell, Graph]:
+    """The only cell of a study, and its needs."""
+    study, readout = load_study(path), find_readout("binding")
+    [cell] = make_grid(study, readout, locate_in(path)).cells
+    return cell, Graph([cell], open_sources([cell], (), study, locate_in(path)), readout)
+
+
 def test_a_study_leaves_out_a_corrupt_image_and_its_rows_count_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -169,11 +169,9 @@ def test_a_study_leaves_out_a_corrupt_image_and_its_rows_count_it(
     image.write_bytes(image.read_bytes()[:-60])
     path = tmp_path / "study.yaml"
     path.write_text(CLEVR.replace("POLICY", "skip"))
-    space = load_study(path)
-    [cell] = make_grid(space, find_readout("binding"), locate_in(path)).cells
-    source = open_sources([cell], (), space, locate_in(path))[cell]
-    assert known_columns(cell, source)["n_skipped"] == 1
-    jobs = plan_passes([cell], {cell: source}, set())
+    cell, graph = opened(path)
+    assert known_columns(cell, graph.sources[cell])["n_skipped"] == 1
+    jobs = plan_passes([cell], graph, set())
     assert [job.n_samples for job in jobs] == [19, 6, 6]
     [table] = Extractor(torch.device("cpu")).extract(jobs[0], 0).values()
     assert len(table) == 19
@@ -185,8 +183,6 @@ def test_without_leave_a_corrupt_image_stops_extraction_with_its_name(tmp_path: 
     (tmp_path / "clevr" / "images_6obj" / "CLEVR_6obj_000004.png").write_bytes(b"no image")
     path = tmp_path / "study.yaml"
     path.write_text(CLEVR.replace("POLICY", "raise"))
-    space = load_study(path)
-    [cell] = make_grid(space, find_readout("binding"), locate_in(path)).cells
-    source = open_sources([cell], (), space, locate_in(path))[cell]
+    cell, graph = opened(path)
     with pytest.raises(DataError, match=r"CLEVR_6obj_000004.png: cannot be read .* `on_bad_image: skip`"):
-        Extractor(torch.device("cpu")).extract(plan_passes([cell], {cell: source}, set())[0], 0)
+        Extractor(torch.device("cpu")).extract(plan_passes([cell], graph, set())[0], 0)

@@ -5,7 +5,7 @@ import io
 import pytest
 from rich.console import Console
 
-from sweep import countdown as module
+from sweep.live import countdown as module
 from sweep.live.countdown import countdown
 
 

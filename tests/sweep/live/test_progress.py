@@ -8,7 +8,7 @@ import re
 import pytest
 from rich.console import Console
 
-from sweep import progress as progress_module
+from sweep.live import progress as progress_module
 from sweep.live.progress import duration, progress
 
 

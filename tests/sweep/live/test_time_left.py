@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from sweep import time_left as time_left_module
+from sweep.live import time_left as time_left_module
 from sweep.live.time_left import TimeLeft
 
 
