@@ -51,7 +51,9 @@ def resolve_layers(layers: Layers, description: Description) -> list[str]:
     if isinstance(layers, LayerStride):
         kept = set(blocks[:: -layers.every])
         return [name for name in description.layers if not name.isdigit() or name in kept]
-    named = [_site(layer, description, blocks) for layer in layers]
+    if missing := [str(layer) for layer in layers if not _is_there(layer, description, blocks)]:
+        raise ValueError(f"there is no layer {', '.join(missing)}; it has {_layers_text(description, blocks)}")
+    named = [_site(layer, description) for layer in layers]
     depth = {name: position for position, name in enumerate(description.layers)}
     ordered = sorted(
         dict.fromkeys(named), key=lambda site: (depth[site.layer], PARTS.index(site.part), site.head or 0)
@@ -59,13 +61,14 @@ def resolve_layers(layers: Layers, description: Description) -> list[str]:
     return [str(site) for site in ordered]
 
 
-def _site(layer: int | str, description: Description, blocks: list[str]) -> Site:
+def _is_there(layer: int | str, description: Description, blocks: list[str]) -> bool:
+    name = Site.parse(layer).layer
+    return name in description.layers or (name.removeprefix("-").isdigit() and -len(blocks) <= int(name) < 0)
+
+
+def _site(layer: int | str, description: Description) -> Site:
     """The place that a study means, blocks counted from the first."""
-    site = Site.parse(layer)
-    is_number = site.layer.removeprefix("-").isdigit()
-    if site.layer not in description.layers and not (is_number and -len(blocks) <= int(site.layer) < 0):
-        raise ValueError(f"there is no layer {layer}; it has {_layers_text(description, blocks)}")
-    site = site.resolved(description)
+    site = Site.parse(layer).resolved(description)
     if reason := site.refusal(description):
         raise ValueError(f"there is no {layer}: {reason}")
     if not site.has_tokens:

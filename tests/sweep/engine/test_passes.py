@@ -12,11 +12,14 @@ import psutil
 import pyarrow as pa
 import pytest
 import torch
-from frozen.capture.captures import Capture, View
 
 from binding.cells import BindingCell
 from binding.probes import FAMILIES
 from binding.search import ProbeSpace
+from frozen.capture.capture import Capture, in_batches
+from frozen.capture.conditions import PLAIN
+from frozen.capture.reductions import Column, View
+from frozen.capture.sites import Site
 from frozen.capture.views import Mode, read, shape
 from frozen.data.scenes import SPLITS, ColorShape, SplitName, SplitPolicy
 from frozen.models import BackboneConfig, Batch, TokenLayout, describe, load
@@ -24,7 +27,8 @@ from frozen.readout.cells import Cell
 from frozen.readout.readout import find_readout
 from sweep.engine import extractor as extractor_module
 from sweep.engine import passes as passes_module
-from sweep.engine.extractor import Ahead, BlockValues, Extractor, in_batches
+from sweep.engine.block_values import BlockValues
+from sweep.engine.extractor import Ahead, Extractor, batch_samples
 from sweep.engine.grid import make_grid
 from sweep.engine.needs import Graph, Source
 from sweep.engine.passes import Output, Pass, capture_bytes, count_samples, make_batch, plan_passes
@@ -101,8 +105,8 @@ def test_keys_follow_the_content(cells: tuple[Cell, ...]) -> None:
         key(cell, source(identity="vit 96px"), "train"),
         key(cell, source(digest="d2"), "train"),
         key(cell, source(train="f00d"), "train"),
-        key(reading(cell, reduction=View("3", "cls")), source(), "train"),
-        key(reading(cell, reduction=View("embed", "cls_mean")), source(), "train"),
+        key(reading(cell, reduction=View(Site.parse("3"), "cls")), source(), "train"),
+        key(reading(cell, reduction=View(Site.parse("embed"), "cls_mean")), source(), "train"),
         key(reading(cell, dtype="float32"), source(), "train"),
     ]
     assert len(set(keys)) == len(keys)
@@ -142,7 +146,7 @@ def test_a_pass_makes_all_layers_and_modes_of_a_split(cells: tuple[Cell, ...]) -
     ]
     entries = {(layer, mode) for layer in ("embed", "final") for mode in ("cls", "mean_spatial")}
     for job in passes:
-        found = [(output.reduction.layer, output.reduction.mode) for output in job.outputs]
+        found = [(str(output.reduction.site), output.reduction.mode) for output in job.outputs]
         assert sorted(found) == (sorted(entries) if job.backbone == SHIPPED else [("code", "cls")])
         assert job.dtype == "float16"
     keys = [output.key for job in passes for output in job.outputs]
@@ -197,7 +201,7 @@ def test_images_are_drawn_for_those_that_look_only(monkeypatch: pytest.MonkeyPat
 
 
 OUTPUTS: tuple[Output, ...] = tuple(
-    Output(View(layer, mode), f"{layer}-{mode}")
+    Output(View(Site.parse(layer), mode), f"{layer}-{mode}")
     for layer in ("embed", "3", "final")
     for mode in ("cls", "mean_spatial", "cls_mean", "all")
 )
@@ -220,7 +224,7 @@ def test_blocks_together_are_the_backbones_tokens(monkeypatch: pytest.MonkeyPatc
     assert [len(block[OUTPUTS[0].key]) for block in blocks] == [10, 10, 5]
     for output in OUTPUTS:
         layout = backbone.description.layout
-        expected = read(tokens[output.reduction.layer], output.reduction.mode, layout).numpy()
+        expected = read(tokens[str(output.reduction.site)], output.reduction.mode, layout).numpy()
         rows = Rows.of([block[output.key] for block in blocks], "activations")
         assert rows.shape == (25, *shape(output.reduction.mode, layout))
         assert rows[:].dtype == np.float32
@@ -235,7 +239,7 @@ def test_calls_at_the_same_time_do_not_disturb_each_other(monkeypatch: pytest.Mo
     monkeypatch.setattr(passes_module, "BLOCK_SAMPLES", 10)
     monkeypatch.setattr(extractor_module, "_MOST_SAMPLES", {"cpu": 4})
     train = Pass(SCENE, "train", SHIPPED, OUTPUTS, "float16", 25)
-    noise = Pass(SCENE, "test", NOISE, (Output(View("code", "cls"), "key"),), "float32", 9)
+    noise = Pass(SCENE, "test", NOISE, (Output(View(Site.parse("code"), "cls"), "key"),), "float32", 9)
     jobs = [(train, 0), (noise, 0), (train, 1), (replace(train, split="test", n_samples=9), 0), (train, 2)] * 2
     alone = [Extractor(CPU).extract(*job) for job in jobs[:5]]
     shared = Extractor(CPU)
@@ -284,21 +288,26 @@ def test_an_error_in_drawing_is_that_of_the_block(monkeypatch: pytest.MonkeyPatc
 @pytest.mark.parametrize(("n_spatial", "expected"), [(8, [64] * 8), (32, [31] * 2 + [30] * 15), (300, [1] * 512)])
 def test_batches_are_of_nearly_one_size_and_smaller_for_larger_images(n_spatial: int, expected: list[int]) -> None:
     layout = TokenLayout(has_cls=True, n_registers=0, grid=(n_spatial, n_spatial), width=8)
-    batches = in_batches(np.arange(512), layout, "cpu")
+    batches = list(in_batches(512, batch_samples(layout, "cpu"), PLAIN, {}, layout))
     assert [len(batch) for batch in batches] == expected
     np.testing.assert_array_equal(np.concatenate(batches), np.arange(512))
 
 
 TOKENS = TokenLayout(has_cls=True, n_registers=0, grid=(2, 2), width=3)
-BOTH = (Output(View("final", "cls"), "pooled"), Output(View("final", "all"), "tokens"))
+POOLED, WHOLE = View(Site.parse("final"), "cls"), View(Site.parse("final"), "all")
+BOTH = {
+    Output(POOLED, "pooled"): (Column("activations", (3,)),),
+    Output(WHOLE, "tokens"): (Column("activations", (5, 3)),),
+}
 
 
 def stored(tokens: torch.Tensor, dtype: str, batch: int = 64, backbone: BackboneConfig = SHIPPED) -> dict[str, Rows]:
     """Tokens of a backbone's last layer as the store gives them back, by key."""
-    values = BlockValues(Pass(SCENE, "train", backbone, BOTH, dtype, len(tokens)), TOKENS, len(tokens), CPU)
-    for start in range(0, len(tokens), batch):
-        part = tokens[start : start + batch]
-        values.reader(slice(start, start + len(part)))("final", part)
+    values = BlockValues(Pass(SCENE, "train", backbone, tuple(BOTH), dtype, len(tokens)), BOTH, len(tokens), CPU)
+    for rows in np.array_split(np.arange(len(tokens)), -(-len(tokens) // batch)):
+        part = tokens[rows]
+        found = {view: {"activations": read(part, view.mode, TOKENS)} for view in (POOLED, WHOLE)}
+        values.put(rows, found)
     return {key: Rows.of([table], "activations") for key, table in values.tables().items()}
 
 
@@ -363,7 +372,14 @@ def test_a_block_can_be_made_again(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("source", ["control:noise", "control:erased", "control:pixels", "control:oracle_objects"])
 def test_controls_do_not_depend_on_blocks(monkeypatch: pytest.MonkeyPatch, source: str) -> None:
-    job = Pass(SCENE, "train", BackboneConfig(source=source), (Output(View("code", "cls"), "key"),), "float32", 25)
+    job = Pass(
+        SCENE,
+        "train",
+        BackboneConfig(source=source),
+        (Output(View(Site.parse("code"), "cls"), "key"),),
+        "float32",
+        25,
+    )
     together = whole(job, "key", Extractor(CPU))[:]
     monkeypatch.setattr(passes_module, "BLOCK_SAMPLES", 7)
     monkeypatch.setattr(extractor_module, "_MOST_SAMPLES", {"cpu": 3})
@@ -373,7 +389,7 @@ def test_controls_do_not_depend_on_blocks(monkeypatch: pytest.MonkeyPatch, sourc
 def test_an_extractor_turns_to_what_it_is_asked_for() -> None:
     """The last split and backbone are held, and never mistaken for others."""
     extractor = Extractor(CPU)
-    output = (Output(View("code", "cls"), "key"),)
+    output = (Output(View(Site.parse("code"), "cls"), "key"),)
     jobs = [
         Pass(scene, split, BackboneConfig(source=f"control:{name}"), output, "float32", SIZES[split])
         for scene in (SCENE, replace(SCENE, seed=5))
@@ -390,13 +406,13 @@ def test_an_extractor_turns_to_what_it_is_asked_for() -> None:
     ("mode", "values"), [("cls", 128), ("mean_spatial", 128), ("cls_mean", 256), ("all", (1 + 64) * 128)]
 )
 def test_bytes_are_counted_as_they_are_stored(cells: tuple[Cell, ...], mode: Mode, values: int) -> None:
-    cell = reading(cells[0], reduction=View("embed", mode))
+    cell = reading(cells[0], reduction=View(Site.parse("embed"), mode))
     assert count_samples(cell) == 42
     assert capture_bytes([cell]) == 42 * values * 2
     assert capture_bytes([cell], pooled=True) == (0 if mode == "all" else 42 * values * 2)
     wide = reading(cell, dtype="float32")
     assert capture_bytes([wide]) == 42 * values * 4
-    deeper = reading(cell, reduction=View("final", mode))
+    deeper = reading(cell, reduction=View(Site.parse("final"), mode))
     assert capture_bytes([cell, wide, deeper]) == 42 * values * (2 + 4 + 2)
 
 

@@ -8,6 +8,7 @@ from dataclasses import fields
 import pytest
 
 from binding.fit import FitConfig
+from binding.keys import BindingStudy
 from binding.probes import ALIASES, FAMILIES
 from binding.search import ProbeSpace, ProbeSpec, SearchConfig
 from frozen.data.scenes import BalancedColorShape, ColorShape, SplitPolicy
@@ -73,7 +74,7 @@ store: {dtype: float32, memory: 500MB}
 
 
 def test_a_whole_study(read, tmp_path):
-    assert read(QUICKSTART) == Space(
+    assert read(QUICKSTART) == Study(
         name="quickstart",
         readout="binding",
         seed=3,
@@ -98,24 +99,26 @@ def test_a_whole_study(read, tmp_path):
                 source="timm:vit_tiny_patch16_224", image_size=256, weights=str(tmp_path / "tiny.safetensors")
             ),
         ),
-        layers=("embed", 2, -1, "final"),
-        modes=("cls", "mean_spatial"),
         controls=("oracle_objects", "noise"),
-        probes=(
-            ProbeSpec("linear", ProbeSpace.of("linear")),
-            ProbeSpec(
-                "quadratic_concat",
-                ProbeSpace.of(
+        intervals=IntervalConfig(level=0.9, resamples=500),
+        keys=BindingStudy(
+            layers=("embed", 2, -1, "final"),
+            modes=("cls", "mean_spatial"),
+            probes=(
+                ProbeSpec("linear", ProbeSpace.of("linear")),
+                ProbeSpec(
                     "quadratic_concat",
-                    rank=Choices(choices=(4, 16)),
-                    weight_decay=Range(low=1e-6, high=1.0, log=True),
+                    ProbeSpace.of(
+                        "quadratic_concat",
+                        rank=Choices(choices=(4, 16)),
+                        weight_decay=Range(low=1e-6, high=1.0, log=True),
+                    ),
                 ),
             ),
+            fit=FitConfig(epochs=40, batch_size=512, standardize=True, patience=3),
+            search=SearchConfig(suggestions=4, ask=2, pruner="median"),
+            seeds=2,
         ),
-        fit=FitConfig(epochs=40, batch_size=512, standardize=True, patience=3),
-        search=SearchConfig(suggestions=4, ask=2, pruner="median"),
-        seeds=2,
-        intervals=IntervalConfig(level=0.9, resamples=500),
         store=StoreConfig(dtype="float32", memory_bytes=500_000_000),
     )
 
@@ -126,16 +129,16 @@ def test_what_a_study_leaves_out(read):
     assert space.seed == 0
     assert space.datasets == (DatasetSpec("shapes", "colorshape", ColorShape()),)
     assert space.controls == ()
-    assert space.probes == (ProbeSpec("linear", ProbeSpace.of("linear"), None),)
-    assert (space.fit, space.search, space.intervals) == (FitConfig(), SearchConfig(), IntervalConfig())
-    assert (space.seeds, space.store) == (2, StoreConfig(dtype="float16", memory_bytes=4 * 10**9))
+    assert space.keys.probes == (ProbeSpec("linear", ProbeSpace.of("linear"), None),)
+    assert (space.keys.fit, space.keys.search, space.intervals) == (FitConfig(), SearchConfig(), IntervalConfig())
+    assert (space.keys.seeds, space.store) == (2, StoreConfig(dtype="float16", memory_bytes=4 * 10**9))
     assert space.source == SMALL
 
 
 def test_every_layer_and_controls_alone(read):
     text = SMALL.replace("[final]", "all").replace("backbones: [timm:vit_tiny_patch16_224]", "controls: [noise]")
     space = read(text)
-    assert space.layers == ("all",)
+    assert space.keys.layers == ("all",)
     assert space.backbones == ()
     assert space.controls == ("noise",)
 
@@ -159,10 +162,10 @@ def test_memory_sizes(read, memory, in_bytes):
 
 def test_fit_as_in_the_paper_sets_the_settings_of_probes(read):
     space = read(f"{SMALL}  - {{family: dnn, learning_rate: 0.5}}\nfit: paper\n")
-    assert space.fit == FitConfig.paper()
-    assert dict(space.probes[0].space.settings)["learning_rate"] == 1e-3
-    assert dict(space.probes[0].space.settings)["weight_decay"] == 1e-4
-    assert dict(space.probes[1].space.settings)["learning_rate"] == 0.5
+    assert space.keys.fit == FitConfig.paper()
+    assert dict(space.keys.probes[0].space.settings)["learning_rate"] == 1e-3
+    assert dict(space.keys.probes[0].space.settings)["weight_decay"] == 1e-4
+    assert dict(space.keys.probes[1].space.settings)["learning_rate"] == 0.5
 
 
 def test_whole_numbers_are_read_as_numbers(read):
@@ -323,7 +326,7 @@ def test_layers_may_be_a_stride_and_a_backbone_may_have_its_own(read):
         "[timm:vit_tiny_patch16_224, {source: timm:vit_small_patch16_224, layers: [-1, embed]}]",
     )
     space = read(text)
-    assert space.layers == LayerStride(every=4)
+    assert space.keys.layers == LayerStride(every=4)
     assert [space.layers_of(position) for position in range(2)] == [LayerStride(every=4), (-1, "embed")]
     resolved = space.resolved()
     assert resolved["layers"] == {"every": 4}
