@@ -35,7 +35,13 @@ if TYPE_CHECKING:
 
 BACKBONE_CONTROLS = ("random_init", "shuffled")
 """Controls that every backbone of a study has: its architecture untrained, and its activations of other samples."""
-SHIPPED = ("shapes_vit_objects", "shapes_vit_features")
+SHIPPED = (
+    "shapes_vit_objects",
+    "shapes_vit_features",
+    "shapes_vit_class",
+    "shapes_clip_objects",
+    "shapes_coca",
+)
 P = ParamSpec("P")
 R = TypeVar("R")
 _LIBRARIES_LOCK = RLock()

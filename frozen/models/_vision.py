@@ -24,8 +24,14 @@ from frozen.models._base import (
 from frozen.models._parts import BlockParts, common_shapes
 from frozen.models._trunk import Head, Trunk, digest
 
-SHIPPED = ("shapes_vit_objects", "shapes_vit_features")
-ADVICE = "or use a backbone that ships with the project: " + ", ".join(f"shipped:{name}" for name in SHIPPED)
+SHIPPED = (
+    "shapes_vit_objects",
+    "shapes_vit_features",
+    "shapes_vit_class",
+    "shapes_clip_objects",
+    "shapes_coca",
+)
+ADVICE = "or use a backbone that ships with the project: " + ", ".join(f"shipped:{name}" for name in SHIPPED[:2])
 
 
 class Pixels(NamedTuple):
