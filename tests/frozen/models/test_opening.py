@@ -14,7 +14,6 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from binding.testing import batch_of
 from frozen.data.scenes import FewShapes, SplitPolicy, TargetShapes, TwinShapes
 from frozen.models import SHIPPED, BackboneConfig, BackboneError, load
 from frozen.models._shipped import shipped_path
@@ -23,6 +22,7 @@ from frozen.models.decoding import log_likelihoods, write_captions
 from frozen.models.held_out import auc, numbers, pairs_named
 from frozen.models.opening import open_file, open_shipped
 from frozen.models.parts import ShippedModel
+from frozen.testing import batch_of
 
 MODELS = SHIPPED[2:]
 """Those with parts."""

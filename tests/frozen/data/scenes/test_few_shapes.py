@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from binding.testing import SceneConformance
 from frozen.data.scenes import SCENES, FewShapes, SplitPolicy, TargetShapes, TwinShapes
 from frozen.problems import ConfigurationError
+from frozen.testing import SceneConformance
 
 SIZES = SplitPolicy(train=300, validation=200, test=200)
 FEW = FewShapes(split=SIZES)
