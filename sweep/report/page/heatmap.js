@@ -10,7 +10,8 @@ const heatmapPanels = () => {
   const all = foremost(chosenRows);
   const cells = all.filter((row) => !isControl(row));
   const width = document.querySelector('[data-figure="heatmap"]').clientWidth;
-  return grouped(cells, FACETS).map((rows) => () => {
+  const hasSome = (rows) => rows.some((row) => isDefined(row) || isFailed(row)); // a measure may not be of all lines
+  return grouped(cells, FACETS).filter(hasSome).map((rows) => () => {
     const same = (row) => FACETS.every((part) => columns[part][row] === columns[part][rows[0]]);
     const controls = all.filter((row) => isControl(row) && same(row));
     const places = placesAcross(rows, controls);

@@ -20,6 +20,7 @@ from binding.exhibits import Exhibit, exhibits
 from binding.exhibits._importance import draw_importances
 from sweep.report import Heading, write_report
 from tests.sweep.report.conftest import DIMENSIONS
+from tests.sweep.report.test_layout import ACCURACY, GRIDS, NAMED, rows_of
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="needs the Debian package chromium")
@@ -219,6 +220,38 @@ def test_what_the_binding_readout_draws_can_be_drawn(browser, cell, measures, tm
         page.click("[data-filter=backbone] summary")
         page.get_by_label("large", exact=True).check()
         page.wait_for_function("!document.querySelectorAll('[data-drawing]')[1].textContent.includes('small')")
+
+
+@pytest.mark.parametrize(
+    ("grid", "titles"),
+    [
+        ("no depth", {"heatmap": ["cosine"], "ladder": ["small"]}),
+        ("no line", {"curves": ["small"], "heatmap": ["cosine"]}),
+        ("two panels", {"curves": ["small"] * 2, "heatmap": ["classify"] * 2 + ["means"] * 2, "ladder": ["small"]}),
+        ("panels alone", {"curves": ["small"] * 2}),
+    ],
+)
+def test_other_dimensions_are_drawn(browser, tmp_path, grid, titles) -> None:
+    rows = rows_of(GRIDS[grid])
+    about = Heading(title="x", flag_meanings={})
+    path = write_report(rows, GRIDS[grid], (ACCURACY, NAMED), about, tmp_path / "r.html")
+    for page in loaded(browser, path):
+        drawn = {name: [title for title, _ in panels(page, name, "point")] for name in titles}
+        assert drawn == titles
+        filters = [one.get_attribute("data-filter") for one in page.locator("[data-filter]").all()]
+        assert "layer" not in filters
+        assert set(filters) == {"backbone", *(one.name for one in GRIDS[grid] if rows[one.name].nunique() > 1)} - {
+            "layer"
+        }
+
+
+def test_a_heatmap_leaves_out_lines_that_have_no_such_measure(browser, tmp_path) -> None:
+    rows = rows_of(GRIDS["stages"])
+    rows.loc[rows["stage"] == "means", ["accuracy_percent", "accuracy_percent_low", "accuracy_percent_high"]] = None
+    about = Heading(title="x", flag_meanings={})
+    path = write_report(rows, GRIDS["stages"], (ACCURACY,), about, tmp_path / "r.html")
+    for page in loaded(browser, path):
+        assert [title for title, _ in panels(page, "heatmap", "rect")] == ["classify"]
 
 
 PANELS = """([figure, marks]) => {
