@@ -6,6 +6,7 @@ import argparse
 import json
 import sys
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -15,9 +16,10 @@ from jaxtyping import Bool, Float, Float32, UInt8
 
 from binding.fit import Fitted
 from binding.probe_file import ProbeFile, ProbeFileError
-from frozen.capture.views import read
+from frozen.capture.views import read, refuses, shape
 from frozen.data.scenes import UnreadableImageError, read_rgb
-from frozen.models import Backbone, BackboneError, Batch, load
+from frozen.models import LIBRARIES, Backbone, BackboneConfig, BackboneError, Batch, Description, load
+from frozen.problems import shorten
 from frozen.terminal import complain, say
 
 _SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")
@@ -70,28 +72,99 @@ def activations(
     return file.standardized(read(tokens, file.mode, backbone.description.layout).cpu().numpy())
 
 
-def open_backbone(file: ProbeFile, device: torch.device) -> Backbone:
-    """The backbone that a file's probes read, with the weights they were tuned on.
+def named_by_user(config: BackboneConfig, weights: str | None, folder: str | None) -> BackboneConfig:
+    """The backbone, reading the paths that the user names in place of those that the file of probes names.
+
+    A file may come from anywhere, and what it names may be anything that this user can read.
+
+    Args:
+        config: the backbone, as the file says it.
+        weights: the user's path of its weights.
+        folder: the user's folder of its model.
 
     Raises:
-        ProbeFileError: a control, which reads no images, or other weights than those of the file.
+        ProbeFileError: a path that the file names and the user does not, or the other way round.
+    """
+    for option, named, given in (("--weights", config.weights, weights), ("--folder", folder_in(config), folder)):
+        if named is not None and given is None:
+            raise ProbeFileError(
+                f"backbone: it reads {shorten(named)!r}, a path that the file names; "
+                f"if you want that, or have it elsewhere, name it too: {option} PATH"
+            )
+        if named is None and given is not None:
+            raise ProbeFileError(f"backbone: {shorten(config.source)} reads no such path; leave out {option}")
+    source = config.source if folder is None else config.source.removesuffix(config.architecture) + _as_path(folder)
+    return replace(config, source=source, weights=weights)
+
+
+def folder_in(config: BackboneConfig) -> str | None:
+    """The path that a source names: hf:NAME as its reader says, names of other packages where they may be one."""
+    name = config.architecture
+    may_be = config.library in LIBRARIES and bool({"/", "\\"} & set(name))
+    return name if may_be or name.startswith((".", "/", "~")) else None
+
+
+def _as_path(folder: str) -> str:
+    return folder if folder.startswith((".", "/", "~")) else f"./{folder}"
+
+
+def open_backbone(
+    file: ProbeFile, device: torch.device, *, weights: str | None = None, folder: str | None = None
+) -> Backbone:
+    """The backbone that a file's probes read, with the weights they were tuned on.
+
+    Args:
+        file: the probes.
+        device: where it is to run.
+        weights: path of its weights, if the file names one.
+        folder: folder of its model, if the file names one.
+
+    Raises:
+        ProbeFileError: a control, or files of activations, which read no images; other weights than those of the
+            file; a layer or mode that the backbone does not have.
         BackboneError: weights that cannot be had.
     """
-    if file.backbone.kind == "control":
-        raise ProbeFileError(f"{file.backbone.source} reads codes, not images; choose the probes of a backbone")
+    what = {"control": "codes", "activations": "files of activations"}.get(file.backbone.kind)
+    if what:
+        raise ProbeFileError(
+            f"{shorten(file.backbone.source)} reads {what}, not images; choose the probes of a backbone"
+        )
     scene: Any = None  # only controls look at the data set
-    backbone = load(file.backbone, scene, device)
+    backbone = load(named_by_user(file.backbone, weights, folder), scene, device)
     if file.about.get("weights_digest") not in (None, backbone.weights_digest):
-        raise ProbeFileError(f"the weights of {file.backbone.source} are not those that the probes were tuned on")
+        raise ProbeFileError(
+            f"the weights of {shorten(file.backbone.source)} are not those that the probes were tuned on"
+        )
+    _check_reading(file, backbone.description)
     return backbone
+
+
+def _check_reading(file: ProbeFile, description: Description) -> None:
+    """Whether the backbone has what the probes read."""
+    source = shorten(file.backbone.source)
+    if file.layer not in description.layers:
+        layers = ", ".join(description.layers)
+        raise ProbeFileError(f"layer: {source} hands out no {shorten(file.layer)!r}; it has {layers}")
+    if reason := refuses(file.mode, description.layout):
+        raise ProbeFileError(f"mode: {reason}, {source} has none")
+    target, said = next((target, fits[0].shape) for target, fits in file.targets.items() if target != "given")
+    width = shape(file.mode, description.layout)[-1]
+    if (said.z_dim, said.has_cls) != (width, description.layout.has_cls):
+        raise ProbeFileError(
+            f"targets.{target}.0.shape: probes of {said.z_dim} channels {'with' if said.has_cls else 'without'} "
+            f"a CLS token; {source} has {width} and {'one' if description.layout.has_cls else 'none'}"
+        )
 
 
 def apply(file: ProbeFile, backbone: Backbone, paths: Sequence[Path]) -> Iterator[dict[str, Any]]:
     """For each image: its objects and features, with the probability of each possible one.
 
     Raises:
-        ProbeFileError: a file that cannot be read as an image.
+        ProbeFileError: probes that lack a target, or a file that cannot be read as an image.
     """
+    for target in ("objects", "features"):
+        if target not in file.targets:
+            raise ProbeFileError(f"targets: there are no probes of the {target}")
     names = {
         "objects": file.space.object_names,
         "features": [f"{group.name} {value}" for group in file.space.groups for value in group.values],
@@ -134,12 +207,18 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("probes", type=Path, help="results/NAME/probes/CELL.safetensors")
     parser.add_argument("images", type=Path, nargs="+", help="image files, or folders of them")
     parser.add_argument("--json", action="store_true", help="one JSON object a line, with all probabilities")
+    parser.add_argument(
+        "--weights", metavar="PATH", help="the backbone's weights, where the probes' file names a path"
+    )
+    parser.add_argument(
+        "--folder", metavar="PATH", help="the backbone's folder, where the probes' file names hf:./FOLDER"
+    )
     parser.add_argument("--device", default="cpu", help="where the backbone runs: cpu or cuda")
     options = parser.parse_args(argv)
     try:
         file = ProbeFile.read(options.probes)
         paths = images_in(options.images)
-        backbone = open_backbone(file, torch.device(options.device))
+        backbone = open_backbone(file, torch.device(options.device), weights=options.weights, folder=options.folder)
         for found in apply(file, backbone, paths):
             if options.json:
                 print(json.dumps(found))

@@ -4,29 +4,26 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from contextlib import closing
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
+from binding._probe_header import MOST_HEADS, VERSION, ProbeFileError, ProbeHeader
 from binding.fit import Fitted
 from binding.measurement import Measurement
-from binding.probes import FAMILIES, HeadShape, Target
+from binding.probes import Target
 from frozen.capture.views import Mode
-from frozen.data.scenes.codes import FeatureGroup, FeatureSpace
-from frozen.models import BackboneConfig, TokenNames
+from frozen.data.scenes.codes import FeatureSpace
+from frozen.models import BackboneConfig
 from frozen.rows import Standardizer
 
-_VERSION = "1"
-
-
-class ProbeFileError(ValueError):
-    """A file that holds no tuned probes, or none that can be used as asked."""
+__all__ = ["ProbeFile", "ProbeFileError"]
 
 
 @dataclass(frozen=True)
@@ -54,7 +51,9 @@ class ProbeFile:
     about: Mapping[str, Any]
 
     def to_bytes(self, most_bytes: int) -> bytes | None:
-        """The file, with as many seeds of every target as fit; None if not even one does."""
+        """The file, with as many seeds of each target as fit; None if none does, or there are too many heads."""
+        if max(self.space.n_objects, self.space.n_features) > MOST_HEADS:
+            return None
         most_seeds = max(len(fits) for fits in self.targets.values())
         for n_seeds in range(most_seeds, 0, -1):
             tensors = self._tensors(n_seeds)
@@ -83,7 +82,7 @@ class ProbeFile:
             "about": dict(self.about),
         }
         texts = {name: json.dumps(value) for name, value in plain.items()}
-        return {"binding_probes": _VERSION, "layer": self.layer, "mode": self.mode, "dtype": self.dtype, **texts}
+        return {"binding_probes": VERSION, "layer": self.layer, "mode": self.mode, "dtype": self.dtype, **texts}
 
     @classmethod
     def of(cls, measurement: Measurement, **where: Any) -> ProbeFile:
@@ -93,41 +92,25 @@ class ProbeFile:
 
     @classmethod
     def read(cls, path: str | Path) -> ProbeFile:
-        """Read a file.
+        """Read a file, of whoever made it: nothing is allocated before its header says that all fits together.
 
         Raises:
-            ProbeFileError: no such file, or one of another kind.
+            ProbeFileError: no such file, one of another kind, or one whose parts do not fit together.
         """
         try:
-            with safe_open(str(path), "pt") as file:
-                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118, not a mapping
-                metadata = file.metadata() or {}
-        except (OSError, SafetensorError) as error:
-            raise ProbeFileError(f"{path} cannot be read as a safetensors file: {error}") from error
-        if metadata.get("binding_probes") != _VERSION:
-            raise ProbeFileError(f"{path} holds no tuned probes; they lie in results/NAME/probes/CELL.safetensors")
-        return cls._parsed(tensors, metadata)
-
-    @classmethod
-    def _parsed(cls, tensors: dict[str, Tensor], metadata: Mapping[str, str]) -> ProbeFile:
-        mean = tensors.get("standardizer.mean")
-        groups = [FeatureGroup(group["name"], tuple(group["values"])) for group in json.loads(metadata["space"])]
-        mode: Any = metadata["mode"]
-        return cls(
-            space=FeatureSpace(tuple(groups)),
-            backbone=_backbone(json.loads(metadata["backbone"])),
-            layer=metadata["layer"],
-            mode=mode,
-            dtype=metadata["dtype"],
-            standardizer=None
-            if mean is None
-            else Standardizer(mean.numpy(), tensors["standardizer.deviation"].numpy()),
-            targets={
-                target: [_restored(one, tensors, f"{target}.{seed}.") for seed, one in enumerate(fits)]
-                for target, fits in json.loads(metadata["targets"]).items()
-            },
-            about=json.loads(metadata["about"]),
-        )
+            with closing(ProbeHeader.open(Path(path))) as header:
+                return cls(
+                    space=header.space,
+                    backbone=header.said.backbone,
+                    layer=header.said.layer,
+                    mode=header.said.mode,
+                    dtype=header.said.dtype,
+                    standardizer=header.standardizer(),
+                    targets=header.fits(),
+                    about=header.said.about,
+                )
+        except ProbeFileError as error:
+            raise ProbeFileError(f"{path}: {error}") from error
 
     def standardized(self, activations: np.ndarray) -> np.ndarray:
         """Activations of a backbone as the probes read them, float32."""
@@ -147,24 +130,3 @@ def _described(fitted: Fitted) -> dict[str, Any]:
         "validation_bits": fitted.validation_bits,
         "parameters": sorted(fitted.parameters or ()),
     }
-
-
-def _restored(described: Mapping[str, Any], tensors: Mapping[str, Tensor], prefix: str) -> Fitted:
-    family = described["family"]
-    if family not in FAMILIES:
-        reason = FAMILIES.fault(family) or "the package that offers it is not installed"
-        raise ProbeFileError(f"these are probes of the family {family!r}: {reason}")
-    shape = {**described["shape"], "group_sizes": tuple(described["shape"]["group_sizes"])}
-    return Fitted(
-        probe=FAMILIES[family](**described["hyperparameters"]),
-        shape=HeadShape(**shape),
-        parameters={name: tensors[prefix + name] for name in described["parameters"]} or None,
-        best_epoch=described["best_epoch"],
-        validation_bits=described["validation_bits"],
-    )
-
-
-def _backbone(given: dict[str, Any]) -> BackboneConfig:
-    tokens = given["tokens"]
-    parts: dict[str, Any] = {**given, "tokens": TokenNames(**{**tokens, "grid": tuple(tokens["grid"])})}
-    return BackboneConfig(**parts)

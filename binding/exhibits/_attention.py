@@ -13,7 +13,7 @@ from jaxtyping import Bool, Float32, Int, UInt8
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from binding.apply import activations, open_backbone
+from binding.apply import activations, folder_in, open_backbone
 from binding.exhibits._base import Exhibit
 from binding.probe_file import ProbeFile, ProbeFileError
 from binding.probes import AttentionQuadratic
@@ -128,7 +128,8 @@ def _show(
 def _looks(path: Path, scene: Scene) -> Looks:
     """Run the backbone on a few test images; kept for a report that is written again and again."""
     file = ProbeFile.read(path)
-    backbone = open_backbone(file, torch.device("cpu"))
+    named = {"weights": file.backbone.weights, "folder": folder_in(file.backbone)}  # results are trusted to name them
+    backbone = open_backbone(file, torch.device("cpu"), **named)
     split = scene.open("test")
     chosen = shown(split.object_codes)
     images, codes = split.images(chosen), split.object_codes[chosen]

@@ -168,7 +168,8 @@ class ProbeConformance:
         fitted = _trained(list(_for(target, self.probes)), shape)
         space = FeatureSpace.of(**{f"group{i}": size for i, size in enumerate(self.group_sizes)})
         nowhere = BackboneConfig(source="random:any")
-        file = ProbeFile(space, nowhere, "final", "cls", "float32", None, {target: fitted}, {"cell_id": "one"})
+        mode = "all" if self.probes[0].reads_tokens else "cls"
+        file = ProbeFile(space, nowhere, "final", mode, "float32", None, {target: fitted}, {"cell_id": "one"})
         content = file.to_bytes(10**8)
         assert content is not None
         (tmp_path / "cell.safetensors").write_bytes(content)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
@@ -16,14 +17,15 @@ from safetensors.torch import save_file
 from binding.apply import activations, decode, main, open_backbone
 from binding.examples import Examples
 from binding.fit import FitConfig
+from binding.measurement import Measurement, measure_samples
 from binding.probe_file import ProbeFile, ProbeFileError
-from binding.readout import BindingReadout, Outcome
+from binding.probes import Target
+from binding.samples import MeasureConfig, Samples, SplitSamples
 from binding.search import ProbeSpace, SearchConfig
 from frozen.capture.views import read
-from frozen.data.scenes import SPLITS, ColorShape, SplitPolicy
+from frozen.data.scenes import SPLITS, ColorShape, SplitName, SplitPolicy
 from frozen.models import BackboneConfig, Batch, load
 from frozen.rows import Rows
-from tests.binding.test_readout import Arrays, Choice, Dataset, Settings, Task, measured
 
 CPU = torch.device("cpu")
 SCENE = ColorShape(
@@ -34,56 +36,65 @@ SCENE = ColorShape(
     object_size=12,
     split=SplitPolicy(train=600, validation=150, test=100),
 )
-TASK = Task(
-    Choice(ProbeSpace.of("linear", learning_rate=0.5)),
-    Dataset(SCENE),
-    Settings(fit=FitConfig(epochs=12, batch_size=64), search=SearchConfig(suggestions=1)),
-    BackboneConfig(source="shipped:shapes_vit_objects"),
-    "final",
-)
+BACKBONE = BackboneConfig(source="shipped:shapes_vit_objects")
+CONFIG = MeasureConfig(fit=FitConfig(epochs=12, batch_size=64), search=SearchConfig(suggestions=1))
+
+
+class Probed(NamedTuple):
+    """A measurement, and its probes as they are written."""
+
+    measurement: Measurement
+    probes: ProbeFile
+
+
+def probed(activations: Mapping[SplitName, np.ndarray], config: MeasureConfig, about: Mapping[str, object]) -> Probed:
+    """Probes of given activations of the scene's splits."""
+    splits = [
+        Samples(values, split.object_codes, split.conditional_entropy_bits(), split.prior_log_odds())
+        for values, split in ((values, SCENE.open(name)) for name, values in activations.items())
+    ]
+    train, validation, test = splits
+    samples = SplitSamples(SCENE.space, train, validation, test)
+    measurement = measure_samples(samples, ProbeSpace.of("linear", learning_rate=0.5), config)
+    where = {"space": SCENE.space, "backbone": BACKBONE, "layer": "final", "mode": "cls", "dtype": "float16"}
+    return Probed(measurement, ProbeFile.of(measurement, about=about, **where))
 
 
 @pytest.fixture(scope="module")
-def outcome() -> Outcome:
+def outcome() -> Probed:
     """A cell of the shipped model, measured on its real activations."""
-    model, readout, data = load(TASK.backbone, SCENE, CPU), BindingReadout(), {}
+    model, data = load(BACKBONE, SCENE, CPU), {}
     for number, name in enumerate(SPLITS):
         split = SCENE.open(name)
         everything = np.arange(len(split))
         codes = split.object_codes
         batch = Batch(everything, split.images(everything), codes, split.space.feature_codes(codes), number)
-        tokens = read(model.forward(batch)[TASK.layer], TASK.mode, model.description.layout)
-        data[name] = Arrays(tokens.numpy(), readout.labels(split))
-    return readout.measure(TASK, data, model.description.layout, CPU)
+        data[name] = read(model.forward(batch)["final"], "cls", model.description.layout).numpy()
+    return probed(data, CONFIG, {"cell_id": "cell", "weights_digest": model.weights_digest})
 
 
 @pytest.fixture(scope="module")
-def path(outcome: Outcome, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    digest = load(TASK.backbone, SCENE, CPU).weights_digest
+def path(outcome: Probed, tmp_path_factory: pytest.TempPathFactory) -> Path:
     made = tmp_path_factory.mktemp("probes") / "cell.safetensors"
-    files = outcome.files({"cell_id": "cell", "weights_digest": digest}, 10**7)
-    made.write_bytes(files["probes.safetensors"])
+    data = outcome.probes.to_bytes(10**7)
+    assert data is not None
+    made.write_bytes(data)
     return made
 
 
-def stored_bits(outcome: Outcome, target: str) -> np.ndarray:
-    frame = outcome.samples.to_pandas()
-    return frame[frame.target == target].pivot_table(index="seed", columns="sample", values="bits").to_numpy()
-
-
-def test_losses_of_the_test_images_are_the_stored_ones(outcome: Outcome, path: Path) -> None:
+def test_losses_of_the_test_images_are_those_of_the_measurement(outcome: Probed, path: Path) -> None:
     file = ProbeFile.read(path)
     split = SCENE.open("test")
     images = split.images(np.arange(len(split)))
     z = activations(file, open_backbone(file, CPU), images)
     features = split.space.feature_codes(split.object_codes)
-    bits = {"objects": split.object_codes, "features": features}
+    bits: dict[Target, np.ndarray] = {"objects": split.object_codes, "features": features}
     bits["direct"] = np.concatenate([split.object_codes, features], axis=1)
     for target, codes in bits.items():
         odds = split.prior_log_odds() if target == "direct" else None
         examples = Examples.of(Rows(z, None, CPU), codes, odds, CPU)
-        found = np.stack([fitted.evaluate(examples)[0].sum(axis=1) for fitted in file.targets[target]])  # type: ignore[index]
-        np.testing.assert_allclose(found, stored_bits(outcome, target), atol=1e-4)
+        found = np.stack([fitted.evaluate(examples)[0].sum(axis=1) for fitted in file.targets[target]])
+        np.testing.assert_allclose(found, outcome.measurement.targets[target].test_bits, atol=1e-4)
 
 
 def test_new_images_are_read(path: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -110,8 +121,8 @@ def test_new_images_are_read(path: Path, tmp_path: Path, capsys: pytest.CaptureF
 
 def test_codes_decode_to_themselves() -> None:
     """Z = O: what the probes read is the code."""
-    task = Task(TASK.probe, settings=Settings(fit=FitConfig(epochs=20, batch_size=32)))
-    probes = measured(task).probes
+    data = {name: SCENE.open(name).object_codes.astype(np.float16) for name in SPLITS}
+    probes = probed(data, replace(CONFIG, fit=FitConfig(epochs=20, batch_size=32)), {}).probes
     codes = SCENE.open("test").object_codes
     decoded = decode(probes.targets["objects"], probes.standardized(codes.astype(np.float16)))
     assert (decoded.bits == codes).mean() > 0.99
@@ -133,14 +144,13 @@ def test_decoding_shows_a_head_what_was_decoded_before() -> None:
     assert decoded.bits.tolist() == [[True, True], [False, False]]
 
 
-def test_as_many_seeds_are_kept_as_fit(outcome: Outcome) -> None:
+def test_as_many_seeds_are_kept_as_fit(outcome: Probed) -> None:
     both = outcome.probes.to_bytes(10**7)
     assert both is not None
     one = outcome.probes.to_bytes(len(both) // 2)
     assert one is not None
     assert len(one) < len(both)
     assert outcome.probes.to_bytes(1000) is None
-    assert set(outcome.files({}, 0)) == {"details.parquet"}
 
 
 def test_refusals_say_what_to_do(
@@ -152,7 +162,7 @@ def test_refusals_say_what_to_do(
     (tmp_path / "text.png").write_text("no image")
     Image.new("F", (64, 64), 300.0).save(tmp_path / "float.tif")
     cases: dict[tuple[Path, Path], str] = {
-        (tmp_path / "none.safetensors", other): "cannot be read",
+        (tmp_path / "none.safetensors", other): "none.safetensors: no such file",
         (other, other): "holds no tuned probes",
         (path, tmp_path / "nowhere.png"): "no such file",
         (path, tmp_path / "empty"): "no images in this folder",

@@ -35,7 +35,7 @@ ROW = {
 
 
 def probe_file(dim: int, *, digest: str = "") -> ProbeFile:
-    probe, shape = AttentionQuadratic(rank=2), HeadShape(z_dim=dim, n_heads=SCENE.space.n_objects)
+    probe, shape = AttentionQuadratic(rank=2), HeadShape(dim, SCENE.space.n_objects, group_sizes=SCENE.space.sizes)
     parameters = probe.initial(shape, torch.Generator().manual_seed(0))
     return ProbeFile(
         space=SCENE.space,
