@@ -186,7 +186,7 @@ class BackboneConfig:
         kind, _, name = self.source.partition(":")
         is_known = kind in KINDS or kind in LIBRARIES
         if not is_known or not name.removeprefix("hf:" if kind == "random" else ""):
-            others = "".join(f", {other}:NAME" for other in LIBRARIES)
+            others = "".join(f", {other}:NAME" for other in LIBRARIES if f" {other}:NAME" not in _FORMS)
             yield Problem("source", LIBRARIES.fault(kind) or f"must be {_FORMS}{others}, got {self.source!r}")
         if self.image_size is not None:
             yield from at_least("image_size", self.image_size, 1)

@@ -150,10 +150,14 @@ class EngineKeys(Written):
     backbones: tuple[Backbone, ...] = ()  # pyright: ignore[reportInvalidTypeForm]
     """Frozen models: shipped:NAME, timm:NAME, hf:REPO, random:NAME, paper:NAME, activations:FILE, or a mapping
     with more settings."""
+    controls: Any = ()
+    """Set by `study_form`: which there are is the read-out's to say."""
     intervals: Intervals = ModelField(default_factory=Intervals)  # pyright: ignore[reportInvalidTypeForm]
     """Confidence intervals."""
     store: Store = ModelField(default_factory=Store)
     """How activations are kept."""
+    published: Any = ()
+    """Set by `study_form`: the read-out's dimensions say what a number is about."""
 
 
 _CONTROLS_TEXT = (

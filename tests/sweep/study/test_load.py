@@ -101,6 +101,7 @@ def test_a_whole_study(read, tmp_path):
         ),
         controls=("oracle_objects", "noise"),
         intervals=IntervalConfig(level=0.9, resamples=500),
+        store=StoreConfig(dtype="float32", memory_bytes=500_000_000),
         keys=BindingStudy(
             layers=("embed", 2, -1, "final"),
             modes=("cls", "mean_spatial"),
@@ -119,28 +120,27 @@ def test_a_whole_study(read, tmp_path):
             search=SearchConfig(suggestions=4, ask=2, pruner="median"),
             seeds=2,
         ),
-        store=StoreConfig(dtype="float32", memory_bytes=500_000_000),
     )
 
 
 def test_what_a_study_leaves_out(read):
-    space = read(SMALL)
-    assert space.readout == "binding"
-    assert space.seed == 0
-    assert space.datasets == (DatasetSpec("shapes", "colorshape", ColorShape()),)
-    assert space.controls == ()
-    assert space.keys.probes == (ProbeSpec("linear", ProbeSpace.of("linear"), None),)
-    assert (space.keys.fit, space.keys.search, space.intervals) == (FitConfig(), SearchConfig(), IntervalConfig())
-    assert (space.keys.seeds, space.store) == (2, StoreConfig(dtype="float16", memory_bytes=4 * 10**9))
-    assert space.source == SMALL
+    study = read(SMALL)
+    assert study.readout == "binding"
+    assert study.seed == 0
+    assert study.datasets == (DatasetSpec("shapes", "colorshape", ColorShape()),)
+    assert study.controls == ()
+    assert study.keys.probes == (ProbeSpec("linear", ProbeSpace.of("linear"), None),)
+    assert (study.keys.fit, study.keys.search, study.intervals) == (FitConfig(), SearchConfig(), IntervalConfig())
+    assert (study.keys.seeds, study.store) == (2, StoreConfig(dtype="float16", memory_bytes=4 * 10**9))
+    assert study.source == SMALL
 
 
 def test_every_layer_and_controls_alone(read):
     text = SMALL.replace("[final]", "all").replace("backbones: [timm:vit_tiny_patch16_224]", "controls: [noise]")
-    space = read(text)
-    assert space.keys.layers == ("all",)
-    assert space.backbones == ()
-    assert space.controls == ("noise",)
+    study = read(text)
+    assert study.keys.layers == ("all",)
+    assert study.backbones == ()
+    assert study.controls == ("noise",)
 
 
 @pytest.mark.parametrize(
@@ -161,17 +161,17 @@ def test_memory_sizes(read, memory, in_bytes):
 
 
 def test_fit_as_in_the_paper_sets_the_settings_of_probes(read):
-    space = read(f"{SMALL}  - {{family: dnn, learning_rate: 0.5}}\nfit: paper\n")
-    assert space.keys.fit == FitConfig.paper()
-    assert dict(space.keys.probes[0].space.settings)["learning_rate"] == 1e-3
-    assert dict(space.keys.probes[0].space.settings)["weight_decay"] == 1e-4
-    assert dict(space.keys.probes[1].space.settings)["learning_rate"] == 0.5
+    study = read(f"{SMALL}  - {{family: dnn, learning_rate: 0.5}}\nfit: paper\n")
+    assert study.keys.fit == FitConfig.paper()
+    assert dict(study.keys.probes[0].space.settings)["learning_rate"] == 1e-3
+    assert dict(study.keys.probes[0].space.settings)["weight_decay"] == 1e-4
+    assert dict(study.keys.probes[1].space.settings)["learning_rate"] == 0.5
 
 
 def test_whole_numbers_are_read_as_numbers(read):
     (probe,) = read(
         SMALL.replace("linear", "{low: 1, high: 2}").replace("family:", "family: linear\n    learning_rate:")
-    ).probes
+    ).keys.probes
     learning_rate = dict(probe.space.settings)["learning_rate"]
     assert isinstance(learning_rate, Range)
     assert isinstance(learning_rate.low, float)
@@ -180,7 +180,7 @@ def test_whole_numbers_are_read_as_numbers(read):
 
 @pytest.mark.parametrize("alias", sorted(ALIASES))
 def test_aliases_of_families(read, alias):
-    assert read(SMALL.replace("linear", alias)).probes[0].family == ALIASES[alias]
+    assert read(SMALL.replace("linear", alias)).keys.probes[0].family == ALIASES[alias]
 
 
 @pytest.mark.parametrize("family", sorted(FAMILIES))
@@ -189,18 +189,18 @@ def test_every_setting_of_every_family_can_be_given_fixed_or_chosen(read, family
     fixed = json.dumps(values)
     chosen = json.dumps({name: {"choices": [value]} for name, value in values.items()})
     text = SMALL.removesuffix("  - family: linear\n")
-    probes = read(f"{text}  - {{family: {family}, {fixed[1:]}\n  - {{family: {family}, {chosen[1:]}\n").probes
+    probes = read(f"{text}  - {{family: {family}, {fixed[1:]}\n  - {{family: {family}, {chosen[1:]}\n").keys.probes
     assert dict(probes[0].space.settings) == values
     assert dict(probes[1].space.settings) == {name: Choices(choices=(value,)) for name, value in values.items()}
 
 
 def test_the_feature_probe_of_families_for_objects_only(read):
     text = SMALL.replace("linear", "quadratic_concat_reuse\n    rank: 3\n    use_conditioned_query: false")
-    (probe,) = read(text).probes
+    (probe,) = read(text).keys.probes
     assert probe.feature_probe == ProbeSpace.of("quadratic_concat", rank=3, use_conditioned_query=False)
     (probe,) = read(
         f"{text}    feature_probe: {{family: dnn, num_layers: 2, dropout: {{choices: [0, 0.5]}}}}\n"
-    ).probes
+    ).keys.probes
     assert probe.feature_probe == ProbeSpace.of("dnn_concat", num_layers=2, dropout=Choices(choices=(0.0, 0.5)))
 
 
@@ -273,11 +273,11 @@ def test_a_grid_of_one(read):
     ],
 )
 def test_a_resolved_study_is_read_back_as_the_same(read, text):
-    space = read(text)
-    resolved = space.resolved()
+    study = read(text)
+    resolved = study.resolved()
     assert json.loads(json.dumps(resolved)) == resolved
     again = read(dump_yaml(resolved))
-    assert again == space
+    assert again == study
     assert again.resolved() == resolved
 
 
@@ -325,36 +325,39 @@ def test_layers_may_be_a_stride_and_a_backbone_may_have_its_own(read):
         "[timm:vit_tiny_patch16_224]",
         "[timm:vit_tiny_patch16_224, {source: timm:vit_small_patch16_224, layers: [-1, embed]}]",
     )
-    space = read(text)
-    assert space.keys.layers == LayerStride(every=4)
-    assert [space.layers_of(position) for position in range(2)] == [LayerStride(every=4), (-1, "embed")]
-    resolved = space.resolved()
+    study = read(text)
+    assert study.keys.layers == LayerStride(every=4)
+    assert [study.layers_of(position, study.keys.layers) for position in range(2)] == [
+        LayerStride(every=4),
+        (-1, "embed"),
+    ]
+    resolved = study.resolved()
     assert resolved["layers"] == {"every": 4}
     assert "layers" not in resolved["backbones"][0]
     assert resolved["backbones"][1]["layers"] == [-1, "embed"]
-    assert read(dump_yaml(resolved)) == space
+    assert read(dump_yaml(resolved)) == study
     assert read(SMALL).backbone_layers == ()
 
 
 @pytest.mark.parametrize("name", PAPER)
 def test_the_papers_backbones_are_what_its_script_reads(read, name):
-    space = read(SMALL.replace("timm:vit_tiny_patch16_224", f"paper:{name}").replace("[final]", "all"))
+    study = read(SMALL.replace("timm:vit_tiny_patch16_224", f"paper:{name}").replace("[final]", "all"))
     expected = {
         "dinov2_large": ("hf:facebook/dinov2-large", 256, ("final",)),
         "clip_large_224": ("hf:openai/clip-vit-large-patch14", 224, (-1,)),
         "clip_large_336": ("hf:openai/clip-vit-large-patch14-336", 336, (-1,)),
     }[name]
-    [backbone] = space.backbones
-    assert (backbone.source, backbone.image_size, space.layers_of(0)) == expected
-    assert read(dump_yaml(space.resolved())) == space
+    [backbone] = study.backbones
+    assert (backbone.source, backbone.image_size, study.layers_of(0, study.keys.layers)) == expected
+    assert read(dump_yaml(study.resolved())) == study
 
 
 def test_an_entry_may_change_a_backbone_of_the_paper(read):
     entry = "{source: paper:dinov2_large, image_size: 224, layers: all, precision: bfloat16}"
-    space = read(SMALL.replace("timm:vit_tiny_patch16_224", entry))
-    assert space.backbones[0].image_size == 224
-    assert space.backbones[0].precision == "bfloat16"
-    assert space.layers_of(0) == ("all",)
+    study = read(SMALL.replace("timm:vit_tiny_patch16_224", entry))
+    assert study.backbones[0].image_size == 224
+    assert study.backbones[0].precision == "bfloat16"
+    assert study.layers_of(0, study.keys.layers) == ("all",)
 
 
 def test_paths_of_models_are_relative_to_the_study(read, tmp_path):
