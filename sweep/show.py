@@ -85,7 +85,14 @@ def story(results: ResultsDirectory, row: Row, console: Console) -> None:
     if row["status"] == "failed":
         lines += ["", str(row["error"])]
     else:
-        lines += ["", *_numbers(row, readout), "", *_tuned(row), "", *_learning(results, str(row["cell_id"]))]
+        lines += [
+            "",
+            *_numbers(row, readout),
+            "",
+            *_chosen(row, readout),
+            "",
+            *_learning(results, str(row["cell_id"])),
+        ]
     flags = row.get("flags")
     for flag in flags if isinstance(flags, list) else []:
         lines += ["", f"{flag}: {readout.flag_meanings.get(flag, 'unknown to this version')}"]
@@ -121,15 +128,14 @@ def _numbers(row: Row, readout: Readout) -> Iterator[str]:
         yield f"{name:36}{value:.4g}{interval}{symbol}"
 
 
-def _tuned(row: Row) -> Iterator[str]:
-    """What was tuned and chosen, whatever the read-out calls its targets."""
-    prefix = "hyperparameters_"
-    for name, value in row.items():
-        if name.startswith(prefix) and isinstance(value, str):
-            target = name.removeprefix(prefix)
+def _chosen(row: Row, readout: Readout) -> Iterator[str]:
+    """The settings that were chosen for the cell."""
+    for name, heading in readout.choices.items():
+        value = row.get(name)
+        if isinstance(value, str):
             chosen = ", ".join(f"{key} {_plain(item)}" for key, item in json.loads(value).items())
-            epochs = row.get(f"best_epoch_{target}")
-            yield f"{target}: {chosen}" + (f"; best epoch of each seed {epochs}" if epochs else "")
+            epochs = row.get(f"best_epoch_{heading}")
+            yield f"{heading}: {chosen}" + (f"; best epoch of each seed {epochs}" if epochs else "")
 
 
 def _plain(value: object) -> str:

@@ -11,7 +11,7 @@ const curvePanels = () => {
     const places = placesOf(of);
     const scale = places.length > 1 ? { type: "point", padding: 0.3 } : { type: "band", padding: 0.2 };
     const x = { field: "place", type: "ordinal", sort: places, title: labels.depth, axis: { labelOverlap: "greedy" }, scale };
-    const apart = places.length > 1 ? {} : { xOffset: { field: "line", type: "nominal", scale: { domain: presentNames(of, LINE).map((at) => names[LINE][at]) } } };
+    const apart = places.length > 1 ? {} : { xOffset: { field: "line", type: "nominal", scale: { domain: presentNames(cells, LINE).map((at) => names[LINE][at]) } } };
     return {
       width, height: 190,
       title: panelTitle(of[0], ["backbone", PANEL]),

@@ -245,6 +245,14 @@ def test_other_dimensions_are_drawn(browser, tmp_path, grid, titles) -> None:
         }
 
 
+def test_panels_of_one_place_and_other_lines_agree_on_them(browser, cell, measures, tmp_path) -> None:
+    rows = pd.DataFrame([cell(backbone="small", probe="linear"), cell(backbone="large", probe="quadratic")])
+    about = Heading(title="x", flag_meanings={})
+    path = write_report(rows, DIMENSIONS, measures, about, tmp_path / "r.html")
+    for page in loaded(browser, path):
+        assert [title for title, _ in panels(page, "curves", "point")] == ["large", "small"]
+
+
 def test_a_heatmap_leaves_out_lines_that_have_no_such_measure(browser, tmp_path) -> None:
     rows = rows_of(GRIDS["stages"])
     rows.loc[rows["stage"] == "means", ["accuracy_percent", "accuracy_percent_low", "accuracy_percent_high"]] = None
