@@ -152,8 +152,7 @@ def read_keys(reader: StudyReader) -> BindingStudy | None:
     probes = tuple(_probes(reader, fit))
     search = _section(reader, "search", _SEARCH, SearchConfig)
     study = reader.study
-    layers = None if study is None else read_layers(reader, ("layers",), study.layers)
-    if layers is None:
+    if study is None or (layers := read_layers(reader, ("layers",), study.layers)) is None:
         return None
     return BindingStudy(
         layers=layers,
