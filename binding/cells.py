@@ -16,6 +16,7 @@ from frozen.capture.sites import Site
 from frozen.capture.views import MODES, Mode, refuses
 from frozen.data.scenes import SPLITS, Scene
 from frozen.intervals import IntervalConfig
+from frozen.paths import written
 from frozen.plain import Plain, plain
 from frozen.readout.cells import Cell, LeftOut, Mistake
 from frozen.readout.grid import Reading, readings
@@ -107,7 +108,7 @@ def _of_mode(
     study: Study, keys: BindingStudy, reading: Reading, mode: Mode, shared: Shared, content: dict[str, Plain]
 ) -> Iterator[Cell | LeftOut]:
     if reason := refuses(mode, reading.description.layout):
-        yield LeftOut(f"{reading.backbone.source} · {mode}", reason)
+        yield LeftOut(f"{written(reading.backbone.source)} · {mode}", reason)
         return
     for probe in keys.probes:
         if reason := _refuses(probe, mode, reading.dataset.config):

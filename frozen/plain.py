@@ -7,13 +7,17 @@ from collections.abc import Mapping, Sequence
 from dataclasses import fields, is_dataclass
 from typing import Any
 
+from frozen.paths import written
+
 Plain = str | int | float | bool | None | list[Any] | dict[str, Any]
 """What JSON can say."""
 
 
 def plain(value: object) -> Plain:
-    """Frozen values as JSON has them: dataclasses become mappings, tuples lists."""
-    if value is None or isinstance(value, str | int | float):
+    """Frozen values as JSON has them: dataclasses become mappings, tuples lists, paths what the study writes."""
+    if isinstance(value, str):
+        return written(value)
+    if value is None or isinstance(value, int | float):
         return value
     if is_dataclass(value):
         return mapping_of(value)
@@ -39,7 +43,7 @@ def json_of(part: object) -> str:
     no other can take a part's place.
     """
     if isinstance(part, str | int | float) or part is None:
-        return json.dumps(part)
+        return json.dumps(plain(part))
     if id(part) not in _texts:
         _texts[id(part)] = (part, json.dumps(plain(part), sort_keys=True))
     return _texts[id(part)][1]

@@ -240,6 +240,7 @@ def _work(arguments: argparse.Namespace, checked: Checked, console: Console, sto
     from sweep.engine.cluster import ray_session
     from sweep.results.published import show_published
     from sweep.results.views import announce, as_rehearsal, rebuild, rebuild_table, rehearsal, show
+    from sweep.store.remote import is_url
     from sweep.study.load import dump_yaml
 
     results, readout, study = checked.results, checked.readout, checked.study
@@ -250,7 +251,7 @@ def _work(arguments: argparse.Namespace, checked: Checked, console: Console, sto
     with ExitStack() as held:
         resources = held.enter_context(ray_session(arguments.address, arguments.gpus)) if cells else None
         held.enter_context(results.locked())
-        study_yaml = dump_yaml(study.resolved())
+        study_yaml = dump_yaml(study.resolved_in(None if is_url(arguments.results) else results.root))
         if arguments.limit:
             study_yaml = as_rehearsal(study_yaml, arguments.limit)
         announce(results, checked.grid.cells, study_yaml)

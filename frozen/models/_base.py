@@ -14,6 +14,7 @@ from torch import Tensor
 
 from frozen.models._library import KINDS, LIBRARIES
 from frozen.models._trunk import Head, Trunk
+from frozen.paths import changed, written
 from frozen.problems import Problem, at_least, refuse
 
 ACTIVATION_FILES = (".npz", ".safetensors", ".arrow", ".feather")
@@ -249,8 +250,9 @@ class BackboneConfig:
         """
         if self.kind not in _UNTRAINED:
             return None
-        own_seed = zlib.crc32(f"{seed} {self.source}".encode())
-        return replace(self, source=_UNTRAINED[self.kind] + self.name, weights=None, seed=own_seed)
+        own_seed = zlib.crc32(f"{seed} {written(self.source)}".encode())
+        source = changed(self.source, lambda text: _UNTRAINED[self.kind] + text.partition(":")[2])
+        return replace(self, source=source, weights=None, seed=own_seed)
 
     @property
     def weights_file(self) -> Path | None:

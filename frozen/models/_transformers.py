@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import logging
 from collections.abc import Callable, Iterator
@@ -129,7 +130,14 @@ def load_transformers(config: BackboneConfig, device: torch.device) -> VisionTra
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
         model = _untrained(settings) if config.kind == "random" else _trained(config, place, settings)
-    return VisionTransformer(tower_of(model, settings, size), config, _pixels(place), size, device)
+    name = _name_by_content(config, place) if isinstance(place, Folder) else None
+    return VisionTransformer(tower_of(model, settings, size), config, _pixels(place), size, device, name)
+
+
+def _name_by_content(config: BackboneConfig, folder: Folder) -> str:
+    """What a model of a folder is called, wherever the folder lies: by its settings, as weights are by theirs."""
+    prefix = config.source.removesuffix(config.architecture)
+    return f"{prefix}folder:{hashlib.sha256(folder.fetch(_SETTINGS).read_bytes()).hexdigest()[:16]}"
 
 
 def fetch_transformers(config: BackboneConfig, *, refresh: bool = False) -> list[Path]:

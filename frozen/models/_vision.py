@@ -132,14 +132,21 @@ class VisionTransformer:
         pixels: normalisation of its input.
         image_size: pixels a side of its input.
         device: where to run.
+        name: what it is called where its activations are kept; by default its source.
     """
 
     reads_images = True
 
     def __init__(
-        self, tower: Tower, config: BackboneConfig, pixels: Pixels, image_size: int, device: torch.device
+        self,
+        tower: Tower,
+        config: BackboneConfig,
+        pixels: Pixels,
+        image_size: int,
+        device: torch.device,
+        name: str | None = None,
     ) -> None:
-        self.identity = identity_of(config, image_size)
+        self.identity = identity_of(config, image_size, name)
         self.description = tower.describe(image_size)
         tower.model.eval().requires_grad_(requires_grad=False).to(device)
         self._tower = tower
@@ -187,9 +194,9 @@ class VisionTransformer:
         return pixels.sub_(self._mean).div_(self._std)
 
 
-def identity_of(config: BackboneConfig, image_size: int) -> str:
+def identity_of(config: BackboneConfig, image_size: int, name: str | None = None) -> str:
     """What a model is called where its activations are kept, the weights apart."""
-    return f"{config.source} {image_size}px{config.forward_identity}"
+    return f"{name or config.source} {image_size}px{config.forward_identity}"
 
 
 def check_image_size(grid: tuple[int, int], image_size: int) -> None:

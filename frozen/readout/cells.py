@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 from frozen.data.spec import DatasetSpec
 from frozen.models import BackboneConfig, Description
+from frozen.paths import written
 from frozen.plain import json_of
 from frozen.readout.needs import Need
 
@@ -83,7 +84,7 @@ class Cell:
         """The backbone's source, the control's name, or both."""
         if self.control is not None:
             return f"{self.control}:{self.control_of}"
-        return self.backbone.name if self.description.is_control else self.backbone.source
+        return self.backbone.name if self.description.is_control else written(self.backbone.source)
 
     def column(self, name: str) -> object:
         """The value of a dimension."""

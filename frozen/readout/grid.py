@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from frozen.data.spec import DatasetSpec
 from frozen.models import BACKBONE_CONTROLS, BackboneConfig, Description, describe
+from frozen.paths import written
 from frozen.readout.cells import Mistake, Path
 from frozen.readout.layers import Layers, resolve_layers
 from frozen.readout.study import Study
@@ -53,7 +54,7 @@ def readings(study: Study, layers: Layers) -> Iterator[Reading | Mistake]:
                 names = resolve_layers(source.layers, description)
             except ValueError as error:
                 path = _layers_path(study, source.backbone)
-                yield Mistake(path, f"{source.backbone.source}: {error}")
+                yield Mistake(path, f"{written(source.backbone.source)}: {error}")
                 continue
             yield Reading(dataset, source.backbone, description, tuple(names), source.control, source.control_of)
 
@@ -83,4 +84,4 @@ def _sources(study: Study, layers: Layers) -> Iterator[_Source]:
         for source in trained:
             backbone = source.backbone.untrained(study.seed) if control == "random_init" else source.backbone
             if backbone is not None:
-                yield _Source(backbone, source.layers, control, source.backbone.source)
+                yield _Source(backbone, source.layers, control, written(source.backbone.source))

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Literal, Protocol, runtime_checkable
 
 from frozen.data.spec import DatasetSpec
 from frozen.intervals import IntervalConfig
 from frozen.models import BackboneConfig
+from frozen.paths import paths_in
 from frozen.plain import Plain, mapping_of
 from frozen.problems import Problem, at_least, refuse
 from frozen.readout.layers import Layers, resolved_layers
@@ -96,6 +99,8 @@ class Study:
     """Published numbers to hold the results against; no part of any cell's identity."""
     source: str = field(default="", compare=False, repr=False)
     """Text of the study file."""
+    folder: Path = field(default=Path(), compare=False)
+    """What its relative paths are relative to."""
 
     def layers_of(self, position: int, otherwise: Layers) -> Layers:
         """Layers of a backbone, by its place among the backbones."""
@@ -116,6 +121,18 @@ class Study:
             "store": {"dtype": self.store.dtype, "memory": self.store.memory_bytes},
             "published": [number.resolved() for number in self.published],
         }
+
+    def resolved_in(self, place: Path | None) -> dict[str, Plain]:
+        """The same for a file in another folder, which says what relative paths are relative to, if there are any.
+
+        Args:
+            place: the folder; None for one that is elsewhere every time.
+        """
+        resolved = self.resolved()
+        if all(path == path.written for path in paths_in((self.datasets, self.backbones))):
+            return resolved
+        folder = str(self.folder) if place is None else os.path.relpath(self.folder, place)
+        return {"name": self.name, "folder": folder, **resolved}
 
     def _backbone(self, position: int) -> dict[str, Plain]:
         own = self.backbone_layers[position] if self.backbone_layers else None

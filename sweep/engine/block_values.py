@@ -11,6 +11,7 @@ from torch import Tensor
 
 from frozen.capture.reductions import Column, Reduction, Values
 from frozen.capture.tables import TableBuilder, to_array
+from frozen.paths import written
 from sweep.engine.passes import Output, Pass
 from sweep.store.halves import Scaling, to_halves
 
@@ -144,6 +145,6 @@ def _not_finite(job: Pass, output: Output) -> str:
         remedy = "look at its weights"
     sites = ", ".join(str(site) for site in output.reduction.sites)
     return (
-        f"activations of layer {sites} of {backbone.source} are not finite (NaN, infinite, or beyond float32); "
-        f"{remedy}, or leave the layer out"
+        f"activations of layer {sites} of {written(backbone.source)} are not finite (NaN, infinite, or beyond "
+        f"float32); {remedy}, or leave the layer out"
     )

@@ -20,6 +20,7 @@ from frozen.capture.reductions import TEXT, Reduction
 from frozen.data.scenes import Scene, Split
 from frozen.data.spec import split_size
 from frozen.models import BackboneConfig, Batch
+from frozen.paths import written
 from frozen.readout.cells import Cell
 from sweep.engine.controls import split_number
 from sweep.engine.needs import Graph, splits_of
@@ -70,7 +71,7 @@ class Pass:
         """What the store notes of each entry, by its key."""
         common: dict[str, object] = {
             "kind": "activations",
-            "backbone": self.backbone.source,
+            "backbone": written(self.backbone.source),
             "split": self.split,
             "dtype": self.dtype,
         }

@@ -15,6 +15,7 @@ from rich.text import Text
 from frozen.data.scenes import Missing, Scene
 from frozen.data.spec import split_size
 from frozen.models import BackboneConfig
+from frozen.paths import written
 from frozen.readout.cells import Cell
 from frozen.readout.measures import Dimension
 from frozen.readout.readout import Readout
@@ -118,7 +119,7 @@ def print_plan(plan: Plan, readout: Readout, console: Console) -> None:
     to_do = set(plan.to_do)
     groups: dict[tuple[str, str], list[Cell]] = {}
     for cell in plan.grid.cells:
-        groups.setdefault((cell.dataset.name, cell.backbone.source), []).append(cell)
+        groups.setdefault((cell.dataset.name, written(cell.backbone.source)), []).append(cell)
     for (dataset, backbone), cells in groups.items():
         values = [_values(cells, one) for one in depths]
         names = (Text(on_one_line(name)) for name in (dataset, backbone, *values))
@@ -173,8 +174,8 @@ def _costs(cells: Iterable[Cell]) -> Iterator[str]:
         flops, tokens = description.forward_flops, description.layout.n_tokens
         images = sum(map(count_samples, {cell.dataset.config: cell for cell in own}.values()))
         yield (
-            f"{backbone.source}: {tokens:,} tokens at {description.image_size} px, {_human_flop(flops)} an image; "
-            f"{images:,} images: {_human_flop(flops * images)}, {human_bytes(capture_bytes(own))} to store"
+            f"{written(backbone.source)}: {tokens:,} tokens at {description.image_size} px, "
+            f"{_human_flop(flops)} an image; {images:,} images: {_human_flop(flops * images)}, {human_bytes(capture_bytes(own))} to store"
         )
 
 

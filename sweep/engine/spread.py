@@ -6,6 +6,7 @@ import heapq
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 
+from frozen.paths import written
 from frozen.readout.cells import Cell
 from frozen.readout.measures import Dimension
 
@@ -55,7 +56,7 @@ def _kinds(cell: Cell, dimensions: Sequence[str]) -> Iterator[tuple[str, ...]]:
     if cell.description.is_control:
         yield "control", cell.backbone.name
     else:
-        yield "backbone", cell.control_of or cell.backbone.source
+        yield "backbone", cell.control_of or written(cell.backbone.source)
         if cell.control is not None:
             yield "control", cell.control
     yield from ((name, str(cell.column(name))) for name in dimensions)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path as FilePath
@@ -19,6 +18,7 @@ from frozen.readout.study import Published, StoreConfig, Study
 from sweep.study.datasets import expand
 from sweep.study.errors import StudyError
 from sweep.study.parts import Parts
+from sweep.study.paths import study_path
 from sweep.study.place import Settings
 from sweep.study.schema import BACKBONE, DATASET, INTERVALS, STORE, published_form
 from sweep.study.sentences import Sentence
@@ -30,13 +30,15 @@ def build(settings: Settings, folder: FilePath, source: str) -> Study:
 
     Args:
         settings: what the file and the overrides say.
-        folder: what relative paths are relative to.
+        folder: what relative paths are relative to, unless the settings name another.
         source: text of the file.
 
     Raises:
         StudyError: with all mistakes.
     """
     parts = Parts(settings)
+    if isinstance(named := parts.raw("folder", None), str):
+        folder = FilePath(study_path(folder, named))
     datasets = tuple(_datasets(parts, folder))
     backbones = tuple(_backbones(parts, folder))
     keys = None if parts.readout is None else parts.readout.read(parts)
@@ -60,6 +62,7 @@ def build(settings: Settings, folder: FilePath, source: str) -> Study:
         backbone_layers=own if any(own := tuple(layers for _, layers in backbones)) else (),
         published=published,
         source=source,
+        folder=folder.absolute(),
     )
 
 
@@ -160,12 +163,12 @@ def _backbone(parts: Parts, path: Path, at: Path, given: dict[str, Any], folder:
     if kind == "shipped" and name not in SHIPPED:
         parts.note(at, f"unknown shipped backbone {name!r}; {did_you_mean(name, SHIPPED)}")
     if given.get("weights") is not None:
-        given["weights"] = _absolute(folder, given["weights"].removeprefix("file:"))
+        given["weights"] = study_path(folder, given["weights"].removeprefix("file:"))
     prefix, _, place = given["source"].rpartition("hf:")
     if prefix in ("", "random:") and place.startswith(("./", "../", "~")):
-        given["source"] = f"{prefix}hf:{_absolute(folder, place)}"
+        given["source"] = study_path(folder, place, prefix=f"{prefix}hf:", is_marked=True)
     if kind == "activations" and name:
-        given["source"] = f"activations:{_absolute(folder, name)}"
+        given["source"] = study_path(folder, name, prefix="activations:")
     if "tokens" in given:
         tokens = parts.make((*path, "tokens"), lambda: TokenNames(**given["tokens"].given()))
         given["tokens"] = tokens or TokenNames()
@@ -174,7 +177,3 @@ def _backbone(parts: Parts, path: Path, at: Path, given: dict[str, Any], folder:
     if at == path:  # the entry is the source itself
         parts.found[known:] = [Sentence(path, found.message) for found in parts.found[known:]]
     return config
-
-
-def _absolute(folder: FilePath, path: str) -> str:
-    return os.path.abspath(folder / os.path.expanduser(path))  # noqa: PTH100, PTH111, links are kept

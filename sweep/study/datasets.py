@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import MISSING, fields, replace
@@ -15,6 +14,7 @@ from frozen.data.scenes import SCENES
 from frozen.data.spec import DatasetSpec
 from frozen.problems import ConfigurationError, show
 from frozen.readout.forms import Border, Grid
+from sweep.study.paths import study_path
 from sweep.study.schema import DATASET_NAME
 from sweep.study.sentences import Sentence
 from sweep.study.yaml import Path
@@ -137,10 +137,10 @@ def _scene(name: str, scene: str, point: Point, path: Path, seed: int) -> Iterat
 
 
 def _with_paths(scene: str, point: Point, folder: FilePath) -> Point:
-    """The same fields, paths made absolute."""
+    """The same fields, paths as they are opened."""
     holds_path = {(item.name,) for item in fields(SCENES[scene]) if item.metadata.get("is_path")}
     return {
-        field: Given(os.path.abspath(folder / FilePath(given.value).expanduser()), given.path)  # noqa: PTH100, links are kept
+        field: Given(study_path(folder, given.value), given.path)
         if field in holds_path and isinstance(given.value, str)
         else given
         for field, given in point.items()

@@ -141,6 +141,9 @@ class EngineKeys(Written):
 
     name: StudyName  # pyright: ignore[reportInvalidTypeForm]
     """Results go to results/NAME."""
+    folder: str | None = None
+    """What relative paths are relative to; null takes the folder of this file. The study in a
+    folder of results says it."""
     readout: Annotated[str, AfterValidator(_readout)] = DEFAULT_READOUT
     """What is measured."""
     seed: Annotated[int, ModelField(ge=0)] = 0
