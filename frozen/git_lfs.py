@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+MOST_BYTES = 1024
+"""A pointer is no larger."""
 _START = b"version https://git-lfs.github.com/spec/"
 
 

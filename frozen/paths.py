@@ -23,8 +23,8 @@ class StudyPath(str):
         path.written = written
         return path
 
-    def __getnewargs__(self) -> tuple[str, str]:
-        return (str(self), self.written)
+    def __reduce__(self) -> tuple[type[StudyPath], tuple[str, str]]:
+        return StudyPath, (str(self), self.written)
 
 
 def written(text: str) -> str:

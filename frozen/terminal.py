@@ -8,6 +8,7 @@ import sys
 from contextlib import suppress
 from typing import Any
 
+_COLOURS = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]")
 _ACTING = re.compile(
     "[\x00-\x08\x0b-\x1f\x7f-\x9f"  # control characters but tab and newline
     "\u00ad\u061c\u180e\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb"  # direction, invisible, lines
@@ -27,6 +28,11 @@ def printable(text: object) -> str:
 def on_one_line(text: object) -> str:
     r"""Printable text whose tabs and newlines are escaped as well: a name in a table or a caption."""
     return printable(text).replace("\n", "\\n").replace("\t", "\\t")
+
+
+def without_colours(text: str) -> str:
+    """Text without the sequences that colour it on a terminal."""
+    return _COLOURS.sub("", text)
 
 
 def _escaped(found: re.Match[str]) -> str:

@@ -134,6 +134,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     from sweep.engine.places import PlaceError
     from sweep.engine.stopping import stoppable
     from sweep.results.directory import BusyError
+    from sweep.store.disk import LostEntryError
     from sweep.store.full_disk import FullDiskError, full_disk, no_space
     from sweep.store.remote import RemoteError
     from sweep.study.load import StudyError
@@ -146,6 +147,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             BusyError,
             ClusterError,
             FullDiskError,
+            LostEntryError,
             MissingPackageError,
             PlaceError,
             RemoteError,

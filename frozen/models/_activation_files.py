@@ -15,6 +15,7 @@ import torch
 from jaxtyping import Float32
 from torch import Tensor
 
+from frozen.git_lfs import lfs_pointer
 from frozen.models._base import BackboneError, UnavailableError
 
 
@@ -126,6 +127,8 @@ def open_file(path: Path) -> ActivationFile:
     if not path.is_file():
         raise UnavailableError(f"{path}: no such file; it must hold an array for each layer, a row for each sample")
     try:
+        if pointer := lfs_pointer(path):
+            raise ValueError(pointer)
         file = READERS[path.suffix](path)
         if not file.shapes:
             raise ValueError("it holds no array")

@@ -89,6 +89,7 @@ class Description(NamedTuple):
             ways in which a forward pass can be changed, with the shape (). Empty where blocks are closed.
         embedding_width: of the image's embedding, pooled after the final norm; 0 where there is none.
         n_classes: of the classifier; 0 without one.
+        notes: what users should know of how it reads images.
     """
 
     layers: tuple[str, ...]
@@ -99,6 +100,7 @@ class Description(NamedTuple):
     parts: tuple[tuple[str, tuple[int, ...] | str], ...] = ()
     embedding_width: int = 0
     n_classes: int = 0
+    notes: tuple[str, ...] = ()
 
     def part(self, name: str) -> tuple[int, ...] | str:
         """Shape of one token at a part of a block, or the reason why it cannot be read."""
@@ -126,6 +128,19 @@ class Description(NamedTuple):
         blocks = sum(layer.isdigit() for layer in self.layers)
         tokens, width = self.layout.n_tokens, self.layout.width
         return 2.0 * self.parameters * tokens + 4.0 * blocks * tokens**2 * width
+
+
+def dropped_pixels(image_size: int, patch: int) -> tuple[str, ...]:
+    """What to say of an image that is no whole number of patches wide."""
+    if not (rest := image_size % patch):
+        return ()
+    return (f"of {image_size} px, the last {rest} at the right and at the bottom are in no patch of {patch} px",)
+
+
+def nearest_sizes(image_size: int, patch: int) -> str:
+    """Image sizes that are a whole number of patches."""
+    below = image_size // patch * patch
+    return f"{below} or {below + patch}" if below else str(patch)
 
 
 @dataclass(frozen=True, kw_only=True)

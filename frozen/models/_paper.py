@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from frozen.models._base import BackboneConfig, Description, TokenLayout
+from frozen.models._base import BackboneConfig, Description, TokenLayout, dropped_pixels
 from frozen.models._parts import hidden_weights, plain_shapes
 
 
@@ -21,7 +21,8 @@ def _large(source: str, image_size: int, layer: int | str, grid: int, parameters
     layers = ("embed", *map(str, range(24)), "final")
     layout = TokenLayout(has_cls=True, n_registers=0, grid=(grid, grid), width=1024)
     parts = plain_shapes(1024, 16, 4096, attention_weights=hidden_weights(attention))
-    description = Description(layers, layout, image_size, parameters=parameters, parts=parts)
+    notes = dropped_pixels(image_size, 14)
+    description = Description(layers, layout, image_size, parameters=parameters, parts=parts, notes=notes)
     return PaperChoice(BackboneConfig(source=source, image_size=image_size), (layer,), description)
 
 

@@ -10,13 +10,26 @@ from typing import Any
 import torch
 from torch import nn
 
-from frozen.models._base import BackboneConfig, BackboneError, Description, TokenLayout
+from frozen.models._base import (
+    BackboneConfig,
+    BackboneError,
+    Description,
+    TokenLayout,
+    dropped_pixels,
+    nearest_sizes,
+)
 from frozen.models._checkpoint import misfit, read_state
 from frozen.models._hub import Repository
 from frozen.models._parts import probe
 from frozen.models._torchvision_ops import declare_missing_operators
 from frozen.models._trunk import Head
-from frozen.models._vision import ADVICE, Pixels, Tower, VisionTransformer, check_image_size
+from frozen.models._vision import (
+    ADVICE,
+    Pixels,
+    Tower,
+    VisionTransformer,
+    check_image_size,
+)
 
 
 def tower_of(model: nn.Module, image_size: int) -> Tower:
@@ -43,7 +56,14 @@ def tower_of(model: nn.Module, image_size: int) -> Tower:
     pools = hasattr(model, "forward_head") and bool(getattr(model, "global_pool", ""))
     pool = partial(model.forward_head, pre_logits=True) if pools else None  # pyright: ignore
     run: Any = model.forward_features
-    return Tower(model, list(blocks), run, layout, parts, pool, width if pools else 0, _head(model))
+    notes = dropped_pixels(image_size, patch) if (patch := _patch(model)) else ()
+    return Tower(model, list(blocks), run, layout, parts, pool, width if pools else 0, _head(model), notes)
+
+
+def _patch(model: nn.Module) -> int | None:
+    """Pixels a side of a patch, where that is known."""
+    size = getattr(getattr(model, "patch_embed", None), "patch_size", None)
+    return int(size[0]) if isinstance(size, list | tuple) else size
 
 
 def _head(model: Any) -> Head | None:
@@ -75,13 +95,25 @@ def describe_timm(name: str, image_size: int | None, *, head: bool = False) -> D
     """
     declare_missing_operators()
     with torch.device("meta"), torch.inference_mode():
-        model = _create(name, image_size).eval()
-        if head:
-            _add_head(model, name)
-        size = _input_size(model)
-        tower = tower_of(model, size)
-        tower.forward(torch.zeros(1, 3, size, size), f"timm model {name}", lambda _layer, _tokens: None)
+        try:
+            model = _create(name, image_size).eval()
+            if head:
+                _add_head(model, name)
+            size = _input_size(model)
+            tower = tower_of(model, size)
+            tower.forward(torch.zeros(1, 3, size, size), f"timm model {name}", lambda _layer, _tokens: None)
+        except AssertionError as error:  # how timm refuses sizes
+            raise BackboneError(_refused_size(name, image_size, error)) from error
     return tower.describe(size)
+
+
+def _refused_size(name: str, image_size: int | None, error: Exception) -> str:
+    patch = None if image_size is None else _patch(_create(name, None))
+    if image_size is None or not patch or not image_size % patch:
+        reason = " ".join(str(error).split()) or "it asserts another size"
+        return f"timm model {name} does not read images of {image_size or 'its own size'} px: {reason[:200]}"
+    sizes = nearest_sizes(image_size, patch)
+    return f"timm model {name} reads whole patches of {patch} px; image_size must be {sizes}, got {image_size}"
 
 
 def load_timm(config: BackboneConfig, device: torch.device, *, head: bool = False) -> VisionTransformer:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -15,12 +14,13 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from frozen.models._base import BackboneConfig, BackboneError, Description, TokenLayout
+from frozen.models._base import BackboneConfig, BackboneError, Description, TokenLayout, dropped_pixels
 from frozen.models._checkpoint import INDEX_ENDING, misfit, read_state, shards
 from frozen.models._hub import Repository
 from frozen.models._parts import probe
+from frozen.models._preprocessing import Preprocessing, read_preprocessing
 from frozen.models._torchvision_ops import declare_missing_operators
-from frozen.models._vision import ADVICE, Pixels, Tower, VisionTransformer, check_image_size
+from frozen.models._vision import ADVICE, Tower, VisionTransformer, check_image_size
 
 _SETTINGS = "config.json"
 _PROCESSORS = ("preprocessor_config.json", "processor_config.json")
@@ -112,10 +112,10 @@ def _described(place: Repository | Folder, image_size: int | None) -> Descriptio
             tower.forward(torch.zeros(1, 3, size, size), place.source, lambda _layer, _tokens: None)
         except BackboneError:
             raise
-        except (ArithmeticError, LookupError, RuntimeError, TypeError, ValueError) as error:
+        except (ArithmeticError, AssertionError, LookupError, RuntimeError, TypeError, ValueError) as error:
             reason = " ".join(str(error).split())[:200]
             raise BackboneError(f"{place.source}: its {_SETTINGS} makes no model: {reason}") from error
-    return tower.describe(size)
+    return tower._replace(notes=(*tower.notes, *_preprocessing(place, size).notes)).describe(size)
 
 
 def load_transformers(config: BackboneConfig, device: torch.device) -> VisionTransformer:
@@ -131,7 +131,9 @@ def load_transformers(config: BackboneConfig, device: torch.device) -> VisionTra
         torch.manual_seed(config.seed)
         model = _untrained(settings) if config.kind == "random" else _trained(config, place, settings)
     name = _name_by_content(config, place) if isinstance(place, Folder) else None
-    return VisionTransformer(tower_of(model, settings, size), config, _pixels(place), size, device, name)
+    tower, preprocessing = tower_of(model, settings, size), _preprocessing(place, size)
+    tower = tower._replace(notes=(*tower.notes, *preprocessing.notes))
+    return VisionTransformer(tower, config, preprocessing.pixels, size, device, name)
 
 
 def _name_by_content(config: BackboneConfig, folder: Folder) -> str:
@@ -161,7 +163,8 @@ def tower_of(model: nn.Module, settings: Any, image_size: int) -> Tower:
     """
     family = FAMILIES[settings.model_type]
     patch = settings.patch_size
-    rows = columns = image_size // int(patch[0] if isinstance(patch, list | tuple) else patch)
+    side = int(patch[0] if isinstance(patch, list | tuple) else patch)
+    rows = columns = image_size // side
     check_image_size((rows, columns), image_size)
     registers = int(getattr(settings, "num_register_tokens", 0) or 0)
     layout = TokenLayout(family.has_cls, registers, (rows, columns), int(settings.hidden_size))
@@ -172,7 +175,8 @@ def tower_of(model: nn.Module, settings: Any, image_size: int) -> Tower:
     def run(pixels: Tensor) -> Tensor:
         return norm(model(pixels, **arguments(pixels)).last_hidden_state)
 
-    return Tower(model, list(blocks), run, layout, [probe(block) for block in blocks])
+    parts, notes = [probe(block) for block in blocks], dropped_pixels(image_size, side)
+    return Tower(model, list(blocks), run, layout, parts, notes=notes)
 
 
 def _arguments(model: nn.Module, n_patches: int) -> Callable[[Tensor], dict[str, Any]]:
@@ -296,22 +300,5 @@ def _processors(place: Repository | Folder, *, refresh: bool = False) -> list[Pa
     return [path for path in found if path is not None][:1]
 
 
-def _pixels(place: Repository | Folder) -> Pixels:
-    """Normalisation of a model's input, from the settings of its image processor.
-
-    Raises:
-        BackboneError: a model without such settings, or one whose pixels are not scaled to 0..1.
-    """
-    paths = _processors(place)
-    settings: dict[str, Any] = json.loads(paths[0].read_text()) if paths else {}
-    settings = settings.get("image_processor", settings)
-    if settings.get("do_normalize") is False:
-        return Pixels((0.0,) * 3, (1.0,) * 3)
-    if "image_mean" not in settings or "image_std" not in settings:
-        raise BackboneError(
-            f"{place.source} does not say how its pixels are normalised ({_PROCESSORS[0]} with image_mean and "
-            f"image_std); {ADVICE}"
-        )
-    if abs(settings.get("rescale_factor", 1 / 255) * 255 - 1) > 1e-3:
-        raise BackboneError(f"{place.source} does not scale its pixels to 0..1; {ADVICE}")
-    return Pixels(tuple(settings["image_mean"]), tuple(settings["image_std"]))
+def _preprocessing(place: Repository | Folder, image_size: int) -> Preprocessing:
+    return read_preprocessing(next(iter(_processors(place)), None), place.source, image_size)

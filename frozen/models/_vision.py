@@ -39,6 +39,8 @@ class Pixels(NamedTuple):
 
     mean: tuple[float, ...]
     std: tuple[float, ...]
+    identity: str = ""
+    """What of it is part of the backbone's identity: nothing, unless pixels are scaled otherwise."""
 
 
 class Tower(NamedTuple):
@@ -53,6 +55,7 @@ class Tower(NamedTuple):
         pool: tokens after the final norm to the image's embedding [batch width], if the model has one.
         embedding_width: of that embedding; 0 where there is none.
         head: the classifier, if the model was loaded with it.
+        notes: what users should know of how it reads images.
     """
 
     model: nn.Module
@@ -63,6 +66,7 @@ class Tower(NamedTuple):
     pool: Callable[[Tensor], Tensor] | None = None
     embedding_width: int = 0
     head: Head | None = None
+    notes: tuple[str, ...] = ()
 
     def describe(self, image_size: int) -> Description:
         """Layers, layout and number of parameters."""
@@ -76,6 +80,7 @@ class Tower(NamedTuple):
             parts=common_shapes(self.parts),
             embedding_width=self.embedding_width,
             n_classes=self.head.n_classes if self.head else 0,
+            notes=self.notes,
         )
 
     def trunk_weights(self) -> dict[str, Tensor]:
@@ -146,7 +151,7 @@ class VisionTransformer:
         device: torch.device,
         name: str | None = None,
     ) -> None:
-        self.identity = identity_of(config, image_size, name)
+        self.identity = identity_of(config, image_size, name) + pixels.identity
         self.description = tower.describe(image_size)
         tower.model.eval().requires_grad_(requires_grad=False).to(device)
         self._tower = tower
@@ -155,7 +160,8 @@ class VisionTransformer:
         self._precision = getattr(torch, config.precision)
         self.head = tower.head
         self.trunk = Trunk(tower.blocks, tower.parts, self._run, tower.pool, config.compile, device)
-        self._mean, self._std = (255 * torch.tensor(value, device=device).view(3, 1, 1) for value in pixels)
+        channels = (pixels.mean, pixels.std)
+        self._mean, self._std = (255 * torch.tensor(value, device=device).view(3, 1, 1) for value in channels)
         if config.compile:
             for block in tower.blocks:  # one graph serves all blocks, and the hooks stay outside it
                 block.forward = torch.compile(block.forward)

@@ -12,6 +12,7 @@ from ray.exceptions import NodeDiedError, ObjectLostError, RayActorError, RayErr
 from sweep.engine.extractor import Extractor
 from sweep.engine.passes import Pass
 from sweep.live import Monitor
+from sweep.store.disk import lost_entry
 from sweep.store.full_disk import full_disk, no_space
 
 _MOST_CALLS = 2  # one computes, the other has its first images drawn
@@ -180,6 +181,7 @@ class Extraction:
 
         Raises:
             FullDiskError: the store's disk is full.
+            LostEntryError: what was extracted is gone from the store.
         """
         if self.has_ended:
             return
@@ -251,6 +253,8 @@ class Extraction:
         except RayError as error:
             if no_space(error):
                 raise full_disk(ray.get(self._store.where.remote())) from error
+            if lost := lost_entry(error):
+                raise lost from error
             if number not in self._failed:
                 self._failed.add(number)
                 cause = error.cause if isinstance(error, RayTaskError) and error.cause else error

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from frozen.data.scenes import SPLITS, DataError, Scene
 from frozen.problems import did_you_mean
 from frozen.readout.cells import Cell, LeftOut, Mistake
 from frozen.readout.measures import Dimension
@@ -27,9 +28,14 @@ def make_grid(study: Study, readout: Readout, locate: Locate) -> Grid:
     """Every possible cell of a study.
 
     Raises:
-        StudyError: a backbone, layer or column that does not exist, or a grid in which no cell is possible.
+        StudyError: a backbone, layer or column that does not exist, data that is there and not as it must be, or a
+            grid in which no cell is possible.
     """
     problems: dict[StudyProblem, None] = {}
+    for message in dict.fromkeys(filter(None, (_damage(dataset.config) for dataset in study.datasets))):
+        problems[locate(("datasets",), message)] = None
+    if problems:  # nothing can be said about cells whose values are unknown
+        raise StudyError(problems)
     cells: dict[Cell, None] = {}
     left_out: dict[LeftOut, None] = {}
     for made in readout.cells(study):
@@ -51,3 +57,15 @@ def make_grid(study: Study, readout: Readout, locate: Locate) -> Grid:
     if problems:
         raise StudyError(problems)
     return Grid(tuple(cells), tuple(left_out), readout.dimensions)
+
+
+def _damage(scene: Scene) -> str | None:
+    """What is wrong with what a data set tells of itself before it is opened."""
+    if scene.missing():
+        return None
+    try:
+        _ = scene.space
+        scene.size(SPLITS[0])
+    except DataError as error:
+        return str(error)
+    return None

@@ -28,6 +28,7 @@ def run_cells(run: Run) -> bool:
 
     Raises:
         FullDiskError: there is no space left for the store or the results.
+        LostEntryError: activations left the store while the run went on.
         PlaceError: a folder of the store cannot be written to.
         RemoteError: the results or the store cannot be reached.
     """

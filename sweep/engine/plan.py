@@ -132,6 +132,8 @@ def print_plan(plan: Plan, readout: Readout, console: Console) -> None:
         console.print(line, soft_wrap=True, highlight=False, markup=False)
     for line in _left_out(plan.grid):
         console.print(line, soft_wrap=True, highlight=False, markup=False)
+    for line in _notes(plan.to_do):
+        console.print(f"note: {line}", soft_wrap=True, highlight=False, markup=False)
     for line in readout.warnings(plan.to_do):
         console.print(f"warning: {line}", soft_wrap=True, highlight=False, markup=False)
     for name, missing in _missing_data(plan.to_do).items():
@@ -175,8 +177,19 @@ def _costs(cells: Iterable[Cell]) -> Iterator[str]:
         images = sum(map(count_samples, {cell.dataset.config: cell for cell in own}.values()))
         yield (
             f"{written(backbone.source)}: {tokens:,} tokens at {description.image_size} px, "
-            f"{_human_flop(flops)} an image; {images:,} images: {_human_flop(flops * images)}, {human_bytes(capture_bytes(own))} to store"
+            f"{_human_flop(flops)} an image; {images:,} images: {_human_flop(flops * images)}, "
+            f"{human_bytes(capture_bytes(own))} to store"
         )
+
+
+def _notes(cells: Iterable[Cell]) -> dict[str, None]:
+    """What users should know of how their backbones read images."""
+    by_backbone = {cell.backbone: cell for cell in cells}
+    return {
+        f"{written(backbone.source)}: {note}": None
+        for backbone, cell in by_backbone.items()
+        for note in cell.description.notes
+    }
 
 
 def _missing_data(cells: Iterable[Cell]) -> dict[str, Missing]:

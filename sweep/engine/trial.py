@@ -23,8 +23,10 @@ from frozen.readout.needs import Inputs, Product
 from frozen.readout.outcome import Outcome
 from frozen.readout.readout import find_readout
 from frozen.registry import packages
+from frozen.terminal import without_colours
 from sweep.engine.controls import as_controlled
 from sweep.store.actor import read_columns, read_product
+from sweep.store.disk import lost_entry
 from sweep.store.full_disk import no_space
 from sweep.store.remote import RemoteError
 
@@ -93,6 +95,9 @@ def run_job(config: dict[str, Any], *, jobs: list[Job], store: Any, ledger: Any,
             return
         if isinstance(error, RemoteError):
             tune.report({"unreachable": str(error)})
+            return
+        if lost := lost_entry(error):
+            tune.report({"lost": str(lost)})
             return
         for task in tasks.values():
             write(failed_row(task, error), None)
@@ -167,7 +172,8 @@ def failed_row(task: Task, error: BaseException | str) -> dict[str, object]:
     """The row of a cell that could not be measured."""
     text = error if isinstance(error, str) else "".join(traceback.format_exception(error))
     first = error.splitlines()[0] if isinstance(error, str) else f"{type(error).__name__}: {error}"
-    return {**task.known, "status": "failed", "error": f"{first}\n{text}".strip(), "flags": []}
+    told = without_colours(f"{first}\n{text}".strip())
+    return {**task.known, "status": "failed", "error": told, "flags": []}
 
 
 def trial_device() -> Any:

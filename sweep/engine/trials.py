@@ -13,6 +13,7 @@ from ray.tune.progress_reporter import TrialProgressCallback
 from ray.tune.search import Searcher
 
 from sweep.engine.waiting import Waiting
+from sweep.store.disk import LostEntryError
 from sweep.store.full_disk import FullDiskError, full_disk
 from sweep.store.remote import RemoteError
 
@@ -97,7 +98,7 @@ class Trials(tune.Callback):
         cells_wait = self._waiting.n_ready + self._given > len(self._placed)
         try:
             self._audience.go_on(timeout_s, cells_wait=cells_wait)
-        except (FullDiskError, RemoteError) as error:
+        except (FullDiskError, RemoteError, LostEntryError) as error:
             self._stop(error)
 
     def _stop(self, reason: Exception) -> None:
@@ -123,6 +124,8 @@ class Trials(tune.Callback):
             self._stop(full_disk(self._results))
         if "unreachable" in result:
             self._stop(RemoteError(str(result["unreachable"])))
+        if "lost" in result:
+            self._stop(LostEntryError(str(result["lost"])))
         for note in result.get("notes", ()):
             self._audience.say(note)
         if "cell_id" in result:

@@ -33,6 +33,7 @@ def run_trials(run: Run, jobs: Sequence[Job], store: Any, work: Work) -> bool:
 
     Raises:
         FullDiskError: there is no space left for the results.
+        LostEntryError: activations left the store.
         RemoteError: the results or the store cannot be reached.
     """
     trainable = tune.with_parameters(

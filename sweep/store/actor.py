@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pyarrow as pa
 
-from sweep.store.disk import Rows, StoreError
+from sweep.store.disk import Rows, lost
 from sweep.store.mirror import open_store
 
 if TYPE_CHECKING:
@@ -99,14 +99,14 @@ class ActivationStore:
             pooled: keys of those that are small enough to be joined into one array.
 
         Raises:
-            StoreError: parts are missing.
+            LostEntryError: parts are missing.
         """
         for key, description in descriptions.items():
             if self._disk.has(key):
                 self._disk.abandon(key)
                 continue
             if missing := set(range(n_parts)) - self._disk.parts_waiting(key):
-                raise StoreError(f"blocks {sorted(missing)} of entry {key} are missing from the store")
+                raise lost(self._disk.root, f"parts {sorted(missing)} of the unfinished entry {key}")
             self._disk.publish(key, description, contiguous=key in pooled)
 
     def entry(self, key: str, *, in_memory: bool) -> Entry:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -26,10 +27,33 @@ STORE_VERSION = 2
 META = "meta.json"
 """Names the parts of an entry, with their checksums; an entry without it is not there."""
 _WHOLE = "whole.arrow"
+_PART_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*\.arrow")
+"""No path: what an entry names is never read elsewhere."""
 
 
 class StoreError(RuntimeError):
     """An entry of the store that is damaged."""
+
+
+class LostEntryError(StoreError):
+    """Something a run has put into the store, or found there, is gone: no cell is to blame, and none can go on."""
+
+
+def lost_entry(error: BaseException | None) -> LostEntryError | None:
+    """That an entry is gone, if an error says or came from it."""
+    while error is not None:
+        if isinstance(error, LostEntryError):
+            return LostEntryError(str(getattr(error, "cause", None) or error))
+        error = getattr(error, "cause", None) or error.__cause__ or error.__context__
+    return None
+
+
+def lost(root: Path, what: str) -> LostEntryError:
+    """The message about something that is gone."""
+    return LostEntryError(
+        f"the store {root} has no {what} (any more): was it removed or cleaned while the run went on, or is it not "
+        "the same folder on every node? What is done is kept; run the same command again, it extracts what is missing"
+    )
 
 
 def store_key(**content: object) -> str:
@@ -164,8 +188,15 @@ class DiskStore:
         return self.has(key)
 
     def size_bytes(self, key: str) -> int:
-        """Bytes of an entry."""
-        return sum(part.stat().st_size for part in self._published(key))
+        """Bytes of an entry.
+
+        Raises:
+            LostEntryError: it is not there, or not all of it.
+        """
+        try:
+            return sum(part.stat().st_size for part in self._published(key))
+        except FileNotFoundError as error:
+            raise lost(self.root, f"whole entry {key}") from error
 
     def parts_waiting(self, key: str) -> set[int]:
         """Numbers of the parts an unfinished extraction has already written."""
@@ -186,12 +217,12 @@ class DiskStore:
             contiguous: whether readers should get one array without copying.
 
         Raises:
-            StoreError: there are no parts, or one before the last is not there.
+            LostEntryError: there are no parts, or one before the last is not there.
         """
         staging = self._staging(key)
         waiting = self.parts_waiting(key)
         if gaps := sorted(set(range(max(waiting, default=1))) - waiting):
-            raise StoreError(f"the unfinished entry {staging} lacks its parts {gaps}; did another run publish it?")
+            raise lost(self.root, f"parts {gaps} of the unfinished entry {key}")
         parts = self._parts(staging)
         if contiguous and len(parts) > 1:
             whole = staging / _WHOLE  # not a part: a run killed here would take it for the first one
@@ -230,18 +261,26 @@ class DiskStore:
         """The memory-mapped tables of an entry, one a part.
 
         Raises:
-            StoreError: no such entry on this machine, or one whose meta.json cannot be read.
+            LostEntryError: no such entry on this machine, or not all of it.
+            StoreError: one whose meta.json cannot be read.
         """
         if not self.has(key):
-            raise StoreError(f"the store {self.root} has no entry {key}; every node needs the same --store folder")
-        return [read_ipc(part) for part in self._published(key)]
+            raise lost(self.root, f"entry {key}")
+        try:
+            return [read_ipc(part) for part in self._published(key)]
+        except FileNotFoundError as error:
+            raise lost(self.root, f"whole entry {key}") from error
 
     def _published(self, key: str) -> dict[Path, str]:
         """Files of an entry in the order of its samples, with their checksums."""
         folder = self._folder(key)
         try:
             parts: dict[str, str] = json.loads((folder / META).read_text())["parts"]
+            if odd := [name for name in parts if not _PART_NAME.fullmatch(name)]:
+                raise ValueError(f"{odd[0]!r} is no name of a part")
             return {folder / name: checksum for name, checksum in sorted(parts.items())}
+        except FileNotFoundError as error:
+            raise lost(self.root, f"entry {key}") from error
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise StoreError(f"{folder / META} cannot be read ({error})") from error
 

@@ -19,6 +19,7 @@ from pydantic import BaseModel, ValidationError
 from frozen.data.scenes._base import SPLITS, DataError, Entropies, Missing, SplitName, fingerprint
 from frozen.data.scenes._images import check_present, read_image, readable
 from frozen.data.scenes.codes import FeatureSpace
+from frozen.git_lfs import lfs_pointer
 from frozen.problems import Problem, at_least, refuse
 
 _VERSION = 2
@@ -268,7 +269,7 @@ def read_json(path: Path, model: type[Model], remedy: str) -> Model:
     except FileNotFoundError:
         raise DataError(f"{path}: no such file; {remedy}") from None
     except ValidationError as error:
-        raise DataError(f"{path}: {_first_complaint(error)}; {remedy}") from None
+        raise DataError(f"{path}: {lfs_pointer(path) or _first_complaint(error)}; {remedy}") from None
 
 
 def _first_complaint(error: ValidationError) -> str:

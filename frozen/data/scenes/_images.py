@@ -16,6 +16,7 @@ from torch.nn.functional import interpolate
 
 from frozen.data.scenes._base import DataError
 from frozen.data.scenes._pixels import UnreadableImageError, read_rgb
+from frozen.git_lfs import MOST_BYTES, lfs_pointer
 
 _CHUNK = 1024
 _VERSION = 3
@@ -47,7 +48,7 @@ def check_present(paths: Sequence[Path], remedy: str) -> list[int]:
     """Sizes in bytes of image files.
 
     Raises:
-        DataError: images that are not there; the message names the first and counts them.
+        DataError: images that are not there, or only Git LFS pointers; the message names the first and counts them.
     """
     sizes = [_size_bytes(path) for path in paths]
     missing = [path for path, size in zip(paths, sizes, strict=True) if size is None]
@@ -56,6 +57,11 @@ def check_present(paths: Sequence[Path], remedy: str) -> list[int]:
             f"{missing[0]}: no such image ({len(missing)} of {len(paths)} images are not there); {remedy}, "
             "or set `on_bad_image: skip`"
         )
+    small = [path for path, size in zip(paths, sizes, strict=True) if size is not None and size <= MOST_BYTES]
+    pointers = [(path, pointer) for path in small if (pointer := lfs_pointer(path))]
+    if pointers:
+        path, pointer = pointers[0]
+        raise DataError(f"{path}: {pointer} ({len(pointers)} of {len(paths)} images are pointers)")
     return [size for size in sizes if size is not None]
 
 

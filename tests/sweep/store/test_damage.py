@@ -15,7 +15,7 @@ import pyarrow as pa
 import pytest
 
 from sweep import store as store_module
-from sweep.store.disk import DiskStore, Rows, StoreError, store_key, to_table
+from sweep.store.disk import DiskStore, LostEntryError, Rows, StoreError, lost_entry, store_key, to_table
 
 KEY = store_key(kind="test")
 CODES = np.random.default_rng(0).standard_normal((11, 4)).astype(np.float16)
@@ -50,9 +50,9 @@ def test_an_entry_appears_only_when_it_is_complete(store: DiskStore) -> None:
         store.write_part(KEY, number, part(parts[number]))
     assert not store.has(KEY)
     assert store.parts_waiting(KEY) == {0, 2, 3}
-    with pytest.raises(StoreError, match=r"has no entry .* every node needs the same --store folder"):
+    with pytest.raises(LostEntryError, match=r"has no entry .* the same folder on every node"):
         store.open(KEY)
-    with pytest.raises(StoreError, match=r"lacks its parts \[1\]"):
+    with pytest.raises(LostEntryError, match=r"has no parts \[1\] of the unfinished entry"):
         store.publish(KEY, {}, contiguous=True)
     store.write_part(KEY, 1, part(parts[1]))
     store.publish(KEY, {}, contiguous=True)
@@ -64,7 +64,7 @@ KILLED_WHILE_WRITING = """
 import os, signal, sys
 from pathlib import Path
 import numpy as np
-from sweep.store.disk import DiskStore, to_table
+from sweep.store.disk import LostEntryError, lost_entry, DiskStore, to_table
 store = DiskStore(Path(sys.argv[1]))
 table = to_table({"x": np.ones((3, 2))})
 store.write_part(sys.argv[2], 0, table)
@@ -160,8 +160,24 @@ def test_damage_is_found_and_named(
 
 def test_an_entry_without_one_of_its_parts_is_not_read_as_a_shorter_one(store: DiskStore) -> None:
     (fill(store, CODES, CUTS) / "part-00003.arrow").unlink()
-    with pytest.raises(FileNotFoundError, match="part-00003"):
+    for look in (store.open, store.size_bytes):
+        with pytest.raises(LostEntryError, match="has no whole entry") as lost:
+            look(KEY)
+    assert lost_entry(RuntimeError("another fault")) is None
+    around = ValueError("around it")
+    around.__cause__ = lost.value
+    assert str(lost_entry(around)) == str(lost.value)
+
+
+@pytest.mark.parametrize(
+    "name", ["../other/part-00000.arrow", "/etc/passwd", "a/b.arrow", "..", "part.txt", "x.arrow\n"]
+)
+def test_an_entry_names_no_files_but_its_own(store: DiskStore, name: str) -> None:
+    meta = fill(store, CODES) / "meta.json"
+    meta.write_text(json.dumps({"parts": {name: "0" * 64}}))
+    with pytest.raises(StoreError, match="is no name of a part"):
         store.open(KEY)
+    assert "is no name of a part" in (store.damage(KEY) or "")
 
 
 @pytest.mark.parametrize("text", ["", "{", "null", "[]", "{}", '{"parts": 3}', "\udcff"])
@@ -202,7 +218,7 @@ def test_publishing_again_replaces_the_entry(store: DiskStore) -> None:
 
 def test_publishing_without_new_parts_keeps_the_entry(store: DiskStore) -> None:
     fill(store, CODES, CUTS)
-    with pytest.raises(StoreError, match=r"lacks its parts \[0\]"):
+    with pytest.raises(StoreError, match=r"has no parts \[0\]"):
         store.publish(KEY, {}, contiguous=True)
     np.testing.assert_array_equal(read(store)[:], CODES)
 
