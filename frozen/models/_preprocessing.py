@@ -13,6 +13,7 @@ from frozen.models._vision import ADVICE, Pixels
 from frozen.problems import show
 
 _PLAIN_FACTOR = 1 / 255
+_LARGEST = 1e30
 _RESAMPLING = {0: "nearest", 1: "Lanczos", 2: "bilinear", 3: "bicubic", 4: "box", 5: "Hamming"}
 _BILINEAR = 2
 _REFUSED = {
@@ -91,11 +92,12 @@ def _flag(path: Path | None, settings: Mapping[str, Any], name: str, *, otherwis
 
 
 def _number(path: Path | None, name: str, value: object, *, above: float) -> float:
-    is_number = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-    if not is_number or not value > above:
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    number = float(value) if isinstance(value, int | float) and abs(value) < _LARGEST else math.nan
+    if not is_number or not number > above:
         limit = f" > {above:g}" if math.isfinite(above) else ""
         raise BackboneError(f"{path}: {name} must be a number{limit}, got {show(value)}")
-    return float(value)
+    return number
 
 
 def _channels(path: Path | None, name: str, value: object, *, above: float) -> tuple[float, ...]:

@@ -111,5 +111,6 @@ def load_shipped(config: BackboneConfig, device: torch.device) -> VisionTransfor
         model = vision_model(architecture)
     if config.kind != "random":
         model.load_state_dict(_trunk_weights(config.architecture))
-    pixels = Pixels(*(tuple(json.loads(header[name])) for name in ("mean", "std")))
+    mean, std = (tuple(json.loads(header[name])) for name in ("mean", "std"))
+    pixels = Pixels(mean, std)
     return VisionTransformer(tower_of(model, size), config, pixels, size, device)

@@ -12,11 +12,10 @@ from jaxtyping import UInt8
 from PIL import Image, ImageOps
 from PIL.ImageFile import ImageFile
 
-MOST_PIXELS = 2**26
-"""Of an image, 8192 x 8192: a small file may hold more than memory does. Of baseline JPEGs four times as many."""
-
 from frozen.git_lfs import lfs_pointer
 
+MOST_PIXELS = 2**26
+"""Of an image, 8192 x 8192: a small file may hold more than memory does. Of baseline JPEGs four times as many."""
 _BITS_PER_SAMPLE, _PHOTOMETRIC, _WHITE_IS_ZERO = 258, 262, 0  # tags of TIFF
 _WHOLE_RANGE = ("PNG", "PPM", "JPEG2000", "TIFF")
 """Formats in which numbers of 16 bits mean black at 0 and white at the largest."""
@@ -42,7 +41,7 @@ def read_rgb(path: Path) -> UInt8[np.ndarray, "height width 3"]:
             _bound(image)  # an icon's picture may be larger than its own list says
             ImageOps.exif_transpose(image, in_place=True)
             return _rgb(image)
-    except (FileNotFoundError, MemoryError, UnreadableImageError):
+    except (FileNotFoundError, MemoryError):
         raise
     except Exception as error:  # each of Pillow's decoders has errors of its own, from SyntaxError to RuntimeError
         reason = lfs_pointer(path) or " ".join(str(error).split()) or type(error).__name__

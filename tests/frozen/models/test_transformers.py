@@ -312,8 +312,8 @@ def test_other_architectures_are_refused_with_the_reason(
         ("preprocessor_config.json", json.dumps({"image_mean": MEAN}), "does not say how its pixels"),
         (
             "preprocessor_config.json",
-            json.dumps({"image_mean": MEAN, "image_std": STD, "rescale_factor": 1 / 127.5}),
-            "does not scale its pixels to 0..1",
+            json.dumps({"image_mean": MEAN, "image_std": STD, "rescale_factor": 0}),
+            "rescale_factor must be a number > 0",
         ),
         ("config.json", "[]", "holds no model's settings"),
         (
