@@ -12,6 +12,8 @@ import torch
 from jaxtyping import Float, Float64, Int, UInt8
 
 from binding._inputs import split_samples
+from binding._progress import Stage, progress
+from binding._summary import html_of, summary_of
 from binding._trainer import TargetResult, Trainer
 from binding.control_code import control_codes
 from binding.extras import extra_estimates
@@ -26,6 +28,9 @@ from frozen.data.scenes.codes import FeatureSpace
 from frozen.data.scenes.priors import PriorSource, SizePrior
 from frozen.intervals import Losses
 from frozen.rows import Standardizer
+
+N_STAGES = 5
+"""Stages of a measurement, for a progress bar."""
 
 
 @dataclass(frozen=True)
@@ -45,6 +50,7 @@ class Measurement:
         standardizer: of the activations; None if they were read as they are.
         extra_bits: what extras were asked for: as `control` the test losses on the control code, as `code_length`
             the online code of every training sample.
+        level: coverage that the intervals aim at.
     """
 
     estimates: dict[str, Estimate | None]
@@ -58,6 +64,15 @@ class Measurement:
     sample_entropies_bits: Float64[np.ndarray, " samples"]
     standardizer: Standardizer | None
     extra_bits: dict[str, Losses]
+    level: float
+
+    def summary(self) -> str:
+        """Every number with its interval, and what the flags mean, in lines of text."""
+        return summary_of(self)
+
+    def _repr_html_(self) -> str:
+        """The summary, as a notebook shows it."""
+        return html_of(self)
 
     def __getattr__(self, name: str) -> Estimate | None:
         """Estimates by name: `measurement.binding_ratio`."""
@@ -113,7 +128,9 @@ def measure(
     config = config or MeasureConfig()
     chosen = config.fit.probe_space(probe, {}) if isinstance(probe, str) else probe
     samples = split_samples(activations, object_codes, space, prior, splits)
-    return measure_samples(samples._replace(entropies=entropies, has_cls=has_cls), chosen, config)
+    samples = samples._replace(entropies=entropies, has_cls=has_cls)
+    with progress(N_STAGES) as stage:
+        return measure_samples(samples, chosen, config, stage=stage)
 
 
 def measure_samples(
@@ -123,6 +140,7 @@ def measure_samples(
     *,
     feature_probe: ProbeSpace | None = None,
     device: torch.device | None = None,
+    stage: Stage = lambda _name: None,
 ) -> Measurement:
     """Measure one cell.
 
@@ -133,6 +151,7 @@ def measure_samples(
         feature_probe: the family of the F probe; by default the same, or quadratic_concat where the family
             has no F probe.
         device: where to train; the CPU by default.
+        stage: told `N_STAGES` times what begins.
 
     Raises:
         ValueError: a family that cannot read these activations.
@@ -146,8 +165,13 @@ def measure_samples(
         if reason:
             raise ValueError(reason)
     trainer = Trainer(samples, config, device or torch.device("cpu"))
-    objects, features = trainer.tuned("objects", probe), trainer.tuned("features", feature_probe)
+    stage("objects probe")
+    objects = trainer.tuned("objects", probe)
+    stage("features probe")
+    features = trainer.tuned("features", feature_probe)
+    stage("direct probe")
     direct = trainer.direct(probe, objects)
+    stage("probe without activations")
     without = [one.without_activations() for one in (direct.tuned, objects.tuned, probe.probe(probe.first()))]
     targets: dict[Target, TargetResult] = {
         "objects": objects,
@@ -155,6 +179,7 @@ def measure_samples(
         "direct": direct,
         "given": trainer.refitted("given", without),
     }
+    stage("intervals and extras")
     losses = TestLosses(**{name: result.test_bits for name, result in targets.items()})
     entropy = samples.test.conditional_entropy_bits
     found = measures(losses, entropy, samples.entropies, config.intervals, seed=config.seed, prior=samples.prior)
@@ -173,6 +198,7 @@ def measure_samples(
         sample_entropies_bits=entropy,
         standardizer=trainer.standardizer,
         extra_bits=extra_bits,
+        level=config.intervals.level,
     )
 
 
