@@ -17,6 +17,8 @@ _NAMES = {
     "binding_ratio": ("β*", "binding ratio, by difference"),
     "direct_binding_information_bits": ("B*_direct", "binding information, a lower bound, bits"),
     "binding_information_bits": ("B*", "binding information, by difference, bits"),
+    "cautious_binding_ratio": ("β*_cautious", "binding ratio, where the prior may be wrong"),
+    "cautious_binding_information_bits": ("B*_cautious", "binding information, where the prior may be wrong, bits"),
     "v_information_bits": ("V", "V-information of the family, bits"),
     "object_information_ratio": ("β_O", "share of H(O) that is known"),
     "object_information_bits": ("B_O", "information about objects, bits"),
@@ -24,6 +26,7 @@ _NAMES = {
     "object_loss_bits": ("CE_O", "loss of the objects probe, bits"),
     "feature_loss_bits": ("CE_F", "loss of the features probe, bits"),
     "direct_loss_bits": ("CE(O|Z,F)", "loss of the direct probe, bits"),
+    "given_loss_bits": ("CE(O|F)", "loss of the probe without activations, bits"),
 }
 _NOTHING = "not defined: the entropy it needs is 0 or unknown"
 
@@ -81,7 +84,8 @@ def _lines(measurement: Measurement) -> list[_Line]:
 def _number(estimate: Estimate | None) -> tuple[str, str]:
     if estimate is None:
         return "", _NOTHING
-    return f"{estimate.value:.3f}", f"[{estimate.low:.3f}, {estimate.high:.3f}]"
+    value, low, high = (f"{round(number, 3) + 0.0:.3f}" for number in estimate)  # never -0.000
+    return value, f"[{low}, {high}]"
 
 
 def _flags(measurement: Measurement) -> list[tuple[str, str]]:

@@ -45,11 +45,11 @@ def test_every_number_is_shown_with_its_interval_and_every_flag_in_words(found: 
     assert title.endswith("in brackets 90% intervals")
     assert " ".join(lines[0].split()) == "β*_direct binding ratio, a lower bound 0.750 [0.500, 0.812]"
     for name, estimate in found.estimates.items():
-        shown = (
-            "not defined" if estimate is None else f"{estimate.value:.3f}  [{estimate.low:.3f}, {estimate.high:.3f}]"
-        )
-        assert any(shown in line for line in lines), name
+        shown = ["not defined"] if estimate is None else [f"{round(number, 3) + 0.0:.3f}" for number in estimate]
+        assert any(all(part in line for part in shown) for line in lines), name
     assert lines[-3:] == ["Flags", f"  last_epoch: {FLAGS['last_epoch']}", f"  wide_gap: {FLAGS['wide_gap']}"]
+    tiny = replace(found, estimates={"binding_ratio": Estimate(-1e-9, -0.1, 0.1)})
+    assert tiny.summary().splitlines()[1].endswith("by difference  0.000  [-0.100, 0.100]")
     assert replace(found, flags=[]).summary().endswith("\nFlags\n  none")
 
 
