@@ -36,6 +36,16 @@ def at_least(field: str, value: float, least: float) -> Iterable[Problem]:
         yield Problem(field, f"must be ≥ {least}, got {value}")
 
 
+LARGEST_IMAGE = 8192
+"""Most pixels a side that images are drawn or resized to."""
+
+
+def at_most_largest_image(size: int) -> Iterable[Problem]:
+    """The rule `image_size ≤ LARGEST_IMAGE`: an image of more would not fit into memory as tokens."""
+    if size > LARGEST_IMAGE:
+        yield Problem("image_size", f"must be ≤ {LARGEST_IMAGE}, got {size}")
+
+
 def did_you_mean(name: str, known: Iterable[str]) -> str:
     """The end of a sentence about an unknown name: the closest known one, else all of them."""
     known = list(known)

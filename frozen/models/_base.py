@@ -15,7 +15,7 @@ from torch import Tensor
 from frozen.models._library import KINDS, LIBRARIES
 from frozen.models._trunk import Head, Trunk
 from frozen.paths import changed, written
-from frozen.problems import Problem, at_least, refuse
+from frozen.problems import Problem, at_least, at_most_largest_image, refuse
 
 ACTIVATION_FILES = (".npz", ".safetensors", ".arrow", ".feather")
 Precision = Literal["float32", "bfloat16", "float16"]
@@ -206,6 +206,7 @@ class BackboneConfig:
             yield Problem("source", LIBRARIES.fault(kind) or f"must be {_FORMS}{others}, got {self.source!r}")
         if self.image_size is not None:
             yield from at_least("image_size", self.image_size, 1)
+            yield from at_most_largest_image(self.image_size)
         yield from at_least("seed", self.seed, 0)
         if self.precision not in get_args(Precision):
             yield Problem("precision", f"must be {', '.join(get_args(Precision))}, got {self.precision!r}")

@@ -20,7 +20,7 @@ from frozen.data.scenes._base import SPLITS, DataError, Entropies, Missing, Spli
 from frozen.data.scenes._images import check_present, read_image, readable
 from frozen.data.scenes.codes import FeatureSpace
 from frozen.git_lfs import lfs_pointer
-from frozen.problems import Problem, at_least, refuse
+from frozen.problems import Problem, at_least, at_most_largest_image, refuse
 
 _VERSION = 2
 """Of what is read from files: 2 scales 16 bits, turns by EXIF and puts what is transparent on white."""
@@ -82,6 +82,7 @@ class DiskScene(ABC):
     def problems(self) -> Iterator[Problem]:
         """Every broken rule."""
         yield from at_least("image_size", self.image_size, 8)
+        yield from at_most_largest_image(self.image_size)
         if self.most is not None:
             yield from at_least("most", self.most, 1)
 

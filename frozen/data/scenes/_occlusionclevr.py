@@ -30,7 +30,7 @@ from frozen.data.scenes._specification import (
     specification,
 )
 from frozen.data.scenes.codes import FeatureGroup, FeatureSpace
-from frozen.problems import Problem, at_least, refuse
+from frozen.problems import Problem, at_least, at_most_largest_image, refuse
 
 _NOT_CONTENT = ("folder", "missing_policy", "split", "assets")
 _SIZES = frozenset(SPLITS)
@@ -107,6 +107,7 @@ class OcclusionClevr(UniformScene):
         least |= dict.fromkeys(("camera_jitter", "light_jitter", "min_distance", "margin"), 0)
         for name, value in least.items():
             own.extend(at_least(name, getattr(self, name), value))
+        own.extend(at_most_largest_image(self.image_size))
         pitch = self.camera_pitch_degrees
         if pitch is not None and not -80 <= pitch <= 80:
             own.append(Problem("camera_pitch_degrees", f"must lie in -80..80, got {pitch}"))

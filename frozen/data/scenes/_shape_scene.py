@@ -16,7 +16,7 @@ from frozen.data.scenes._drawing import COLORS, SHAPES, WHITE, Canvas, Layout, P
 from frozen.data.scenes._feature_splits import SplitPolicy
 from frozen.data.scenes._sampled_scene import SampledScene, SampledSplit
 from frozen.data.scenes.codes import FeatureGroup, FeatureSpace
-from frozen.problems import Problem, at_least, refuse
+from frozen.problems import Problem, at_least, at_most_largest_image, refuse
 
 _VERSION = 1
 _PLACEMENT_TRIALS = 32
@@ -57,6 +57,7 @@ class ShapeScene(SampledScene):
                 own.append(Problem(name, f"must lie in 1..{most}, got {value}"))
         for name, least in (("object_size", 4), ("margin", 0), ("seed", 0), ("image_size", 8)):
             own.extend(at_least(name, getattr(self, name), least))
+        own.extend(at_most_largest_image(self.image_size))
         yield from own
         yield from self.split.problems()
         if not own:
