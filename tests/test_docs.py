@@ -42,8 +42,8 @@ def test_the_study_of_the_readme_loads_and_has_cells(tmp_path: Path) -> None:
     space = load_study(path)
     grid = make_grid(space, find_readout("binding"), locate_in(path))
     assert len(space.datasets) == 3
-    assert {cell.column("probe") for cell in grid.cells} == {probe.family for probe in space.probes}
-    assert {cell.column("mode") for cell in grid.cells} == set(space.modes)
+    assert {cell.column("probe") for cell in grid.cells} == {probe.family for probe in space.keys.probes}
+    assert {cell.column("mode") for cell in grid.cells} == set(space.keys.modes)
 
 
 def test_the_code_of_the_readme_runs_and_needs_no_compiler_of_torch() -> None:

@@ -10,19 +10,16 @@ from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
 from frozen.models._base import (
     Backbone,
-    BackboneConfig,
     BackboneError,
     Batch,
     Description,
     Identity,
-    Precision,
     Reader,
     TokenLayout,
-    TokenNames,
     UnavailableError,
     whole,
 )
-from frozen.models._library import KINDS, LIBRARIES, Library
+from frozen.models._config import KINDS, LIBRARIES, BackboneConfig, Library, Precision, TokenNames
 from frozen.models._paper import PAPER, PaperChoice, known_description
 from frozen.models._parts import BLOCK_PARTS, CHANGES, BlockPart, BlockParts, Change, Point, probe
 from frozen.models._trunk import Head, Trunk

@@ -14,7 +14,8 @@ from torch import Tensor
 
 from frozen.data.scenes import SPLITS, Scene, SplitName
 from frozen.models._activation_files import ActivationFile, open_file
-from frozen.models._base import BackboneConfig, BackboneError, Batch, Description, Reader, TokenLayout, whole
+from frozen.models._base import BackboneError, Batch, Description, Reader, TokenLayout, whole
+from frozen.models._config import BackboneConfig
 
 
 def describe_activations(config: BackboneConfig) -> Description:

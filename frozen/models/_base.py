@@ -2,28 +2,14 @@
 
 from __future__ import annotations
 
-import zlib
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import Any, Literal, NamedTuple, Protocol, get_args, runtime_checkable
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import UInt8
 from torch import Tensor
 
-from frozen.models._library import KINDS, LIBRARIES
 from frozen.models._trunk import Head, Trunk
-from frozen.paths import changed, written
-from frozen.problems import Problem, at_least, at_most_largest_image, refuse
-
-ACTIVATION_FILES = (".npz", ".safetensors", ".arrow", ".feather")
-Precision = Literal["float32", "bfloat16", "float16"]
-_FORMS = (
-    "shipped:NAME, timm:NAME, hf:REPO, random:NAME, random:hf:REPO, random:shipped:NAME, activations:FILE "
-    "or control:NAME"
-)
-_UNTRAINED = {"timm": "random:", "hf": "random:hf:", "shipped": "random:shipped:"}
 
 
 class BackboneError(ValueError):
@@ -141,159 +127,6 @@ def nearest_sizes(image_size: int, patch: int) -> str:
     """Image sizes that are a whole number of patches."""
     below = image_size // patch * patch
     return f"{below} or {below + patch}" if below else str(patch)
-
-
-@dataclass(frozen=True, kw_only=True)
-class TokenNames:
-    """Which tokens the rows of activations:FILE hold, in their order: CLS, registers, spatial tokens.
-
-    Raises:
-        ConfigurationError: a number below 0.
-    """
-
-    has_cls: bool = True
-    """Whether the first token is a CLS token; rows [sample, dim] are that token."""
-    n_registers: int = 0
-    """Registers, and other tokens between CLS and the spatial ones; never read."""
-    grid: tuple[int, int] = (0, 0)
-    """Rows and columns of spatial tokens."""
-    first_rows: bool = False
-    """Whether files may have more rows than the data set has samples: the rest is not read. Set by --limit."""
-
-    def __post_init__(self) -> None:
-        refuse("tokens", self.problems())
-
-    def problems(self) -> Iterator[Problem]:
-        """Every broken rule."""
-        yield from at_least("n_registers", self.n_registers, 0)
-        yield from at_least("grid", min(self.grid), 0)
-
-
-@dataclass(frozen=True, kw_only=True)
-class BackboneConfig:
-    """Which backbone, with which weights and input size.
-
-    Raises:
-        ConfigurationError: a source of another form, or an image size below 1.
-    """
-
-    source: str
-    """shipped:NAME, timm:NAME, hf:REPO (or hf:REPO@REVISION, hf:./FOLDER); random:NAME, random:hf:REPO: untrained;
-    activations:FILE, {split} in its name: .npz, .safetensors, .arrow or .feather."""
-    image_size: int | None = None
-    """Pixels a side the images are resized to; null takes the model's own."""
-    weights: str | None = None
-    """A .safetensors file or a state dict without pickled code, PATH or file:PATH; PATH#SET where a checkpoint holds
-    several sets of weights, such as model and model_ema. null takes the source's own."""
-    seed: int = 0
-    """Seed of what is random: the weights of random:NAME, the noise of controls."""
-    precision: Precision = "float32"
-    """Of the forward pass's matrix products; tokens stay float32 between blocks. Storage has a type of its own."""
-    compile: bool = False
-    """Whether torch.compile fuses each block; it needs a C++ compiler."""
-    tokens: TokenNames = TokenNames()
-    """Of activations:FILE alone: which tokens its rows hold."""
-
-    def __post_init__(self) -> None:
-        refuse("backbone", self.problems())
-
-    def problems(self) -> Iterator[Problem]:
-        """Every broken rule."""
-        kind, _, name = self.source.partition(":")
-        is_known = kind in KINDS or kind in LIBRARIES
-        if not is_known or not name.removeprefix("hf:" if kind == "random" else ""):
-            others = "".join(f", {other}:NAME" for other in LIBRARIES if f" {other}:NAME" not in _FORMS)
-            yield Problem("source", LIBRARIES.fault(kind) or f"must be {_FORMS}{others}, got {self.source!r}")
-        if self.image_size is not None:
-            yield from at_least("image_size", self.image_size, 1)
-            yield from at_most_largest_image(self.image_size)
-        yield from at_least("seed", self.seed, 0)
-        if self.precision not in get_args(Precision):
-            yield Problem("precision", f"must be {', '.join(get_args(Precision))}, got {self.precision!r}")
-        if kind == "random" and self.weights is not None:
-            yield Problem("weights", f"{self.source} is untrained; to read a file write {_trained(name)}")
-        if kind == "control" and (self.precision != "float32" or self.compile):
-            yield Problem("source", "controls have no forward pass: no precision, nothing to compile")
-        if kind == "activations":
-            yield from self._file_problems()
-        elif self.tokens != TokenNames():
-            yield Problem("tokens", f"is for activations:FILE; {self.source} knows its own")
-
-    def _file_problems(self) -> Iterator[Problem]:
-        if "{split}" not in self.name or not self.name.endswith(ACTIVATION_FILES):
-            yield Problem(
-                "source",
-                f"must name a file for each split, such as activations:vit_{{split}}.npz, ending in "
-                f"{', '.join(ACTIVATION_FILES)}, got {self.source!r}",
-            )
-        for name, plain in {"image_size": None, "weights": None, "precision": "float32", "compile": False}.items():
-            if getattr(self, name) != plain:
-                yield Problem(name, "activations are read from files: no model runs")
-
-    @property
-    def kind(self) -> str:
-        """What stands before the colon of the source."""
-        return self.source.partition(":")[0]
-
-    @property
-    def name(self) -> str:
-        """What stands after it."""
-        return self.source.partition(":")[2]
-
-    @property
-    def library(self) -> str:
-        """Where the architecture comes from: timm, hf, shipped, activations, control, or another package."""
-        if self.kind == "random":
-            library, colon, _ = self.name.partition(":")
-            return library if colon and library in ("hf", "shipped") else "timm"
-        return self.kind
-
-    @property
-    def depends_on_scene(self) -> bool:
-        """Whether what is loaded may differ between data sets, as that of controls and files of activations."""
-        return self.library not in _UNTRAINED
-
-    @property
-    def architecture(self) -> str:
-        """The library's name of the architecture."""
-        return self.name.removeprefix(f"{self.library}:") if self.kind == "random" else self.name
-
-    def untrained(self, seed: int) -> BackboneConfig | None:
-        """The same architecture with random weights; None for what has no training to lack.
-
-        The weights' seed follows from this seed and the source, so that two backbones of one architecture
-        have two draws, and not the same control twice.
-        """
-        if self.kind not in _UNTRAINED:
-            return None
-        own_seed = zlib.crc32(f"{seed} {written(self.source)}".encode())
-        source = changed(self.source, lambda text: _UNTRAINED[self.kind] + text.partition(":")[2])
-        return replace(self, source=source, weights=None, seed=own_seed)
-
-    @property
-    def weights_file(self) -> Path | None:
-        """The local file of the weights, if one is named."""
-        return None if self.weights is None else Path(self._weights_parts[0]).expanduser()
-
-    @property
-    def weights_set(self) -> str:
-        """Which set of weights of a checkpoint; empty where it has only one."""
-        return self._weights_parts[1]
-
-    @property
-    def _weights_parts(self) -> tuple[str, str]:
-        text = (self.weights or "").removeprefix("file:")
-        path, _, chosen = text.rpartition("#")
-        return (text, "") if not path or Path(text).expanduser().exists() else (path, chosen)
-
-    @property
-    def forward_identity(self) -> str:
-        """How the forward pass computes, where it is not the plain way; a part of a backbone's identity."""
-        return f" {self.precision}" * (self.precision != "float32") + " compiled" * self.compile
-
-
-def _trained(name: str) -> str:
-    return name if name.startswith(("hf:", "shipped:")) else f"timm:{name}"
 
 
 class Batch(NamedTuple):

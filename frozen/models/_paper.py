@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from frozen.models._base import BackboneConfig, Description, TokenLayout, dropped_pixels
+from frozen.models._base import Description, TokenLayout, dropped_pixels
+from frozen.models._config import BackboneConfig
 from frozen.models._parts import hidden_weights, plain_shapes
 
 

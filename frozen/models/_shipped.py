@@ -13,7 +13,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from frozen.models._base import BackboneConfig, BackboneError, Description, Identity, TokenLayout
+from frozen.models._base import BackboneError, Description, Identity, TokenLayout
+from frozen.models._config import BackboneConfig
 from frozen.models._parts import plain_shapes
 from frozen.models._timm import tower_of
 from frozen.models._torchvision_ops import declare_missing_operators

@@ -10,15 +10,9 @@ from typing import Any
 import torch
 from torch import nn
 
-from frozen.models._base import (
-    BackboneConfig,
-    BackboneError,
-    Description,
-    TokenLayout,
-    dropped_pixels,
-    nearest_sizes,
-)
+from frozen.models._base import BackboneError, Description, TokenLayout, dropped_pixels, nearest_sizes
 from frozen.models._checkpoint import misfit, read_state
+from frozen.models._config import BackboneConfig
 from frozen.models._hub import Repository
 from frozen.models._parts import probe
 from frozen.models._torchvision_ops import declare_missing_operators

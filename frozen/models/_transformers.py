@@ -14,8 +14,9 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from frozen.models._base import BackboneConfig, BackboneError, Description, TokenLayout, dropped_pixels
+from frozen.models._base import BackboneError, Description, TokenLayout, dropped_pixels
 from frozen.models._checkpoint import INDEX_ENDING, misfit, read_state, shards
+from frozen.models._config import BackboneConfig
 from frozen.models._hub import Repository
 from frozen.models._parts import probe
 from frozen.models._preprocessing import Preprocessing, read_preprocessing

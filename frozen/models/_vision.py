@@ -12,15 +12,8 @@ from jaxtyping import Float, UInt8
 from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
-from frozen.models._base import (
-    BackboneConfig,
-    BackboneError,
-    Batch,
-    Description,
-    Reader,
-    TokenLayout,
-    whole,
-)
+from frozen.models._base import BackboneError, Batch, Description, Reader, TokenLayout, whole
+from frozen.models._config import BackboneConfig
 from frozen.models._parts import BlockParts, common_shapes
 from frozen.models._trunk import Head, Trunk, digest
 

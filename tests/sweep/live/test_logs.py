@@ -18,13 +18,12 @@ from optuna.distributions import CategoricalDistribution, FloatDistribution, dis
 from ray import tune
 from rich.console import Console
 
-from binding.fit import FitConfig
 from frozen.console import Terminal
+from frozen.readout.outcome import SUGGESTIONS
 from frozen.readout.readout import find_readout
 from sweep.engine.grid import make_grid
 from sweep.live import Finished, Metrics, Monitor, open_logs, tune_callbacks
 from sweep.live._callback import GuardedCallback
-from sweep.live._monitor import _steps
 from sweep.live._optuna import OptunaLog
 from sweep.live._tensorboard import TensorBoardLog
 from sweep.live.progress import Progress, progress
@@ -56,11 +55,12 @@ def suggestion(rate: float, curve: list[float], status: str = "finished") -> dic
     best = min(range(len(curve)), key=lambda epoch: math.inf if math.isnan(curve[epoch]) else curve[epoch])
     values = {"learning_rate": rate, "rank": 4}
     return {
-        "values": values,
-        "validation_bits": curve[best] if math.isfinite(curve[best]) else math.inf,
-        "best_epoch": best + 1,
+        "target": "objects",
+        "values": json.dumps(values),
+        "ranges": json.dumps(RANGES),
+        "loss": curve[best] if math.isfinite(curve[best]) else None,
         "status": status,
-        "ranges": RANGES,
+        "best_epoch": best + 1,
         "curve": curve,
     }
 
@@ -71,8 +71,10 @@ def finished(*suggestions: dict[str, Any]) -> Finished:
         for seed in (0, 1)
         for epoch in (1, 2, 3)
     ]
-    metadata = {"suggestions": json.dumps({"objects": list(suggestions), "given": []})}
-    return Finished(NAME, ROW, pa.Table.from_pylist(rows).replace_schema_metadata(metadata))
+    tried = [{**one, "number": number} for number, one in enumerate(suggestions)]
+    names = ("2", "cls", "linear")
+    curves, tables = pa.Table.from_pylist(rows), pa.Table.from_pylist(tried, SUGGESTIONS)
+    return Finished(NAME, ROW, names, 2.0, curves, tables)
 
 
 DONE = finished(
@@ -119,7 +121,7 @@ def test_a_cell_measured_again_replaces_its_event_file(tmp_path: Path) -> None:
 
 def test_tensorboard_shows_the_error_of_a_failed_cell(tmp_path: Path) -> None:
     row = {**ROW, "status": "failed", "error": "OutOfMemoryError: 3 GB", "binding_ratio": None}
-    TensorBoardLog(tmp_path, ["binding_ratio"]).cell(Finished(NAME, row, None))
+    TensorBoardLog(tmp_path, ["binding_ratio"]).cell(Finished(NAME, row))
     assert any(b"OutOfMemoryError" in event.SerializeToString() for event in events(tmp_path))
 
 
@@ -320,11 +322,6 @@ def test_tensorboard_has_a_folder_for_any_name(backbone: str, tmp_path: Path) ->
     log.cell(DONE._replace(row={**ROW, "backbone": backbone, "dataset": backbone}))
     assert len(scalars(tmp_path / "tensorboard")) == 13
     assert [path.name for path in tmp_path.iterdir()] == ["tensorboard"]
-
-
-def test_steps_count_the_search_and_the_other_seeds() -> None:
-    epochs = 3 + 1 + 1 + 3  # three suggestions, then the winner with the second seed
-    assert _steps(FitConfig(batch_size=100, accumulate=2), DONE, n_train=1001) == epochs * 6
 
 
 def test_every_log_is_written_by_someone(tmp_path: Path) -> None:

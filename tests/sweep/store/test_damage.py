@@ -14,7 +14,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from sweep import store as store_module
+from sweep.store import disk as store_module
 from sweep.store.disk import DiskStore, LostEntryError, Rows, StoreError, lost_entry, store_key, to_table
 
 KEY = store_key(kind="test")

@@ -22,7 +22,7 @@ import torch
 from binding import fit as fitting
 from frozen.rows import Rows, Standardizer
 from binding.probes import AttentionQuadratic, HeadShape
-from sweep import store
+from sweep.store import disk as store
 
 torch.set_num_threads(1)
 

@@ -66,12 +66,12 @@ def test_overrides(read):
         "store={}",
         "fit.epochs=6",
     )
-    assert space.fit.epochs == 6
+    assert space.keys.fit.epochs == 6
     assert [dataset.config.n_colors for dataset in space.datasets] == [3, 3]
     assert [dataset.config.split.train for dataset in space.datasets] == [10, 20]
-    assert dict(space.probes[1].space.settings)["rank"] == Choices(choices=(2, 4))
-    assert dict(space.probes[0].space.settings)["learning_rate"] == 0.01
-    assert space.layers == ("all",)
+    assert dict(space.keys.probes[1].space.settings)["rank"] == Choices(choices=(2, 4))
+    assert dict(space.keys.probes[0].space.settings)["learning_rate"] == 0.01
+    assert space.keys.layers == ("all",)
     assert space.backbones[0] == BackboneConfig(source="timm:other")
     assert space.store == StoreConfig()
     assert space.source == STUDY
@@ -79,8 +79,8 @@ def test_overrides(read):
 
 def test_overrides_add_what_the_file_leaves_out(read):
     space = read(STUDY, "search.suggestions=1", "fit.patience=", "datasets[0].split.policy=independent")
-    assert space.search == SearchConfig(suggestions=1)
-    assert space.fit.patience is None
+    assert space.keys.search == SearchConfig(suggestions=1)
+    assert space.keys.fit.patience is None
     assert space.datasets[0].config.split.policy == "independent"
 
 
