@@ -180,8 +180,9 @@ class Checked:
 def _run(arguments: argparse.Namespace, stop: Stop) -> int:
     from frozen.console import Terminal
     from sweep.engine.packages import require
-    from sweep.engine.plan import print_plan
+    from sweep.engine.plan import print_plan, space_warning
     from sweep.store.mirror import results_at
+    from sweep.store.remote import is_url
     from sweep.study.load import load_study
 
     console = Terminal()
@@ -190,6 +191,8 @@ def _run(arguments: argparse.Namespace, stop: Stop) -> int:
     with results_at(arguments.results, study.name) as results:
         checked = _checked(arguments, study, results)
         print_plan(checked.plan, checked.readout, console)
+        if not is_url(arguments.store) and (warning := space_warning(checked.plan.to_do, Path(arguments.store))):
+            console.print(warning, soft_wrap=True, highlight=False, markup=False)
         if arguments.forecast:
             _forecast(arguments, checked, console)
         return DONE if arguments.plan or arguments.forecast else _work(arguments, checked, console, stop)

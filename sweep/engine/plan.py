@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import shutil
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from pathlib import Path
 
 from rich.box import SIMPLE
 from rich.console import Console
@@ -180,6 +182,18 @@ def _costs(cells: Iterable[Cell]) -> Iterator[str]:
             f"{_human_flop(flops)} an image; {images:,} images: {_human_flop(flops * images)}, "
             f"{human_bytes(capture_bytes(own))} to store"
         )
+
+
+def space_warning(cells: Iterable[Cell], store: Path) -> str | None:
+    """What to say of activations that do not fit on the disk of the store's folder; None if they do."""
+    folder = next(one for one in (store.absolute(), *store.absolute().parents) if one.exists())
+    size, free = capture_bytes(cells), shutil.disk_usage(folder).free
+    if size <= free:
+        return None
+    return (
+        f"warning: activations take at most {human_bytes(size)}, the disk of {folder} has {human_bytes(free)} left; "
+        "name another place with --store, or read fewer samples, layers or modes"
+    )
 
 
 def _notes(cells: Iterable[Cell]) -> dict[str, None]:

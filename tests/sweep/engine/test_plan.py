@@ -14,7 +14,7 @@ from frozen.data.scenes import ColorShape, Missing
 from frozen.readout.cells import Cell
 from frozen.readout.readout import find_readout
 from sweep.engine.grid import Grid, make_grid
-from sweep.engine.plan import Plan, human_bytes, make_plan, print_plan
+from sweep.engine.plan import Plan, human_bytes, make_plan, print_plan, space_warning
 from sweep.results.directory import Row
 from sweep.study.load import load_study, locate_in
 
@@ -216,3 +216,13 @@ def test_what_is_not_there_is_said_with_its_remedy(grid_of: GridOf, monkeypatch:
 )
 def test_bytes_read_well(size: float, text: str) -> None:
     assert human_bytes(size) == text
+
+
+def test_a_store_larger_than_its_disk_is_warned_of(grid_of: GridOf, tmp_path: Path) -> None:
+    store = tmp_path / "not" / "there" / "yet"
+    assert space_warning(grid_of().cells, store) is None
+    huge = grid_of("datasets[0].split.train=900000000000000").cells
+    found = space_warning(huge, store)
+    assert found is not None
+    assert f"the disk of {tmp_path} has" in found
+    assert "TB, the disk of" in found
