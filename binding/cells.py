@@ -42,6 +42,7 @@ GRID_COLUMNS = {
     "probe": "probe family",
     "feature_probe": "family of the features probe",
 }
+GRID_COLUMN_KINDS = {**dict.fromkeys(GRID_COLUMNS, "text"), "layer_index": "whole", "depth_fraction": "number?"}
 
 
 @dataclass(frozen=True)

@@ -137,3 +137,18 @@ COLUMNS: dict[str, str] = {
 
 CHOICES = {f"hyperparameters_{target}": target for target in ("direct", "features", "objects")}
 """Columns of tuned settings, with their headings."""
+
+_TARGETS = ("objects", "features", "direct")
+COLUMN_KINDS: dict[str, str] = {
+    **dict.fromkeys(COLUMNS, "number?"),
+    **dict.fromkeys(("n_train", "n_validation", "n_test"), "whole"),
+    **dict.fromkeys(("n_suggestions", "n_seeds", "seed", "interval_resamples"), "whole"),
+    **{f"hyperparameters_{target}": "object" for target in _TARGETS},
+    **{f"best_epoch_{target}": "list" for target in _TARGETS},
+    "z_dim": "whole",
+    "n_tokens": "whole",
+    "split_policy": "text?",
+    "interval_level": "number",
+    "flags": "texts",
+}
+"""What each column holds, with a question mark where it may be empty."""

@@ -21,8 +21,8 @@ import torch
 from binding._pack_memory import multiplications
 from binding._tables import curve_table, sample_table, suggestion_table
 from binding.breakdown import breakdown, seen_in_training
-from binding.cells import DIMENSIONS, GRID_COLUMNS, VERSION, BindingCell, Shared, cells
-from binding.columns import CHOICES, COLUMNS, EXTRA_MEASURES, MEASURES
+from binding.cells import DIMENSIONS, GRID_COLUMN_KINDS, GRID_COLUMNS, VERSION, BindingCell, Shared, cells
+from binding.columns import CHOICES, COLUMN_KINDS, COLUMNS, EXTRA_MEASURES, MEASURES
 from binding.controls import CONTROL_ALIASES, CONTROL_MEANINGS
 from binding.extras import EXTRA_ESTIMATES
 from binding.fit import FitConfig
@@ -62,6 +62,7 @@ class BindingReadout:
     flag_meanings = FLAGS
     control_meanings = CONTROL_MEANINGS
     control_aliases = CONTROL_ALIASES
+    column_kinds: ClassVar[Mapping[str, str]] = {**GRID_COLUMN_KINDS, **COLUMN_KINDS}
     parts: ClassVar[Mapping[str, Any]] = {"probes": probes}
 
     def read(self, reader: StudyReader) -> BindingStudy | None:

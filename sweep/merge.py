@@ -13,7 +13,8 @@ from typing import NamedTuple
 
 from frozen.terminal import complain, say
 from sweep.results.columns import VOLATILE_COLUMNS
-from sweep.results.directory import BusyError, ResultsDirectory, Row
+from sweep.results.directory import BusyError, LinkError, ResultsDirectory, Row
+from sweep.results.rows import read_rows, shown
 
 _VIEWS = ("rows", "tune", "figures", "tensorboard")
 
@@ -92,7 +93,10 @@ def merge(first: Path, second: Path, into: Path | None) -> Merge:
     with ExitStack() as held:
         for folder in (first, second):
             held.enter_context(ResultsDirectory(folder).locked())
-        found = compare(ResultsDirectory(first).rows(), ResultsDirectory(second).rows())
+        rows, others = read_rows(first), read_rows(second)
+        for line in shown((*rows.damages, *others.damages)):
+            complain(line)
+        found = compare(rows.rows, others.rows)
         if found.conflicts:
             return found
         if into is None:
@@ -106,17 +110,28 @@ def _copy_whole(first: Path, second: Path, into: Path, cells: Sequence[str]) -> 
     """Both directories in a new one, which appears when it is complete."""
     temporary = into.with_name(f".{into.name}.{os.getpid()}.tmp")
     try:
-        shutil.copytree(first, temporary, ignore=shutil.ignore_patterns("lock", "tune"))
+        shutil.copytree(first, temporary, ignore=_not_copied)
         _copy_cells(second, temporary, cells)
         temporary.replace(into)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
 
 
+def _not_copied(folder: str, names: list[str]) -> set[str]:
+    """What a new directory does without: locks, what Tune left, links, and what is no file at all."""
+    here = Path(folder)
+    odd = {name for name in names if (path := here / name).is_symlink() or not (path.is_dir() or path.is_file())}
+    return {"lock", "tune"} | odd
+
+
 def _copy_cells(source: Path, target: Path, cells: Sequence[str]) -> None:
     """Copy all files of some cells, each at once, its row last, so that no row is without its samples."""
+    results = ResultsDirectory(target)
+    for damage in read_rows(target).damages:
+        if damage.cell in cells:
+            results.set_aside(damage)
     for cell in cells:
-        files = [path for path in source.glob(f"*/{cell}.*") if path.parent.name not in _VIEWS]
+        files = [path for path in ResultsDirectory(source).files_of(cell) if path.parent.name not in _VIEWS]
         for path in [*files, source / "rows" / f"{cell}.json"]:
             place = target / path.relative_to(source)
             place.parent.mkdir(parents=True, exist_ok=True)
@@ -138,7 +153,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     options = parser.parse_args(argv)
     try:
         found = merge(options.first, options.second, options.into)
-    except (MergeError, BusyError, OSError) as error:
+    except (MergeError, BusyError, LinkError, OSError) as error:
         complain(error)
         return 2
     for conflict in found.conflicts:

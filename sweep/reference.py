@@ -45,6 +45,8 @@ report.html           what people look at (see report.md)
 figures/ tables/      for papers, by `python -m sweep.report`
 tensorboard/          event files, one a cell (see monitoring.md)
 optuna.journal        what was tried, for optuna-dashboard
+comparison.csv        all differences, by `python -m sweep.compare` where they are too many for the terminal
+damaged/              what stood in rows/ and was no row; its cells were measured again
 lock                  held by the run that writes
 ```
 
@@ -53,8 +55,13 @@ control, direction and invisible characters as escapes (`\\x1b`, `\\u202e`), and
 calculate (`=1+1`) begins with an apostrophe. `results.parquet` and `rows/` keep the text as it is.
 
 The table and the report can be deleted; any run of the study makes them again. Rows of cells that a
-changed study file no longer names are kept in `rows/` and left out of the table. The last five columns may differ
-between equal runs; all others repeat on the same machine with the same study.
+changed study file no longer names, and those of a rehearsal with `--limit`, are kept in `rows/`; table, report and
+every command leave them out and say how many there are. The last five columns may differ between equal runs; all
+others repeat on the same machine with the same study.
+
+A row is a regular file in `rows/` that is named after its cell. One that is empty, cut, a link, or has a column of
+the wrong kind is named by every command, counts as missing, and is moved to `damaged/` by the next run, which
+measures its cell again. Other files in `rows/` are left alone. The results directory may be a link, its parts not.
 """
 _SECTIONS = {
     "Data set `colorshape`": "ColorShapeDataset",

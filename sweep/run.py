@@ -181,6 +181,7 @@ def _run(arguments: argparse.Namespace, stop: Stop) -> int:
     from frozen.console import Terminal
     from sweep.engine.packages import require
     from sweep.engine.plan import print_plan, space_warning
+    from sweep.results.rows import shown
     from sweep.store.mirror import results_at
     from sweep.store.remote import is_url
     from sweep.study.load import load_study
@@ -193,6 +194,8 @@ def _run(arguments: argparse.Namespace, stop: Stop) -> int:
         print_plan(checked.plan, checked.readout, console)
         if not is_url(arguments.store) and (warning := space_warning(checked.plan.to_do, Path(arguments.store))):
             console.print(warning, soft_wrap=True, highlight=False, markup=False)
+        for line in shown(results.read().damages):
+            console.print(line, soft_wrap=True)
         if arguments.forecast:
             _forecast(arguments, checked, console)
         return DONE if arguments.plan or arguments.forecast else _work(arguments, checked, console, stop)
@@ -244,7 +247,7 @@ def _graph(checked: Checked, cells: Sequence[Cell], others: Sequence[Cell]) -> G
 def _work(arguments: argparse.Namespace, checked: Checked, console: Console, stop: Stop) -> int:
     from sweep.engine.cluster import ray_session
     from sweep.results.published import show_published
-    from sweep.results.views import announce, as_rehearsal, rebuild, rebuild_table, rehearsal, show
+    from sweep.results.views import announce, as_rehearsal, rebuild, rebuild_table, rehearsal, set_aside_damages, show
     from sweep.store.remote import is_url
     from sweep.study.load import dump_yaml
 
@@ -256,6 +259,8 @@ def _work(arguments: argparse.Namespace, checked: Checked, console: Console, sto
     with ExitStack() as held:
         resources = held.enter_context(ray_session(arguments.address, arguments.gpus)) if cells else None
         held.enter_context(results.locked())
+        if moved := set_aside_damages(results):
+            console.print(moved, soft_wrap=True)
         study_yaml = dump_yaml(study.resolved_in(None if is_url(arguments.results) else results.root))
         if arguments.limit:
             study_yaml = as_rehearsal(study_yaml, arguments.limit)

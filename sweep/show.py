@@ -19,6 +19,7 @@ from frozen.readout.readout import Readout, find_readout
 from frozen.terminal import complain, on_one_line, say
 from sweep.results.columns import VOLATILE_COLUMNS
 from sweep.results.directory import ResultsDirectory, Row
+from sweep.results.stored import StudyRows, study_rows
 
 _BARS = "▁▂▃▄▅▆▇█"
 _LONGEST_CURVE = 60
@@ -28,9 +29,9 @@ class ShowError(ValueError):
     """Something to show that is not there."""
 
 
-def overview(results: ResultsDirectory, rows: Mapping[str, Row], console: Console) -> None:
+def overview(study: StudyRows, console: Console) -> None:
     """Done, failed and missing cells of each data set and backbone, and the failures."""
-    missing = _missing(results, rows)
+    rows = study.rows
     counts: dict[tuple[str, str], Counter[str]] = {}
     for row in rows.values():
         counts.setdefault((str(row["dataset"]), str(row["backbone"])), Counter())[str(row["status"])] += 1
@@ -40,26 +41,14 @@ def overview(results: ResultsDirectory, rows: Mapping[str, Row], console: Consol
         table.add_row(*names, str(states["done"]), str(states["failed"]))
     console.print(table)
     states = Counter(str(row["status"]) for row in rows.values())
-    left = "" if missing is None else f", {missing} missing"
+    left = "" if study.cells is None else f", {len(set(study.cells) - set(rows))} missing"
     console.print(f"{len(rows)} cells: {states['done']} done, {states['failed']} failed{left}", highlight=False)
+    for remark in study.remarks():
+        console.print(remark, highlight=False, markup=False, soft_wrap=True)
     for cell, row in rows.items():
         if row["status"] == "failed":
             first = str(row["error"]).splitlines()[0]
             console.print(f"{cell[:8]}  {_where(row)}: {first}", highlight=False, markup=False, soft_wrap=True)
-
-
-def _missing(results: ResultsDirectory, rows: Mapping[str, Row]) -> int | None:
-    """Cells of the study without a row; None where the study can no longer be read."""
-    from sweep.engine.grid import make_grid
-    from sweep.study.load import StudyError, load_study, locate_in
-
-    path = results.root / "study.yaml"
-    try:
-        study = load_study(path)
-        grid = make_grid(study, find_readout(study.readout), locate_in(path))
-    except (OSError, ValueError, StudyError):
-        return None
-    return len({cell.cell_id for cell in grid.cells} - set(rows))
 
 
 def paragraph(results: ResultsDirectory, rows: Mapping[str, Row]) -> str:
@@ -78,10 +67,10 @@ def paragraph(results: ResultsDirectory, rows: Mapping[str, Row]) -> str:
     return method(study, find_readout(study.readout), list(rows.values()))
 
 
-def story(results: ResultsDirectory, row: Row, console: Console) -> None:
+def story(results: ResultsDirectory, row: Row, console: Console, remark: str = "") -> None:
     """Everything that is known of a cell."""
     readout = find_readout(str(row["readout"]))
-    lines = [_where(row), f"cell {row['cell_id']}, {row['status']}", *_identity(row)]
+    lines = [_where(row), f"cell {row['cell_id']}, {row['status']}{remark}", *_identity(row)]
     if row["status"] == "failed":
         lines += ["", str(row["error"])]
     else:
@@ -96,7 +85,7 @@ def story(results: ResultsDirectory, row: Row, console: Console) -> None:
     flags = row.get("flags")
     for flag in flags if isinstance(flags, list) else []:
         lines += ["", f"{flag}: {readout.flag_meanings.get(flag, 'unknown to this version')}"]
-    files = sorted(results.root.glob(f"*/{row['cell_id']}.*"))
+    files = results.files_of(str(row["cell_id"]))
     lines += ["", *(f"{path.relative_to(results.root)}  {path.stat().st_size:,} bytes" for path in files)]
     for line in lines:
         console.print(line, highlight=False, markup=False, soft_wrap=True)
@@ -144,7 +133,11 @@ def _plain(value: object) -> str:
 
 def _learning(results: ResultsDirectory, cell: str) -> Iterator[str]:
     """A small curve of the last number of every epoch, for each training."""
-    curves = results.curves(cell)
+    try:
+        curves = results.curves(cell)
+    except (OSError, ValueError) as error:  # ValueError: what pyarrow raises of a damaged file
+        yield f"its learning curves cannot be read: {error}"
+        return
     if curves is None:
         return
     *names, shown = (name for name in curves.column_names if name != "epoch")
@@ -194,15 +187,21 @@ def main(argv: Sequence[str] | None = None) -> int:
     options = parser.parse_args(argv)
     results, console = ResultsDirectory(options.results), Terminal()
     try:
-        rows = results.rows()
-        if not rows:
-            raise ShowError(f"{options.results} holds no rows; it should be a folder such as results/quickstart")
+        study = study_rows(results.root)
+        if not study.rows and not (study.foreign and options.cell):
+            remarks = "".join(f"\n{remark}" for remark in study.remarks())
+            raise ShowError(
+                f"{options.results} holds no rows; it should be a folder such as results/quickstart{remarks}"
+            )
         if options.method:
-            say(paragraph(results, rows).rstrip())
+            say(paragraph(results, study.rows).rstrip())
+            for remark in study.remarks():
+                complain(remark)
         elif options.cell is None:
-            overview(results, rows, console)
+            overview(study, console)
         else:
-            story(results, find(rows, options.cell), console)
+            row = find({**study.rows, **study.foreign}, options.cell)
+            story(results, row, console, ", of other settings" if row["cell_id"] in study.foreign else "")
     except ShowError as error:
         complain(error)
         return 2

@@ -12,13 +12,14 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from frozen.console import Terminal
 from frozen.terminal import complain
+from sweep.results.directory import CELLS_FILE
 from sweep.results.stored import ResultsError, StoredCell, StoredResults, open_results
 
 if TYPE_CHECKING:
     from frozen.readout.cells import Cell
     from frozen.readout.study import Study
 
-EQUAL, DIFFERENT, USER_ERROR = 0, 1, 2
+EQUAL, DIFFERENT, USER_ERROR, INTERRUPTED = 0, 1, 2, 130
 TABLE = "results.parquet"
 
 _ROUNDING = 1e-9
@@ -67,6 +68,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (ResultsError, StudyError) as error:
         complain(error)
         return USER_ERROR
+    except KeyboardInterrupt:
+        complain("\ninterrupted")
+        return INTERRUPTED
     _print(results, cells, wrong, again)
     return DIFFERENT if wrong or again else EQUAL
 
@@ -143,9 +147,7 @@ def _from_scratch(results: StoredResults, stored: StoredCell, options: argparse.
     grid = make_grid(space, results.readout, locate_in(study))
     cells: dict[str, Cell] = {cell.cell_id: cell for cell in grid.cells}
     if stored.cell_id not in cells:
-        yield Mismatch(
-            stored.cell_id, "cell_id", stored.cell_id, "no cell of study.yaml; its row is of another study"
-        )
+        yield Mismatch(stored.cell_id, "cell_id", stored.cell_id, f"no cell of study.yaml, but one of {CELLS_FILE}")
         return
     found, _ = measured_again(
         cells[stored.cell_id], grid, space, locate_in(study), results.readout, options.store, fresh=options.fresh
@@ -169,6 +171,8 @@ def _print(
         bad = len({mismatch.cell_id for mismatch in mismatches})
         verdicts.add_row(what, str(len(of)), f"{bad} differ" if bad else "equal")
     console.print(verdicts)
+    for remark in results.study.remarks():
+        console.print(remark, markup=False, highlight=False, soft_wrap=True)
     if not (results.folder / TABLE).exists():
         console.print(f"no {TABLE} to check; a run of the study makes it", markup=False, soft_wrap=True)
     for cell in cells:

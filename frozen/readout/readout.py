@@ -175,6 +175,15 @@ class Readout(Protocol):
         ...
 
     @property
+    def column_kinds(self) -> Mapping[str, str]:
+        """What each of these columns holds in a row, by which damaged rows are told.
+
+        One of text, truth, whole, number, list, texts (a list of them), object (JSON as text); with a question mark
+        behind it where the column may be empty.
+        """
+        ...
+
+    @property
     def parts(self) -> Mapping[str, Callable[[str | None], Iterator[str]]]:
         """What of its own a study can name, by kind: given a pattern of names or None, a line each."""
         ...

@@ -161,7 +161,8 @@ def _row(task: Task, outcome: Outcome, used: Mapping[str, bytes], store: Any) ->
         about = {"giver": task.cell.cell_id, "product": name}
         ray.get(store.put_product.remote(key, given[name], about))
     products = {column: _digests(found) for column, found in (("gives", given), ("used", used)) if found}
-    return {**task.known, "status": "done", "error": None, **products, **outcome.row}
+    empty = dict.fromkeys(find_readout(task.cell.readout).columns)
+    return {**task.known, "status": "done", "error": None, **products, **empty, **outcome.row}
 
 
 def _digests(products: Mapping[str, bytes]) -> str:

@@ -12,6 +12,7 @@ from sweep.live._guard import LogWriter, Say, guarded
 from sweep.live._metrics import Metrics
 from sweep.live.progress import Progress
 from sweep.results.directory import ResultsDirectory, Row
+from sweep.results.stored import study_rows
 
 _LONGEST_WAIT_S, _INTERRUPTED_WAIT_S = 30.0, 5.0
 
@@ -97,7 +98,7 @@ class Monitor:
 
     def _begin(self, metrics: Metrics) -> None:
         metrics.cells(**self._states)
-        for row in self._results.rows().values():
+        for row in study_rows(self._results.root).rows.values():
             self._best(metrics, row)
 
     def _read(self, cell: Cell) -> Finished:

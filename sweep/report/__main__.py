@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,7 +16,9 @@ from frozen.terminal import complain, say
 from sweep.report._publication import FIGURE_FORMATS, TABLE_FORMATS, write_figures, write_tables
 from sweep.results.columns import all_columns
 from sweep.results.directory import ResultsDirectory, Row, as_frame
-from sweep.results.views import CELLS_FILE, write_page
+from sweep.results.rows import row_files
+from sweep.results.stored import study_rows
+from sweep.results.views import write_page
 from sweep.study.load import StudyError, load_study
 from sweep.study.schema import DEFAULT_READOUT
 
@@ -128,17 +130,20 @@ def _find(folder: Path) -> _Found:
     results = ResultsDirectory(folder)
     if not folder.is_dir():
         raise ReportError(f"{folder}: no such folder; give that of a study, such as results/quickstart")
-    rows = results.rows()
-    if not rows and not (folder / "study.yaml").is_file():
+    study = study_rows(folder)
+    if not study.rows and not (folder / "study.yaml").is_file():
         inside = sorted(path.parent.as_posix() for path in folder.glob("*/study.yaml"))
         remedy = f"did you mean {' or '.join(inside[:3])}?" if inside else "give the folder of a study's results"
         raise ReportError(f"{folder}: no results here; {remedy}")
     space, study_yaml, notes = _study(folder)
-    planned = _planned(folder)
-    kept = list(rows.values()) if planned is None else [rows[cell] for cell in planned if cell in rows]
-    n_cells = None if planned is None else len(planned)
+    rows, cells = study.rows, study.cells
+    kept = list(rows.values()) if cells is None else [rows[cell] for cell in cells if cell in rows]
+    n_cells = None if cells is None else len(cells)
+    remarks = tuple(study.remarks())
+    for remark in remarks:
+        complain(remark)
     name = space.readout if space else str(kept[0]["readout"]) if kept else DEFAULT_READOUT
-    return _Found(results, kept, _readout(name), space, study_yaml, n_cells, notes)
+    return _Found(results, kept, _readout(name), space, study_yaml, n_cells, (*notes, *remarks))
 
 
 def _study(folder: Path) -> tuple[Study | None, str, tuple[str, ...]]:
@@ -150,11 +155,6 @@ def _study(folder: Path) -> tuple[Study | None, str, tuple[str, ...]]:
         return load_study(path), path.read_text(encoding="utf-8"), ()
     except (StudyError, ValueError) as error:
         return None, path.read_text(encoding="utf-8"), (f"The study cannot be read: {error}",)
-
-
-def _planned(folder: Path) -> list[str] | None:
-    path = folder / CELLS_FILE
-    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
 
 
 def _readout(name: str) -> Readout:
@@ -174,7 +174,11 @@ def _wait_for_change(folder: Path, seen: _State) -> _State:
 
 
 def _state(folder: Path) -> _State:
-    return sorted((path.name, path.stat().st_mtime_ns) for path in (folder / "rows").glob("*.json"))
+    state = []
+    for path in row_files(folder):
+        with suppress(FileNotFoundError):  # removed since it was listed
+            state.append((path.name, path.lstat().st_mtime_ns))
+    return state
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import stat
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
@@ -18,21 +19,31 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from sweep.engine.places import refuse_unwritable
+from sweep.engine.places import PlaceError, refuse_unwritable
+from sweep.results.rows import FOLDER, Damage, FoundRows, Row, read_rows
 from sweep.results.spreadsheet import safe_cell
 
 if TYPE_CHECKING:
     import pandas as pd
 
-Row = Mapping[str, object]
+CELLS_FILE = "cells.json"
+"""Identities of all cells of the study, for those who look at its results while it runs."""
 
+__all__ = ["BusyError", "LinkError", "ResultsDirectory", "Row", "as_frame"]
 
-_FOLDERS = ("rows", "samples", "curves", "probes", "tensorboard", "tune")
+DAMAGED = "damaged"
+"""Folder for what has the name of a row and is none."""
+_FOLDERS = (FOLDER, "samples", "curves", "suggestions", "probes", DAMAGED, "tensorboard", "tune")
+_WRITTEN_IN_PLACE = ("lock", "optuna.journal", "mlflow.db")
 _FILES = ("lock", "study.yaml", "cells.json", "results.parquet", "results.csv", "report.html", "optuna.journal")
 
 
 class BusyError(RuntimeError):
     """Another run writes to the same results directory."""
+
+
+class LinkError(PlaceError):
+    """Part of a results directory is a link, or no file: what is written there would land elsewhere."""
 
 
 class ResultsDirectory:
@@ -55,6 +66,7 @@ class ResultsDirectory:
         Raises:
             PlaceError: it cannot be done.
         """
+        refuse_links(self.root)
         refuse_unwritable(self.root, remedy, folders=_FOLDERS, files=_FILES)
 
     @contextmanager
@@ -62,12 +74,12 @@ class ResultsDirectory:
         """Hold the directory for one run; the lock dies with the process.
 
         Raises:
-            BusyError: another run holds it, or its lock is a link to somewhere else.
+            BusyError: another run holds it.
+            LinkError: something in it is a link to elsewhere.
         """
         self.root.mkdir(parents=True, exist_ok=True)
+        refuse_links(self.root)
         path = self.root / "lock"
-        if path.is_symlink():
-            raise BusyError(f"{path} is a link, and would be written through; remove it")
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o666)
         with os.fdopen(descriptor, "r+") as file:
             try:
@@ -85,15 +97,29 @@ class ResultsDirectory:
 
         Raises:
             BusyError: another run holds it.
+            LinkError: something in it is a link to elsewhere.
         """
+        refuse_links(self.root)
         if (self.root / "lock").exists():
             with self.locked():
                 pass
 
     def rows(self) -> dict[str, Row]:
-        """All rows by cell, whatever study file they came from."""
-        files = sorted((self.root / "rows").glob("*.json"))
-        return {path.stem: json.loads(path.read_text()) for path in files}
+        """All sound rows by cell, whatever study file they came from."""
+        return self.read().rows
+
+    def read(self) -> FoundRows:
+        """All sound rows by cell, and what is damaged."""
+        return read_rows(self.root)
+
+    def set_aside(self, damage: Damage) -> Path:
+        """Move what is no row out of the way of the row that will be there; returns where it is now."""
+        folder = self._made_folder(DAMAGED)
+        place, number = folder / damage.path.name, 1
+        while os.path.lexists(place):
+            number += 1
+            place = folder / f"{damage.path.stem}.{number}{damage.path.suffix}"
+        return damage.path.rename(place)
 
     def row(self, cell: str) -> Row:
         """The row of a cell."""
@@ -134,11 +160,13 @@ class ResultsDirectory:
 
         Raises:
             ValueError: a number of the row is not finite; nothing is written.
+            LinkError: a folder is a link to elsewhere; nothing is written.
         """
         cell = str(row["cell_id"])
         text = json.dumps(row, indent=1, allow_nan=False)
-        path = self.root / "rows" / f"{cell}.json"
-        stale = set(self.root.glob(f"*/{cell}.*")) if path.exists() else set()
+        refuse_links(self.root)
+        path = self.root / FOLDER / f"{cell}.json"
+        stale = set(self.files_of(cell)) if path.exists() else set()
         made: dict[Path, Callable[[Path], object]] = {
             self.root / name / f"{cell}.parquet": partial(pq.write_table, table)
             for name, table in (("samples", samples), ("curves", curves), ("suggestions", suggestions))
@@ -149,10 +177,22 @@ class ResultsDirectory:
             made[self.root / folder / f"{cell}.{suffix}"] = partial(_write_bytes, content)
         made[path] = lambda temporary: temporary.write_text(text)
         for target, write in made.items():
-            target.parent.mkdir(parents=True, exist_ok=True)
+            self._made_folder(target.parent.name)
             _atomically(target, write)
         for old in stale - set(made):
             old.unlink(missing_ok=True)
+
+    def files_of(self, cell: str) -> list[Path]:
+        """Everything that belongs to a cell, in no folder that is a link."""
+        folders = (path for path in self.root.glob("*") if path.is_dir() and not path.is_symlink())
+        return sorted(file for folder in folders if folder.name != DAMAGED for file in folder.glob(f"{cell}.*"))
+
+    def _made_folder(self, name: str) -> Path:
+        folder = self.root / name
+        if folder.is_symlink() or (folder.exists() and not folder.is_dir()):
+            raise LinkError(f"{folder} must be a folder, and is none; move it away")
+        folder.mkdir(parents=True, exist_ok=True)
+        return folder
 
     def write_text(self, name: str, text: str) -> Path:
         """Write a text file at once."""
@@ -170,6 +210,25 @@ class ResultsDirectory:
         _atomically(path, lambda temporary: pq.write_table(table, temporary))
         _atomically(self.root / "results.csv", lambda temporary: frame.map(safe_cell).to_csv(temporary, index=False))
         return path
+
+
+def refuse_links(root: Path) -> None:
+    """Refuse a results directory whose parts are links, since what is written to them would land elsewhere.
+
+    The directory itself may be a link.
+
+    Raises:
+        LinkError: names the part.
+    """
+    for path in root.iterdir() if root.is_dir() else ():
+        mode, is_folder, is_file = path.lstat().st_mode, path.name in _FOLDERS, path.name in _WRITTEN_IN_PLACE
+        if stat.S_ISLNK(mode) and (is_folder or is_file or path.is_dir()):
+            raise LinkError(
+                f"{path} is a link, and what is written there would land elsewhere; remove it, or put what it leads "
+                "to in its place (only the results directory itself may be a link)"
+            )
+        if (is_folder and not stat.S_ISDIR(mode)) or (is_file and not stat.S_ISREG(mode)):
+            raise LinkError(f"{path} must be a {'folder' if is_folder else 'file'}, and is none; move it away")
 
 
 def as_frame(rows: Iterable[Row], columns: Iterable[str]) -> pd.DataFrame:

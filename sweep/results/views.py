@@ -14,13 +14,9 @@ from frozen.readout.cells import Cell
 from frozen.readout.readout import Exhibit, Readout, measured
 from frozen.readout.study import Study
 from sweep.results.columns import all_columns
-from sweep.results.directory import ResultsDirectory, Row, as_frame
+from sweep.results.directory import CELLS_FILE, DAMAGED, ResultsDirectory, Row, as_frame
 from sweep.results.method import method
 from sweep.results.published import held_against
-
-CELLS_FILE = "cells.json"
-"""Identities of all cells of the study, for those who look at its results while it runs."""
-
 
 _REHEARSAL = "# Rehearsal: "
 
@@ -41,6 +37,15 @@ def announce(results: ResultsDirectory, cells: Iterable[Cell], study_yaml: str) 
     """Write what the study is, before any of its rows are there."""
     results.write_text("study.yaml", study_yaml)
     results.write_text(CELLS_FILE, json.dumps([cell.cell_id for cell in cells]))
+
+
+def set_aside_damages(results: ResultsDirectory) -> str | None:
+    """Move damaged rows away, while no other run writes here; returns where, None if there are none."""
+    damages = results.read().damages
+    for damage in damages:
+        results.set_aside(damage)
+    rows = "1 damaged row" if len(damages) == 1 else f"{len(damages)} damaged rows"
+    return f"set aside in {results.where(DAMAGED)}: {rows}" if damages else None
 
 
 def rebuild(

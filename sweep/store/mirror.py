@@ -13,6 +13,7 @@ from tempfile import TemporaryDirectory
 import pyarrow as pa
 
 from sweep.results.directory import ResultsDirectory, Row
+from sweep.results.rows import Damage
 from sweep.store.disk import META, DiskStore
 from sweep.store.lease import LOCK_FILE, lease
 from sweep.store.remote import RemoteFolder, below, is_url, without_secrets
@@ -74,6 +75,13 @@ class MirroredResults(ResultsDirectory):
                 yield
                 self._upload(sorted(self._files() - _cell_files(self.root)))
 
+    def set_aside(self, damage: Damage) -> Path:
+        """Move what is no row out of the way, here and at the URL."""
+        place = super().set_aside(damage)
+        self._upload([place.relative_to(self.root).as_posix()])
+        self._remote.remove(damage.path.relative_to(self.root).as_posix())
+        return place
+
     def write(
         self,
         row: Row,
@@ -83,13 +91,15 @@ class MirroredResults(ResultsDirectory):
         files: Mapping[str, bytes] | None = None,
     ) -> None:
         """Write a cell here, then at the URL, its row last."""
-        pattern = f"*/{row['cell_id']}.*"
-        before = {path.relative_to(self.root).as_posix() for path in self.root.glob(pattern)}
+        before = self._names_of(row)
         super().write(row, samples, curves, suggestions, files)
-        after = {path.relative_to(self.root).as_posix() for path in self.root.glob(pattern)}
+        after = self._names_of(row)
         self._upload(sorted(after, key=lambda name: name.startswith("rows/")))
         for name in before - after:
             self._remote.remove(name)
+
+    def _names_of(self, row: Row) -> set[str]:
+        return {path.relative_to(self.root).as_posix() for path in self.files_of(str(row["cell_id"]))}
 
     def write_text(self, name: str, text: str) -> Path:
         """Write a text file, here and at the URL."""

@@ -11,16 +11,10 @@ import pytest
 
 from sweep import merge, show
 from sweep.results.directory import ResultsDirectory
+from tests.sweep.rows import cell_id, failed_row, sound_row
 
 ROW: dict[str, Any] = {
     "study": "mine",
-    "status": "done",
-    "readout": "binding",
-    "dataset": "shapes[n=2]",
-    "backbone": "shipped:vit",
-    "layer": "2",
-    "mode": "cls",
-    "probe": "linear",
     "binding_ratio": 0.5,
     "binding_ratio_low": 0.4,
     "binding_ratio_high": 0.625,
@@ -33,16 +27,17 @@ CURVES = pa.table(
     {"target": ["objects"] * 3, "seed": [0] * 3, "epoch": [1, 2, 3], "train_bits": [1.0] * 3}
     | {"validation_bits": [4.0, 2.5, 1.0]}
 )
-FAILED = {"status": "failed", "error": "OutOfMemoryError: 3 GB\nTraceback [red]", "flags": []}
+FAILED = {"error": "OutOfMemoryError: 3 GB\nTraceback [red]"}
 
 
 def directory(folder: Path, **rows: dict[str, Any]) -> Path:
     results = ResultsDirectory(folder)
-    for cell, changes in rows.items():
-        files = {"probes.safetensors": cell.encode()} if changes.get("status") != "failed" else {}
-        results.write(
-            {**ROW, "cell_id": cell, **changes}, pa.table({"bits": [1.0]}), CURVES if files else None, files
-        )
+    for name, changes in rows.items():
+        if changes is FAILED:
+            results.write(failed_row(name, FAILED["error"]))
+        else:
+            files = {"probes.safetensors": name.encode()}
+            results.write(sound_row(name, **ROW | changes), pa.table({"bits": [1.0]}), CURVES, files=files)
     return folder
 
 
@@ -52,7 +47,7 @@ def test_an_overview_counts_and_names_failures(tmp_path: Path, capsys: pytest.Ca
     out = capsys.readouterr().out
     assert "2 cells: 1 done, 1 failed\n" in out
     assert "shapes[n=2]" in out
-    assert "abd2  shapes[n=2] · shipped:vit · 2 · cls · linear: OutOfMemoryError: 3 GB" in out
+    assert "abd20000  shapes[n=2] · shipped:vit · 2 · cls · linear: OutOfMemoryError: 3 GB" in out
 
 
 def test_a_cell_tells_its_story(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -61,9 +56,9 @@ def test_a_cell_tells_its_story(tmp_path: Path, capsys: pytest.CaptureFixture[st
     out = capsys.readouterr().out
     assert "0.5 [0.4, 0.625]  β*" in out
     assert "objects: family linear, learning_rate 0.1235; best epoch of each seed [3, 2]" in out
-    assert "objects   seed 0  █▅▁  4 → 1" in out
+    assert "objects seed 0     █▅▁  4 → 1" in out
     assert "range_edge: A tuned hyper-parameter ended at the edge" in out
-    assert "probes/abc1.safetensors  4 bytes" in out
+    assert f"probes/{cell_id('abc1')}.safetensors  4 bytes" in out
     assert show.main([str(folder), "--cell", "abd2"]) == 0
     assert "Traceback [red]" in capsys.readouterr().out
 
@@ -92,9 +87,9 @@ def test_cells_are_added_with_all_their_files(tmp_path: Path, capsys: pytest.Cap
     assert merge.main([str(first), str(second)]) == 0
     assert capsys.readouterr().out == "3 cells added, 1 equal, 1 failed in the second only\n"
     after = contents(first)
-    assert set(after) == set(before) | {name for name in other if "lost" not in name}
+    assert set(after) == set(before) | {name for name in other if cell_id("lost") not in name}
     for name, content in after.items():
-        from_second = any(cell in name for cell in ("new", "retried", "broken"))
+        from_second = any(cell_id(cell) in name for cell in ("new", "retried", "broken"))
         assert content == (other if from_second else before)[name], name
     assert contents(second) == other
 
@@ -113,7 +108,7 @@ def test_two_results_of_a_cell_are_named_and_nothing_is_written(tmp_path: Path, 
     second = directory(tmp_path / "b", one={"binding_ratio": 0.6, "wall_s": 5.0}, two={})
     before = contents(first)
     assert merge.main([str(first), str(second), "--into", str(tmp_path / "c")]) == 1
-    assert "two results of cell one: binding_ratio\n" in capsys.readouterr().err
+    assert f"two results of cell {cell_id('one')}: binding_ratio\n" in capsys.readouterr().err
     assert merge.main([str(first), str(second)]) == 1
     assert contents(first) == before
     assert not (tmp_path / "c").exists()

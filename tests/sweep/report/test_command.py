@@ -16,9 +16,9 @@ from frozen.readout.readout import find_readout
 from sweep.report import __main__ as command_module
 from sweep.report.__main__ import main
 from sweep.results.columns import all_columns
-from sweep.results.directory import ResultsDirectory
-from sweep.results.views import CELLS_FILE
+from sweep.results.directory import CELLS_FILE, ResultsDirectory
 from sweep.study.load import dump_yaml, load_study
+from tests.sweep.rows import cell_id, sound_row
 
 STUDY = """
 name: small
@@ -38,13 +38,12 @@ probes: [{family: linear}]
 """
 
 
-def row(cell_id: str, layer: str, **columns: object) -> dict[str, object]:
+def row(name: str, layer: str, **columns: object) -> dict[str, object]:
     readout = find_readout("binding")
     numbers = dict.fromkeys((name for name in readout.columns if name.endswith(("_bits", "_low", "_high"))), 1.5)
     ratios = {measure.column: 0.5 for measure in readout.measures if measure.unit == "ratio"}
-    place = {"dataset": "shapes", "backbone": "b", "layer": layer, "layer_index": 1, "mode": "cls", "probe": "linear"}
-    known = {"cell_id": cell_id, "status": "done", "readout": "binding", "is_control": False, "flags": ["range_edge"]}
-    return {**known, **place, **numbers, **ratios, "feature_probe": "linear", "n_seeds": 2, **columns}
+    place = {"dataset": "shapes", "backbone": "b", "layer": layer, "flags": ["range_edge"], "n_seeds": 2}
+    return sound_row(name, **place, **numbers | ratios | columns)
 
 
 @pytest.fixture
@@ -52,7 +51,7 @@ def results(tmp_path) -> ResultsDirectory:
     (tmp_path / "study.yaml").write_text(STUDY)
     results = ResultsDirectory(tmp_path / "results" / "small")
     results.write_text("study.yaml", dump_yaml(load_study(tmp_path / "study.yaml").resolved()))
-    results.write_text(CELLS_FILE, json.dumps(["a", "b", "c"]))
+    results.write_text(CELLS_FILE, json.dumps([cell_id(name) for name in "abc"]))
     results.write(row("a", "1"))
     results.write(row("stray", "9"))
     return results
@@ -63,6 +62,7 @@ def test_a_report_while_the_study_runs(results, capsys) -> None:
         assert main([str(results.root)]) == 0
     text = (results.root / "report.html").read_text()
     assert "1 of 3 cells so far" in text
+    assert "left out: 1 row of other settings" in text
     assert "Scenes of shapes" in text
     assert "Bits budget" in text
     assert "report of 1 of 3 cells: file://" in capsys.readouterr().out
@@ -97,7 +97,7 @@ def test_where_there_are_no_results(results, tmp_path, capsys) -> None:
 
 def test_watching_follows_the_rows(results, monkeypatch, capsys) -> None:
     def wait(_: float) -> None:
-        if "b" in results.rows():
+        if cell_id("b") in results.rows():
             raise KeyboardInterrupt
         results.write(row("b", "2"))
 
@@ -146,7 +146,7 @@ def test_everybody_reads_the_table(results) -> None:
     }
     for table in tables.values():
         assert list(table.columns) == list(columns)
-        assert list(table["cell_id"]) == ["a", "b"], "one row a measurement"
+        assert list(table["cell_id"]) == [cell_id("a"), cell_id("b")], "one row a measurement"
         assert table["binding_ratio"][0] == 0.5
         assert math.isnan(table["binding_ratio"][1])
         assert list(table["flags"][0]) == ["range_edge"]

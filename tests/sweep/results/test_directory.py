@@ -16,22 +16,16 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from sweep.results.directory import BusyError, ResultsDirectory, as_frame
+from sweep.results.directory import BusyError, LinkError, ResultsDirectory, as_frame
+from tests.sweep.rows import cell_id, failed_row, sound_row
 
 SAMPLES = pa.table({"sample": [0, 1], "bits": [0.5, 0.25]})
 CURVES = pa.table({"epoch": [1], "validation_bits": [3.0]})
-ROW = {
-    "cell_id": "a1",
-    "status": "done",
-    "error": None,
-    "layer": "embed",
-    "is_control": False,
-    "n_test": 2000,
-    "ratio": 0.1 + 0.2,
-    "best_epoch": [3, 4],
-    "flags": ["last_epoch", "range_edge"],
-}
-FAILED = {"cell_id": "b2", "status": "failed", "error": "ValueError: no\nroom", "layer": "0", "is_control": False}
+A1, B2 = cell_id("a1"), cell_id("b2")
+ROW = sound_row(
+    "a1", n_test=2000, binding_ratio=0.1 + 0.2, best_epoch_objects=[3, 4], flags=["last_epoch", "range_edge"]
+)
+FAILED = failed_row("b2")
 COLUMNS = [*ROW, "never_known"]
 
 
@@ -44,17 +38,17 @@ def files(results: ResultsDirectory) -> set[str]:
     return {str(path.relative_to(results.root)) for path in results.root.rglob("*") if path.is_file()}
 
 
-BESIDE = {"samples/a1.parquet", "curves/a1.parquet"}
+BESIDE = {f"samples/{A1}.parquet", f"curves/{A1}.parquet"}
 
 
 def test_rows_come_back_as_they_were_written(results: ResultsDirectory) -> None:
     assert results.rows() == {}
     results.write(ROW, SAMPLES, CURVES)
     results.write(FAILED)
-    assert results.rows() == {"a1": ROW, "b2": FAILED}
-    assert files(results) == BESIDE | {"rows/a1.json", "rows/b2.json"}
-    assert pq.read_table(results.root / "samples" / "a1.parquet").equals(SAMPLES)
-    assert pq.read_table(results.root / "curves" / "a1.parquet").equals(CURVES)
+    assert results.rows() == {A1: ROW, B2: FAILED}
+    assert files(results) == BESIDE | {f"rows/{A1}.json", f"rows/{B2}.json"}
+    assert pq.read_table(results.root / "samples" / f"{A1}.parquet").equals(SAMPLES)
+    assert pq.read_table(results.root / "curves" / f"{A1}.parquet").equals(CURVES)
 
 
 def test_a_row_comes_last(results: ResultsDirectory, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -97,23 +91,23 @@ def test_a_row_that_cannot_be_written_leaves_the_old_one(
     monkeypatch.setattr(Path, "write_text", half)
     with pytest.raises(OSError, match="no space left"):
         results.write(FAILED | {"error": "another"})
-    assert files(results) == {"rows/b2.json"}
-    assert results.rows() == {"b2": FAILED}
+    assert files(results) == {f"rows/{B2}.json"}
+    assert results.rows() == {B2: FAILED}
 
 
 def test_a_later_failure_takes_the_samples_away(results: ResultsDirectory) -> None:
     results.write(ROW, SAMPLES, CURVES)
-    results.write(ROW | {"status": "failed"})
-    assert files(results) == {"rows/a1.json"}
+    results.write(failed_row("a1"))
+    assert files(results) == {f"rows/{A1}.json"}
 
 
 @pytest.mark.parametrize("number", [float("nan"), float("inf")])
 def test_numbers_that_json_does_not_know_are_refused(results: ResultsDirectory, number: float) -> None:
     results.write(ROW, SAMPLES, CURVES)
     with pytest.raises(ValueError, match="Out of range float values"):
-        results.write(ROW | {"ratio": number}, SAMPLES.slice(1), CURVES)
-    assert results.rows() == {"a1": ROW}
-    assert pq.read_table(results.root / "samples" / "a1.parquet").equals(SAMPLES)
+        results.write(ROW | {"binding_ratio": number}, SAMPLES.slice(1), CURVES)
+    assert results.rows() == {A1: ROW}
+    assert pq.read_table(results.root / "samples" / f"{A1}.parquet").equals(SAMPLES)
 
 
 def test_texts_are_replaced_at_once(results: ResultsDirectory) -> None:
@@ -197,8 +191,8 @@ def test_the_table_has_types_that_readers_understand(results: ResultsDirectory) 
     kinds = {
         "is_control": pa.bool_(),
         "n_test": pa.float64(),
-        "ratio": pa.float64(),
-        "best_epoch": pa.list_(pa.int64()),
+        "binding_ratio": pa.float64(),
+        "best_epoch_objects": pa.list_(pa.int64()),
         "flags": pa.list_(pa.string()),
         "never_known": pa.string(),
     }
@@ -227,12 +221,12 @@ def test_pandas_and_pyarrow_read_the_same_values(results: ResultsDirectory) -> N
 def test_the_csv_has_the_same_values(results: ResultsDirectory) -> None:
     results.write_table([ROW, FAILED], COLUMNS)
     found = pd.read_csv(results.root / "results.csv")
-    assert found["cell_id"].tolist() == ["a1", "b2"]
+    assert found["cell_id"].tolist() == [A1, B2]
     assert found["error"].tolist()[1] == FAILED["error"]
-    assert found["layer"].tolist() == ["embed", "0"]
-    assert found["ratio"].tolist()[0] == ROW["ratio"]
+    assert found["layer"].tolist() == [2, 2]
+    assert found["binding_ratio"].tolist()[0] == ROW["binding_ratio"]
     assert found["n_test"].isna().tolist() == [False, True]
-    assert json.loads(found["best_epoch"][0]) == [3, 4]
+    assert json.loads(found["best_epoch_objects"][0]) == [3, 4]
     assert found["never_known"].isna().all()
 
 
@@ -279,7 +273,7 @@ def test_a_frame_has_numbers_as_numbers() -> None:
     frame = as_frame(iter([ROW, FAILED]), iter(COLUMNS))
     assert frame["n_test"].dtype.kind == "f"
     assert frame["is_control"].dtype.kind == "b"
-    assert frame["flags"].tolist() == [ROW["flags"], None]
+    assert frame["flags"].tolist() == [ROW["flags"], FAILED["flags"]]
 
 
 def test_links_out_of_the_directory_are_replaced_and_never_written_through(
@@ -287,7 +281,7 @@ def test_links_out_of_the_directory_are_replaced_and_never_written_through(
 ) -> None:
     precious = tmp_path / "precious"
     precious.write_text("mine")
-    names = ["rows/a1.json", "samples/a1.parquet", "study.yaml", "results.parquet", "results.csv"]
+    names = [f"rows/{A1}.json", f"samples/{A1}.parquet", "study.yaml", "results.parquet", "results.csv"]
     for name in names:
         (results.root / name).parent.mkdir(parents=True, exist_ok=True)
         (results.root / name).symlink_to(precious)
@@ -297,7 +291,7 @@ def test_links_out_of_the_directory_are_replaced_and_never_written_through(
     assert precious.read_text() == "mine"
     assert not any((results.root / name).is_symlink() for name in names)
     (results.root / "lock").symlink_to(precious)
-    with pytest.raises(BusyError, match="is a link"), results.locked():
+    with pytest.raises(LinkError, match="lock is a link"), results.locked():
         pass
     assert precious.read_text() == "mine"
 

@@ -11,9 +11,10 @@ import pytest
 
 from frozen.readout.readout import find_readout
 from sweep import show
-from sweep.results.directory import ResultsDirectory
+from sweep.results.directory import CELLS_FILE, ResultsDirectory
 from sweep.results.method import method
 from sweep.study.load import load_study
+from tests.sweep.rows import cell_id, sound_row
 
 STUDY = """
 name: mine
@@ -95,9 +96,15 @@ def test_what_was_not_tuned_or_repeated_is_not_claimed(path: Path) -> None:
 def test_the_command_prints_it_or_says_what_it_needs(
     path: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    ResultsDirectory(tmp_path).write({**ROW, "cell_id": "a", "readout": "binding"}, pa.table({"bits": [1.0]}))
+    (tmp_path / CELLS_FILE).write_text(json.dumps([cell_id("a")]))
+    ResultsDirectory(tmp_path).write(sound_row("a", **ROW), pa.table({"bits": [1.0]}))
+    ResultsDirectory(tmp_path).write(sound_row("b", **ROW | {"layer": "final"}), pa.table({"bits": [1.0]}))
     assert show.main([str(tmp_path), "--method"]) == 0
-    assert "were read, frozen, at layer 0 in mode cls" in capsys.readouterr().out
+    said = capsys.readouterr()
+    assert "were read, frozen, at layer 0" in said.out
+    assert "final" not in said.out
+    assert "1 cells, each" in said.out
+    assert "left out: 1 row of other settings" in said.err
     path.unlink()
     assert show.main([str(tmp_path), "--method"]) == 2
     assert "needs the study beside its rows" in capsys.readouterr().err

@@ -25,10 +25,12 @@ from sweep.store.lease import LOCK_FILE, lease
 from sweep.store.mirror import MirroredResults, MirroredStore, results_at
 from sweep.store.remote import RemoteError, RemoteFolder, below, without_secrets
 from tests.sweep.conftest import STUDY, Project, kill, wait_until
+from tests.sweep.rows import cell_id, failed_row, sound_row
 
 KEY = store_key(kind="test")
 ARRAY = np.arange(12, dtype=np.float16).reshape(6, 2)
-ROW = {"cell_id": "c1", "status": "done", "error": None}
+ROW = sound_row("c1")
+C1 = cell_id("c1")
 
 
 @pytest.fixture(scope="module")
@@ -99,20 +101,26 @@ def test_a_write_that_fails_is_one_error_and_leaves_what_is_there(tmp_path: Path
 def test_results_are_where_the_url_says_and_come_back(url: str) -> None:
     samples = pa.table({"bits": [1.0, 2.0]})
     with results_at(url, "small") as results, results.locked():
-        Ledger(results.absolute()).write(ROW, samples, None, {"probes.safetensors": b"weights"})
+        Ledger(results.absolute()).write(ROW, samples, None, None, {"probes.safetensors": b"weights"})
         results.write_text("study.yaml", "name: small")
         (results.root / "report.html").write_text("page")
         first_root = results.root
     assert not first_root.exists()
     there = RemoteFolder(below(url, "small")).files()
-    assert there == {"rows/c1.json", "samples/c1.parquet", "probes/c1.safetensors", "study.yaml", "report.html"}
+    assert there == {
+        f"rows/{C1}.json",
+        f"samples/{C1}.parquet",
+        f"probes/{C1}.safetensors",
+        "study.yaml",
+        "report.html",
+    }
     with results_at(url, "small") as results:
-        assert results.rows() == {"c1": ROW}
+        assert results.rows() == {C1: ROW}
         with results.locked():
-            assert (results.root / "samples" / "c1.parquet").exists()
-            results.write(ROW | {"status": "failed"})  # what belonged to the old row goes
+            assert (results.root / "samples" / f"{C1}.parquet").exists()
+            results.write(failed_row("c1"))  # what belonged to the old row goes
         assert results.where("report.html") == without_secrets(below(url, "small/report.html"))
-    assert RemoteFolder(below(url, "small")).files() == {"rows/c1.json", "study.yaml", "report.html"}
+    assert RemoteFolder(below(url, "small")).files() == {f"rows/{C1}.json", "study.yaml", "report.html"}
 
 
 def test_a_row_appears_at_the_url_at_once_and_after_its_samples(
@@ -122,8 +130,8 @@ def test_a_row_appears_at_the_url_at_once_and_after_its_samples(
     monkeypatch.setattr(RemoteFolder, "write", lambda self, name, content: written.append(name))
     results = MirroredResults(tmp_path, RemoteFolder("file:///nowhere"))
     results.write(ROW, pa.table({"bits": [1.0]}), pa.table({"epoch": [1]}))
-    assert sorted(written) == ["curves/c1.parquet", "rows/c1.json", "samples/c1.parquet"]
-    assert written[-1] == "rows/c1.json"
+    assert sorted(written) == [f"curves/{C1}.parquet", f"rows/{C1}.json", f"samples/{C1}.parquet"]
+    assert written[-1] == f"rows/{C1}.json"
 
 
 def test_one_run_holds_a_url_and_a_lock_that_is_left_behind_is_taken_over(url: str) -> None:
