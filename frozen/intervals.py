@@ -15,11 +15,11 @@ from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float64
+from scipy.special import stdtr
 
 from frozen.problems import Problem, at_least, refuse
 
 _RESAMPLES_AT_ONCE = 250
-_NODES = 400
 
 Losses = Float64[np.ndarray, "_seeds samples"]  # a target whose training diverged has fewer seeds
 Means = dict[str, Float64[np.ndarray, " resamples"]]
@@ -160,20 +160,7 @@ def p_value(value: float, found: Spread) -> float:
     """Two-sided probability, under Student's t, of a value at least as far from 0; 1 where nothing varies at 0."""
     if found.standard_error <= 1e-12:
         return 1.0 if abs(value) <= 1e-12 else 0.0
-    return _student_tails(abs(value) / found.standard_error, found.degrees)
-
-
-def _student_tails(t: float, degrees: float) -> float:
-    """P(|T| ≥ t); with tan θ = t / sqrt(ν) it is an integral of cos(θ)^(ν-1), by Gauss and Legendre."""
-    start = math.atan(t / math.sqrt(degrees))
-    # beyond `reach` the integrand has fallen below e^-80 of its value at the start
-    reach = min(math.pi / 2, start + math.sqrt(160 / degrees) + 160 / degrees)
-    nodes, weights = np.polynomial.legendre.leggauss(_NODES)
-    angles = start + (reach - start) * (nodes + 1) / 2
-    log_norm = math.lgamma((degrees + 1) / 2) - math.lgamma(degrees / 2) - 0.5 * math.log(math.pi)
-    with np.errstate(under="ignore"):
-        values = np.exp((degrees - 1) * np.log(np.maximum(np.cos(angles), 1e-300)) + log_norm)
-    return float(min(1.0, 2 * (weights @ values) * (reach - start) / 2))
+    return float(2 * stdtr(found.degrees, -abs(value) / found.standard_error))
 
 
 def holm(p_values: Sequence[float]) -> list[float]:

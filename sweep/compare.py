@@ -5,20 +5,28 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from collections import Counter
 from collections.abc import Iterable, Sequence
-from itertools import combinations
+from itertools import combinations, groupby, islice
 from pathlib import Path
 from typing import Any, NamedTuple
+
+from rich.progress import Progress
 
 from frozen.console import Terminal
 from frozen.intervals import IntervalConfig, holm
 from frozen.readout.measures import Measure
 from frozen.readout.readout import Difference, Readout, measured
-from frozen.terminal import complain
+from frozen.terminal import complain, on_one_line, say
+from sweep.results.directory import ResultsDirectory
 from sweep.results.spreadsheet import csv_text
-from sweep.results.stored import ResultsError, StoredCell, open_results
+from sweep.results.stored import ResultsError, StoredCell, StoredResults, open_results
 
-DONE, USER_ERROR = 0, 2
+DONE, USER_ERROR, INTERRUPTED = 0, 2, 130
+TABLE = "comparison.csv"
+"""Where the whole table goes when the terminal shows the first lines only."""
+
+_MOST_SHOWN = 10
 
 
 def parser() -> argparse.ArgumentParser:
@@ -28,7 +36,9 @@ def parser() -> argparse.ArgumentParser:
         description="Differences between cells with paired intervals: one draw of seeds and samples serves both. "
         "p-values are two-sided, from the bootstrap's standard error and Student's t; those of a table are corrected "
         "after Holm, one family a measure.",
-        epilog="exit codes: 0 compared, 2 cells that do not exist or were not measured on the same samples",
+        epilog=f"The terminal shows the largest {_MOST_SHOWN} differences of each measure; if there are more, all of "
+        f"them are written to --csv, by default {TABLE} in the results. exit codes: 0 compared, 2 cells that do not "
+        "exist or were not measured on the same samples, 130 interrupted",
     )
     arguments.add_argument("results", type=Path, help="results of a study, such as results/quickstart")
     arguments.add_argument("cells", nargs="*", metavar="CELL", help="two or more cell ids, or beginnings of ids")
@@ -52,6 +62,8 @@ class Line(NamedTuple):
 
     one: str
     other: str
+    one_name: str
+    other_name: str
     measure: str
     value_one: float
     value_other: float
@@ -67,21 +79,32 @@ def main(argv: Sequence[str] | None = None) -> int:
     options = parser().parse_args(argv)
     try:
         config = IntervalConfig(level=options.level, resamples=options.resamples)
-        lines, names = _compare(options, config)
+        results = open_results(options.results)
+        lines = _compare(results, options, config)
     except ValueError as error:
         complain(error)
         return USER_ERROR
-    _print(lines, names, options.level)
+    except KeyboardInterrupt:
+        complain("\ninterrupted; nothing was written")
+        return INTERRUPTED
+    n_shown = _print(lines, options.level)
     table = [line._asdict() for line in lines]
+    place = options.csv
     if options.csv:
         options.csv.write_text(csv_text(Line._fields, lines), encoding="utf-8")
+    elif n_shown < len(lines):
+        place = ResultsDirectory(results.folder).write_text(TABLE, csv_text(Line._fields, lines))
+    if n_shown < len(lines):
+        say(f"{n_shown} of {len(lines):,} differences are shown, the largest of each measure; all are in {place}")
+    for remark in results.study.remarks():
+        say(remark)
     if options.json:
         options.json.write_text(json.dumps(table, indent=1), encoding="utf-8")
     return DONE
 
 
-def _compare(options: argparse.Namespace, config: IntervalConfig) -> tuple[list[Line], dict[str, str]]:
-    results = open_results(options.results)
+def _compare(results: StoredResults, options: argparse.Namespace, config: IntervalConfig) -> list[Line]:
+    """Differences of each measure, the largest first."""
     columns = _columns(measured(results.readout, [cell.row for cell in results.cells]), options.measure)
     if options.all == bool(options.cells):
         raise ResultsError("name two or more cells, or say --all")
@@ -95,8 +118,14 @@ def _compare(options: argparse.Namespace, config: IntervalConfig) -> tuple[list[
         if len({cell.cell_id for cell in chosen}) < max(len(chosen), 2):
             raise ResultsError("needs two or more different cells")
         groups = [chosen]
-    found = [one for group in groups for one in _differences(results.readout, group, columns, config, options.seed)]
-    return _corrected(found), {cell.cell_id: cell.place for cell in results.cells}
+    with Progress(console=Terminal(sys.stderr), transient=True) as bar:  # pyright: ignore[reportArgumentType]
+        found = [
+            one
+            for group in groups
+            for one in _differences(results.readout, group, columns, config, options.seed, bar)
+        ]
+    lines = _corrected(found, _names([cell for group in groups for cell in group]))
+    return sorted(lines, key=lambda line: (columns.index(line.measure), -abs(line.difference)))
 
 
 def _columns(measures: Iterable[Measure], wanted: list[str]) -> list[str]:
@@ -124,38 +153,65 @@ def _by_data(cells: Iterable[StoredCell]) -> list[list[StoredCell]]:
 
 
 def _differences(
-    readout: Readout, cells: list[StoredCell], columns: list[str], config: IntervalConfig, seed: int
+    readout: Readout, cells: list[StoredCell], columns: list[str], config: IntervalConfig, seed: int, bar: Progress
 ) -> Sequence[Difference]:
+    n_pairs = len(cells) * (len(cells) - 1) // 2
+    pairs_of = "1 pair" if n_pairs == 1 else f"{n_pairs:,} pairs"
+    doing = f"{pairs_of} of {len(cells)} cells on {on_one_line(cells[0].row['dataset'])}"
+    if not bar.console.is_terminal:
+        complain(f"comparing {doing}")
     stored = {cell.cell_id: (cell.row, cell.samples()) for cell in cells}
-    return readout.compare(stored, list(combinations(stored, 2)), columns, config, seed=seed)
+    pairs = bar.track(combinations(stored, 2), total=n_pairs, description=doing)
+    return readout.compare(stored, pairs, columns, config, seed=seed)
 
 
-def _corrected(found: Sequence[Difference]) -> list[Line]:
+def _names(cells: Sequence[StoredCell]) -> dict[str, str]:
+    """Names by cell, of the parts in which these cells differ; those that differ in none have the id's beginning."""
+    parts = {cell.cell_id: cell.parts for cell in cells}
+    differ = [len(set(values)) > 1 for values in zip(*parts.values(), strict=True)]
+    names = {
+        cell: " · ".join(part for part, kept in zip(of, differ, strict=True) if kept) for cell, of in parts.items()
+    }
+    count = Counter(names.values())
+    return {cell: name if count[name] == 1 else f"{name} ({cell[:8]})".strip() for cell, name in names.items()}
+
+
+def _corrected(found: Sequence[Difference], names: dict[str, str]) -> list[Line]:
     corrected: dict[int, float] = {}
     for column in dict.fromkeys(one.column for one in found):
         family = [number for number, one in enumerate(found) if one.column == column]
         corrected |= dict(zip(family, holm([found[number].p_value for number in family]), strict=True))
     return [
-        Line(one.one, one.other, one.column, *one.values, *one.difference, one.p_value, corrected[number])
+        Line(
+            one.one,
+            one.other,
+            names[one.one],
+            names[one.other],
+            one.column,
+            *one.values,
+            *one.difference,
+            one.p_value,
+            corrected[number],
+        )
         for number, one in enumerate(found)
     ]
 
 
-def _print(lines: list[Line], names: dict[str, str], level: float) -> None:
+def _print(lines: list[Line], level: float) -> int:
+    """Print the first lines of each measure; returns how many."""
     from rich.box import SIMPLE
     from rich.table import Table
 
     console = Terminal()
-    ids = list(dict.fromkeys(cell for line in lines for cell in (line.one, line.other)))
-    for cell in ids:
-        console.print(f"{cell[:8]}  {names[cell]}", highlight=False, markup=False, soft_wrap=True)
+    shown = [line for _, of in groupby(lines, lambda line: line.measure) for line in islice(of, _MOST_SHOWN)]
     table = Table("one", "other", "measure", "difference", f"{level:.0%} interval", "p", "p (Holm)", box=SIMPLE)
-    for line in lines:
+    for line in shown:
         bounds = f"[{line.difference_low:+.3f}, {line.difference_high:+.3f}]"
         numbers = f"{line.difference:+.3f}", bounds, f"{line.p_value:.2g}", f"{line.p_holm:.2g}"
-        table.add_row(line.one[:8], line.other[:8], line.measure, *numbers)
+        table.add_row(on_one_line(line.one_name), on_one_line(line.other_name), line.measure, *numbers)
     wide = console if console.is_terminal else Terminal(width=max(console.width, 120))
     wide.print(table)
+    return len(shown)
 
 
 if __name__ == "__main__":

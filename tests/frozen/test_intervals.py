@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from frozen.intervals import Estimate, holm, interval, p_value, resample, spread
+from frozen.intervals import Estimate, Spread, holm, interval, p_value, resample, spread
 
 N_SAMPLES = 150
 _STANDARD_ERROR = 1.5 * math.sqrt(2 / N_SAMPLES)
@@ -101,6 +101,21 @@ def test_an_interval_stays_within_what_the_quantity_can_be() -> None:
 def test_p_values_are_those_of_students_t(t: float, degrees: float, expected: float) -> None:
     found = spread(t, t + np.zeros(10), [], 10, seed=0)._replace(standard_error=1.0, degrees=degrees)
     assert p_value(t, found) == pytest.approx(expected, rel=0.02)
+
+
+@pytest.mark.parametrize("t", [0.0, 1e-6, 0.01, 0.5, 1.0, 3.0, 20.0, 1000.0])
+def test_p_values_are_exact_where_students_t_has_a_closed_form(t: float) -> None:
+    for degrees, expected in {1.0: 1 - 2 / math.pi * math.atan(t), 2.0: 1 - t / math.sqrt(2 + t * t)}.items():
+        assert p_value(t, Spread(np.zeros(1), 1.0, degrees)) == pytest.approx(expected, abs=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("t", "degrees", "expected"),
+    [(3, 10, 0.013343655022568485), (1.7, 3.7, 0.17012463249285664), (4.5, 30, 9.519359392109862e-05)],
+)
+def test_p_values_are_those_of_the_integral(t: float, degrees: float, expected: float) -> None:
+    """Expected: the density integrated by Gauss and Legendre with 400 nodes."""
+    assert p_value(t, Spread(np.zeros(1), 1.0, degrees)) == pytest.approx(expected, abs=1e-12)
 
 
 def test_nothing_that_varies_is_certain() -> None:

@@ -218,6 +218,41 @@ def test_a_whole_table_is_corrected_and_pairs_stay_within_a_data_set(
     assert (table.p_holm <= 1).all()
 
 
+def test_a_long_table_is_sorted_cut_named_and_written_whole(
+    measured: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    results = tmp_path / "results"
+    shutil.copytree(measured, results)
+    monkeypatch.setattr(compare, "_MOST_SHOWN", 1)
+    assert compare.main([str(results), "--all", "--measure", "binding_ratio", "--resamples", "100"]) == 0
+    said = capsys.readouterr()
+    assert (
+        f"1 of 2 differences are shown, the largest of each measure; all are in {results}/comparison.csv" in said.out
+    )
+    assert "comparing 1 pair of 2 cells on shapes\n" in said.err
+    table = pd.read_csv(results / "comparison.csv")
+    assert table.difference.abs().is_monotonic_decreasing
+    assert len(table) == 2
+    for name, cell in (
+        *zip(table.one_name, table.one, strict=True),
+        *zip(table.other_name, table.other, strict=True),
+    ):
+        assert str(_row(measured, cell)["backbone"]) in name
+        assert cell[:8] not in name
+
+
+def test_an_interrupted_comparison_is_quiet(
+    measured: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(compare, "_differences", interrupted)
+    assert compare.main([str(measured), "--all"]) == 130
+    assert "interrupted; nothing was written" in capsys.readouterr().err
+    assert not (measured / "comparison.csv").exists()
+
+
 def test_cells_of_different_samples_are_refused(measured: Path, capsys: pytest.CaptureFixture[str]) -> None:
     one, other = (cells_of(measured, dataset=name)[0] for name in ("shapes", "fewer"))
     assert compare.main([str(measured), one, other]) == 2
