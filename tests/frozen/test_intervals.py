@@ -103,7 +103,7 @@ def test_p_values_are_those_of_students_t(t: float, degrees: float, expected: fl
     assert p_value(t, found) == pytest.approx(expected, rel=0.02)
 
 
-@pytest.mark.parametrize("t", [0.0, 1e-6, 0.01, 0.5, 1.0, 3.0, 20.0, 1000.0])
+@pytest.mark.parametrize("t", [0.0, 0.01, 0.5, 1.0, 3.0, 20.0, 1000.0])
 def test_p_values_are_exact_where_students_t_has_a_closed_form(t: float) -> None:
     for degrees, expected in {1.0: 1 - 2 / math.pi * math.atan(t), 2.0: 1 - t / math.sqrt(2 + t * t)}.items():
         assert p_value(t, Spread(np.zeros(1), 1.0, degrees)) == pytest.approx(expected, abs=1e-12)
