@@ -143,7 +143,15 @@ def _read(path: Path, kinds: dict[str, Mapping[str, str]]) -> Row:
     if source not in kinds:
         kinds[source] = _kinds_of(row)
     _check(row, kinds[source], present=False)
+    if row["status"] == "done" and kinds[source]:
+        _refuse_without_measure(row)
     return row
+
+
+def _refuse_without_measure(row: Row) -> None:
+    measures = find_readout(str(row["readout"])).measures
+    if not any(measure.column in row for measure in measures):
+        raise ValueError(f"has no measure, such as {measures[0].column}")
 
 
 def _kinds_of(row: Row) -> Mapping[str, str]:
@@ -159,10 +167,14 @@ def _kinds_of(row: Row) -> Mapping[str, str]:
 
 
 def _check(row: Row, kinds: Mapping[str, str], *, present: bool) -> None:
-    """Refuse a row with a column of another kind, or without one unless only the `present` ones are asked for."""
+    """Refuse a row with a column of another kind, or without one that cannot be empty.
+
+    A column that may be empty may be absent: rows measured before it was added are sound. `present` looks at those
+    columns only that are there.
+    """
     for name, kind in kinds.items():
         if name not in row:
-            if present:
+            if present or kind.endswith("?"):
                 continue
             raise ValueError(f"has no column {name}")
         value = row[name]

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from binding.columns import COLUMNS
+from binding.columns import COLUMNS, MEASURES
 from frozen.readout.readout import find_readout
 from sweep import merge, show, verify
 from sweep.report.__main__ import main as report
@@ -38,8 +38,8 @@ def changed(**changes: object) -> Callable[[Path], object]:
     return text(json.dumps(sound_row("b", **changes)))
 
 
-def without(column: str) -> Callable[[Path], object]:
-    return text(json.dumps({name: value for name, value in sound_row("b").items() if name != column}))
+def without(*columns: str) -> Callable[[Path], object]:
+    return text(json.dumps({name: value for name, value in sound_row("b").items() if name not in columns}))
 
 
 DAMAGES: dict[str, tuple[Callable[[Path], object], str]] = {
@@ -54,7 +54,7 @@ DAMAGES: dict[str, tuple[Callable[[Path], object], str]] = {
     "odd status": (changed(status="odd"), "status: must be done or failed, got 'odd'"),
     "no data set": (without("dataset"), "has no column dataset"),
     "no layer": (without("layer"), "has no column layer"),
-    "no measure": (without("binding_ratio"), "has no column binding_ratio"),
+    "no measure": (without(*(one.column for one in MEASURES)), "has no measure, such as "),
     "text for a number": (changed(binding_ratio="high"), "binding_ratio: must be a finite number, got 'high'"),
     "not finite": (text(json.dumps(sound_row("b", binding_ratio=float("nan")))), "must be a finite number, got nan"),
     "huge": (changed(binding_ratio=10**400), "binding_ratio: must be a finite number"),
@@ -197,3 +197,8 @@ def test_a_damaged_list_of_cells_leaves_no_row_out(content: str, results: Result
     results.write_text(CELLS_FILE, content)
     study = study_rows(results.root)
     assert (list(study.rows), study.cells) == ([A], None)
+
+
+def test_rows_from_before_a_column_was_added_are_sound(results: ResultsDirectory) -> None:
+    without("seen_share")(results.root / "rows" / f"{B}.json")
+    assert set(results.rows()) == {A, B}
