@@ -191,10 +191,11 @@ def _image(record: ImageMetadata, vocabulary: Vocabulary, path: Path) -> GenomeI
         )
     classes, attributes = (_positions(group) for group in vocabulary.space.groups)
     no_value = attributes[vocabulary.no_value]
+    named = {value: position for value, position in attributes.items() if position != no_value}
     instances = tuple(
         (
             classes[instance.object_class],
-            next((attributes[a] for a in instance.attributes if a in attributes), no_value),
+            next((named[a] for a in instance.attributes if a in named), no_value),
         )
         for instance in record.attributes
         if instance.object_class in classes

@@ -173,6 +173,7 @@ def _attributes(
     counts = Counter(
         value for image in train for name, values in objects[image] if name in classes for value in values
     )
+    counts.pop(_KEYS[mining.kind][-1], None)  # an object that lists it beside another value has the other
     found = _frequent(counts, mining.least_attribute_count)
     if mining.kind == "color":
         found = [name for name in found if name in COLOR_WORDS]

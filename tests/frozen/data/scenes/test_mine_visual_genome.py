@@ -238,3 +238,12 @@ def test_counts_need_no_files() -> None:
         "cat": {"no_color": n_train},
         "dog": {"red": n_train},
     }
+
+
+def test_a_release_may_name_the_no_value_beside_a_value() -> None:
+    images = {number: f"https://example.org/VG_100K/{number}.jpg" for number in range(200)}
+    objects = {number: [("dog", ["no_attribute", "wet"]), ("cat", ["no_attribute"])] for number in images}
+    statistics = mine(images, objects, Mining(kind="topattr"))["vg_stats_filtered_topattr.json"]
+    assert statistics["selected_topattr_attributes"] == ["wet", "no_attribute"]
+    for name, value in (("dog", "wet"), ("cat", "no_attribute")):
+        assert list(statistics["object_to_topk_attribute_occurrences"][name]) == [value]

@@ -83,7 +83,10 @@ class Listed:
 
     def instances(self, image: dict) -> list[tuple[str, str]]:
         return [
-            (o["object_class"], next((c for c in o["attributes_color"] if c in self.colors), "no_color"))
+            (
+                o["object_class"],
+                next((c for c in o["attributes_color"] if c in self.colors and c != "no_color"), "no_color"),
+            )
             for o in image["attributes"]
             if o["object_class"] in self.classes
         ]
@@ -135,6 +138,18 @@ def test_odds_are_those_of_the_weighted_codes(written: Path) -> None:
             taken, left = (sum(w for v, w in vectors.items() if v[: k + 1] == (*prefix, bit)) for bit in (1, 0))
             expected = math.inf if not left else math.log(taken / left) if taken else -math.inf
             assert row[k] == pytest.approx(expected, abs=1e-8)
+
+
+def test_a_value_beside_the_no_value_is_the_value(folder: Path) -> None:
+    expected = [scene_of(folder).open(name).object_codes for name in SPLITS]
+    metadata = json.loads((folder / METADATA).read_text())
+    for image in metadata:
+        for instance in image["attributes"]:
+            instance["attributes_color"].insert(0, "no_color")
+    (folder / METADATA).write_text(json.dumps(metadata))
+    found = [scene_of(folder).open(name).object_codes for name in SPLITS]
+    for before, after in zip(expected, found, strict=True):
+        np.testing.assert_array_equal(after, before)
 
 
 def test_without_a_split_file_splits_are_consecutive(folder: Path) -> None:
