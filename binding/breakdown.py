@@ -1,9 +1,10 @@
-"""Where binding information lies: per conjunction of features and per number of objects.
+"""Where binding information lies: per conjunction, per number of objects, and in codes seen in training or not.
 
 By the chain rule a loss of object codes is a sum over heads, CE(O|Z,F) = Σ_k CE(o_k | o_<k, Z, F), and in the same
 order H(O|F) = Σ_k H(o_k | o_<k, F). So B*_direct = Σ_k [H(o_k | o_<k, F) - CE(o_k | o_<k, Z, F)]: each term belongs
-to one conjunction (such as red circle), given those before it, and the terms sum to the total. Grouped by the number
-of objects instead, the means over the samples of each group, weighted with its share, give the total.
+to one conjunction (such as red circle), given those before it, and the terms sum to the total. Samples grouped by
+their number of objects, or by whether their object code occurs in training, give the total as the sum of their means,
+each weighted with the share of its group.
 """
 
 from __future__ import annotations
@@ -45,25 +46,39 @@ _Losses = Mapping[Target, Float64[np.ndarray, "seeds samples *heads"]]
 
 
 def breakdown(
-    targets: Mapping[Target, TargetResult], test: Samples, space: FeatureSpace, config: IntervalConfig, *, seed: int
+    targets: Mapping[Target, TargetResult],
+    test: Samples,
+    seen: Bool[np.ndarray, " samples"],
+    space: FeatureSpace,
+    config: IntervalConfig,
+    *,
+    seed: int,
 ) -> pa.Table:
-    """Losses and information per conjunction and per number of objects.
+    """Losses and information per conjunction, per number of objects, and of codes seen in training and others.
 
     Args:
         targets: the four targets with their test losses of every head.
         test: the test samples.
+        seen: whether the object code of each also occurs in training.
         space: names the conjunctions.
         config: level and number of resamples of the intervals (seeds, then samples).
         seed: seed of the bootstrap.
 
     Returns:
-        One row a part, `part` being conjunction or object_count: n_samples (that show the conjunction, or that have
-        the number of objects), weight (Σ weight · value is the total), entropy_bits (H(o_k | o_<k, F), or the
-        mean H(O|F); null where the prior is unknown), mean losses in bits, direct_bits (entropy_bits -
+        One row a part, `part` being conjunction, object_count or code (seen, unseen): n_samples (that show the
+        conjunction, or that are of the group), weight (Σ weight · value is the total), entropy_bits (H(o_k | o_<k, F),
+        or the mean H(O|F); null where the prior is unknown), mean losses in bits, direct_bits (entropy_bits -
         direct_loss_bits) and v_bits (given_loss_bits - direct_loss_bits) with intervals.
     """
     losses: _Losses = {name: result.head_bits.astype(np.float64) for name, result in targets.items()}
-    rows = [*_by_conjunction(losses, test, space, config, seed), *_by_count(losses, test, config, seed)]
+    groups = {
+        **{("object_count", str(count)): test.object_codes.sum(axis=1) == count for count in _counts(test)},
+        **{("code", name): seen == known for name, known in (("seen", True), ("unseen", False))},
+    }
+    rows = [
+        *_by_conjunction(losses, test, space, config, seed),
+        *(_of_group(*name, here, losses, test, config, seed) for name, here in groups.items() if here.any()),
+    ]
     return pa.Table.from_pylist(rows, _SCHEMA)
 
 
@@ -95,22 +110,30 @@ def _by_conjunction(
         }
 
 
-def _by_count(losses: _Losses, test: Samples, config: IntervalConfig, seed: int) -> Iterator[dict[str, object]]:
-    totals: _Losses = {name: values.sum(axis=2) for name, values in losses.items()}
-    counts = test.object_codes.sum(axis=1)
-    for count in np.unique(counts):
-        here = counts == count
-        part: _Losses = {name: values[:, here] for name, values in totals.items()}
-        entropy = test.conditional_entropy_bits[here]
-        yield {
-            "part": "object_count",
-            "name": str(count),
-            "n_samples": int(here.sum()),
-            "weight": float(here.mean()),
-            "entropy_bits": float(entropy.mean()),
-            **{_COLUMNS[name]: float(values.mean()) for name, values in part.items()},
-            **_columns(_estimates(_differences(part, entropy), config, seed, {"direct_bits": float(entropy.mean())})),
-        }
+def _counts(test: Samples) -> list[int]:
+    return np.unique(test.object_codes.sum(axis=1)).tolist()
+
+
+def _of_group(
+    part: str,
+    name: str,
+    here: Bool[np.ndarray, " samples"],
+    losses: _Losses,
+    test: Samples,
+    config: IntervalConfig,
+    seed: int,
+) -> dict[str, object]:
+    totals: _Losses = {target: values[:, here].sum(axis=2) for target, values in losses.items()}
+    entropy = test.conditional_entropy_bits[here]
+    return {
+        "part": part,
+        "name": name,
+        "n_samples": int(here.sum()),
+        "weight": float(here.mean()),
+        "entropy_bits": float(entropy.mean()),
+        **{_COLUMNS[target]: float(values.mean()) for target, values in totals.items()},
+        **_columns(_estimates(_differences(totals, entropy), config, seed, {"direct_bits": float(entropy.mean())})),
+    }
 
 
 def _differences(losses: _Losses, entropy: np.ndarray | None) -> dict[str, np.ndarray]:

@@ -10,6 +10,7 @@ import math
 from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import fields
 from io import BytesIO
+from itertools import chain
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -36,7 +37,7 @@ from binding.probe_file import ProbeFile
 from binding.probes import HeadShape, Probe, Target
 from binding.samples import MeasureConfig, Samples, SplitSamples
 from binding.stored import Stored, compare, estimate_columns, recompute
-from binding.warnings import little_to_bind
+from binding.warnings import few_steps, little_to_bind, shared_scenes
 from frozen.capture.views import shape
 from frozen.data.scenes import SPLITS, Scene, Split, prior_source
 from frozen.intervals import IntervalConfig
@@ -74,8 +75,8 @@ class BindingReadout:
         return cells(study)
 
     def warnings(self, cells: Sequence[Cell]) -> Iterator[str]:
-        """Data sets in which there is next to nothing to bind."""
-        return little_to_bind(cells)
+        """Data sets with next to nothing to bind, trainings with few steps, data sets that share scenes."""
+        return chain(little_to_bind(cells), few_steps(cells), shared_scenes(cells))
 
     def bundle(self, cell: Cell) -> None:
         """Every cell is a trial of its own."""
@@ -183,8 +184,14 @@ def _measured(cell: Cell, inputs: Inputs, device: torch.device) -> Outcome:
         feature_probe=own.probe.feature_probe,
         device=device,
     )
-    details = breakdown(measurement.targets, splits["test"], scene.space, shared.intervals, seed=shared.seed)
-    row = {**_shape(splits["test"]), **_counts(scene, splits, shared), **_row(measurement)}
+    seen = seen_in_training(splits["train"].object_codes, splits["test"].object_codes)
+    details = breakdown(measurement.targets, splits["test"], seen, scene.space, shared.intervals, seed=shared.seed)
+    row = {
+        **_shape(splits["test"]),
+        **_counts(scene, splits, shared),
+        "seen_share": float(seen.mean()),
+        **_row(measurement),
+    }
     return Outcome(
         row={name: row[name] for name in COLUMNS},
         samples=sample_table(measurement),
@@ -260,7 +267,6 @@ def _counts(scene: Scene, splits: Mapping[str, Samples], shared: Shared) -> dict
         **sizes,
         "batch_size": schedule.batch_size,
         "n_steps": schedule.n_steps,
-        "seen_share": float(seen_in_training(splits["train"].object_codes, splits["test"].object_codes).mean()),
         "split_policy": policy,
         "n_suggestions": shared.search.suggestions,
         "n_seeds": shared.n_seeds,

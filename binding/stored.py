@@ -12,7 +12,7 @@ from binding._tables import by_target
 from binding.extras import code_length_extras, derived_extras, extra_estimates
 from binding.information import TestLosses, derived, measures
 from frozen.data.scenes import Entropies
-from frozen.intervals import Estimate, IntervalConfig, Losses, Resampled, interval, p_value, resample, spread
+from frozen.intervals import Estimate, IntervalConfig, Losses, Resampled, p_value, resample, spread, student_interval
 from frozen.readout.readout import Difference
 
 Row = Mapping[str, Any]
@@ -188,6 +188,6 @@ def _difference(one: _Derived, other: _Derived, column: str, drawn: Resampled, l
         other.name,
         column,
         (float(a[0]), float(b[0])),
-        interval(value, found, level),
+        student_interval(value, found, level),
         p_value(value, found),
     )

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from itertools import combinations
 
+from binding.cells import BindingCell
 from frozen.data.scenes import SPLITS, SampledScene, Scene, SplitName
+from frozen.plain import Plain, mapping_of
 from frozen.readout.cells import Cell
 
 _LITTLE_BITS = 0.1
+_FEW_STEPS = 500
 
 
 def little_to_bind(cells: Iterable[Cell]) -> Iterator[str]:
@@ -20,6 +24,40 @@ def little_to_bind(cells: Iterable[Cell]) -> Iterator[str]:
                     f"{name}: H(O|F) of the split {split} is {bits:.3g} bits: features tell objects, and ratios are "
                     "empty or meaningless; use `split: {policy: independent}`, or more feature values"
                 )
+
+
+def few_steps(cells: Iterable[Cell]) -> Iterator[str]:
+    """Data sets on which a training has few steps of the optimiser, where the number of samples is known."""
+    found = {cell.dataset.name: cell for cell in cells}
+    for name, cell in found.items():
+        settings: BindingCell = cell.settings
+        n_train = cell.dataset.config.size("train")
+        if not n_train:
+            continue
+        schedule = settings.shared.fit.schedule(n_train)
+        if schedule.n_steps < _FEW_STEPS:
+            yield (
+                f"{name}: {n_train:,} training samples, {schedule.epochs} epochs, batches of {schedule.batch_size}: "
+                f"{schedule.n_steps} steps a training, too few for most probes; leave out `fit.batch_size` and "
+                "`fit.epochs`, which then follow the number of samples, or take smaller batches or more epochs"
+            )
+
+
+def shared_scenes(cells: Iterable[Cell]) -> Iterator[str]:
+    """Pairs of data sets of which one tests on scenes that the other trains on."""
+    scenes = {cell.dataset.name: cell.dataset.config for cell in cells}
+    drawn = {name: scene for name, scene in scenes.items() if isinstance(scene, SampledScene)}
+    for (one, first), (other, second) in combinations(drawn.items(), 2):
+        apart = abs(first.seed - second.seed)
+        if 0 < apart < len(SPLITS) and _but_seed(first) == _but_seed(second):
+            yield (
+                f"{one} and {other}: their seeds {first.seed} and {second.seed} share scenes, for the splits take "
+                "seed, seed + 1 and seed + 2; to repeat a measurement on other scenes take seeds 3 apart"
+            )
+
+
+def _but_seed(scene: SampledScene) -> tuple[type, dict[str, Plain]]:
+    return type(scene), {name: value for name, value in mapping_of(scene).items() if name != "seed"}
 
 
 def _conditional_entropy(scene: Scene, split: SplitName) -> float | None:

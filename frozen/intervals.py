@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float64
-from scipy.special import stdtr
+from scipy.special import stdtr, stdtrit
 
 from frozen.problems import Problem, at_least, refuse
 
@@ -154,6 +154,12 @@ def interval(
     """Percentile interval; it stays within what the quantity can be."""
     low, high = value + np.quantile(found.deviations, [(1 - level) / 2, (1 + level) / 2])
     return Estimate(value, max(float(low), min(bounds[0], value)), min(float(high), max(bounds[1], value)))
+
+
+def student_interval(value: float, found: Spread, level: float) -> Estimate:
+    """Interval under Student's t; it leaves out 0 exactly where `p_value` is below 1 - level."""
+    reach = float(-stdtrit(found.degrees, (1 - level) / 2)) * found.standard_error
+    return Estimate(value, value - reach, value + reach)
 
 
 def p_value(value: float, found: Spread) -> float:

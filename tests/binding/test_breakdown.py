@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from binding.breakdown import breakdown, prior_head_bits
+from binding.breakdown import breakdown, prior_head_bits, seen_in_training
 from binding.fit import FitConfig
 from binding.measurement import Measurement, measure_samples
 from binding.samples import MeasureConfig, Samples, SplitSamples
@@ -31,6 +31,7 @@ def samples(n: int, seed: int, *, odds: bool = True) -> Samples:
 
 
 TEST = samples(500, 2)
+SEEN = seen_in_training(samples(60, 0).object_codes, TEST.object_codes)
 
 
 @pytest.fixture(scope="module")
@@ -41,14 +42,16 @@ def measurement() -> Measurement:
 
 @pytest.fixture(scope="module")
 def table(measurement: Measurement) -> pd.DataFrame:
-    return breakdown(measurement.targets, TEST, SPACE, INTERVALS, seed=0).to_pandas().set_index(["part", "name"])
+    return (
+        breakdown(measurement.targets, TEST, SEEN, SPACE, INTERVALS, seed=0).to_pandas().set_index(["part", "name"])
+    )
 
 
 def test_the_prior_bits_of_a_code_sum_to_its_entropy() -> None:
     np.testing.assert_allclose(prior_head_bits(TEST).sum(1), TEST.conditional_entropy_bits, atol=1e-9)
 
 
-@pytest.mark.parametrize("part", ["conjunction", "object_count"])
+@pytest.mark.parametrize("part", ["conjunction", "object_count", "code"])
 def test_the_parts_sum_to_the_totals(part: str, table: pd.DataFrame, measurement: Measurement) -> None:
     rows = table.loc[part]
     losses = measurement.losses
@@ -60,7 +63,7 @@ def test_the_parts_sum_to_the_totals(part: str, table: pd.DataFrame, measurement
         "direct_bits": measurement.direct_binding_information_bits.value,  # type: ignore[union-attr]
         "v_bits": measurement.v_information_bits.value,  # type: ignore[union-attr]
     }
-    if part == "object_count":
+    if part != "conjunction":
         totals["feature_loss_bits"] = losses.features.mean()
     for name, total in totals.items():
         assert (rows["weight"] * rows[name]).sum() == pytest.approx(total, abs=1e-4), name
@@ -73,6 +76,13 @@ def test_information_lies_where_the_activations_show_it(table: pd.DataFrame) -> 
     assert (unseen.direct_bits_low < 0.05).all()
     assert tuple(rows.index) == SPACE.object_names
     assert list(rows.n_samples) == TEST.object_codes.sum(0).tolist()
+
+
+def test_codes_that_training_saw_are_told_from_others(table: pd.DataFrame) -> None:
+    known = {tuple(code) for code in samples(60, 0).object_codes.tolist()}
+    n_seen = sum(tuple(code) in known for code in TEST.object_codes.tolist())
+    assert 0 < n_seen < len(TEST.object_codes)
+    assert table.loc["code"].n_samples.to_dict() == {"seen": n_seen, "unseen": len(TEST.object_codes) - n_seen}
 
 
 def test_intervals_hold_their_estimate_and_shrink_with_samples(table: pd.DataFrame) -> None:
@@ -88,7 +98,7 @@ def test_intervals_hold_their_estimate_and_shrink_with_samples(table: pd.DataFra
 
 def test_an_unknown_prior_leaves_conjunctions_without_entropy(measurement: Measurement) -> None:
     unknown = TEST._replace(prior_log_odds=None)
-    rows = breakdown(measurement.targets, unknown, SPACE, INTERVALS, seed=0).to_pandas().set_index("part")
+    rows = breakdown(measurement.targets, unknown, SEEN, SPACE, INTERVALS, seed=0).to_pandas().set_index("part")
     assert rows.loc["conjunction", ["entropy_bits", "direct_bits"]].isna().all(axis=None)
     assert rows.loc["conjunction", "v_bits"].notna().all()
     assert rows.loc["object_count", "direct_bits"].notna().all()

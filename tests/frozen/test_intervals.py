@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from frozen.intervals import Estimate, Spread, holm, interval, p_value, resample, spread
+from frozen.intervals import Estimate, Spread, holm, interval, p_value, resample, spread, student_interval
 
 N_SAMPLES = 150
 _STANDARD_ERROR = 1.5 * math.sqrt(2 / N_SAMPLES)
@@ -116,6 +116,15 @@ def test_p_values_are_exact_where_students_t_has_a_closed_form(t: float) -> None
 def test_p_values_are_those_of_the_integral(t: float, degrees: float, expected: float) -> None:
     """Expected: the density integrated by Gauss and Legendre with 400 nodes."""
     assert p_value(t, Spread(np.zeros(1), 1.0, degrees)) == pytest.approx(expected, abs=1e-12)
+
+
+@pytest.mark.parametrize("degrees", [1.0, 2.5, 40.0, 1e6])
+@pytest.mark.parametrize("level", [0.5, 0.95, 0.999])
+def test_an_interval_under_students_t_ends_at_0_where_p_is_what_it_leaves_out(degrees: float, level: float) -> None:
+    found = spread(1.0, np.ones(10), [], 10, seed=0)._replace(standard_error=0.3, degrees=degrees)
+    reach = student_interval(0.0, found, level).high
+    assert student_interval(reach, found, level).low == pytest.approx(0.0, abs=1e-12)
+    assert p_value(reach, found) == pytest.approx(1 - level, rel=1e-6)
 
 
 def test_nothing_that_varies_is_certain() -> None:

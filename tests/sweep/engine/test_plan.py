@@ -185,6 +185,20 @@ def test_a_split_in_which_features_tell_objects_is_warned_of(grid_of: GridOf) ->
     assert "warning" not in printed(make_plan(grid_of(), {}, None), 1000)
 
 
+def test_trainings_of_few_steps_are_warned_of(grid_of: GridOf) -> None:
+    n_train = grid_of().cells[0].dataset.config.size("train")
+    text = printed(make_plan(grid_of("fit={epochs: 3, batch_size: 512}"), {}, None), 1000)
+    assert (
+        f"{n_train:,} training samples, 3 epochs, batches of 512: {3 * -(-n_train // 512)} steps a training" in text
+    )
+
+
+@pytest.mark.parametrize(("seed", "warned"), [(1, True), (2, True), (3, False)])
+def test_data_sets_that_share_scenes_are_warned_of(grid_of: GridOf, seed: int, warned: bool) -> None:
+    text = printed(make_plan(grid_of(f"datasets[0].seed={{grid: [0, {seed}]}}"), {}, None), 1000)
+    assert (f"their seeds 0 and {seed} share scenes" in text) == warned
+
+
 def test_what_is_left_out_is_said(grid_of: GridOf) -> None:
     plan = make_plan(grid_of("modes=[cls, all]", "datasets[0].n_colors={grid: [2]}"), {}, None)
     reason = "quadratic_concat reads one vector, mode all gives all tokens"
