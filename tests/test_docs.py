@@ -50,7 +50,7 @@ def test_the_code_of_the_readme_runs_and_needs_no_compiler_of_torch() -> None:
     [code] = blocks("python")
     script = [sys.executable, "-W", "error", "-c", f"{code}\nimport sys\nprint('torch._dynamo' in sys.modules)"]
     found, compiler = subprocess.run(script, capture_output=True, text=True, check=True, cwd=ROOT).stdout.splitlines()
-    assert found.startswith("Estimate(value=0.9")
+    assert found.startswith(("Estimate(value=0.99", "Estimate(value=1.0"))
     assert compiler == "False", "half a second of every process that trains"
 
 

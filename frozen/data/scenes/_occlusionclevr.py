@@ -81,7 +81,8 @@ class OcclusionClevr(UniformScene):
     missing_policy: Literal["raise", "drop"] = "raise"
     """What happens when images are missing: the run is refused, or goes on without these samples and counts them."""
     seed: int = 123223
-    """Train, validation and test are drawn with seed, seed + 1 and seed + 2; in a study, by default with its seed."""
+    """Train, validation and test are drawn with seed, seed + 1 and seed + 2, so that seeds less than 3 apart share
+    scenes; in a study, by default with its seed."""
     split: SplitPolicy = field(default_factory=lambda: SplitPolicy(train=8000, validation=2000, test=2000))
     """Sizes of the splits and which feature codes they admit."""
 

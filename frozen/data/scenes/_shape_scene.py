@@ -41,7 +41,8 @@ class ShapeScene(SampledScene):
     margin: int = 4
     """Free pixels along the image's border."""
     seed: int = 0
-    """Train, validation and test are drawn with seed, seed + 1 and seed + 2; in a study, by default with its seed."""
+    """Train, validation and test are drawn with seed, seed + 1 and seed + 2, so that seeds less than 3 apart share
+    scenes; in a study, by default with its seed."""
     split: SplitPolicy = field(default_factory=SplitPolicy)
     """Sizes of the splits and which feature codes they admit."""
 
