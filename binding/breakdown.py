@@ -66,9 +66,9 @@ def breakdown(
 
     Returns:
         One row a part, `part` being conjunction, object_count or code (seen, unseen): n_samples (that show the
-        conjunction, or that are of the group), weight (Σ weight · value is the total), entropy_bits (H(o_k | o_<k, F),
-        or the mean H(O|F); null where the prior is unknown), mean losses in bits, direct_bits (entropy_bits -
-        direct_loss_bits) and v_bits (given_loss_bits - direct_loss_bits) with intervals.
+        conjunction, or that are of the group), weight (Σ weight · value is the total), entropy_bits (the head's
+        H(o_k | o_<k, F), or the mean H(O|F); null where the prior is unknown), mean losses in bits, direct_bits
+        (entropy_bits - direct_loss_bits) and v_bits (given_loss_bits - direct_loss_bits) with intervals.
     """
     losses: _Losses = {name: result.head_bits.astype(np.float64) for name, result in targets.items()}
     groups = {
