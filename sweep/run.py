@@ -304,36 +304,16 @@ def _to_measure(
     console: Console,
     after: Sequence[Cell] | None = None,
 ) -> list[Cell]:
-    """Some cells with the done ones that have to be measured again, which is said; givers before those they give to.
-
-    Args:
-        arguments: of the command.
-        checked: the study.
-        graph: of its needs.
-        to_do: cells to be measured in any case.
-        console: where it is said.
-        after: cells that were measured just now; then only those that read their products are looked at.
-    """
-    from sweep.engine.needs import closed
-    from sweep.engine.renewal import lost_products, stale
+    """Some cells with the done ones that have to be measured again, which is said."""
+    from sweep.engine.renewal import to_measure
     from sweep.store.mirror import open_store
 
-    rows = checked.results.rows()
-    done = [cell for cell in checked.grid.cells if rows.get(cell.cell_id, {}).get("status") == "done"]
-    looked_at = [cell for cell in done if cell not in set(to_do)]
-    if after is not None:
-        looked_at = [cell for cell in looked_at if not set(after).isdisjoint(graph.givers(cell))]
-    renewed = list(stale(looked_at, rows, graph))
-    wanted = [*(one.cell for one in renewed), *to_do]
-    settled = [cell for cell in done if cell not in set(wanted)]
-    if any(cell.gives for cell in settled):
-        renewed += lost_products(wanted, settled, graph, open_store(arguments.store).lists)
+    has = open_store(arguments.store).lists
+    cells, renewed = to_measure(checked.grid.cells, checked.results.rows(), graph, to_do, has, after)
     for cell, reason in renewed:
         line = f"measured again, because {reason}: {cell.name}"
         console.print(line, highlight=False, markup=False, soft_wrap=True)
-    again = {one.cell for one in renewed}
-    by_id = {cell.cell_id: cell for cell in checked.grid.cells}
-    return closed([*again, *to_do], by_id, [cell for cell in settled if cell not in again])
+    return cells
 
 
 def _measure(

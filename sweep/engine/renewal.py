@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from frozen.readout.cells import Cell
 from frozen.readout.needs import Product
-from sweep.engine.needs import Graph
+from sweep.engine.needs import Graph, closed
 from sweep.engine.sources import data_fingerprint
 from sweep.results.directory import Row
 
@@ -64,3 +64,35 @@ def lost_products(
     for cell in to_do:
         look(cell)
     return list(found.values())
+
+
+def to_measure(
+    cells: Sequence[Cell],
+    rows: Mapping[str, Row],
+    graph: Graph,
+    to_do: Sequence[Cell],
+    has: Callable[[str], bool],
+    after: Sequence[Cell] | None = None,
+) -> tuple[list[Cell], list[Renewed]]:
+    """Some cells with the done ones that have to be measured again, and why; givers before those they give to.
+
+    Args:
+        cells: of the study.
+        rows: what is measured, by cell.
+        graph: of the cells' needs.
+        to_do: cells to be measured in any case.
+        has: whether the store has an entry.
+        after: cells that were measured just now; then only those that read their products are looked at.
+    """
+    wanted = set(to_do)
+    done = [cell for cell in cells if rows.get(cell.cell_id, {}).get("status") == "done" and cell not in wanted]
+    just_now = None if after is None else set(after)
+    looked_at = [cell for cell in done if just_now is None or not just_now.isdisjoint(graph.givers(cell))]
+    renewed = list(stale(looked_at, rows, graph))
+    wanted |= {one.cell for one in renewed}
+    settled = [cell for cell in done if cell not in wanted]
+    if any(cell.gives for cell in settled):
+        renewed += lost_products(wanted, settled, graph, has)
+    again = {one.cell for one in renewed}
+    by_id = {cell.cell_id: cell for cell in cells}
+    return closed([*again, *to_do], by_id, [cell for cell in settled if cell not in again]), renewed
