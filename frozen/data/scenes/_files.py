@@ -220,7 +220,8 @@ def _rows(path: Path, columns: Sequence[str], named: frozenset[str]) -> Iterator
 def _there_are(absent: str, row: Mapping[str, object]) -> str:
     names = [str(name) for name in row if name is not None]
     close = get_close_matches(absent, names, n=1)
-    return f"did you mean {close[0]!r}? " * bool(close) + f"there are {', '.join(names)}"
+    hint = f"did you mean {close[0]!r}? " if close else ""
+    return f"{hint}there are {', '.join(names)}"
 
 
 def _text(value: object, named: frozenset[str]) -> str:

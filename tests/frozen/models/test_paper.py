@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -24,5 +25,7 @@ def test_a_models_description_is_known_without_the_hub(name: str, tmp_path: Path
     else:
         settings = transformers.CLIPVisionConfig(**large, intermediate_size=4096, image_size=size)
     settings.save_pretrained(tmp_path)
+    pixels = {"do_normalize": True, "image_mean": [0.5, 0.5, 0.5], "image_std": [0.5, 0.5, 0.5]}
+    (tmp_path / "preprocessor_config.json").write_text(json.dumps(pixels))
     library = describe_transformers(BackboneConfig(source=f"random:hf:{tmp_path}", image_size=size))
     assert describe(choice.config, SCENES["colorshape"]()) == library
