@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from binding import _torchvision_ops
+from frozen.models import _torchvision_ops
 from frozen.models._torchvision_ops import declare_missing_operators
 
 # not the one that was called when the tests of backbones were collected
@@ -110,7 +110,7 @@ def test_threads_that_ask_at_once_are_all_answered() -> None:
         "import torch\n"
         "from concurrent.futures import ThreadPoolExecutor\n"
         "from threading import Barrier\n"
-        "from binding import _torchvision_ops as ops\n"
+        "from frozen.models import _torchvision_ops as ops\n"
         "together, loads = Barrier(8), ops._compiled_library_loads\n"
         "ops._compiled_library_loads = lambda folder: __import__('time').sleep(0.2) or loads(folder)\n"
         "ask = lambda _: together.wait() is None or ops.declare_missing_operators()\n"
