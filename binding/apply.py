@@ -18,7 +18,7 @@ from binding.fit import Fitted
 from binding.modes import read
 from binding.probe_file import ProbeFile, ProbeFileError
 from binding.scenes import UnreadableImageError, read_rgb
-from binding.terminal import complain
+from binding.terminal import complain, say
 
 _SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")
 
@@ -141,9 +141,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         paths = images_in(options.images)
         backbone = open_backbone(file, torch.device(options.device))
         for found in apply(file, backbone, paths):
-            print(
-                json.dumps(found) if options.json else f"{found['image']}: {', '.join(found['objects']) or 'nothing'}"
-            )
+            if options.json:
+                print(json.dumps(found))
+            else:
+                say(f"{found['image']}: {', '.join(found['objects']) or 'nothing'}")
     except (ProbeFileError, BackboneError, OSError) as error:
         complain(error)
         return 2

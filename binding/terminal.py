@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import sys
 from collections.abc import Iterable
@@ -63,17 +64,34 @@ class Terminal(Console):
         for segment in super().render(renderable, options):
             yield segment if segment.control else Segment(printable(segment.text), segment.style)
 
+    def on_broken_pipe(self) -> None:
+        """Who reads has gone (`| head`): nothing more is shown, and the work goes on."""
+        self.quiet = True
+        _silence(sys.stdout)
+
 
 def say(text: object) -> None:
     """Print a line on standard output."""
-    _tolerant(sys.stdout)
-    print(printable(text), flush=True)
+    _print(text, sys.stdout)
 
 
 def complain(problem: object) -> None:
     """Print a line on standard error."""
-    _tolerant(sys.stderr)
-    print(printable(problem), file=sys.stderr, flush=True)
+    _print(problem, sys.stderr)
+
+
+def _print(text: object, stream: Any) -> None:
+    _tolerant(stream)
+    try:
+        print(printable(text), file=stream, flush=True)
+    except BrokenPipeError:
+        _silence(stream)
+
+
+def _silence(stream: Any) -> None:
+    """Lead a stream whose reader has gone to nowhere, so that flushing it at exit is no error."""
+    with suppress(OSError, ValueError):  # no file behind it
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def _tolerant(stream: object) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,7 +20,7 @@ from sweep.cells import Cell
 from sweep.cluster import Resources
 from sweep.extract import Pass, Source, activation_key, plan_passes
 from sweep.ledger import Ledger
-from sweep.live import Metrics, Monitor, open_logs
+from sweep.live import Metrics, Monitor, guarded, open_logs
 from sweep.passes import Extraction
 from sweep.progress import Progress, progress
 from sweep.readout import Readout
@@ -64,8 +65,9 @@ class Run:
     console: Console
 
     def say(self, line: str) -> None:
-        """Print a line as it is."""
-        self.console.print(line, highlight=False, markup=False, soft_wrap=True)
+        """Print a line as it is; a terminal that is gone ends no run."""
+        with suppress(OSError, ValueError):
+            self.console.print(line, highlight=False, markup=False, soft_wrap=True)
 
 
 def run_cells(run: Run) -> bool:
@@ -90,8 +92,11 @@ def run_cells(run: Run) -> bool:
     _store_labels(run, store, labels, present)
     costs = longest_first(run)
     jobs = [_job(run, cell, activations[cell], labels) for cell in costs]
-    with progress(run.console, run.study, list(costs.values())) as line, Metrics(run.study) as metrics:
-        work = Work(run, jobs, costs, store, present, _monitor(run, line, metrics))
+    with ExitStack() as held:
+        line = held.enter_context(progress(run.console, run.study, list(costs.values())))
+        metrics = guarded(run.say, "metrics", lambda: held.enter_context(Metrics(run.study)))
+        monitor = held.enter_context(_monitor(run, line, metrics))
+        work = Work(run, jobs, costs, store, present, monitor)
         from sweep.tuner import run_trials  # Tune takes a second to import, and extractors start meanwhile
 
         return run_trials(run, jobs, store, work)
@@ -196,12 +201,10 @@ def longest_first(run: Run) -> dict[Cell, float]:
     return {cell: costs[cell] for cell in sorted(costs, key=costs.__getitem__, reverse=True)}
 
 
-def _monitor(run: Run, line: Progress, metrics: Metrics) -> Monitor:
+def _monitor(run: Run, line: Progress, metrics: Metrics | None) -> Monitor:
     headline = [measure.column for measure in run.readout.measures]
     logs = open_logs(run.logs, run.results.root, headline)
-    monitor = Monitor(line, run.results, metrics, logs, headline[0], run.console)
-    monitor.begins()
-    return monitor
+    return Monitor(line, run.results, metrics, logs, headline[0], run.say)
 
 
 def _on_this_node(run: Run, actor: type, *arguments: Any) -> Any:

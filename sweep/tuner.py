@@ -51,7 +51,7 @@ def run_trials(run: Run, jobs: Sequence[Job], store: Any, work: Work) -> bool:
             name=f"run-{time.time_ns()}",
             storage_path=str(_tune_folder(run)),
             verbose=0,
-            callbacks=[trials, NoLines(), *tune_callbacks(run.logs, run.results.root, run.study)],
+            callbacks=[trials, NoLines(), *tune_callbacks(run.logs, run.results.root, run.study, run.say)],
         ),
     )
     try:

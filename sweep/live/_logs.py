@@ -9,11 +9,14 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, NamedTuple, Protocol, runtime_checkable
 
 import pyarrow as pa
 
 from sweep.results import Row
+
+if TYPE_CHECKING:
+    from sweep.live._callback import GuardedCallback
 
 
 class Finished(NamedTuple):
@@ -51,18 +54,27 @@ def open_logs(names: Sequence[str], folder: Path, measures: Sequence[str]) -> di
     return {name: makers[name]() for name in names if name in makers}
 
 
-def tune_callbacks(names: Sequence[str], folder: Path, study: str) -> list[Any]:
-    """Tune's own callbacks for the logs that have one; they are given what a trial reports."""
-    callbacks: list[Any] = []
+def tune_callbacks(
+    names: Sequence[str], folder: Path, study: str, say: Callable[[str], None]
+) -> list[GuardedCallback]:
+    """Tune's own callbacks for the logs that have one; they are given what a trial reports.
+
+    One that fails is dropped, and `say` prints so.
+    """
+    from sweep.live._callback import GuardedCallback
+
+    callbacks: list[GuardedCallback] = []
     if "mlflow" in names:
         from ray.air.integrations.mlflow import MLflowLoggerCallback
 
         uri = f"sqlite:///{folder.absolute() / 'mlflow.db'}"
-        callbacks.append(MLflowLoggerCallback(tracking_uri=uri, experiment_name=study))
+        mlflow = MLflowLoggerCallback(tracking_uri=uri, experiment_name=study)
+        callbacks.append(GuardedCallback("mlflow", mlflow, say))
     if "wandb" in names:
         from ray.air.integrations.wandb import WandbLoggerCallback
 
         # the callback asks the environment for a mode here, and runs in an actor that has another environment
         mode = os.environ.setdefault("WANDB_MODE", "offline")
-        callbacks.append(WandbLoggerCallback(project=study, dir=str(folder.absolute()), mode=mode))
+        wandb = WandbLoggerCallback(project=study, dir=str(folder.absolute()), mode=mode)
+        callbacks.append(GuardedCallback("wandb", wandb, say))
     return callbacks

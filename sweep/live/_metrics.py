@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Mapping
+from contextlib import suppress
 from types import TracebackType
 from typing import Any, NamedTuple
+
+from binding.terminal import on_one_line
 
 _REFRESH_S = 5.0  # Ray drops a gauge that nobody has set for two of its reports, 20 s by default
 
@@ -38,6 +41,11 @@ def exported_name(name: str) -> str:
     return f"ray_{name}_total" if METRICS[name].kind == "counter" else f"ray_{name}"
 
 
+def tag_text(text: str) -> str:
+    """A tag's value: Ray takes no sign beyond ASCII, so those are escaped, as are those that act."""
+    return on_one_line(text).encode("ascii", "backslashreplace").decode()
+
+
 class Metrics:
     """The metrics of one run; Ray must be running. Inside `with`, gauges are set again every few seconds.
 
@@ -50,7 +58,7 @@ class Metrics:
         from ray.util.metrics import Counter, Gauge
 
         kinds = {"gauge": Gauge, "counter": Counter}
-        self._study = study
+        self._study = tag_text(study)
         self._metrics: dict[str, Any] = {
             name: kinds[metric.kind](name, description=metric.description, tag_keys=("study", *metric.tags))
             for name, metric in METRICS.items()
@@ -95,14 +103,15 @@ class Metrics:
         self._set("sweep_best_measure", self._best[key], dataset=dataset, backbone=backbone, measure=name)
 
     def _set(self, name: str, value: float, **tags: str) -> None:
-        every = {"study": self._study, **tags}
+        every = {"study": self._study, **{key: tag_text(text) for key, text in tags.items()}}
         self._gauges[name, tuple(every.items())] = value
         self._metrics[name].set(value, tags=every)
 
     def _refresh(self, refresh_s: float) -> None:
         while not self._ended.wait(refresh_s):
             for (name, tags), value in list(self._gauges.items()):
-                self._metrics[name].set(value, tags=dict(tags))
+                with suppress(Exception):  # the others are still worth refreshing
+                    self._metrics[name].set(value, tags=dict(tags))
 
     def _add(self, name: str, value: float) -> None:
         if value > 0:  # Ray refuses to count nothing

@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from types import TracebackType
 
 import pyarrow as pa
-from rich.console import Console
 
 from binding.fit import FitConfig
+from binding.terminal import on_one_line
 from sweep.cells import Cell
+from sweep.live._guard import LogWriter, Say, guarded
 from sweep.live._logs import Finished, Log
 from sweep.live._metrics import Metrics
 from sweep.live._optuna import tried
 from sweep.progress import Progress
 from sweep.results import ResultsDirectory, Row
 
+_LONGEST_WAIT_S, _INTERRUPTED_WAIT_S = 30.0, 5.0
+
 
 class Monitor:
-    """Follows one run; nothing that goes wrong here reaches the run.
+    """Follows one run, inside `with`; nothing that goes wrong here reaches the run or holds it up.
 
     Args:
         line: the progress line.
@@ -26,7 +29,7 @@ class Monitor:
         metrics: for Prometheus; None for none.
         logs: by name.
         headline: the measure of which the best is shown.
-        console: where a log that fails is said.
+        say: prints what fails.
     """
 
     def __init__(
@@ -36,75 +39,77 @@ class Monitor:
         metrics: Metrics | None,
         logs: Mapping[str, Log],
         headline: str,
-        console: Console,
+        say: Say,
     ) -> None:
-        self._line, self._results, self._console = line, results, console
+        self._line, self._results, self._say = line, results, say
         self._metrics, self._headline = metrics, headline
-        self._logs = dict(logs)
+        self._writer = LogWriter(logs, say)
         self._states = {"done": 0, "failed": 0, "waiting": line.n_cells}
 
-    def begins(self) -> None:
-        """The run begins: logs can be opened, and what its study has reached before is shown."""
-        self._to_logs(lambda log: log.begin())
-        if self._metrics is None:
-            return
-        self._metrics.cells(**self._states)
-        for row in self._results.rows().values():
-            self._best(row)
+    def __enter__(self) -> Monitor:
+        """The run begins: what its study has reached before is shown."""
+        self._to_metrics(self._begin)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        wait_s = _LONGEST_WAIT_S if error is None else _INTERRUPTED_WAIT_S
+        guarded(self._say, "logs", lambda: self._writer.end(wait_s))
 
     def extracting(self, n_images: int) -> None:
         """So many images are to be extracted."""
-        self._line.extracting(n_images)
+        self._to_line(lambda line: line.extracting(n_images))
 
     def extracted(self, n_images: int) -> None:
         """Images were extracted."""
-        self._line.extracted(n_images)
-        if self._metrics is not None:
-            self._metrics.images(n_images)
+        self._to_line(lambda line: line.extracted(n_images))
+        self._to_metrics(lambda metrics: metrics.images(n_images))
 
     def store(self, size_bytes: int) -> None:
         """Size of the activations that the run reads."""
-        if self._metrics is not None:
-            self._metrics.store(size_bytes)
+        self._to_metrics(lambda metrics: metrics.store(size_bytes))
 
     def measured(self, cell: Cell, cost: float, *, failed: bool, n_train: int) -> None:
         """A cell has its row, whose cost was estimated so."""
         self._states["failed" if failed else "done"] += 1
         self._states["waiting"] -= 1
-        found = self._guarded("live view", lambda: self._read(cell))
+        found = guarded(self._say, "live view", lambda: self._read(cell))
         seconds = _number(found.row.get("wall_s")) if found and not failed else None
-        self._line.measured(cost, failed=failed, seconds=seconds)
+        self._to_line(lambda line: line.measured(cost, failed=failed, seconds=seconds))
         if found is None:
             return
-        if self._metrics is not None:
-            self._metrics.cells(**self._states)
-            self._metrics.trained(steps=_steps(cell.settings.fit, found, n_train), seconds=seconds or 0.0)
-            self._best(found.row)
-        self._to_logs(lambda log: log.cell(found))
 
-    def _to_logs(self, tell: Callable[[Log], None]) -> None:
-        """Tell every log; one that fails is not told again."""
-        for name, log in list(self._logs.items()):
-            if self._guarded(f"log {name}", lambda log=log: (tell(log),)) is None:
-                del self._logs[name]
+        def tell(metrics: Metrics) -> None:
+            metrics.cells(**self._states)
+            metrics.trained(steps=_steps(cell.settings.fit, found, n_train), seconds=seconds or 0.0)
+            self._best(metrics, found.row)
+
+        self._to_metrics(tell)
+        guarded(self._say, "logs", lambda: self._writer.add(found))
+
+    def _to_line(self, tell: Callable[[Progress], None]) -> None:
+        guarded(self._say, "progress", lambda: tell(self._line))
+
+    def _to_metrics(self, tell: Callable[[Metrics], None]) -> None:
+        """Metrics that fail are not told again."""
+        metrics = self._metrics
+        if metrics is not None and guarded(self._say, "metrics", lambda: (tell(metrics),)) is None:
+            self._metrics = None
+
+    def _begin(self, metrics: Metrics) -> None:
+        metrics.cells(**self._states)
+        for row in self._results.rows().values():
+            self._best(metrics, row)
 
     def _read(self, cell: Cell) -> Finished:
         row = self._results.row(cell.cell_id)
-        return Finished(cell.name, row, self._results.curves(cell.cell_id))
+        return Finished(on_one_line(cell.name), row, self._results.curves(cell.cell_id))
 
-    def _best(self, row: Row) -> None:
+    def _best(self, metrics: Metrics, row: Row) -> None:
         value = row.get(self._headline)
-        if self._metrics is not None and isinstance(value, int | float):
-            self._metrics.measure(str(row["dataset"]), str(row["backbone"]), self._headline, value)
-
-    def _guarded(self, what: str, work: Callable[[], Any]) -> Any:
-        """What `work` returns, or None if it fails: a view must never end a run."""
-        try:
-            return work()
-        except Exception as error:  # noqa: BLE001
-            message = f"{what} fails ({type(error).__name__}: {error}); the study goes on without it"
-            self._console.print(message, highlight=False, markup=False, soft_wrap=True)
-            return None
+        if isinstance(value, int | float):
+            metrics.measure(str(row["dataset"]), str(row["backbone"]), self._headline, value)
 
 
 def _number(value: object) -> float | None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import ast
 import io
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -57,6 +59,17 @@ def test_lines_are_escaped_and_fit_any_encoding(monkeypatch: pytest.MonkeyPatch)
         assert raw.getvalue().decode() == f"\\xe9{ESCAPED}\n"
 
 
+@pytest.mark.parametrize("line", ["say('x' * 10000)", "Terminal().print('x' * 10000)"])
+def test_who_stops_reading_does_not_end_the_work(line: str) -> None:
+    code = f"from binding.terminal import *; [{line} for _ in range(50)]; complain('went on')"
+    command = [sys.executable, "-c", code]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout and process.stderr
+        process.stdout.close()
+        assert process.stderr.read() == "went on\n"
+    assert process.returncode == 0
+
+
 def test_a_study_is_dumped_without_signs_that_act_and_read_back_unchanged() -> None:
     text = dump_yaml({"name": HOSTILE, HOSTILE: ["é", 1]})
     assert printable(text) == text
@@ -97,5 +110,4 @@ def test_every_line_and_table_goes_through_what_escapes() -> None:
 
 
 def _is_csv(function: ast.expr) -> bool:
-    is_module = isinstance(function, ast.Attribute) and isinstance(function.value, ast.Name)
-    return is_module and function.value.id == "csv" and function.attr in ("writer", "DictWriter")
+    return ast.unparse(function) in ("csv.writer", "csv.DictWriter")

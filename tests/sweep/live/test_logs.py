@@ -6,6 +6,8 @@ import io
 import json
 import math
 import struct
+import threading
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -13,15 +15,18 @@ import optuna
 import pyarrow as pa
 import pytest
 from optuna.distributions import CategoricalDistribution, FloatDistribution, distribution_to_json
+from ray import tune
 from rich.console import Console
 
 from binding.fit import FitConfig
+from binding.terminal import Terminal
 from sweep.cells import make_grid
-from sweep.live import Finished, Monitor, open_logs, tune_callbacks
+from sweep.live import Finished, Metrics, Monitor, open_logs, tune_callbacks
+from sweep.live._callback import GuardedCallback
 from sweep.live._monitor import _steps
 from sweep.live._optuna import OptunaLog
 from sweep.live._tensorboard import TensorBoardLog
-from sweep.progress import progress
+from sweep.progress import Progress, progress
 from sweep.readout import find_readout
 from sweep.results import ResultsDirectory
 from sweep.run import LOGS, main
@@ -224,14 +229,97 @@ def test_a_log_that_fails_is_said_once_and_dropped(tmp_path: Path) -> None:
     path.write_text(STUDY)
     cell = make_grid(load_space(path), find_readout("binding"), locate_in(path)).cells[0]
     results.write({**ROW, "cell_id": cell.cell_id}, curves=DONE.curves)
-    with progress(shown, "mine", [1.0] * 2) as line:
-        monitor = Monitor(line, results, None, {"broken": broken}, "binding_ratio", shown)
+    with (
+        progress(shown, "mine", [1.0] * 2) as line,
+        Monitor(line, results, None, {"broken": broken}, "binding_ratio", shown.print) as monitor,
+    ):
         for _ in range(2):
             monitor.measured(cell, 1.0, failed=False, n_train=10)
     text = shown.file.getvalue()  # type: ignore[attr-defined]
     assert broken.calls == 1
     assert text.count("log broken fails (OSError: disk full); the study goes on without it") == 1
     assert "mine: 2/2 cells" in text
+
+
+class StuckLog(BrokenLog):
+    """Waits for a disk that does not answer."""
+
+    def __init__(self) -> None:
+        self.answer = threading.Event()
+
+    def cell(self, finished: Finished) -> None:
+        self.answer.wait(60)
+
+
+class Gone(io.StringIO):
+    """A terminal that was closed."""
+
+    def write(self, text: str) -> int:
+        raise OSError("no terminal")
+
+
+class BrokenMetrics(Metrics):
+    def __init__(self) -> None: ...
+
+    def cells(self, **_: int) -> None:
+        raise OSError("no agent")
+
+
+@pytest.mark.timeout(60)
+def test_no_observer_fails_a_run_or_holds_it_up(tmp_path: Path) -> None:
+    results = ResultsDirectory(tmp_path)
+    path = tmp_path / "study.yaml"
+    path.write_text(STUDY)
+    cell = make_grid(load_space(path), find_readout("binding"), locate_in(path)).cells[0]
+    said: list[str] = []
+
+    def say(line: str) -> None:
+        said.append(line)
+        raise BrokenPipeError
+
+    line = Progress(Terminal(Gone()), "mine", [1.0, 1.0], None)
+    stuck, kept = StuckLog(), TensorBoardLog(tmp_path / "tensorboard", ["binding_ratio"])
+    monitor = Monitor(line, results, BrokenMetrics(), {"kept": kept, "stuck": stuck}, "binding_ratio", say)
+    with monitor, suppress(KeyboardInterrupt):
+        monitor.extracting(10)
+        monitor.extracted(10)
+        monitor.store(10)
+        monitor.measured(cell, 1.0, failed=False, n_train=10)  # whose row is not there
+        results.write({**ROW, "cell_id": cell.cell_id}, curves=DONE.curves)
+        monitor.measured(cell, 1.0, failed=False, n_train=10)
+        monitor._writer.end(0.5)
+        stuck.answer.set()
+    assert scalars(tmp_path / "tensorboard")["measures/binding_ratio", 2] == 0.5
+    assert sum("metrics fails" in line for line in said) == 1
+    assert any("progress fails (OSError" in line for line in said)
+    assert any("log kept or stuck cannot be written as fast as cells end" in line for line in said)
+
+
+def test_a_callback_of_tune_that_fails_is_dropped() -> None:
+    class Broken(tune.Callback):
+        calls = 0
+
+        def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+            self.calls += 1
+            raise RuntimeError("no such\x1b server")
+
+    said: list[str] = []
+    inner = Broken()
+    callback = GuardedCallback("mlflow", inner, said.append)
+    callback.setup()
+    callback.on_trial_start(iteration=1, trials=[], trial=None)
+    for _ in range(2):
+        callback.on_trial_complete(iteration=1, trials=[], trial=None)
+    assert inner.calls == 1
+    assert said == [r"log mlflow fails (RuntimeError: no such\x1b server); the study goes on without it"]
+
+
+@pytest.mark.parametrize("backbone", ["données_{split}.npz", "../..", "..", "é" * 300, "a/" * 300, "\udcff"])
+def test_tensorboard_has_a_folder_for_any_name(backbone: str, tmp_path: Path) -> None:
+    log = TensorBoardLog(tmp_path / "tensorboard", ["binding_ratio"])
+    log.cell(DONE._replace(row={**ROW, "backbone": backbone, "dataset": backbone}))
+    assert len(scalars(tmp_path / "tensorboard")) == 13
+    assert [path.name for path in tmp_path.iterdir()] == ["tensorboard"]
 
 
 def test_steps_count_the_search_and_the_other_seeds() -> None:
@@ -250,8 +338,8 @@ def test_weights_and_biases_is_told_its_mode_where_it_runs(tmp_path: Path, monke
         monkeypatch.setenv("WANDB_MODE", given or "")  # known to monkeypatch, which takes back what is set here
         if given is None:
             monkeypatch.delenv("WANDB_MODE")
-        [callback] = tune_callbacks(("wandb",), tmp_path, "mine")
-        assert callback.kwargs == {"dir": str(tmp_path), "mode": mode}
+        [callback] = tune_callbacks(("wandb",), tmp_path, "mine", print)
+        assert callback.inner.kwargs == {"dir": str(tmp_path), "mode": mode}
 
 
 def test_unknown_and_missing_logs_are_refused(capsys: pytest.CaptureFixture[str], monkeypatch: Any) -> None:

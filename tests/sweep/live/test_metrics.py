@@ -60,3 +60,42 @@ def test_gauges_are_set_again_with_their_last_value(monkeypatch: pytest.MonkeyPa
     with metrics:
         told = [Instrument.told.get(timeout=30) for _ in range(4)]
     assert told[2:] == [("sweep_store_bytes", 7, {"study": "mine"})] * 2
+
+
+class Strict(Instrument):
+    """Takes what Ray takes: tags of ASCII alone; and one gauge of it has died."""
+
+    def set(self, value: float, tags: dict[str, str]) -> None:
+        for text in tags.values():
+            text.encode("ascii")
+        if value == 13:
+            raise RuntimeError("a gauge that fails")
+        super().set(value, tags)
+
+    def inc(self, value: float, tags: dict[str, str]) -> None:
+        self.set(value, tags)
+
+
+def test_names_beyond_ascii_are_escaped_and_one_gauge_spares_the_others(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(ray.util.metrics, "Gauge", Strict)
+    monkeypatch.setattr(ray.util.metrics, "Counter", Strict)
+    Strict.told = queue.Queue()
+    metrics = Metrics("étude", refresh_s=0.01)
+    metrics.measure("日本", "activations:données_\udcff\u202e\n.npz", "binding_ratio", 0.5)
+    with pytest.raises(RuntimeError):
+        metrics.cells(done=13, failed=0, waiting=0)
+    metrics.images(3)
+    expected = {
+        "study": r"\xe9tude",
+        "dataset": r"\u65e5\u672c",
+        "backbone": r"activations:donn\xe9es_\udcff\u202e\n.npz",
+        "measure": "binding_ratio",
+    }
+    assert Strict.told.get(timeout=30) == ("sweep_best_measure", 0.5, expected)
+    assert Strict.told.get(timeout=30) == ("sweep_images", 3, {"study": r"\xe9tude"})
+    metrics.store(7)
+    with metrics:
+        told = [Strict.told.get(timeout=30)[0] for _ in range(7)]
+    assert {"sweep_best_measure", "sweep_store_bytes"} <= set(told[1:])
