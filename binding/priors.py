@@ -167,6 +167,23 @@ class UniformPrior(SizePrior):
 
 
 @dataclass(frozen=True)
+class CountPrior(SizePrior):
+    """Every number of objects from `min_objects` to `max_objects` is equally likely, then every code that has it.
+
+    Under `UniformPrior` nearly all scenes have `max_objects`, since there are more of them.
+    """
+
+    space: FeatureSpace
+    min_objects: int
+    max_objects: int
+
+    @property
+    def size_weights(self) -> SizeWeights:
+        ways = [math.comb(self.space.n_objects, size) for size in range(self.min_objects, self.max_objects + 1)]
+        return (0,) * self.min_objects + tuple(math.lcm(*ways) // number for number in ways)
+
+
+@dataclass(frozen=True)
 class DrawsPrior(SizePrior):
     """A scene is `n_draws` independent draws among all objects; what is drawn twice counts once."""
 

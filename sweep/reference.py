@@ -59,6 +59,9 @@ between equal runs; all others repeat on the same machine with the same study.
 _SECTIONS = {
     "Data set `colorshape`": "ColorShapeDataset",
     "Data set `balancedcolorshape`": "BalancedColorShapeDataset",
+    "Data set `fewshapes`": "FewShapesDataset",
+    "Data set `targetshapes`": "TargetShapesDataset",
+    "Data set `twinshapes`": "TwinShapesDataset",
     "`split` of a data set that is drawn": "ColorShapeDatasetSplitPolicy",
     "Data set `occlusionclevr`": "OcclusionClevrDataset",
     "Data set `clevr`": "ClevrDataset",

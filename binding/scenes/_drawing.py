@@ -8,11 +8,13 @@ rounded as in `_corners`.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from functools import cache
+from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Bool, Int, UInt8
+from jaxtyping import Bool, Int, Int16, UInt8
 from PIL import Image, ImageDraw
 
 COLORS: dict[str, tuple[int, int, int]] = {
@@ -29,7 +31,7 @@ SHAPES = ("circle", "square", "triangle", "diamond", "pentagon", "hexagon", "cro
 
 _TRIES = 2000
 _TRIES_DRAWN_AT_ONCE = 64
-_WHITE = 255
+WHITE = 255
 
 
 @dataclass(frozen=True)
@@ -86,6 +88,20 @@ def _corners(center: float, radii: list[float]) -> list[tuple[float, float]]:
     return [(round(x, 9), round(y, 9)) for x, y in corners]
 
 
+class Layout(NamedTuple):
+    """Where the objects of a batch of scenes are, in the order in which they are drawn."""
+
+    kinds: Int16[np.ndarray, "batch most"]
+    """Which object of the feature space each is; -1: none."""
+    boxes: Int16[np.ndarray, "batch most 4"]
+    """First and last column and row of its box: left, top, right, bottom; -1: no object."""
+
+    @classmethod
+    def empty(cls, n_scenes: int, most: int) -> Layout:
+        """No objects yet."""
+        return cls(np.full((n_scenes, most), -1, dtype=np.int16), np.full((n_scenes, most, 4), -1, dtype=np.int16))
+
+
 class PlacementError(ValueError):
     """The objects of a scene found no free place."""
 
@@ -117,6 +133,46 @@ def place(
     return corners + canvas.margin
 
 
+def place_each(
+    n_objects: Int[np.ndarray, " batch"],
+    sizes: Int[np.ndarray, "batch most"],
+    canvas: Canvas,
+    seed: int,
+    indices: Int[np.ndarray, " batch"],
+) -> Int[np.ndarray, "batch most 2"]:
+    """Corners (x, y) of non-overlapping boxes with a size each, uniform by rejection, in the order of the sizes.
+
+    Each image has a random stream of its own, keyed by the seed and its index. Boxes may touch.
+
+    Raises:
+        PlacementError: an object found no place.
+    """
+    corners = np.zeros((*sizes.shape, 2), dtype=np.int64)
+    for row, (index, n) in enumerate(zip(indices.tolist(), n_objects.tolist(), strict=True)):
+        stream = np.random.Generator(np.random.Philox(key=(seed << 64) | index))
+        taken: list[tuple[int, int, int]] = []
+        for size in sizes[row, :n].tolist():
+            box = replace(canvas, object_size=size)
+            place = _free_place(stream, taken, box)
+            if place is None:
+                raise PlacementError(_no_place(box, n))
+            taken.append((*place, size))
+        corners[row, :n] = [place[:2] for place in taken]
+    return corners + canvas.margin
+
+
+def _free_place(
+    stream: np.random.Generator, taken: list[tuple[int, int, int]], canvas: Canvas
+) -> tuple[int, int] | None:
+    """A uniform place for a box that overlaps none of the taken ones (x, y, size), or None after 2000 tries."""
+    size, positions = canvas.object_size, canvas.positions
+    for _ in range(_TRIES if positions > 0 else 0):
+        x, y = stream.integers(positions, size=2).tolist()
+        if all(x >= a + s or a >= x + size or y >= b + s or b >= y + size for a, b, s in taken):
+            return x, y
+    return None
+
+
 def _try_candidates(
     candidate: np.ndarray,
     rows: np.ndarray,
@@ -145,21 +201,31 @@ def _no_place(canvas: Canvas, n_objects: int) -> str:
     )
 
 
-def draw(
-    object_codes: UInt8[np.ndarray, "batch objects"],
-    corners: Int[np.ndarray, "batch most 2"],
-    masks: list[Bool[np.ndarray, "side side 1"]],
-    colors: list[UInt8[np.ndarray, "3"]],
-    image_size: int,
-) -> UInt8[np.ndarray, "batch height width 3"]:
-    """Images of the objects, drawn in the order of the object code; object k has mask and colour k."""
-    images = np.full((len(object_codes), image_size, image_size, 3), _WHITE, dtype=np.uint8)
-    rows, objects = np.nonzero(object_codes)
+def layout(
+    object_codes: UInt8[np.ndarray, "batch objects"], corners: Int[np.ndarray, "batch most 2"], size: int
+) -> Layout:
+    """The objects of each code in the order of the code, in boxes of one size at the given corners."""
+    rows, kinds = np.nonzero(object_codes)
     order = np.arange(len(rows)) - np.searchsorted(rows, rows)
+    found = Layout.empty(len(object_codes), corners.shape[1])
+    found.kinds[rows, order] = kinds
     places = corners[rows, order]
-    for row, k, (x, y) in zip(rows.tolist(), objects.tolist(), places.tolist(), strict=True):
-        side = masks[k].shape[0]
+    found.boxes[rows, order] = np.concatenate([places, places + size], axis=1)
+    return found
+
+
+def paint(
+    images: UInt8[np.ndarray, "batch height width channels"],
+    layout: Layout,
+    shapes: Sequence[str],
+    values: Sequence[UInt8[np.ndarray, " channels"]],
+) -> None:
+    """Draw the objects into the images in the layout's order; those of kind k have shape k and value k."""
+    rows, order = np.nonzero(layout.kinds >= 0)
+    kinds, boxes = layout.kinds[rows, order], layout.boxes[rows, order]
+    for row, k, (x, y, right, _) in zip(rows.tolist(), kinds.tolist(), boxes.tolist(), strict=True):
+        mask = shape_mask(shapes[k], right - x)
+        side = len(mask)
         box = images[row, y : y + side, x : x + side]
         height, width, _ = box.shape  # without a margin the last row and column may lie outside
-        np.copyto(box, colors[k], where=masks[k][:height, :width])
-    return images
+        np.copyto(box, values[k], where=mask[:height, :width, None])

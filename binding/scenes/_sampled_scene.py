@@ -9,14 +9,14 @@ from math import comb
 from typing import Any, ClassVar, TypeVar
 
 import numpy as np
-from jaxtyping import Float64, Int, UInt8
+from jaxtyping import Bool, Float64, Int, UInt8
 
 from binding.codes import FeatureSpace
-from binding.priors import FeatureDistribution, UniformPrior
+from binding.priors import FeatureDistribution, SizePrior, UniformPrior
 from binding.scenes._base import SPLITS, Entropies, SplitName
 from binding.scenes._feature_splits import SplitPolicy, admitted_codes
 
-_BLOCK = 4096
+BLOCK = 4096
 _RAREST_SPLIT = 1e-5
 
 AnySampledScene = TypeVar("AnySampledScene", bound="SampledScene")  # beartype rejects Self outside decorated classes
@@ -36,7 +36,7 @@ class SampledScene(ABC):
 
     @property
     @abstractmethod
-    def prior(self) -> UniformPrior:
+    def prior(self) -> SizePrior:
         """Distribution of O given F."""
 
     @abstractmethod
@@ -76,6 +76,13 @@ class SampledScene(ABC):
             ValueError: the split admits no scene, or too few to draw.
         """
         return self.distribution(self.admitted(name)).conditional_entropy_bits
+
+    def admits(
+        self, object_codes: UInt8[np.ndarray, "n objects"], admitted: UInt8[np.ndarray, "admitted features"]
+    ) -> Bool[np.ndarray, " n"]:
+        """Whether each object code has one of the admitted feature codes."""
+        weights = 1 << np.arange(self.space.n_features, dtype=np.int64)
+        return np.isin(self.space.feature_codes(object_codes) @ weights, admitted @ weights)
 
 
 class UniformScene(SampledScene):
@@ -118,13 +125,9 @@ class UniformScene(SampledScene):
         while n_kept < n:
             sizes = rng.choice(len(weights), size=n, p=weights / weights.sum())
             proposed = random_subsets(rng, np.ones((n, objects), dtype=np.uint8), sizes)
-            kept.append(proposed if admitted is None else proposed[self._admits(proposed, admitted)])
+            kept.append(proposed if admitted is None else proposed[self.admits(proposed, admitted)])
             n_kept += len(kept[-1])
         return np.concatenate(kept)[:n]
-
-    def _admits(self, object_codes: np.ndarray, admitted: np.ndarray) -> np.ndarray:
-        weights = 1 << np.arange(self.space.n_features, dtype=np.int64)
-        return np.isin(self.space.feature_codes(object_codes) @ weights, admitted @ weights)
 
 
 class SampledSplit:
@@ -142,8 +145,8 @@ class SampledSplit:
     def object_codes(self) -> UInt8[np.ndarray, "samples objects"]:
         """Object codes, read-only; drawn in blocks that each have a generator of their own."""
         size = self._sampled.size(self.name)
-        rngs = [np.random.default_rng([self.seed, start // _BLOCK]) for start in range(0, size, _BLOCK)]
-        blocks = [self._sampled.sample_codes(rng, _BLOCK, self._admitted) for rng in rngs]
+        rngs = [np.random.default_rng([self.seed, start // BLOCK]) for start in range(0, size, BLOCK)]
+        blocks = [self._sampled.sample_codes(rng, BLOCK, self._admitted) for rng in rngs]
         codes = np.concatenate(blocks)[:size]
         codes.setflags(write=False)
         return codes

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 
 import numpy as np
-from jaxtyping import Int, UInt8
+from jaxtyping import Float32, Int, UInt8
 
 from binding._problems import Problem, at_least, refuse
 from binding.codes import FeatureGroup, FeatureSpace
 from binding.scenes._base import Missing, SplitName, fingerprint
-from binding.scenes._drawing import COLORS, SHAPES, Canvas, PlacementError, draw, place, shape_mask
+from binding.scenes._captions import GRAMMARS, Grammar, caption
+from binding.scenes._drawing import COLORS, SHAPES, WHITE, Canvas, Layout, PlacementError, layout, paint, place
 from binding.scenes._feature_splits import SplitPolicy
 from binding.scenes._sampled_scene import SampledScene, SampledSplit
 
@@ -114,15 +115,90 @@ class ShapeSplit(SampledSplit):
         """Hash of the drawing code's version and of every field of the scene."""
         return fingerprint(scene=type(self.scene).__name__, version=_VERSION, config=self.scene, split=self.name)
 
-    def images(self, indices: Int[np.ndarray, " batch"]) -> UInt8[np.ndarray, "batch height width 3"]:
+    def layout(self, indices: Int[np.ndarray, " batch"]) -> Layout:
+        """Which objects are where; made again from the stream of each image, so nothing is stored."""
         codes = self.object_codes[indices]
-        canvas = self.scene.canvas
-        corners = place(codes.sum(axis=1, dtype=np.int64), canvas, self.seed, indices)
-        return draw(codes, corners, *self._sprites, canvas.image_size)
+        corners = place(codes.sum(axis=1, dtype=np.int64), self.scene.canvas, self.seed, indices)
+        return layout(codes, corners, self.scene.object_size)
+
+    def images(self, indices: Int[np.ndarray, " batch"]) -> UInt8[np.ndarray, "batch height width 3"]:
+        side = self.scene.image_size
+        images = np.full((len(indices), side, side, 3), WHITE, dtype=np.uint8)
+        paint(images, self.layout(indices), *self._sprites)
+        return images
+
+    def masks(self, indices: Int[np.ndarray, " batch"]) -> UInt8[np.ndarray, "batch height width"]:
+        """Which object a pixel shows: k + 1 for object k of the feature space, 0 for the background."""
+        side = self.scene.image_size
+        masks = np.zeros((len(indices), side, side, 1), dtype=np.uint8)
+        values = [np.array([k + 1], dtype=np.uint8) for k in range(self.space.n_objects)]
+        paint(masks, self.layout(indices), self._sprites[0], values)
+        return masks[..., 0]
+
+    def coverage(self, indices: Int[np.ndarray, " batch"], grid: int) -> Float32[np.ndarray, "batch patches values"]:
+        """Share of each patch's pixels that have each value of the mask.
+
+        Args:
+            indices: which scenes.
+            grid: patches a side, row by row; it must divide the image's side.
+
+        Raises:
+            ValueError: a grid that does not divide the image's side.
+        """
+        return coverage(self.masks(indices), grid, self.space.n_objects + 1)
+
+    def captions(
+        self, indices: Int[np.ndarray, " batch"], grammar: Grammar, rng: np.random.Generator | None = None
+    ) -> list[str]:
+        """One caption a scene; see `caption`."""
+        return caption(self.layout(indices), self.space, self.scene.image_size, grammar, rng)
+
+    @property
+    def label_makers(self) -> dict[str, Callable[[Int[np.ndarray, " batch"]], np.ndarray]]:
+        """What gives each kind of label."""
+        captions: dict[str, Callable[[np.ndarray], np.ndarray]] = {
+            f"caption:{grammar}": lambda indices, grammar=grammar: np.array(
+                self.captions(indices, grammar), dtype=str
+            )
+            for grammar in GRAMMARS
+            if grammar != "partial"
+        }
+        return {"object_codes": lambda indices: self.object_codes[indices], "mask": self.masks, **captions}
+
+    @property
+    def label_names(self) -> tuple[str, ...]:
+        """The kinds of labels there are: object_codes, mask, and captions in each grammar that leaves no choice."""
+        return tuple(self.label_makers)
+
+    def labels(self, name: str, indices: Int[np.ndarray, " batch"]) -> np.ndarray:
+        """Labels of one kind, one a sample; captions are strings.
+
+        Raises:
+            ValueError: a kind of label that the data set does not have.
+        """
+        if name not in self.label_names:
+            raise ValueError(f"no labels {name!r}; there are {', '.join(self.label_names)}")
+        return self.label_makers[name](indices)
 
     @cached_property
-    def _sprites(self) -> tuple[list[np.ndarray], list[np.ndarray]]:
+    def _sprites(self) -> tuple[list[str], list[np.ndarray]]:
         colors, shapes = (group.values for group in self.space.groups)
         pairs = [(color, shape) for color in colors for shape in shapes]
-        masks = [shape_mask(shape, self.scene.object_size)[..., None] for _, shape in pairs]
-        return masks, [np.array(COLORS[color], dtype=np.uint8) for color, _ in pairs]
+        return [shape for _, shape in pairs], [np.array(COLORS[color], dtype=np.uint8) for color, _ in pairs]
+
+
+def coverage(
+    masks: UInt8[np.ndarray, "batch height width"], grid: int, n_values: int
+) -> Float32[np.ndarray, "batch patches values"]:
+    """Share of each patch's pixels that have each value 0..n_values - 1; the shares of a patch sum to 1.
+
+    Raises:
+        ValueError: a grid that does not divide the image's sides.
+    """
+    n, height, width = masks.shape
+    if height % grid or width % grid:
+        raise ValueError(f"a grid of {grid} x {grid} patches does not divide an image of {height} x {width} pixels")
+    patches = masks.reshape(n, grid, height // grid, grid, width // grid).swapaxes(2, 3)
+    patches = patches.reshape(n, grid * grid, -1)
+    counts = np.stack([(patches == value).sum(axis=2) for value in range(n_values)], axis=2)
+    return (counts / patches.shape[2]).astype(np.float32)

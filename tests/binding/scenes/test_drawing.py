@@ -8,7 +8,17 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw
 
-from binding.scenes._drawing import COLORS, SHAPES, Canvas, PlacementError, draw, place, shape_mask
+from binding.scenes._drawing import (
+    COLORS,
+    SHAPES,
+    Canvas,
+    PlacementError,
+    layout,
+    paint,
+    place,
+    place_each,
+    shape_mask,
+)
 
 CROSS_OF_EIGHT = """
 ...###...
@@ -47,15 +57,25 @@ def draw_with_pillow(image: Image.Image, shape: str, corner: tuple[int, int], si
         pencil.polygon(star_points(center, radii), fill=fill)
 
 
+def drawn(codes: np.ndarray, corners: np.ndarray, size: int, kinds: list[tuple[tuple, str]], side: int) -> np.ndarray:
+    """Objects on white; kind k has the colour and the shape of `kinds[k]`."""
+    images = np.full((len(codes), side, side, 3), 255, dtype=np.uint8)
+    colors = [np.array(color, dtype=np.uint8) for color, _ in kinds]
+    paint(images, layout(codes, corners, size), [shape for _, shape in kinds], colors)
+    return images
+
+
+ONE = np.ones((1, 1), dtype=np.uint8)
+
+
 @pytest.mark.parametrize("size", [4, 5, 8, 11, 12, 16, 21, 28])
 @pytest.mark.parametrize("shape", SHAPES)
 def test_pixels_equal_those_of_pillow_on_the_full_image(shape: str, size: int) -> None:
-    mask, color = shape_mask(shape, size)[..., None], np.array([10, 200, 30], dtype=np.uint8)
     for corner in [(0, 0), (4, 4), (5, 40), (40, 5), (17, 33), (63 - size, 63 - size)]:
         expected = Image.new("RGB", (64, 64), "white")
         draw_with_pillow(expected, shape, corner, size, (10, 200, 30))
-        drawn = draw(np.ones((1, 1), dtype=np.uint8), np.array([[corner]]), [mask], [color], 64)
-        np.testing.assert_array_equal(drawn[0], np.array(expected))
+        image = drawn(ONE, np.array([[corner]]), size, [((10, 200, 30), shape)], 64)[0]
+        np.testing.assert_array_equal(image, np.array(expected))
 
 
 def test_objects_are_drawn_in_the_order_of_the_object_code() -> None:
@@ -64,9 +84,8 @@ def test_objects_are_drawn_in_the_order_of_the_object_code() -> None:
     codes = (rng.random((6, 64)) < 0.2).astype(np.uint8)
     corners = rng.integers(4, 40, size=(6, int(codes.sum(axis=1).max()), 2))
     pairs = list(product(COLORS, SHAPES))
-    masks = [shape_mask(shape, 16)[..., None] for _, shape in pairs]
-    drawn = draw(codes, corners, masks, [np.array(COLORS[c], dtype=np.uint8) for c, _ in pairs], 64)
-    for image, code, places in zip(drawn, codes, corners.tolist(), strict=True):
+    images = drawn(codes, corners, 16, [(COLORS[color], shape) for color, shape in pairs], 64)
+    for image, code, places in zip(images, codes, corners.tolist(), strict=True):
         expected = Image.new("RGB", (64, 64), "white")
         for k, corner in zip(np.flatnonzero(code), places, strict=False):
             color, shape = pairs[k]
@@ -75,11 +94,10 @@ def test_objects_are_drawn_in_the_order_of_the_object_code() -> None:
 
 
 def test_an_object_at_the_very_edge_is_cut_as_pillow_cuts_it() -> None:
-    mask, color = shape_mask("square", 8)[..., None], np.zeros(3, dtype=np.uint8)
-    drawn = draw(np.ones((1, 1), dtype=np.uint8), np.array([[[24, 24]]]), [mask], [color], 32)
+    image = drawn(ONE, np.array([[[24, 24]]]), 8, [((0, 0, 0), "square")], 32)[0]
     expected = Image.new("RGB", (32, 32), "white")
     draw_with_pillow(expected, "square", (24, 24), 8, (0, 0, 0))
-    np.testing.assert_array_equal(drawn[0], np.array(expected))
+    np.testing.assert_array_equal(image, np.array(expected))
 
 
 def test_colors_of_the_paper_in_their_order() -> None:
@@ -177,3 +195,23 @@ def test_no_place_is_an_error_that_names_the_sizes(image_size: int, object_size:
 
 def test_nothing_to_place_always_fits() -> None:
     assert place(np.zeros(3, dtype=np.int64), Canvas(16, 16, 4), 0, np.arange(3)).shape == (3, 0, 2)
+
+
+def test_boxes_of_different_sizes_lie_inside_do_not_overlap_and_have_streams_of_their_own() -> None:
+    canvas, counts, indices = Canvas(64, 10, 4), np.array([4, 1, 3, 4]), np.array([7, 3, 900, 12])
+    sizes = np.tile([20, 10, 10, 10], (4, 1))
+    corners = place_each(counts, sizes, canvas, 5, indices)
+    for row, count in enumerate(counts.tolist()):
+        boxes = np.concatenate([corners[row, :count], corners[row, :count] + sizes[row, :count, None]], axis=1)
+        assert boxes.min() >= 4
+        assert boxes.max() <= 60
+        for one, other in combinations(boxes.tolist(), 2):
+            assert one[2] <= other[0] or other[2] <= one[0] or one[3] <= other[1] or other[3] <= one[1]
+        alone = place_each(counts[row : row + 1], sizes[:1], canvas, 5, indices[row : row + 1])
+        np.testing.assert_array_equal(alone[0, :count], corners[row, :count])
+    assert (place_each(counts, sizes, canvas, 6, indices) != corners).any()
+
+
+def test_boxes_that_find_no_place_are_refused() -> None:
+    with pytest.raises(PlacementError, match="no free place for 2 objects of object_size 20 in image_size 32"):
+        place_each(np.array([2]), np.array([[20, 20]]), Canvas(32, 20, 0), 0, np.array([0]))
