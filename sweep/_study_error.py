@@ -23,12 +23,18 @@ class StudyProblem(NamedTuple):
         return ": ".join(part for part in (place, self.path, self.message) if part)
 
 
+MOST_PROBLEMS = 30
+
+
 class StudyError(ValueError):
-    """A study file with mistakes; the message has a line for each, in the order of the file."""
+    """A study file with mistakes; the message has a line for each of the first, in the order of the file."""
 
     def __init__(self, problems: Iterable[StudyProblem]) -> None:
         self.problems = tuple(sorted(dict.fromkeys(problems), key=_position))
-        super().__init__("\n".join(map(str, self.problems)))
+        shown = [str(problem) for problem in self.problems[:MOST_PROBLEMS]]
+        if more := len(self.problems) - len(shown):
+            shown.append(f"{more:,} more mistakes are not shown")
+        super().__init__("\n".join(shown))
 
 
 def _position(problem: StudyProblem) -> tuple[bool, int]:

@@ -6,6 +6,7 @@ import os
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import ray
@@ -22,8 +23,10 @@ from sweep.extract import Pass, Source, activation_key, plan_passes
 from sweep.ledger import Ledger
 from sweep.live import Metrics, Monitor, guarded, open_logs
 from sweep.passes import Extraction
+from sweep.places import refuse_locked_folders
 from sweep.progress import Progress, progress
 from sweep.readout import Readout
+from sweep.remote import is_url
 from sweep.results import ResultsDirectory
 from sweep.sources import data_fingerprint, label_fingerprints
 from sweep.store import store_key
@@ -48,6 +51,8 @@ class Run:
         most_probe_bytes: how large the trained probes of a cell may be to be kept.
         logs: names of the logs to keep beside the rows, of `sweep.run.LOGS`.
         console: where progress is shown.
+        n_done: cells of the study that earlier runs have done.
+        n_held_back: cells of the study that this run leaves for later.
     """
 
     study: str
@@ -63,6 +68,8 @@ class Run:
     most_probe_bytes: int
     logs: Sequence[str]
     console: Console
+    n_done: int = 0
+    n_held_back: int = 0
 
     def say(self, line: str) -> None:
         """Print a line as it is; a terminal that is gone ends no run."""
@@ -78,6 +85,7 @@ def run_cells(run: Run) -> bool:
 
     Raises:
         FullDiskError: there is no space left for the store or the results.
+        PlaceError: a folder of the store cannot be written to.
         RemoteError: the results or the store cannot be reached.
     """
     store = _on_this_node(run, ActivationStore, run.store, run.store_memory_bytes)
@@ -89,11 +97,15 @@ def run_cells(run: Run) -> bool:
     present, damages = ray.get(store.present.remote(sorted(wanted)))
     for damage in damages:
         run.say(f"store: {damage}; it is made again")
+    if not is_url(run.store):
+        folders = [Path(run.store) / key[:2] for key in wanted - present]
+        refuse_locked_folders(folders, "name another place with --store, or have its owner let you write")
     _store_labels(run, store, labels, present)
     costs = longest_first(run)
     jobs = [_job(run, cell, activations[cell], labels) for cell in costs]
+    shown = progress(run.console, run.study, list(costs.values()), n_done=run.n_done, n_held_back=run.n_held_back)
     with ExitStack() as held:
-        line = held.enter_context(progress(run.console, run.study, list(costs.values())))
+        line = held.enter_context(shown)
         metrics = guarded(run.say, "metrics", lambda: held.enter_context(Metrics(run.study)))
         monitor = held.enter_context(_monitor(run, line, metrics))
         work = Work(run, jobs, costs, store, present, monitor)
@@ -134,7 +146,7 @@ class Work:
         self.waiting = Waiting(needs, present)
         passes = plan_passes(run.cells, run.sources, present)
         if passes:
-            monitor.extracting(sum(job.n_samples for job in passes))
+            monitor.extracting(sum(job.n_samples for job in passes if job.reads_images))
         self._extraction = Extraction(
             passes,
             store,

@@ -46,6 +46,11 @@ class Pass:
         """Number of blocks."""
         return -(-self.n_samples // BLOCK_SAMPLES)
 
+    @property
+    def reads_images(self) -> bool:
+        """Whether images go through a model: controls are made of codes, and files of activations are read."""
+        return self.backbone.kind not in ("control", "activations")
+
     def descriptions(self) -> dict[str, dict[str, object]]:
         """What the store notes of each entry, by its key."""
         common = {"kind": "activations", "backbone": self.backbone.source, "split": self.split, "dtype": self.dtype}

@@ -41,6 +41,15 @@ class MirroredResults(ResultsDirectory):
         """The same directory, for a process of this machine that works in another folder."""
         return self
 
+    def refuse_unwritable(self, remedy: str) -> None:
+        """Try to write at the URL, before anything is started.
+
+        Raises:
+            RemoteError: it cannot be done.
+        """
+        del remedy  # the error has its own
+        self._remote.try_writing()
+
     def refuse_if_busy(self) -> None:
         """Nothing: at a URL, `locked` has to look for some seconds to find out."""
 
@@ -120,6 +129,17 @@ class MirroredStore(DiskStore):
     def __init__(self, root: Path, remote: RemoteFolder) -> None:
         super().__init__(root)
         self._remote = remote
+
+    def refuse_unwritable(self, remedy: str) -> None:
+        """Try to write at the URL, and to the local copy.
+
+        Raises:
+            PlaceError: the local copy cannot be written.
+            RemoteError: the URL cannot be written.
+        """
+        del remedy  # the error has its own
+        super().refuse_unwritable("it keeps copies of the store; set XDG_CACHE_HOME to another folder")
+        self._remote.try_writing()
 
     def has(self, key: str) -> bool:
         """Whether a complete entry is here; one that is only at the URL is fetched."""

@@ -197,11 +197,15 @@ class Extraction:
         for number, job in enumerate(self._passes):
             waiting: set[int] = ray.get(self._store.parts_waiting.remote(list(job.descriptions())))
             blocks = [block for block in range(job.n_blocks) if block not in waiting]
-            self._monitor.extracted(sum(job.block_samples(block) for block in waiting))
+            self._count(job, sum(job.block_samples(block) for block in waiting))
             if not blocks:
                 self._publish(number)
             for block in blocks:
                 yield _Block(number, block, job.block_samples(block))
+
+    def _count(self, job: Pass, n_samples: int) -> None:
+        if job.reads_images:
+            self._monitor.extracted(n_samples)
 
     def _drop_failed(self) -> None:
         if any(block.number in self._failed for block in self._blocks):
@@ -232,7 +236,7 @@ class Extraction:
         if finished.lost and self._losses[block] < _MOST_LOSSES:
             self._blocks.append(block)
             return
-        self._monitor.extracted(block.n_samples)
+        self._count(self._passes[block.number], block.n_samples)
         if block.number not in self._failed:
             self._storing[self._store.append.remote(block.block, finished.tables)] = block
 

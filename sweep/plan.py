@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
 
 from rich.box import SIMPLE
@@ -17,7 +18,9 @@ from binding.terminal import on_one_line
 from sweep.cells import Cell, Grid
 from sweep.extract import activation_bytes, count_samples
 from sweep.results import Row
+from sweep.spread import spread
 
+_MOST_NAMES = 3
 _LITTLE_BITS = 0.1
 
 
@@ -31,6 +34,8 @@ class Plan:
         failed: cells whose row says that they failed; they are tried again.
         missing: cells without a row.
         held_back: missing cells that this run leaves for later, because of a limit on their number.
+        unavailable: cells that are left missing because their data or backbone cannot be had, with what and how to
+            get it.
         foreign: rows of other studies or settings in the same directory; they are kept.
     """
 
@@ -40,24 +45,43 @@ class Plan:
     missing: tuple[Cell, ...]
     held_back: tuple[Cell, ...]
     foreign: int
+    unavailable: Mapping[Cell, tuple[str, ...]] = field(default_factory=dict)
 
     @cached_property
     def to_do(self) -> tuple[Cell, ...]:
         """Cells this run measures."""
-        held = set(self.held_back)
-        return tuple(cell for cell in (*self.missing, *self.failed) if cell not in held)
+        left = {*self.held_back, *self.unavailable}
+        return tuple(cell for cell in (*self.missing, *self.failed) if cell not in left)
 
 
-def make_plan(grid: Grid, rows: Mapping[str, Row], max_cells: int | None) -> Plan:
-    """Compare the grid with the rows that are there."""
+Unavailable = Callable[[Sequence[Cell]], Mapping[Cell, tuple[str, ...]]]
+"""Finds those of some cells whose data or backbone cannot be had, with what and how to get it."""
+
+
+def make_plan(
+    grid: Grid, rows: Mapping[str, Row], max_cells: int | None, unavailable: Unavailable | None = None
+) -> Plan:
+    """Compare the grid with the rows that are there.
+
+    Args:
+        grid: every possible cell of the study.
+        rows: what is measured, by cell.
+        max_cells: most cells to measure, chosen to have few of everything; failed ones come last.
+        unavailable: finds cells to leave missing; None leaves none.
+    """
     status = {cell: rows[cell.cell_id]["status"] if cell.cell_id in rows else "missing" for cell in grid.cells}
     done, failed, missing = (
         tuple(cell for cell in grid.cells if status[cell] == name) for name in ("done", "failed", "missing")
     )
-    to_do = (*missing, *failed)
-    held_back = () if max_cells is None else to_do[max_cells:]
+    absent = unavailable((*missing, *failed)) if unavailable else {}
+    held_back: tuple[Cell, ...] = ()
+    if max_cells is not None:
+        first = spread([cell for cell in missing if cell not in absent], max_cells, done)
+        again = spread([cell for cell in failed if cell not in absent], max_cells - len(first), [*done, *first])
+        taken = {*first, *again, *absent}
+        held_back = tuple(cell for cell in (*missing, *failed) if cell not in taken)
     foreign = len(set(rows) - {cell.cell_id for cell in grid.cells})
-    return Plan(grid, done, failed, missing, held_back, foreign)
+    return Plan(grid, done, failed, missing, held_back, foreign, absent)
 
 
 def print_plan(plan: Plan, console: Console) -> None:
@@ -79,13 +103,35 @@ def print_plan(plan: Plan, console: Console) -> None:
     console.print(f"modes: {modes}; probes: {probes}", soft_wrap=True, highlight=False)
     for line in _costs(plan.to_do):
         console.print(line, soft_wrap=True, highlight=False, markup=False)
-    for where, reason in plan.grid.left_out:
-        console.print(f"left out: {where}: {reason}", soft_wrap=True, highlight=False, markup=False)
-    for line in _little_to_bind(plan.to_do):
+    for line in (*_left_out(plan.grid), *_little_to_bind(plan.to_do)):
         console.print(line, soft_wrap=True, highlight=False, markup=False)
     for name, missing in _missing_data(plan.to_do).items():
         console.print(f"missing: {name}: {missing}", soft_wrap=True, highlight=False, markup=False)
+    for line in missing_lines(plan):
+        console.print(line, soft_wrap=True, highlight=False, markup=False)
     console.print(_summary(plan), soft_wrap=True, highlight=False)
+
+
+def _left_out(grid: Grid) -> Iterator[str]:
+    """What cannot be measured and why, once for all data sets of which it is true."""
+    names = {cell.dataset.name for cell in grid.cells}
+    of: dict[tuple[str, str], list[str]] = {}
+    for where, reason in grid.left_out:
+        dataset, _, rest = where.partition(" · ")
+        whole = dataset not in names
+        of.setdefault((where if whole else rest, reason), []).extend([] if whole else [dataset])
+    for (where, reason), datasets in of.items():
+        if len(datasets) > _MOST_NAMES:
+            place = "all data sets · " if len(datasets) == len(names) else f"{len(datasets)} data sets · "
+        else:
+            place = f"{', '.join(datasets)} · " if datasets else ""
+        yield f"left out: {place}{where}: {reason}"
+
+
+def missing_lines(plan: Plan) -> list[str]:
+    """What cannot be had here with the number of cells that wait for it, and how to get it."""
+    counts = Counter(line for lines in plan.unavailable.values() for line in lines)
+    return [f"missing, for {n} cell{'s' if n > 1 else ''}: {line}" for line, n in counts.items()]
 
 
 def _costs(cells: Iterable[Cell]) -> Iterator[str]:
@@ -141,11 +187,17 @@ def _summary(plan: Plan) -> str:
         counts += f" ({failed} of them failed before)"
     if plan.held_back:
         counts += f", {len(plan.held_back)} held back"
-    images = {(cell.dataset, cell.backbone): cell for cell in plan.to_do if not cell.description.is_control}
+    if plan.unavailable:
+        counts += f", {len(plan.unavailable)} left missing"
+    images = {
+        (cell.dataset, cell.backbone): cell
+        for cell in plan.to_do
+        if cell.backbone.kind not in ("control", "activations")
+    }
     n_images = sum(count_samples(cell.dataset.config) for cell in images.values())
     size = activation_bytes(plan.to_do)
     unknown = [name for name, scene in _scenes(plan.to_do).items() if None in map(scene.size, SPLITS)]
-    lines = [counts, f"at most {n_images:,} forward passes and {human_bytes(size)} of activations to store"]
+    lines = [counts, f"at most {n_images:,} images to extract and {human_bytes(size)} of activations to store"]
     if unknown:
         lines.append(f"not counting data sets whose size only their data tells: {', '.join(unknown)}")
     if plan.foreign:

@@ -25,17 +25,34 @@ class Progress:
         title: name of the study.
         costs: about how long each cell takes that the run has to measure, in any unit.
         bar: draws the line in a terminal; None writes it to a log.
+        n_done: cells of the study that earlier runs have done.
+        n_held_back: cells that this run leaves for later.
+
+    Attributes:
+        n_to_do: cells of this run.
+        n_done: cells of the study that earlier runs have done.
     """
 
-    def __init__(self, console: Console, title: str, costs: Sequence[float], bar: Bar | None) -> None:
+    def __init__(
+        self,
+        console: Console,
+        title: str,
+        costs: Sequence[float],
+        bar: Bar | None,
+        *,
+        n_done: int = 0,
+        n_held_back: int = 0,
+    ) -> None:
         self._console, self._title = console, on_one_line(title)
-        self.n_cells, self._cells, self._failed = len(costs), 0, 0
+        self.n_to_do, self.n_done = len(costs), n_done
+        self._n_cells, self._n_held_back = n_done + len(costs) + n_held_back, n_held_back
+        self._cells, self._failed = n_done, 0
         self._time_left = TimeLeft(costs)
         self._n_images, self._images = 0, 0
         self._extracting_from = self._logged = time.monotonic()
         self._extracted_at = self._extracting_from
         self._bar = bar
-        self._task = bar.add_task("", total=self.n_cells) if bar else None
+        self._task = bar.add_task("", total=self._n_cells - n_held_back) if bar else None
         self._show()
 
     def extracting(self, n_images: int) -> None:
@@ -55,17 +72,23 @@ class Progress:
         self._time_left.ended(cost, seconds)
         self._cells += 1
         self._failed += failed
-        self._show(finished=self._cells == self.n_cells)
+        self._show(finished=not self._n_left)
+
+    @property
+    def _n_left(self) -> int:
+        return self._n_cells - self._n_held_back - self._cells
 
     def line(self) -> str:
-        """What is shown: cells, failures, images with their rate, time left."""
-        parts = [f"{self._cells}/{self.n_cells} cells"]
+        """What is shown: cells of the study, failures, images with their rate, time left."""
+        parts = [f"{self._cells}/{self._n_cells} cells"]
+        if self._n_held_back:
+            parts.append(f"{self._n_held_back} left for later")
         if self._failed:
             parts.append(f"{self._failed} failed")
         if self._n_images:
             parts.append(f"{self._images}/{self._n_images} images at {_rate(self._images_a_second())}")
         left = self._left_s()
-        if left is not None and (self._cells < self.n_cells or self._images < self._n_images):
+        if left is not None and (self._n_left or self._images < self._n_images):
             parts.append(f"{duration(left)} left")
         return ", ".join(parts)
 
@@ -104,11 +127,13 @@ def duration(seconds: float) -> str:
 
 
 @contextmanager
-def progress(console: Console, title: str, costs: Sequence[float]) -> Iterator[Progress]:
+def progress(
+    console: Console, title: str, costs: Sequence[float], *, n_done: int = 0, n_held_back: int = 0
+) -> Iterator[Progress]:
     """Show the progress of a study while the block runs."""
     if not console.is_terminal:
-        yield Progress(console, title, costs, None)
+        yield Progress(console, title, costs, None, n_done=n_done, n_held_back=n_held_back)
         return
     columns = (SpinnerColumn(), TextColumn("{task.description}", markup=False), BarColumn(20), TimeElapsedColumn())
     with Bar(*columns, console=console, refresh_per_second=_REDRAWS_A_SECOND) as bar:
-        yield Progress(console, title, costs, bar)
+        yield Progress(console, title, costs, bar, n_done=n_done, n_held_back=n_held_back)

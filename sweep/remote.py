@@ -106,6 +106,16 @@ class RemoteFolder:
         except OSError as error:
             raise self._problem(error) from error
 
+    def try_writing(self) -> None:
+        """Write a file and remove it again.
+
+        Raises:
+            RemoteError: the place cannot be written to.
+        """
+        name = f".try-{uuid4().hex}"
+        self.write(name, b"")
+        self.remove(name)
+
     def remove(self, name: str) -> None:
         """Remove a file, if it is there."""
         system, root = self._opened

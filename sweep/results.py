@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from sweep.places import refuse_unwritable
 from sweep.spreadsheet import safe_cell
 
 if TYPE_CHECKING:
@@ -63,6 +64,10 @@ VOLATILE_COLUMNS = {
 """Columns in which equal measurements may differ."""
 
 
+_FOLDERS = ("rows", "samples", "curves", "probes", "tensorboard", "tune")
+_FILES = ("lock", "study.yaml", "cells.json", "results.parquet", "results.csv", "report.html", "optuna.journal")
+
+
 class BusyError(RuntimeError):
     """Another run writes to the same results directory."""
 
@@ -80,6 +85,14 @@ class ResultsDirectory:
     def absolute(self) -> ResultsDirectory:
         """The same directory, for a process of this machine that works in another folder."""
         return ResultsDirectory(self.root.absolute())
+
+    def refuse_unwritable(self, remedy: str) -> None:
+        """Try to write here, before anything is started; leaves nothing behind.
+
+        Raises:
+            PlaceError: it cannot be done.
+        """
+        refuse_unwritable(self.root, remedy, folders=_FOLDERS, files=_FILES)
 
     @contextmanager
     def locked(self) -> Iterator[None]:

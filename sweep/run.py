@@ -46,7 +46,14 @@ def parser() -> argparse.ArgumentParser:
         "--forecast", action="store_true", help="as --plan, and time a little of everything to say how long it takes"
     )
     arguments.add_argument("--limit", type=_whole, metavar="N", help="use at most N samples of each split")
-    arguments.add_argument("--max-cells", type=_whole, metavar="N", help="measure at most N cells in this run")
+    arguments.add_argument(
+        "--max-cells", type=_whole, metavar="N", help="measure at most N cells in this run, few of everything"
+    )
+    arguments.add_argument(
+        "--available",
+        action="store_true",
+        help="measure what the data sets and backbones of this machine allow, and leave the other cells missing",
+    )
     arguments.add_argument(
         "--max-hours", type=_hours, metavar="HOURS", help="stop after this time, and show what there is until then"
     )
@@ -123,6 +130,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     from sweep.cluster import ClusterError
     from sweep.full_disk import FullDiskError, full_disk, no_space
     from sweep.packages import MissingPackageError
+    from sweep.places import PlaceError
     from sweep.remote import RemoteError
     from sweep.results import BusyError
     from sweep.space import StudyError
@@ -131,7 +139,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     with stoppable(arguments.max_hours) as stop:
         try:
             return _run(arguments, stop)
-        except (StudyError, BusyError, ClusterError, FullDiskError, MissingPackageError, RemoteError) as error:
+        except (
+            StudyError,
+            BusyError,
+            ClusterError,
+            FullDiskError,
+            MissingPackageError,
+            PlaceError,
+            RemoteError,
+        ) as error:
             complain(error)
             return USER_ERROR
         except OSError as error:
@@ -177,14 +193,21 @@ def _run(arguments: argparse.Namespace, stop: Stop) -> int:
 
 def _read(arguments: argparse.Namespace, space: Space, results: ResultsDirectory) -> Study:
     from sweep.cells import make_grid
+    from sweep.places import PlaceError
     from sweep.plan import make_plan
     from sweep.readout import find_readout
+    from sweep.sources import unavailable
     from sweep.space import locate_in
 
     locate = locate_in(arguments.study, arguments.set)
     readout = find_readout(space.readout)
     grid = make_grid(space, readout, locate)
-    plan = make_plan(grid, results.rows(), arguments.max_cells)
+    absent = unavailable if arguments.available else None
+    try:
+        rows = results.rows()
+    except OSError as error:
+        raise PlaceError(f"{results.root}: cannot be read ({error.strerror}); name another place") from error
+    plan = make_plan(grid, rows, arguments.max_cells, absent)
     return Study(space, readout, locate, grid, plan, results)
 
 
@@ -206,8 +229,9 @@ def _work(arguments: argparse.Namespace, study: Study, console: Console, stop: S
     from sweep.published import show_published
     from sweep.sources import open_sources
     from sweep.space import dump_yaml
-    from sweep.views import announce, rebuild, rebuild_table, show
+    from sweep.views import announce, as_rehearsal, rebuild, rebuild_table, rehearsal, show
 
+    _refuse_places(arguments, study)
     study.results.refuse_if_busy()
     sources = open_sources(study.plan.to_do, study.plan.done, study.space, study.locate)
     stale = _stale(study, sources)
@@ -219,6 +243,8 @@ def _work(arguments: argparse.Namespace, study: Study, console: Console, stop: S
         resources = held.enter_context(ray_session(arguments.address, arguments.gpus)) if cells else None
         held.enter_context(study.results.locked())
         study_yaml = dump_yaml(study.space.resolved())
+        if arguments.limit:
+            study_yaml = as_rehearsal(study_yaml, arguments.limit)
         announce(study.results, study.grid.cells, study_yaml)
         complete = resources is None or _measure(arguments, study, cells, sources, resources, console)
         if not complete and not stop.time_is_up:  # who stops a machine waits for seconds, a report may take longer
@@ -227,10 +253,24 @@ def _work(arguments: argparse.Namespace, study: Study, console: Console, stop: S
         rebuild(study.results, study.grid.cells, study.readout, study.space, study_yaml)
     failed = show(study.results, study.grid.cells, study.readout, console)
     show_published(study.results, study.grid.cells, study.space.published, console)
-    _farewell(console, study.results, failed)
+    if note := rehearsal(study_yaml):
+        console.print(note, soft_wrap=True, highlight=False, markup=False)
+    _farewell(console, study, failed, is_example=_is_example(arguments.study))
     if not complete:
         raise KeyboardInterrupt
     return CELLS_FAILED if failed else DONE
+
+
+def _refuse_places(arguments: argparse.Namespace, study: Study) -> None:
+    """Say before Ray starts what of this machine or of the places given cannot be written to."""
+    from sweep.local_ray import refuse_unusable_ray_folder
+    from sweep.mirror import open_store
+
+    study.results.refuse_unwritable("name another place with --results")
+    if study.plan.to_do:
+        open_store(arguments.store).refuse_unwritable("name another place with --store")
+        if arguments.address is None:
+            refuse_unusable_ray_folder()
 
 
 def _stale(study: Study, sources: dict[Cell, Source]) -> list[Cell]:
@@ -256,11 +296,12 @@ def _measure(
     console: Console,
 ) -> bool:
     from sweep.cell import git_commit
+    from sweep.cluster import dashboard_lines
     from sweep.engine import Run, run_cells
     from sweep.remote import is_url
 
-    if resources.dashboard:
-        console.print(f"Ray dashboard: http://{resources.dashboard}", highlight=False)
+    for line in dashboard_lines(resources):
+        console.print(line, highlight=False, markup=False, soft_wrap=True)
     os.environ.setdefault("TUNE_MAX_PENDING_TRIALS_PG", str(resources.most_waiting(arguments.gpus_per_cell)))
     return run_cells(
         Run(
@@ -277,23 +318,40 @@ def _measure(
             most_probe_bytes=study.space.keep_probes_bytes,
             logs=arguments.log,
             console=console,
+            n_done=len(set(study.plan.done) - set(cells)),
+            n_held_back=len(study.plan.held_back) + len(study.plan.unavailable),
         )
     )
 
 
-def _farewell(console: Console, results: ResultsDirectory, failed: int) -> None:
-    report = results.where("report.html")
+def _farewell(console: Console, study: Study, failed: int, *, is_example: bool) -> None:
+    from sweep.plan import missing_lines
+
+    report = study.results.where("report.html")
     link = report if "://" in report else Path(report).absolute().as_uri()
-    lines = [f"results: {results.where('results.parquet')} (and .csv)", f"report: {link}"]
+    lines = [f"results: {study.results.where('results.parquet')} (and .csv)", f"report: {link}"]
     if failed:
         cells = "1 cell" if failed == 1 else f"{failed} cells"
         lines.append(f"{cells} failed; the same command tries again")
-    lines.append(
-        "next: write a study of your own (README, section 'Your own study'), look at what it would do with "
-        "`python -m sweep.run STUDY.yaml --plan`, then run it without --plan"
-    )
+    if held_back := len(study.plan.held_back):
+        cells = "1 cell was" if held_back == 1 else f"{held_back} cells were"
+        lines.append(f"{cells} held back by --max-cells; the same command goes on with them")
+    if missing := len(study.plan.unavailable):
+        cells = "1 cell is" if missing == 1 else f"{missing} cells are"
+        lines.append(f"{cells} missing, because what they need cannot be had here; a later run goes on with them:")
+        lines += missing_lines(study.plan)
+    if is_example:
+        lines.append(
+            "next: write a study of your own (README, section 'Your own study'), look at what it would do with "
+            "`python -m sweep.run STUDY.yaml --plan`, then run it without --plan"
+        )
     for line in lines:
         console.print(line, soft_wrap=True, highlight=False, markup=False)
+
+
+def _is_example(study: Path) -> bool:
+    """Whether a study file is one that ships with the project."""
+    return study.resolve().parent == Path(__file__).resolve().parents[1] / "search_spaces"
 
 
 if __name__ == "__main__":

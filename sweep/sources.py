@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
-from binding.backbones import BackboneConfig, BackboneError, Identity, identify
+from binding.backbones import BackboneConfig, BackboneError, Identity, UnavailableError, identify
 from binding.scenes import SPLITS, DataError, Scene, Split, SplitName, fingerprint
 from sweep.cells import Cell, backbone_path
 from sweep.extract import Source
@@ -42,9 +42,30 @@ def open_sources(cells: Iterable[Cell], others: Iterable[Cell], space: Space, lo
             problems[locate(_path(space, cell, source), str(source))] = None
         else:
             sources[cell] = source
+    if any(isinstance(source, UnavailableError | MissingDataError) for source in opened.values()):
+        message = "with --available, what can be had is measured, and the rest of the cells is left missing"
+        problems[locate((), message)._replace(line=None)] = None
     if problems:
         raise StudyError(problems)
     return sources
+
+
+class MissingDataError(DataError):
+    """A data set that this machine does not have."""
+
+
+def unavailable(cells: Iterable[Cell]) -> dict[Cell, tuple[str, ...]]:
+    """Those of some cells whose data or backbone cannot be had here, with what is missing and how to get it."""
+    contents = _Contents()
+    found: dict[tuple[Scene, BackboneConfig], tuple[str, ...]] = {}
+    absent: dict[Cell, tuple[str, ...]] = {}
+    for cell in cells:
+        pair = (cell.dataset.config, cell.backbone)
+        if pair not in found:
+            found[pair] = contents.missing(*pair)
+        if found[pair]:
+            absent[cell] = found[pair]
+    return absent
 
 
 def _path(space: Space, cell: Cell, error: ValueError) -> tuple[str | int, ...]:
@@ -75,10 +96,23 @@ class _Contents:
             return error
         return Source(data.fingerprints, data.sizes, weights.name, weights.weights_digest, data.n_skipped)
 
+    def missing(self, scene: Scene, backbone: BackboneConfig) -> tuple[str, ...]:
+        """What of a data set and a backbone cannot be had; other faults are left for `source` to find."""
+        absent = scene.missing()
+        lines = [] if absent is None else [str(absent)]
+        if absent is None or not backbone.depends_on_scene:
+            try:
+                self._weights_of(backbone, scene)
+            except UnavailableError as error:
+                lines.append(str(error))
+            except ValueError:
+                pass
+        return tuple(lines)
+
     def _data_of(self, scene: Scene) -> _Data:
         if scene not in self._data:
             if missing := scene.missing():
-                raise DataError(str(missing))
+                raise MissingDataError(str(missing))
             splits: dict[SplitName, Split] = {name: scene.open(name) for name in SPLITS}
             fingerprints: dict[SplitName, str] = {name: split.fingerprint for name, split in splits.items()}
             sizes: dict[SplitName, int] = {name: len(split) for name, split in splits.items()}

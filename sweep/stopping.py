@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import signal
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
 _REPEAT_S = 2.0
+_stopping = threading.Event()
 
 
 class Stop:
@@ -26,6 +28,7 @@ class Stop:
         del frame
         self.time_is_up |= number == signal.SIGALRM and not self._stopped
         self._stopped = True
+        _stopping.set()
         signal.setitimer(signal.ITIMER_REAL, _REPEAT_S)
         raise KeyboardInterrupt
 
@@ -37,6 +40,7 @@ def stoppable(max_hours: float | None) -> Iterator[Stop]:
     The timer does not look at the clock, so setting the clock neither ends a run nor prolongs it.
     """
     stop = Stop()
+    _stopping.clear()
     signals = (signal.SIGINT, signal.SIGTERM, signal.SIGALRM)
     before = [signal.signal(number, stop.interrupt) for number in signals]
     signal.setitimer(signal.ITIMER_REAL, 3600 * max_hours if max_hours else 0)
@@ -46,6 +50,11 @@ def stoppable(max_hours: float | None) -> Iterator[Stop]:
         noticed()
         for number, handler in zip(signals, before, strict=True):
             signal.signal(number, handler)
+
+
+def is_stopping() -> bool:
+    """Whether this process was told to end."""
+    return _stopping.is_set()
 
 
 def noticed() -> None:

@@ -20,6 +20,7 @@ import numpy as np
 import pyarrow as pa
 
 from sweep.halves import Scaling
+from sweep.places import refuse_unwritable
 
 STORE_VERSION = 2
 META = "meta.json"
@@ -145,6 +146,14 @@ class DiskStore:
 
     def __init__(self, root: Path) -> None:
         self.root = root
+
+    def refuse_unwritable(self, remedy: str) -> None:
+        """Try to write here, before anything is started; leaves nothing behind.
+
+        Raises:
+            PlaceError: it cannot be done.
+        """
+        refuse_unwritable(self.root, remedy)
 
     def has(self, key: str) -> bool:
         """Whether a complete entry is there."""

@@ -8,12 +8,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import ray
 from ray import tune
 
 from sweep.cell import Job, run_job
 from sweep.engine import Run, Work
 from sweep.live import tune_callbacks
+from sweep.ray_watch import shut_down_ray
 from sweep.stopping import noticed
 from sweep.trials import CellSearch, NoLines, Trials
 
@@ -58,7 +58,7 @@ def run_trials(run: Run, jobs: Sequence[Job], store: Any, work: Work) -> bool:
         tuner.fit()
     except KeyboardInterrupt:
         noticed()
-        ray.shutdown()  # at once: Tune would wait for its trials, and they would write on
+        shut_down_ray()  # at once: Tune would wait for its trials, and they would write on
         if trials.stopped_by is not None:
             raise trials.stopped_by from None
         return False

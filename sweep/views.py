@@ -21,6 +21,21 @@ CELLS_FILE = "cells.json"
 """Identities of all cells of the study, for those who look at its results while it runs."""
 
 
+_REHEARSAL = "# Rehearsal: "
+
+
+def as_rehearsal(study_yaml: str, limit: int) -> str:
+    """The text of a study that was run on few samples, which says so in its first line."""
+    few = f"at most {limit:,} samples of each split (--limit {limit}); its numbers are no results."
+    return f"{_REHEARSAL}{few}\n{study_yaml}"
+
+
+def rehearsal(study_yaml: str) -> str | None:
+    """What the text of a study says of being a rehearsal; None if it is none."""
+    first = study_yaml.partition("\n")[0]
+    return first.removeprefix("# ") if first.startswith(_REHEARSAL) else None
+
+
 def all_columns(readout: Readout) -> dict[str, str]:
     """Columns of results.parquet, in order, with their meaning."""
     return {**IDENTITY_COLUMNS, **readout.columns, **VOLATILE_COLUMNS}
@@ -66,7 +81,7 @@ def write_page(
         n_cells=n_cells,
         published=list(held_against(rows, space.published)) if space else (),
         method=method(space, readout, rows) if space and rows else "",
-        notes=notes,
+        notes=[*notes, *filter(None, [rehearsal(study_yaml)])],
     )
     page = path or results.root / "report.html"
     frame = as_frame(rows, all_columns(readout))

@@ -19,6 +19,7 @@ from binding.backbones._base import (
     Reader,
     TokenLayout,
     TokenNames,
+    UnavailableError,
     whole,
 )
 from binding.backbones._library import KINDS, LIBRARIES, Library
@@ -186,6 +187,7 @@ __all__ = [
     "TokenLayout",
     "TokenNames",
     "Tower",
+    "UnavailableError",
     "VisionTransformer",
     "describe",
     "identify",

@@ -15,7 +15,7 @@ import torch
 from jaxtyping import Float32
 from torch import Tensor
 
-from binding.backbones._base import BackboneError
+from binding.backbones._base import BackboneError, UnavailableError
 
 
 class ActivationFile(ABC):
@@ -124,7 +124,7 @@ def open_file(path: Path) -> ActivationFile:
         BackboneError: no such file, or one that is not as it must be.
     """
     if not path.is_file():
-        raise BackboneError(f"{path}: no such file; it must hold an array for each layer, a row for each sample")
+        raise UnavailableError(f"{path}: no such file; it must hold an array for each layer, a row for each sample")
     try:
         file = READERS[path.suffix](path)
         if not file.shapes:

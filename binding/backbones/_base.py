@@ -28,6 +28,10 @@ class BackboneError(ValueError):
     """A backbone that cannot be had or used as asked; the message says what to do."""
 
 
+class UnavailableError(BackboneError):
+    """A backbone that this machine does not have and cannot get now; elsewhere, or later, it can be used."""
+
+
 class TokenLayout(NamedTuple):
     """Where in a layer's tokens things are.
 

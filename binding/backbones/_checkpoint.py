@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from binding._git_lfs import lfs_pointer
-from binding.backbones._base import BackboneError
+from binding.backbones._base import BackboneError, UnavailableError
 
 INDEX_ENDING = ".index.json"
 """Of files that say in which of their neighbours each tensor lies."""
@@ -33,7 +33,7 @@ def read_state(path: Path, what: str, chosen: str = "") -> dict[str, Tensor]:
         BackboneError: no file, one that holds no weights or several sets of them, or numbers that stand for others.
     """
     if not path.is_file():
-        raise BackboneError(f"weights file {path} does not exist; it must be a .safetensors file or a state dict")
+        raise UnavailableError(f"weights file {path} does not exist; it must be a .safetensors file or a state dict")
     if pointer := lfs_pointer(path):
         raise BackboneError(misfit(path, what, pointer))
     if path.name.endswith(INDEX_ENDING):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import NamedTuple
 
-from binding.backbones._base import BackboneError
+from binding.backbones._base import BackboneError, UnavailableError
 from binding.backbones._vision import ADVICE
 
 _KNOCK_S = 5.0
@@ -76,11 +76,11 @@ class Repository(NamedTuple):
                 get_hf_file_metadata(hf_hub_url(self.name, file, revision=self.revision), timeout=_KNOCK_S)
             return Path(hf_hub_download(self.name, file, revision=self.revision))
         except LocalEntryNotFoundError as error:
-            raise BackboneError(self._unreachable(error)) from error
+            raise UnavailableError(self._unreachable(error)) from error
         except EntryNotFoundError:
             return None
         except GatedRepoError as error:
-            raise BackboneError(
+            raise UnavailableError(
                 f"{self.source}: the repository {self.name} is gated; ask for access on its page "
                 "https://huggingface.co/" + self.name + ", then log in with `hf auth login` or set HF_TOKEN"
             ) from error
@@ -94,13 +94,13 @@ class Repository(NamedTuple):
         except HfHubHTTPError as error:
             status = getattr(error.response, "status_code", None)
             if status in (401, 403):
-                raise BackboneError(
+                raise UnavailableError(
                     f"{self.source}: the hub refuses access to {self.name} ({status}); log in with `hf auth login` "
                     "or set HF_TOKEN"
                 ) from error
-            raise BackboneError(self._unreachable(error)) from error
+            raise UnavailableError(self._unreachable(error)) from error
         except Exception as error:
-            raise BackboneError(self._unreachable(error)) from error
+            raise UnavailableError(self._unreachable(error)) from error
 
     def _unreachable(self, error: Exception) -> str:
         from huggingface_hub.constants import ENDPOINT, HF_HUB_CACHE

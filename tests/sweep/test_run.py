@@ -16,6 +16,7 @@ from safetensors.torch import save_file
 
 from binding._torchvision_ops import declare_missing_operators
 from sweep.results import VOLATILE_COLUMNS
+from sweep.space import load_space
 from tests.sweep.conftest import SMALL, STUDY, Project, kill, wait_until
 from tests.sweep.faults import stuck_cell
 
@@ -50,7 +51,7 @@ def test_a_study_ends_with_rows_table_and_report(finished: tuple[Project, int, s
     assert (project.results / "report.html").stat().st_size > 10_000
     assert "6 cells: 0 done, 6 to do" in output
     assert "report.html" in output
-    assert "STUDY.yaml" in output
+    assert "STUDY.yaml" not in output  # who has a study of their own need not be told to write one
     assert "Trial run_job" not in output
     assert "left out: shapes · cls · attention_quadratic: attention_quadratic reads all tokens" in output
     assert not (project.results / "tune").exists()
@@ -169,12 +170,25 @@ def test_a_stale_row_and_damaged_activations_are_named_and_made_again(
     pd.testing.assert_frame_equal(project.table(), finished[0].table())
 
 
-def test_limits_on_samples_and_cells(project: Project) -> None:
-    code, output = project.run(
-        "--limit", "100", "--max-cells", "1", "--set", "controls=[noise]", "--set", "modes=[cls]"
-    )
+def test_limits_on_samples_and_cells(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A rehearsal says so, on the terminal and in the report; what this machine lacks is left missing if asked."""
+    monkeypatch.delenv("CLEVR_DATA_DIR", raising=False)
+    project.write(STUDY.replace("backbones:", "  - {name: photos, scene: clevr, image_size: 64}\nbackbones:"))
+    limits = ("--limit", "100", "--set", "controls=[noise]", "--set", "modes=[cls]")
+    code, output = project.run(*limits)
+    assert code == 2
+    assert "CLEVR_DATA_DIR" in output
+    assert "with --available, what can be had is measured" in output
+    code, output = project.run(*limits, "--max-cells", "1", "--available")
     assert code == 0, output
-    assert "3 cells: 0 done, 1 to do, 2 held back" in output
+    assert "6 cells: 0 done, 1 to do, 2 held back, 3 left missing" in output
+    assert "3 cells are missing, because what they need cannot be had here" in output
+    assert "missing, for 3 cells: the environment variable CLEVR_DATA_DIR is not set" in output
+    assert "small: 1/6 cells, 5 left for later" in output
+    mark = "Rehearsal: at most 100 samples of each split (--limit 100); its numbers are no results."
+    assert mark in output
+    assert mark in (project.results / "report.html").read_text()
+    assert load_space(project.results / "study.yaml").name == "small"
     frame = project.table()
     assert len(frame) == 1
     assert (frame.n_train[0], frame.n_validation[0], frame.n_test[0]) == (100, 100, 100)

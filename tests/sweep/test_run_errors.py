@@ -106,6 +106,7 @@ def test_the_command_line_has_just_these_options() -> None:
         "--forecast",
         "--limit",
         "--max-cells",
+        "--available",
         "--max-hours",
         "--set",
         "--results",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from pathlib import Path
 
 import pytest
 
@@ -114,3 +115,15 @@ def test_large_and_deep_files_are_refused_quickly(refused):
         changed(("n_colors: 2", f"vary: [{{object_size: 5}}]\n  - {{name: x, scene: colorshape, {grid}}}"))
     ) == ["7: datasets[1]: a grid of 4096 data sets; there can be at most 1000"]
     assert time.perf_counter() - start < 10
+
+
+def test_many_mistakes_are_counted_and_the_first_are_shown(tmp_path: Path) -> None:
+    place = tmp_path / "study.yaml"
+    place.write_text("name: wild\n" + "".join(f"unknown_{n}: 1\n" for n in range(5000)))
+    with pytest.raises(StudyError) as refusal:
+        load_space(place)
+    lines = str(refusal.value).splitlines()
+    assert len(lines) == 31
+    assert any("unknown_0" in line for line in lines)
+    assert lines[-1] == f"{len(refusal.value.problems) - 30:,} more mistakes are not shown"
+    assert len(refusal.value.problems) >= 5000
