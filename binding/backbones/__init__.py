@@ -45,7 +45,12 @@ CONTROL_MEANINGS = {
 }
 """What each control is, and what it must give."""
 CONTROL_ALIASES = {"oracle": "oracle_objects"}
-SHIPPED = ("shapes_vit_objects", "shapes_vit_features")
+SHIPPED = (
+    "shapes_vit_objects",
+    "shapes_vit_features",
+    "shapes_clip_objects",
+    "shapes_coca",
+)
 P = ParamSpec("P")
 R = TypeVar("R")
 _LIBRARIES_LOCK = RLock()

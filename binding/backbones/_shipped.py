@@ -1,24 +1,50 @@
-"""The two small ViTs that ship with the project, described by the headers of their files."""
+"""The trunks of the models that ship with the project, described by the headers of their files."""
 
 from __future__ import annotations
 
 import json
 import math
 import struct
-from functools import cache
+from functools import cache, partial
 from importlib import resources
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import nn
 
 from binding._torchvision_ops import declare_missing_operators
 from binding.backbones._base import BackboneConfig, BackboneError, Description, Identity, TokenLayout
 from binding.backbones._timm import tower_of
 from binding.backbones._vision import SHIPPED, Pixels, VisionTransformer, digest, identity_of
 
+_PARTS = ("head", "text", "pooler", "decoder", "joint")
+"""Prefixes of the tensors that are not the trunk's."""
 
-def _shipped_path(name: str) -> Path:
+
+def is_of_trunk(name: str) -> bool:
+    """Whether a tensor of a file belongs to the trunk."""
+    return name.partition(".")[0] not in _PARTS
+
+
+def vision_model(architecture: dict[str, Any]) -> Any:
+    """A timm ViT without a classifier; `norm_eps` among the settings is that of its norms."""
+    declare_missing_operators()
+    from timm.models.vision_transformer import VisionTransformer as Model
+
+    options = dict(architecture)
+    eps = options.pop("norm_eps", None)
+    if eps is not None:
+        options["norm_layer"] = partial(nn.LayerNorm, eps=eps)
+    return Model(**options, num_classes=0)
+
+
+def shipped_path(name: str) -> Path:
+    """The file of a shipped model.
+
+    Raises:
+        BackboneError: no such model.
+    """
     if name not in SHIPPED:
         raise BackboneError(f"no backbone {name!r} ships with the project; there are {', '.join(SHIPPED)}")
     return Path(str(resources.files("binding.backbones") / "weights" / f"{name}.safetensors"))
@@ -26,7 +52,7 @@ def _shipped_path(name: str) -> Path:
 
 @cache
 def _safetensors_header(name: str) -> dict[str, Any]:
-    with _shipped_path(name).open("rb") as file:
+    with shipped_path(name).open("rb") as file:
         (length,) = struct.unpack("<Q", file.read(8))
         return json.loads(file.read(length))
 
@@ -49,31 +75,32 @@ def describe_shipped(config: BackboneConfig) -> Description:
     side = size // architecture["patch_size"]
     layers = ("embed", *(str(i) for i in range(architecture["depth"])), "final")
     layout = TokenLayout(has_cls=True, n_registers=0, grid=(side, side), width=architecture["embed_dim"])
-    tensors = (entry for key, entry in _safetensors_header(config.architecture).items() if key != "__metadata__")
+    entries = _safetensors_header(config.architecture).items()
+    tensors = (entry for key, entry in entries if key != "__metadata__" and is_of_trunk(key))
     return Description(layers, layout, size, parameters=sum(math.prod(entry["shape"]) for entry in tensors))
 
 
 def identify_shipped(config: BackboneConfig) -> Identity:
     """Name and digest of a shipped model, from its file; the model holds the file's half precision as float32."""
-    from safetensors.torch import load_file
-
-    weights = {name: value.float() for name, value in load_file(_shipped_path(config.architecture)).items()}
+    weights = {name: value.float() for name, value in _trunk_weights(config.architecture).items()}
     return Identity(identity_of(config, describe_shipped(config).image_size), digest(weights))
 
 
-def load_shipped(config: BackboneConfig, device: torch.device) -> VisionTransformer:
-    """One of the two small ViTs that ship with the project, or its architecture with random weights."""
-    declare_missing_operators()
+def _trunk_weights(name: str) -> dict[str, torch.Tensor]:
     from safetensors.torch import load_file
-    from timm.models.vision_transformer import VisionTransformer as Model
 
+    return {key: value for key, value in load_file(shipped_path(name)).items() if is_of_trunk(key)}
+
+
+def load_shipped(config: BackboneConfig, device: torch.device) -> VisionTransformer:
+    """The trunk of a model that ships with the project, or its architecture with random weights."""
     size = describe_shipped(config).image_size
     header = shipped_header(config.architecture)
     architecture = json.loads(header["architecture"])
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
-        model = Model(**architecture, num_classes=0)
+        model = vision_model(architecture)
     if config.kind != "random":
-        model.load_state_dict(load_file(_shipped_path(config.architecture)))
+        model.load_state_dict(_trunk_weights(config.architecture))
     pixels = Pixels(*(tuple(json.loads(header[name])) for name in ("mean", "std")))
     return VisionTransformer(tower_of(model, size), config, pixels, size, device)

@@ -22,8 +22,13 @@ from binding.backbones._base import (
     whole,
 )
 
-SHIPPED = ("shapes_vit_objects", "shapes_vit_features")
-ADVICE = "or use a backbone that ships with the project: " + ", ".join(f"shipped:{name}" for name in SHIPPED)
+SHIPPED = (
+    "shapes_vit_objects",
+    "shapes_vit_features",
+    "shapes_clip_objects",
+    "shapes_coca",
+)
+ADVICE = "or use a backbone that ships with the project: " + ", ".join(f"shipped:{name}" for name in SHIPPED[:2])
 
 
 class Pixels(NamedTuple):
