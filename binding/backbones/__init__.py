@@ -48,6 +48,7 @@ CONTROL_ALIASES = {"oracle": "oracle_objects"}
 SHIPPED = (
     "shapes_vit_objects",
     "shapes_vit_features",
+    "shapes_vit_class",
     "shapes_clip_objects",
     "shapes_coca",
 )

@@ -25,6 +25,7 @@ from binding.backbones._base import (
 SHIPPED = (
     "shapes_vit_objects",
     "shapes_vit_features",
+    "shapes_vit_class",
     "shapes_clip_objects",
     "shapes_coca",
 )

@@ -154,8 +154,6 @@ def test_tokens_are_those_of_the_backbone_of_that_name(name: str) -> None:
 
 
 def test_the_classifier_names_the_target() -> None:
-    if "shapes_vit_class" not in SHIPPED:
-        pytest.skip("not shipped")
     split: Any = TargetShapes(seed=SEED, split=SplitPolicy(train=2, validation=2, test=8)).open("test")
     head = model("shapes_vit_class").head
     assert head is not None
