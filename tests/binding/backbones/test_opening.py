@@ -161,6 +161,23 @@ def test_the_classifier_names_the_target() -> None:
     assert [head.classes[i] for i in guessed] == [split.class_names[i] for i in split.classes]
 
 
+def test_the_class_goes_when_the_patches_of_the_target_go() -> None:
+    """Distractors never have the target's kind, so that nothing else tells the class."""
+    split: Any = TargetShapes(seed=SEED, split=SplitPolicy(train=2, validation=2, test=N)).open("test")
+    opened, every = model("shapes_vit_class"), np.arange(N)
+    head = opened.head
+    assert head is not None
+    images, masks = split.images(every), split.class_masks(every)
+    targets = np.where(masks[..., None], images, 255).astype(np.uint8)
+    rest = np.where(masks[..., None], 255, images).astype(np.uint8)
+    right = {
+        name: float((head.logits(opened.read(pixels)[:, 0]).argmax(dim=1).numpy() == split.classes).mean())
+        for name, pixels in (("alone", targets), ("without", rest))
+    }
+    assert right["alone"] > 0.95
+    assert right["without"] <= 1 / 16 + 4 * standard_error(1 / 16, N)
+
+
 def clip() -> tuple[ShippedModel, Any]:
     opened = model("shapes_clip_objects")
     return opened, opened.text
