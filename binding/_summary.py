@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable, Mapping
 from html import escape
-from typing import TYPE_CHECKING, NamedTuple
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
-from binding.information import FLAGS, Estimate
+from binding.information import FLAGS, Estimate, TestLosses
 from frozen.terminal import on_one_line
-
-if TYPE_CHECKING:
-    from binding.measurement import Measurement
 
 _NAMES = {
     "direct_binding_ratio": ("β*_direct", "binding ratio, a lower bound"),
@@ -31,6 +29,24 @@ _NAMES = {
 _NOTHING = "not defined: the entropy it needs is 0 or unknown"
 
 
+@runtime_checkable
+class Summarised(Protocol):
+    """What is said of a measurement."""
+
+    @property
+    def targets(self) -> Mapping[Any, Any]: ...
+    @property
+    def losses(self) -> TestLosses: ...
+    @property
+    def estimates(self) -> Mapping[str, Estimate | None]: ...
+    @property
+    def conditional_entropy_bits(self) -> float: ...
+    @property
+    def level(self) -> float: ...
+    @property
+    def flags(self) -> Iterable[str]: ...
+
+
 class _Line(NamedTuple):
     symbol: str
     meaning: str
@@ -38,7 +54,7 @@ class _Line(NamedTuple):
     between: str
 
 
-def summary_of(measurement: Measurement) -> str:
+def summary_of(measurement: Summarised) -> str:
     """Lines for a terminal."""
     lines = _lines(measurement)
     symbol, meaning, value = (max(len(line[i]) for line in lines) for i in range(3))
@@ -47,7 +63,7 @@ def summary_of(measurement: Measurement) -> str:
     return "\n".join([_title(measurement), *table, "Flags", *flags])
 
 
-def html_of(measurement: Measurement) -> str:
+def html_of(measurement: Summarised) -> str:
     """The same for a notebook."""
     rows = "".join(
         f"<tr><td>{escape(line.symbol)}</td><td style='text-align:left'>{escape(line.meaning)}</td>"
@@ -61,7 +77,7 @@ def html_of(measurement: Measurement) -> str:
     )
 
 
-def _title(measurement: Measurement) -> str:
+def _title(measurement: Summarised) -> str:
     objects = measurement.targets["objects"]
     n_seeds, n_samples = measurement.losses.objects.shape
     family = on_one_line(objects.probe.family)
@@ -73,7 +89,7 @@ def _title(measurement: Measurement) -> str:
     )
 
 
-def _lines(measurement: Measurement) -> list[_Line]:
+def _lines(measurement: Summarised) -> list[_Line]:
     others = [name for name in measurement.estimates if name not in _NAMES]
     names = [name for name in _NAMES if name in measurement.estimates] + others
     return [
@@ -88,5 +104,5 @@ def _number(estimate: Estimate | None) -> tuple[str, str]:
     return value, f"[{low}, {high}]"
 
 
-def _flags(measurement: Measurement) -> list[tuple[str, str]]:
+def _flags(measurement: Summarised) -> list[tuple[str, str]]:
     return [(on_one_line(name), FLAGS[name]) for name in measurement.flags]

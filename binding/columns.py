@@ -141,13 +141,15 @@ CHOICES = {f"hyperparameters_{target}": target for target in ("direct", "feature
 _TARGETS = ("objects", "features", "direct")
 COLUMN_KINDS: dict[str, str] = {
     **dict.fromkeys(COLUMNS, "number?"),
-    **dict.fromkeys(("n_train", "n_validation", "n_test"), "whole"),
+    **dict.fromkeys(("batch_size", "n_steps", "n_train", "n_validation", "n_test"), "whole"),
     **dict.fromkeys(("n_suggestions", "n_seeds", "seed", "interval_resamples"), "whole"),
     **{f"hyperparameters_{target}": "object" for target in _TARGETS},
     **{f"best_epoch_{target}": "list" for target in _TARGETS},
     "z_dim": "whole",
     "n_tokens": "whole",
     "split_policy": "text?",
+    "prior_source": "text?",
+    "direct_view": "text?",
     "interval_level": "number",
     "flags": "texts",
 }

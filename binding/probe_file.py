@@ -63,8 +63,9 @@ class ProbeFile:
 
     def _tensors(self, n_seeds: int) -> dict[str, Tensor]:
         """By name: TARGET.SEED.PARAMETER, standardizer.mean and standardizer.deviation."""
+        # cloned: targets may share their tensors, which the format refuses
         tensors = {
-            f"{target}.{seed}.{name}": value.cpu().contiguous()
+            f"{target}.{seed}.{name}": value.cpu().clone(memory_format=torch.contiguous_format)
             for target, fits in self.targets.items()
             for seed, fitted in enumerate(fits[:n_seeds])
             for name, value in (fitted.parameters or {}).items()

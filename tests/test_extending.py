@@ -27,7 +27,8 @@ from sweep.study.load import StudyError, load_study, locate_in
 study = sys.argv[1]
 space = load_study(study)
 grid = make_grid(space, find_readout("binding"), locate_in(study))
-names = [sorted({getattr(cell, name) for cell in grid.cells}) for name in ("layer", "mode", "label")]
+names = [sorted({cell.column(name) for cell in grid.cells}) for name in ("layer", "mode")]
+names.append(sorted({cell.label for cell in grid.cells}))
 print(len(grid.cells), *names)
 scene = space.datasets[1].config
 backbone = load(space.backbones[0], scene, torch.device("cpu"))

@@ -20,7 +20,7 @@ from frozen.capture.tables import TableBuilder
 from frozen.data.spec import DatasetSpec
 from frozen.models import Backbone, BackboneConfig, Batch, Description, TokenLayout, describe
 
-KEY_VERSION = 1
+KEY_VERSION = 2
 """Raised when equal keys would no longer mean equal values."""
 _OWN_NAMES = {"store", "kind", "backbone", "weights", "data", "dtype", "condition", "head", "inputs"}
 

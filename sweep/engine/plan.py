@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -186,7 +187,7 @@ def _costs(cells: Iterable[Cell]) -> Iterator[str]:
 
 def space_warning(cells: Iterable[Cell], store: Path) -> str | None:
     """What to say of activations that do not fit on the disk of the store's folder; None if they do."""
-    folder = next(one for one in (store.absolute(), *store.absolute().parents) if one.exists())
+    folder = next(one for one in (store.absolute(), *store.absolute().parents) if os.path.exists(one))  # noqa: PTH110, a name may be too long
     size, free = capture_bytes(cells), shutil.disk_usage(folder).free
     if size <= free:
         return None

@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from frozen.readout.readout import find_readout
 from sweep.results.columns import SCHEMA_VERSION
 
 Row = Mapping[str, object]
@@ -149,6 +148,8 @@ def _read(path: Path, kinds: dict[str, Mapping[str, str]]) -> Row:
 
 
 def _refuse_without_measure(row: Row) -> None:
+    from frozen.readout.readout import find_readout  # brings torch, which the actors that keep files do without
+
     measures = find_readout(str(row["readout"])).measures
     if not any(measure.column in row for measure in measures):
         raise ValueError(f"has no measure, such as {measures[0].column}")
@@ -157,6 +158,8 @@ def _refuse_without_measure(row: Row) -> None:
 def _kinds_of(row: Row) -> Mapping[str, str]:
     """What rows of its read-out hold; nothing is known of one that is not installed, and of other versions."""
     try:
+        from frozen.readout.readout import find_readout  # brings torch
+
         readout = find_readout(str(row["readout"]))
     except ValueError:
         return {}

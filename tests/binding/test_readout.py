@@ -3,26 +3,26 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field, replace
-from typing import Any, NamedTuple
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow.compute as pc
 import pytest
 import torch
+import yaml
 
 from binding.columns import COLUMNS, EXTRA_MEASURES, MEASURES
-from binding.extras import EXTRA_ESTIMATES, EXTRAS, Extra
-from binding.fit import FitConfig
+from binding.extras import EXTRA_ESTIMATES, EXTRAS
 from binding.information import FLAGS, TestLosses, measures
 from binding.probes import FAMILIES
-from binding.readout import BindingReadout, Outcome
-from binding.search import ProbeSpace, SearchConfig
-from frozen.capture.views import Mode
+from binding.readout import BindingReadout
 from frozen.data.scenes import SPLITS, ColorShape, SplitPolicy
 from frozen.intervals import IntervalConfig
-from frozen.models import BackboneConfig, TokenLayout
-from frozen.ranges import Choices
+from frozen.readout.cells import Cell
+from frozen.readout.needs import Inputs
+from frozen.readout.outcome import Outcome
+from sweep.study.load import load_study
 
 SCENE = ColorShape(
     n_colors=2,
@@ -48,6 +48,7 @@ ESTIMATES = [
     "cautious_binding_information_bits",
     "cautious_binding_ratio",
 ]
+SHAPE = ["z_dim", "n_tokens"]
 COUNTS = [
     "batch_size",
     "n_steps",
@@ -76,6 +77,7 @@ OTHERS = [
     "seen_share",
     "prior_source",
     "direct_view",
+    *SHAPE,
     *COUNTS,
     *ENTROPIES,
     *TUNED,
@@ -86,66 +88,69 @@ OTHERS = [
 ]
 
 
-@dataclass(frozen=True)
-class Dataset:
-    config: Any = SCENE
+QUADRATIC = {"family": "quadratic_concat", "rank": {"choices": [2, 4]}}
+LINEAR = {"family": "linear", "learning_rate": 0.5}
+INTERVALS = IntervalConfig(level=0.9, resamples=200)
+SEED = 3
+N_SEEDS = 2
 
 
-@dataclass(frozen=True)
-class Choice:
-    space: ProbeSpace
-    feature_probe: ProbeSpace | None = None
+def study_of(probe: dict[str, object], **keys: object) -> dict[str, object]:
+    """A study whose one cell reads Z = O; other keys replace its own."""
+    plain = {
+        "name": "oracle",
+        "datasets": [
+            {
+                "name": "shapes",
+                "scene": "colorshape",
+                "seed": 0,
+                "n_colors": 2,
+                "n_shapes": 2,
+                "max_objects": 3,
+                "image_size": 64,
+                "object_size": 12,
+                "split": {"policy": "independent", "train": 300, "validation": 150, "test": 200},
+            }
+        ],
+        "layers": ["final"],
+        "modes": ["cls"],
+        "controls": ["oracle_objects"],
+        "probes": [probe],
+        "fit": {"epochs": 2, "batch_size": 64},
+        "search": {"suggestions": 2, "ask": 2},
+        "seeds": N_SEEDS,
+        "seed": SEED,
+        "intervals": {"level": INTERVALS.level, "resamples": INTERVALS.resamples},
+    }
+    return plain | keys
 
 
-@dataclass(frozen=True)
-class Settings:
-    n_seeds: int = 2
-    seed: int = 3
-    store_dtype: str = "float16"
-    fit: FitConfig = field(default_factory=lambda: FitConfig(epochs=2, batch_size=64))
-    search: SearchConfig = field(default_factory=lambda: SearchConfig(suggestions=2, ask=2))
-    intervals: IntervalConfig = field(default_factory=lambda: IntervalConfig(level=0.9, resamples=200))
-    extras: tuple[Extra, ...] = ()
-
-
-@dataclass(frozen=True)
-class Task:
-    """A cell, as far as the read-out knows it."""
-
-    probe: Choice
-    dataset: Dataset = field(default_factory=Dataset)
-    settings: Settings = field(default_factory=Settings)
-    backbone: BackboneConfig = field(default_factory=lambda: BackboneConfig(source="control:oracle_objects"))
-    layer: str = "code"
-    mode: Mode = "cls"
-
-
-class Arrays(NamedTuple):
-    activations: np.ndarray
-    labels: dict[str, np.ndarray]
-
-
-def layout(width: int) -> TokenLayout:
-    return TokenLayout(has_cls=True, n_registers=0, grid=(0, 0), width=width)
-
-
-def measured(task: Task, *, with_odds: bool = True) -> Outcome:
-    """Measure Z = O."""
-    scene, readout, data = task.dataset.config, BindingReadout(), {}
+def measured(folder: Path, study: dict[str, object], *, with_odds: bool = True) -> Outcome:
+    """Measure the study's one cell."""
+    path = folder / "study.yaml"
+    path.write_text(yaml.safe_dump(study))
+    readout = BindingReadout()
+    [cell] = readout.cells(load_study(path))
+    assert isinstance(cell, Cell)
+    columns: dict[str, dict[str, np.ndarray]] = {}
     for name in SPLITS:
-        labels = readout.labels(scene.open(name))
+        labels = readout.labels(cell.dataset.config.open(name))
         if not with_odds:
             del labels["prior_log_odds"]
-        data[name] = Arrays(labels["object_codes"].astype(np.float16), labels)
-    return readout.measure(task, data, layout(scene.space.n_objects), torch.device("cpu"))
-
-
-QUADRATIC = Task(Choice(ProbeSpace.of("quadratic_concat", rank=Choices(choices=(2, 4)))))
+        columns[name] = {"activations": labels["object_codes"].astype(np.float16)}
+        columns[f"{name}_labels"] = labels
+    [(_, found)] = readout.measure({cell: Inputs({"cell_id": cell.cell_id}, columns, {})}, torch.device("cpu"))
+    return found
 
 
 @pytest.fixture(scope="module")
-def outcome() -> Outcome:
-    return measured(QUADRATIC)
+def outcome(tmp_path_factory: pytest.TempPathFactory) -> Outcome:
+    return measured(tmp_path_factory.mktemp("quadratic"), study_of(QUADRATIC))
+
+
+@pytest.fixture(scope="module")
+def with_extras(tmp_path_factory: pytest.TempPathFactory) -> Outcome:
+    return measured(tmp_path_factory.mktemp("extras"), study_of(QUADRATIC, extras=list(EXTRAS)))
 
 
 def test_the_columns_are_those_of_the_results_table() -> None:
@@ -165,7 +170,7 @@ def test_a_row_has_exactly_the_columns_in_their_order(outcome: Outcome) -> None:
 def test_a_row_says_what_was_done(outcome: Outcome) -> None:
     row = outcome.row
     assert row["split_policy"] == "independent"
-    assert [row[name] for name in COUNTS] == [300, 150, 200, 2, 2, 3, 0.9, 200]
+    assert [row[name] for name in COUNTS] == [64, 10, 300, 150, 200, 2, 2, 3, 0.9, 200]
     for target in ("objects", "features", "direct"):
         probe = json.loads(row[f"hyperparameters_{target}"])  # type: ignore[arg-type]
         assert probe["family"] == "quadratic_concat"
@@ -223,13 +228,13 @@ def test_every_estimate_follows_from_the_samples(outcome: Outcome) -> None:
 
 
 def test_intervals_follow_from_the_samples_too(outcome: Outcome) -> None:
-    split, settings = SCENE.open("test"), QUADRATIC.settings
+    split = SCENE.open("test")
     again = measures(
         losses_of(outcome),
         split.conditional_entropy_bits(),
         split.entropies,
-        settings.intervals,
-        seed=settings.seed,
+        INTERVALS,
+        seed=SEED,
     )
     for name, estimate in again.estimates.items():
         assert estimate is not None
@@ -248,61 +253,64 @@ def test_curves_have_every_epoch_of_every_training(outcome: Outcome) -> None:
     assert np.isfinite(table["validation_bits"].to_numpy()).all()
 
 
-def test_curves_tell_everything_that_was_tried(outcome: Outcome) -> None:
-    tried = json.loads(outcome.curves.schema.metadata[b"suggestions"])
+def test_suggestions_tell_everything_that_was_tried(outcome: Outcome) -> None:
+    assert outcome.suggestions is not None
+    tried: dict[str, list[dict[str, Any]]] = {}
+    for row in outcome.suggestions.to_pylist():
+        tried.setdefault(row["target"], []).append(row)
     assert {target: len(suggestions) for target, suggestions in tried.items()} == {
         "objects": 2,
         "features": 2,
         "direct": 2,
-        "given": 0,
     }
     first = tried["objects"][0]
-    assert set(first["values"]) == {"learning_rate", "rank"}
-    assert first["values"]["learning_rate"] == FAMILIES["quadratic_concat"]().learning_rate
-    assert set(first) == {"values", "ranges", "curve", "validation_bits", "best_epoch", "status"}
-    assert set(first["ranges"]) == set(first["values"])
-    assert min(first["curve"]) == first["validation_bits"]
+    values = json.loads(first["values"])
+    assert set(values) == {"learning_rate", "rank"} == set(json.loads(first["ranges"]))
+    assert values["learning_rate"] == FAMILIES["quadratic_concat"]().learning_rate
+    assert len(first["curve"]) == 2
+    assert min(first["curve"]) == first["loss"]
+    assert first["status"] == "finished"
 
 
-def test_equal_cells_give_equal_rows(outcome: Outcome) -> None:
-    again = measured(QUADRATIC)
+def test_equal_cells_give_equal_rows(outcome: Outcome, tmp_path: Path) -> None:
+    again = measured(tmp_path, study_of(QUADRATIC))
     assert again.row == outcome.row
+    assert again.samples is not None
     assert again.samples.equals(outcome.samples)
 
 
-def test_extras_are_empty_unless_asked_for(outcome: Outcome) -> None:
+def test_extras_are_empty_unless_asked_for(outcome: Outcome, with_extras: Outcome) -> None:
     columns = [f"{name}{end}" for name in EXTRA_ESTIMATES for end in ("", "_low", "_high")]
     assert [outcome.row[column] for column in columns] == [None] * 12
+    assert outcome.samples is not None
     assert set(outcome.samples["target"].to_pylist()) == {"objects", "features", "direct", "given", "entropy"}
-    asked = measured(replace(QUADRATIC, settings=Settings(extras=EXTRAS)))
     for name in EXTRA_ESTIMATES:
-        low, value, high = (asked.row[f"{name}{end}"] for end in ("_low", "", "_high"))
+        low, value, high = (with_extras.row[f"{name}{end}"] for end in ("_low", "", "_high"))
         assert low < value < high, name  # type: ignore[operator]
-    assert {**asked.row, **dict.fromkeys(columns)} == outcome.row
+    assert {**with_extras.row, **dict.fromkeys(columns)} == outcome.row
 
 
-def test_extras_follow_from_the_samples() -> None:
-    asked = measured(replace(QUADRATIC, settings=Settings(extras=EXTRAS)))
-    again = BindingReadout().recompute(asked.row, asked.samples)
-    assert {name: asked.row[name] for name in again} == again
+def test_extras_follow_from_the_samples(with_extras: Outcome) -> None:
+    assert with_extras.samples is not None
+    again = BindingReadout().recompute(with_extras.row, with_extras.samples)
+    assert {name: with_extras.row[name] for name in again} == again
     assert set(EXTRA_ESTIMATES) < set(again)
 
 
-def test_reuse_families_name_the_family_of_their_features_probe() -> None:
-    space = ProbeSpace.of("quadratic_concat_reuse", learning_rate=0.05, rank=2)
-    task = Task(Choice(space, ProbeSpace.of("linear", learning_rate=0.5)), settings=Settings(n_seeds=1))
-    row = measured(task).row
+def test_reuse_families_name_the_family_of_their_features_probe(tmp_path: Path) -> None:
+    probe = {"family": "quadratic_concat_reuse", "learning_rate": 0.05, "rank": 2, "feature_probe": LINEAR}
+    row = measured(tmp_path, study_of(probe, seeds=1)).row
     families = [json.loads(row[f"hyperparameters_{t}"])["family"] for t in ("objects", "features", "direct")]  # type: ignore[arg-type]
     assert families == ["quadratic_concat_reuse", "linear", "quadratic_concat_reuse"]
     assert row["seed_spread_bits"] is None
     assert json.dumps(row, allow_nan=False)
 
 
-def test_a_ratio_of_nothing_is_empty() -> None:
+def test_a_ratio_of_nothing_is_empty(tmp_path: Path) -> None:
     """At most one object: the features say everything, H(O|F) = 0."""
-    scene = replace(SCENE, max_objects=1)
-    task = Task(Choice(ProbeSpace.of("linear", learning_rate=0.5)), Dataset(scene), Settings(n_seeds=1))
-    row = measured(task).row
+    study = study_of(LINEAR, seeds=1)
+    [dataset] = study["datasets"]  # type: ignore[misc]
+    row = measured(tmp_path, study | {"datasets": [dataset | {"max_objects": 1}]}).row
     assert row["conditional_entropy_bits"] == 0
     for name in ("binding_ratio", "direct_binding_ratio"):
         assert [row[f"{name}{end}"] for end in ("", "_low", "_high")] == [None] * 3
@@ -310,9 +318,9 @@ def test_a_ratio_of_nothing_is_empty() -> None:
     assert json.dumps(row, allow_nan=False)
 
 
-def test_a_prior_may_be_unknown() -> None:
-    task = Task(Choice(ProbeSpace.of("linear", learning_rate=0.5)), settings=Settings(n_seeds=1))
-    without, with_odds = measured(task, with_odds=False).row, measured(task).row
+def test_a_prior_may_be_unknown(tmp_path: Path) -> None:
+    study = study_of(LINEAR, seeds=1)
+    without, with_odds = measured(tmp_path, study, with_odds=False).row, measured(tmp_path, study).row
     assert without["object_loss_bits"] == with_odds["object_loss_bits"]
     assert without["direct_loss_bits"] != with_odds["direct_loss_bits"]
 

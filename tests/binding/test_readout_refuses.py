@@ -1,59 +1,50 @@
-"""Which probes the binding read-out refuses, and why."""
+"""Which probes the binding read-out leaves out, and why."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import yaml
 
 from binding.readout import BindingReadout
-from binding.search import ProbeSpace
-from frozen.data.scenes import Split, SplitName
-from frozen.data.scenes.codes import FeatureSpace
+from frozen.readout.cells import Cell, LeftOut
+from sweep.study.load import load_study
 
 
-@dataclass(frozen=True)
-class Choice:
-    space: ProbeSpace
-    feature_probe: ProbeSpace | None
+def found(folder: Path, mode: str, *probes: dict[str, object]) -> list[str]:
+    """Of every probe its cell, or why there is none; the data set has two feature groups."""
+    shapes = {"name": "shapes", "scene": "colorshape", "n_colors": 2, "n_shapes": 2, "image_size": 64}
+    study = {
+        "name": "refusals",
+        "datasets": [shapes],
+        "backbones": ["shipped:shapes_vit_objects"],
+        "layers": ["final"],
+        "modes": [mode],
+        "probes": list(probes),
+    }
+    path = folder / "study.yaml"
+    path.write_text(yaml.safe_dump(study))
+    made = list(BindingReadout().cells(load_study(path)))
+    assert all(isinstance(one, Cell | LeftOut) for one in made)
+    return [one.reason if isinstance(one, LeftOut) else "" for one in made if isinstance(one, Cell | LeftOut)]
 
 
-@dataclass(frozen=True)
-class Groups:
-    """A data set of some feature groups."""
-
-    n_groups: int
-    image_size: int = 64
-
-    @property
-    def space(self) -> FeatureSpace:
-        return FeatureSpace.of(**{f"group{number}": 2 for number in range(self.n_groups)})
-
-    def limited(self, n_samples: int) -> Groups:
-        raise NotImplementedError
-
-    def missing(self) -> None:
-        return None
-
-    def size(self, name: SplitName) -> int:
-        raise NotImplementedError
-
-    def open(self, name: SplitName) -> Split:
-        raise NotImplementedError
+REUSE = {"family": "quadratic_concat_reuse", "feature_probe": {"family": "quadratic"}}
+BY_ATTENTION = {"family": "linear", "feature_probe": {"family": "attention"}}
 
 
-def test_what_is_refused() -> None:
-    readout = BindingReadout()
-
-    def reason(family: str, mode: str, n_groups: int = 2, feature_family: str | None = None) -> str | None:
-        other = None if feature_family is None else ProbeSpace.of(feature_family)
-        return readout.refuses(Choice(ProbeSpace.of(family), other), mode, Groups(n_groups))
-
-    assert reason("linear", "cls") is None
-    assert reason("attention", "all") is None
-    assert reason("linear", "all") == "linear reads one vector, mode all gives all tokens"
-    assert reason("attention", "cls_mean") == "attention_quadratic reads all tokens, mode cls_mean gives one vector"
-    assert reason("quadratic_concat_reuse", "cls", 2, "quadratic") is None
-    assert "needs 2 feature groups" in str(reason("quadratic_concat_reuse", "cls", 3, "quadratic"))
-    assert reason("multilinear_concat_reuse", "cls", 3, "quadratic") is None
-    assert "at least 2 feature groups" in str(reason("multilinear_concat_reuse", "cls", 1, "quadratic"))
-    assert "no probe for features" in str(reason("linear", "cls", 2, "quadratic_concat_reuse"))
-    assert "reads all tokens" in str(reason("linear", "cls", 2, "attention"))
+@pytest.mark.parametrize(
+    ("mode", "probe", "reason"),
+    [
+        ("cls", {"family": "linear"}, ""),
+        ("cls", REUSE, ""),
+        ("all", {"family": "attention_quadratic"}, ""),
+        ("all", {"family": "linear"}, "linear reads one vector, mode all gives all tokens"),
+        ("cls_mean", {"family": "attention_quadratic"}, "attention_quadratic reads all tokens, mode cls_mean gives"),
+    ],
+)
+def test_what_is_refused(mode: str, probe: dict[str, object], reason: str, tmp_path: Path) -> None:
+    [said] = found(tmp_path, mode, probe)
+    assert said.startswith(reason)
+    assert bool(said) == bool(reason)

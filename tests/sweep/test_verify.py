@@ -47,8 +47,9 @@ def measured(tmp_path_factory: pytest.TempPathFactory) -> Path:
     space, locate, readout = load_study(study), locate_in(study), find_readout("binding")
     results = ResultsDirectory(folder / "results" / "tiny")
     results.write_text("study.yaml", dump_yaml(space.resolved()))
-    for cell in make_grid(space, readout, locate).cells:
-        columns, outcome = measured_again(cell, space, locate, readout, folder / "store", fresh=False)
+    grid = make_grid(space, readout, locate)
+    for cell in grid.cells:
+        columns, outcome = measured_again(cell, grid, space, locate, readout, folder / "store", fresh=False)
         row = {**identity_columns(cell), "status": "done", "error": None, **columns}
         results.write(row, outcome.samples, outcome.curves)
     results.write_table(results.rows().values(), all_columns(readout))
@@ -172,10 +173,11 @@ def test_the_same_study_and_seed_give_identical_rows(measured: Path, tmp_path: P
     study.write_text(STUDY)
     space, locate, readout = load_study(study), locate_in(study), find_readout("binding")
     stored = ResultsDirectory(measured)
-    cells = make_grid(space, readout, locate).cells
+    grid = make_grid(space, readout, locate)
+    cells = grid.cells
     assert {cell.cell_id for cell in cells} == set(stored.rows())
     cell = cells[0]
-    columns, outcome = measured_again(cell, space, locate, readout, tmp_path / "store", fresh=True)
+    columns, outcome = measured_again(cell, grid, space, locate, readout, tmp_path / "store", fresh=True)
     row = stored.row(cell.cell_id)
     assert {name: row[name] for name in columns} == columns
     assert {name: row[name] for name in identity_columns(cell)} == identity_columns(cell)

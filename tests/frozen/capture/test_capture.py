@@ -17,6 +17,7 @@ from frozen.capture.reductions import TEXT, Column, Reduction, View, WholeSite
 from frozen.capture.sites import Site
 from frozen.capture.tables import TableBuilder
 from frozen.data.scenes import ColorShape, SplitPolicy
+from frozen.data.spec import DatasetSpec
 from frozen.models import BackboneConfig, BackboneError, Pixels, VisionTransformer, load
 from frozen.models._timm import tower_of
 from frozen.testing import SiteConformance, batch_of
@@ -246,7 +247,10 @@ def test_rows_of_a_builder_may_come_in_any_order() -> None:
 
 
 def wanted(reduction: Reduction, **changes: Any) -> Capture:
-    return replace(Capture(SCENE, "train", BackboneConfig(source="timm:tiny"), reduction), **changes)
+    return replace(
+        Capture(DatasetSpec("shapes", "colorshape", SCENE), "train", BackboneConfig(source="timm:tiny"), reduction),
+        **changes,
+    )
 
 
 def test_the_key_of_a_view_is_what_it_always_was() -> None:

@@ -35,7 +35,7 @@ def test_every_measure_has_its_columns_and_its_words() -> None:
 
 def test_columns_of_engine_and_readout_do_not_clash() -> None:
     readout = find_readout("binding")
-    groups = (IDENTITY_COLUMNS, readout.columns, VOLATILE_COLUMNS)
+    groups = (IDENTITY_COLUMNS, readout.grid_columns, readout.columns, VOLATILE_COLUMNS)
     names = [name for group in groups for name in group]
     assert len(set(names)) == len(names)
     assert list(all_columns(readout)) == names
@@ -45,9 +45,8 @@ def test_columns_of_engine_and_readout_do_not_clash() -> None:
 def test_the_engine_says_which_cell_it_was_and_where_it_ran() -> None:
     who = ["cell_id", "schema_version", "status", "error", "study", "readout", "is_control", "control", "control_of"]
     what = ["dataset", "dataset_entry", "dataset_point", "dataset_parameters"]
-    what += ["data_fingerprint", "n_skipped", "backbone", "weights_digest", "layer"]
-    where = ["layer_index", "depth_fraction", "mode", "z_dim", "n_tokens", "probe", "feature_probe"]
-    assert sorted(IDENTITY_COLUMNS) == sorted([*who, *what, *where])
+    what += ["data_fingerprint", "n_skipped", "backbone", "weights_digest"]
+    assert sorted(IDENTITY_COLUMNS) == sorted([*who, *what])
     assert sorted(VOLATILE_COLUMNS) == ["device", "git_commit", "host", "notes", "versions", "wall_s"]
 
 

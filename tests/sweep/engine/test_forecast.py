@@ -20,7 +20,12 @@ def test_the_longest_cells_begin_first() -> None:
 
 
 @pytest.mark.parametrize(
-    ("overrides", "stops"), [((), False), (("fit.patience=3",), True), (("search.pruner=median",), True)]
+    ("overrides", "stops"),
+    [
+        (("fit.patience=null", "search.pruner=none"), False),
+        (("fit.patience=3",), True),
+        (("fit.patience=null", "search.pruner=median"), True),
+    ],
 )
 def test_what_may_stop_early_is_forecast_as_the_most(
     overrides: tuple[str, ...], stops: bool, project: Project
@@ -37,7 +42,10 @@ def test_what_may_stop_early_is_forecast_as_the_most(
 def test_a_forecast_says_how_long_and_leaves_nothing(project: Project) -> None:
     code, output = project.run("--forecast", "--set", "modes=[cls]", "--set", "controls=[noise]")
     assert code == 0, output
-    assert re.search(r"forecast: \d+ s \(\d+ s of them extraction\), \d+ cells at a time, 0\.00 GPU-hours", output)
+    forecast = r"forecast: at most \d+ s \(\d+ s of them extraction\), \d+ cells at a time, 0\.00 GPU-hours"
+    assert re.search(forecast, output)
+        r"forecast: at most \d+ s \(\d+ s of them extraction\), \d+ cells at a time, 0\.00 GPU-hours", output
+    )
     assert "kB on disk, of them" in output
     assert not (project.folder / "results").exists()
     assert not (project.folder / "store").exists()

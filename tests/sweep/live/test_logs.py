@@ -31,6 +31,7 @@ from sweep.results.directory import ResultsDirectory
 from sweep.run import LOGS, main
 from sweep.study.load import load_study, locate_in
 from tests.sweep.conftest import STUDY
+from tests.sweep.rows import sound_row
 
 NAME = "shapes · shipped:vit · 2 · cls · linear (0123abcd)"
 ROW = {
@@ -230,13 +231,13 @@ def test_a_log_that_fails_is_said_once_and_dropped(tmp_path: Path) -> None:
     path = tmp_path / "study.yaml"
     path.write_text(STUDY)
     cell = make_grid(load_study(path), find_readout("binding"), locate_in(path)).cells[0]
-    results.write({**ROW, "cell_id": cell.cell_id}, curves=DONE.curves)
+    results.write({**sound_row("a"), **ROW, "cell_id": cell.cell_id}, curves=DONE.curves)
     with (
         progress(shown, "mine", [1.0] * 2) as line,
         Monitor(line, results, None, {"broken": broken}, "binding_ratio", shown.print) as monitor,
     ):
         for _ in range(2):
-            monitor.measured(cell, 1.0, failed=False, n_train=10)
+            monitor.measured(cell, 1.0, failed=False, steps=10)
     text = shown.file.getvalue()  # type: ignore[attr-defined]
     assert broken.calls == 1
     assert text.count("log broken fails (OSError: disk full); the study goes on without it") == 1
@@ -286,9 +287,9 @@ def test_no_observer_fails_a_run_or_holds_it_up(tmp_path: Path) -> None:
         monitor.extracting(10)
         monitor.extracted(10)
         monitor.store(10)
-        monitor.measured(cell, 1.0, failed=False, n_train=10)  # whose row is not there
-        results.write({**ROW, "cell_id": cell.cell_id}, curves=DONE.curves)
-        monitor.measured(cell, 1.0, failed=False, n_train=10)
+        monitor.measured(cell, 1.0, failed=False, steps=10)  # whose row is not there
+        results.write({**sound_row("a"), **ROW, "cell_id": cell.cell_id}, curves=DONE.curves)
+        monitor.measured(cell, 1.0, failed=False, steps=10)
         monitor._writer.end(0.5)
         stuck.answer.set()
     assert scalars(tmp_path / "tensorboard")["measures/binding_ratio", 2] == 0.5

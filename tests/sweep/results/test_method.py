@@ -65,9 +65,9 @@ def path(tmp_path: Path) -> Path:
 def test_a_paragraph_says_what_was_measured(path: Path) -> None:
     text = method(load_study(path), find_readout("binding"), ROWS)
     for part in (
-        "shipped:shapes_vit_objects (weights 0123456789ab) were read, frozen, at layers 0 and final in mode cls",
+        "shipped:shapes_vit_objects (weights 0123456789ab) were read, frozen, at layers 0 and final, at mode cls",
         "Controls with known answers were measured in the same way: control:noise.",
-        "3 cells, each a data set, backbone, layer, mode and probe family, were measured (1 failed)",
+        "3 cells, each a data set, backbone, layer, mode and probe, were measured (1 failed)",
         "shapes has 6 possible objects (3 color × 2 shape), and 39,200 training, 9,800 validation and 9,801 test",
         "linear (learning rate 0.1, ",
         "rank chosen from 2, 8",

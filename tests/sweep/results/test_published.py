@@ -18,6 +18,7 @@ from sweep.results.directory import ResultsDirectory
 from sweep.results.published import by_place, held_against, show_published
 from sweep.results.views import write_page
 from sweep.study.load import StudyError, dump_yaml, load_study, locate_in
+from tests.sweep.rows import sound_row
 
 STUDY = """\
 name: held
@@ -44,7 +45,7 @@ def read(tmp_path: Path, text: str = STUDY):
 
 
 def row(cell, **values: object) -> dict[str, object]:
-    return {**identity_columns(cell), "status": "done", **values}
+    return {**sound_row("a"), **identity_columns(cell), "status": "done", **values}
 
 
 def test_the_table_says_what_was_reproduced_what_differs_and_what_is_missing(tmp_path: Path) -> None:
@@ -54,7 +55,7 @@ def test_the_table_says_what_was_reproduced_what_differs_and_what_is_missing(tmp
         known = {"binding_ratio": 0.43, "binding_ratio_low": 0.41, "binding_ratio_high": 0.45}
         results.write(row(cell, object_loss_bits=22.5, **known))
     with (tmp_path / "out.txt").open("w") as file:
-        show_published(results, cells, space.published, Console(file=file, width=120))
+        show_published(results, cells, space.published, find_readout("binding"), Console(file=file, width=120))
     table = pd.read_csv(results.root / "published.csv")
     assert list(table.verdict) == ["reproduced", "differs", "not measured"]
     assert list(table.backbone[:2]) == ["shipped:shapes_vit_objects"] * 2  # the control is no reproduction
@@ -97,13 +98,13 @@ def test_a_number_that_cells_have_alike_stands_once(tmp_path: Path) -> None:
         Published(column="binding_ratio", value=0.4, tolerance=0.1),
     ]
     rows = [row(cell, object_entropy_bits=3.9, binding_ratio=0.1 * at) for at, cell in enumerate(cells)]
-    groups = by_place(held_against(rows, numbers))
+    groups = by_place(held_against(rows, numbers, find_readout("binding")))
     assert {place: [line.measured for line in lines] for place, lines in groups.items()} == {
         "2 cells alike": [3.9],
         "shipped:shapes_vit_objects · final · cls · linear": [0.0],
         "shipped:shapes_vit_objects · final · cls · quadratic_concat": [0.1],
     }
-    elsewhere = by_place(held_against([rows[0], rows[1] | {"dataset": "others"}], numbers))
+    elsewhere = by_place(held_against([rows[0], rows[1] | {"dataset": "others"}], numbers, find_readout("binding")))
     assert list(elsewhere) == [
         "shapes · shipped:shapes_vit_objects · final · cls · linear",
         "others · shipped:shapes_vit_objects · final · cls · quadratic_concat",
@@ -112,10 +113,10 @@ def test_a_number_that_cells_have_alike_stands_once(tmp_path: Path) -> None:
 
 def test_an_empty_or_failed_measure_is_no_reproduction(tmp_path: Path) -> None:
     _, cells = read(tmp_path)
-    number = Published(column="object_information_ratio", value=0.4, tolerance=1.0, probe="linear")
-    [undefined] = held_against([row(cells[0], object_information_ratio=None)], [number])
+    number = Published(column="object_information_ratio", value=0.4, tolerance=1.0, where=(("probe", "linear"),))
+    [undefined] = held_against([row(cells[0], object_information_ratio=None)], [number], find_readout("binding"))
     assert undefined.verdict == "undefined"
-    [failed] = held_against([row(cells[0]) | {"status": "failed"}], [number])
+    [failed] = held_against([row(cells[0]) | {"status": "failed"}], [number], find_readout("binding"))
     assert failed.verdict == "not measured"
 
 

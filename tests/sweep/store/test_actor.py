@@ -9,6 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from frozen.capture.reductions import View
+from frozen.capture.sites import Site
+from frozen.capture.views import Mode
 from frozen.data.scenes import ColorShape, SplitPolicy
 from frozen.models import BackboneConfig
 from sweep.engine.passes import BLOCK_SAMPLES, Output, Pass
@@ -18,15 +21,15 @@ from sweep.store.disk import DiskStore, Rows, StoreError, to_table
 KEY = "ab" * 32
 
 
-def published(mode: str = "cls") -> tuple[dict[str, dict[str, object]], int]:
+def published(mode: Mode = "cls") -> tuple[dict[str, dict[str, object]], int, set[str]]:
     """What a pass of two blocks has published."""
     made = job(mode)
-    return made.descriptions(), made.n_blocks
+    return made.descriptions(), made.n_blocks, made.pooled
 
 
-def job(mode: str = "cls") -> Pass:
+def job(mode: Mode = "cls") -> Pass:
     scene = ColorShape(n_colors=2, n_shapes=2, split=SplitPolicy(train=BLOCK_SAMPLES + 10))
-    output = Output("final", mode, KEY)  # type: ignore[arg-type]
+    output = Output(View(Site("final"), mode), KEY, is_pooled=mode != "all")
     return Pass(scene, "train", BackboneConfig(source="control:noise"), (output,), "float16", BLOCK_SAMPLES + 10)
 
 
@@ -38,7 +41,7 @@ def test_a_pass_is_published_when_all_its_blocks_are_there(tmp_path: Path) -> No
     store = ActivationStore(str(tmp_path), 10**6)
     store.append(1, block(1, 10))  # type: ignore[arg-type]
     assert store.parts_waiting([KEY]) == {1}
-    with pytest.raises(StoreError, match=r"blocks \[0\] of entry"):
+    with pytest.raises(StoreError, match=r"no parts \[0\] of the unfinished entry"):
         store.publish(*published())
     store.append(0, block(0, BLOCK_SAMPLES))  # type: ignore[arg-type]
     store.publish(*published())

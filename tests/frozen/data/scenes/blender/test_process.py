@@ -93,7 +93,7 @@ class TestFinding:
         monkeypatch.chdir(tmp_path)
 
     def test_says_both_ways_when_there_is_none(self) -> None:
-        with pytest.raises(BlenderNotFoundError, match=r"BLENDER_PATH.*python -m binding\.scenes\.blender_env"):
+        with pytest.raises(BlenderNotFoundError, match=r"BLENDER_PATH.*python -m frozen\.data\.scenes\.blender_env"):
             find_blender()
 
     def test_a_path_that_is_no_program(self, monkeypatch: pytest.MonkeyPatch) -> None:
