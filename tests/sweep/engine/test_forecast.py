@@ -44,8 +44,6 @@ def test_a_forecast_says_how_long_and_leaves_nothing(project: Project) -> None:
     assert code == 0, output
     forecast = r"forecast: at most \d+ s \(\d+ s of them extraction\), \d+ cells at a time, 0\.00 GPU-hours"
     assert re.search(forecast, output)
-        r"forecast: at most \d+ s \(\d+ s of them extraction\), \d+ cells at a time, 0\.00 GPU-hours", output
-    )
     assert "kB on disk, of them" in output
     assert not (project.folder / "results").exists()
     assert not (project.folder / "store").exists()

@@ -282,7 +282,9 @@ def test_no_observer_fails_a_run_or_holds_it_up(tmp_path: Path) -> None:
 
     line = Progress(Terminal(Gone()), "mine", [1.0, 1.0], None)
     stuck, kept = StuckLog(), TensorBoardLog(tmp_path / "tensorboard", ["binding_ratio"])
-    monitor = Monitor(line, results, BrokenMetrics(), {"kept": kept, "stuck": stuck}, "binding_ratio", say)
+    monitor = Monitor(
+        line, results, BrokenMetrics(), {"kept": kept, "stuck": stuck}, "binding_ratio", say, depth="layer_index"
+    )
     with monitor, suppress(KeyboardInterrupt):
         monitor.extracting(10)
         monitor.extracted(10)
@@ -292,7 +294,7 @@ def test_no_observer_fails_a_run_or_holds_it_up(tmp_path: Path) -> None:
         monitor.measured(cell, 1.0, failed=False, steps=10)
         monitor._writer.end(0.5)
         stuck.answer.set()
-    assert scalars(tmp_path / "tensorboard")["measures/binding_ratio", 2] == 0.5
+    assert scalars(tmp_path / "tensorboard")["measures/binding_ratio", cell.column("layer_index")] == 0.5
     assert sum("metrics fails" in line for line in said) == 1
     assert any("progress fails (OSError" in line for line in said)
     assert any("log kept or stuck cannot be written as fast as cells end" in line for line in said)
