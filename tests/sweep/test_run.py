@@ -165,7 +165,7 @@ def test_a_stale_row_and_damaged_activations_are_named_and_made_again(
     code, output = project.run()
     assert code == 0, output
     assert "6 cells: 4 done, 2 to do" in output
-    assert "stale, measured again because data or weights have changed: shapes" in output
+    assert "measured again, because data or weights have changed: shapes" in output
     assert f"{part} was altered after it was written" in output
     pd.testing.assert_frame_equal(project.table(), finished[0].table())
 
