@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import ast
+import re
+import sys
+import tomllib
 from collections.abc import Iterator
+from importlib.metadata import packages_distributions
 from pathlib import Path
 
 import pytest
@@ -32,17 +36,19 @@ def modules() -> dict[str, Path]:
 MODULES = modules()
 
 
-def imported(path: Path) -> Iterator[str]:
-    """Modules of the project that a file names in its imports, wherever they stand."""
+def named(path: Path) -> Iterator[str]:
+    """Modules that a file names in its imports, wherever they stand."""
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
-            names = [alias.name for alias in node.names]
+            yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
             inner = [f"{node.module}.{alias.name}" for alias in node.names]
-            names = [name if name in MODULES else node.module for name in inner]
-        else:
-            continue
-        yield from (name for name in names if name in MODULES)
+            yield from (name if name in MODULES else node.module for name in inner)
+
+
+def imported(path: Path) -> Iterator[str]:
+    """Those of the project."""
+    return (name for name in named(path) if name in MODULES)
 
 
 def part(name: str) -> str:
@@ -71,6 +77,25 @@ def test_no_modules_import_each_other_in_a_circle() -> None:
         edges[name] -= {package for package in packages if name.startswith(f"{package}.")}
     circles = sorted(f"{name} -> {other}" for name in edges for other in edges[name] if name in reached(edges, other))
     assert circles == []
+
+
+BROUGHT = {"markupsafe": "jinja2", "pydantic_core": "pydantic", "huggingface_hub": "timm"}
+"""Packages that are parts of a dependency."""
+
+
+def test_an_installation_without_extras_has_all_that_is_imported() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    declared = {re.split(r"[\[<>=]", text)[0].lower() for text in project["dependencies"]}
+    declared |= {"transformers"}  # asked for by name where it is missing
+    owners = packages_distributions()
+    missing = {
+        (name, top)
+        for name, path in MODULES.items()
+        if "testing" not in name.split(".")  # suites for pytest
+        for top in {one.partition(".")[0] for one in named(path)} - set(sys.stdlib_module_names) - set(ALLOWED)
+        if declared.isdisjoint({BROUGHT.get(top, top).lower(), *map(str.lower, owners.get(top, []))})
+    }
+    assert missing == set()
 
 
 def reached(edges: dict[str, set[str]], start: str) -> set[str]:

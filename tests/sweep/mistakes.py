@@ -35,8 +35,8 @@ KEYS: tuple[Mistake, ...] = (
     (
         "seed: 0",
         "zzz: 0",
-        "2: zzz: unknown key 'zzz'; known: name, readout, seed, datasets, backbones, controls, intervals, store, "
-        "published, layers, modes, probes, fit, search, seeds, keep_probes, extras",
+        "2: zzz: unknown key 'zzz'; known: name, folder, readout, seed, datasets, backbones, controls, intervals, "
+        "store, published, layers, modes, probes, fit, search, seeds, keep_probes, extras",
     ),
     (
         "n_colors: 2",

@@ -15,32 +15,8 @@ import pyarrow as pa
 import pytest
 
 from sweep.store import disk as store_module
-from sweep.store.disk import DiskStore, LostEntryError, Rows, StoreError, lost_entry, store_key, to_table
-
-KEY = store_key(kind="test")
-CODES = np.random.default_rng(0).standard_normal((11, 4)).astype(np.float16)
-CUTS = (3, 4, 9)
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> DiskStore:
-    return DiskStore(tmp_path / "store")
-
-
-def part(array: np.ndarray) -> pa.Table:
-    return to_table({"x": array})
-
-
-def fill(store: DiskStore, array: np.ndarray, cuts: tuple[int, ...] = (), *, contiguous: bool = False) -> Path:
-    """Publish an array in parts; returns the folder of the entry."""
-    for number, rows in enumerate(np.split(array, cuts)):
-        store.write_part(KEY, number, part(rows))
-    store.publish(KEY, {"kind": "test"}, contiguous=contiguous)
-    return store.root / KEY[:2] / KEY
-
-
-def read(store: DiskStore) -> Rows:
-    return Rows.of(store.open(KEY), "x")
+from sweep.store.disk import DiskStore, LostEntryError, StoreError, lost_entry
+from tests.sweep.store.entries import CODES, CUTS, KEY, fill, part, read
 
 
 def test_an_entry_appears_only_when_it_is_complete(store: DiskStore) -> None:

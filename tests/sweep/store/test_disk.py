@@ -5,42 +5,17 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from pathlib import Path
 
 import numpy as np
-import pyarrow as pa
 import pytest
 import torch
 
 from sweep.store.disk import DiskStore, Rows, store_key, to_table
 from sweep.store.halves import Scaling, to_halves
+from tests.sweep.store.entries import CODES, CUTS, KEY, fill, part, read
 
-KEY = store_key(kind="test")
 RNG = np.random.default_rng(0)
-CODES = RNG.standard_normal((11, 4)).astype(np.float16)
-CUTS = (3, 4, 9)
 SIZES = (3, 2, 6)
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> DiskStore:
-    return DiskStore(tmp_path / "store")
-
-
-def part(array: np.ndarray) -> pa.Table:
-    return to_table({"x": array})
-
-
-def fill(store: DiskStore, array: np.ndarray, cuts: tuple[int, ...] = (), *, contiguous: bool = False) -> Path:
-    """Publish an array in parts; returns the folder of the entry."""
-    for number, rows in enumerate(np.split(array, cuts)):
-        store.write_part(KEY, number, part(rows))
-    store.publish(KEY, {"kind": "test"}, contiguous=contiguous)
-    return store.root / KEY[:2] / KEY
-
-
-def read(store: DiskStore) -> Rows:
-    return Rows.of(store.open(KEY), "x")
 
 
 @pytest.mark.parametrize("dtype", ["float16", "float32", "float64", "uint8"])
@@ -170,8 +145,8 @@ def test_scaled_halves_are_undone_in_a_published_entry(store: DiskStore, contigu
         (1e3 * number + 1e-2 * rng.standard_normal((size, 4, 3))).astype(np.float32)
         for number, size in enumerate(SIZES)
     ]
-    for number, part in enumerate(parts):
-        scaled = [to_halves(torch.from_numpy(part[rows])) for rows in (slice(0, 1), slice(1, None))]
+    for number, array in enumerate(parts):
+        scaled = [to_halves(torch.from_numpy(array[rows])) for rows in (slice(0, 1), slice(1, None))]
         halves, centres, scales = zip(*scaled, strict=True)
         scaling = Scaling(np.array([0, 1]), torch.stack(centres).numpy(), torch.stack(scales).numpy())
         store.write_part(KEY, number, scaling.on(to_table({"x": torch.cat(halves).numpy()}), "x"))

@@ -11,20 +11,6 @@ from sweep.study.load import StudyError, load_study
 from tests.sweep.mistakes import EMPTY, MISTAKES, STUDY
 
 
-@pytest.fixture
-def refused(tmp_path, monkeypatch):
-    """Lines of the error message, without the name of the file."""
-    monkeypatch.chdir(tmp_path)
-
-    def read(text: str, *overrides: str, limit: int | None = None) -> list[str]:
-        (tmp_path / "study.yaml").write_text(text, encoding="utf-8")
-        with pytest.raises(StudyError) as caught:
-            load_study("study.yaml", overrides, limit)
-        return [line.removeprefix("study.yaml:").strip() for line in str(caught.value).splitlines()]
-
-    return read
-
-
 def changed(*changes: tuple[str, str]) -> str:
     text = STUDY
     for old, new in changes:

@@ -18,7 +18,7 @@ from frozen.models import PAPER, BackboneConfig
 from frozen.ranges import Choices, Range
 from frozen.readout.layers import LayerStride
 from frozen.readout.study import StoreConfig, Study
-from sweep.study.load import StudyError, dump_yaml, load_study
+from sweep.study.load import StudyError, dump_yaml
 
 SMALL = """\
 name: small
@@ -30,15 +30,6 @@ modes: [cls]
 probes:
   - family: linear
 """
-
-
-@pytest.fixture
-def read(tmp_path):
-    def read_text(text: str, *overrides: str, limit: int | None = None) -> Study:
-        (tmp_path / "study.yaml").write_text(text, encoding="utf-8")
-        return load_study(tmp_path / "study.yaml", overrides, limit)
-
-    return read_text
 
 
 QUICKSTART = """\

@@ -7,50 +7,8 @@ import pytest
 from binding.search import SearchConfig
 from frozen.models import BackboneConfig
 from frozen.ranges import Choices
-from frozen.readout.study import StoreConfig, Study
-from sweep.study.load import StudyError, load_study
-
-STUDY = """\
-name: small
-seed: 0
-datasets:
-  - name: shapes
-    scene: colorshape
-    n_colors: 2
-backbones:
-  - timm:vit_tiny_patch16_224
-layers: [final]
-modes: [cls]
-probes:
-  - family: linear
-  - family: quadratic_concat
-    rank: 4
-fit: {epochs: 40}
-search: {suggestions: 4}
-"""
-
-
-@pytest.fixture
-def read(tmp_path):
-    def read_text(text: str, *overrides: str, limit: int | None = None) -> Study:
-        (tmp_path / "study.yaml").write_text(text, encoding="utf-8")
-        return load_study(tmp_path / "study.yaml", overrides, limit)
-
-    return read_text
-
-
-@pytest.fixture
-def refused(tmp_path, monkeypatch):
-    """Lines of the error message, without the name of the file."""
-    monkeypatch.chdir(tmp_path)
-
-    def read(text: str, *overrides: str, limit: int | None = None) -> list[str]:
-        (tmp_path / "study.yaml").write_text(text, encoding="utf-8")
-        with pytest.raises(StudyError) as caught:
-            load_study("study.yaml", overrides, limit)
-        return [line.removeprefix("study.yaml:").strip() for line in str(caught.value).splitlines()]
-
-    return read
+from frozen.readout.study import StoreConfig
+from tests.sweep.mistakes import STUDY
 
 
 def test_overrides(read):
