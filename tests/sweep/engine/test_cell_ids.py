@@ -4,27 +4,13 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from frozen.readout.readout import find_readout
-from sweep.engine.grid import Grid, make_grid
-from sweep.study.load import load_study, locate_in
+from tests.sweep.engine.grids import GridOf, ids
 
-STUDY = """\
-name: small
-datasets:
-  - {name: shapes, scene: colorshape, n_colors: 2, n_shapes: 2, max_objects: 3, image_size: 64, object_size: 12,
-     split: {policy: independent, train: 60, validation: 20, test: 30}}
-backbones:
-  - shipped:shapes_vit_objects
-layers: [5]
-modes: [cls]
-probes:
-  - {family: quadratic_concat, rank: {choices: [4, 16]}}
-"""
 SAME = """\
 # the same study, written by somebody else
 seeds: 2
@@ -50,30 +36,6 @@ fit: {schedule_factor: 0.20}
 store: {memory: 1GB}
 name: another
 """
-
-GridOf = Callable[..., Grid]
-
-
-@pytest.fixture
-def study(tmp_path: Path) -> Path:
-    path = tmp_path / "study.yaml"
-    path.write_text(STUDY, encoding="utf-8")
-    return path
-
-
-@pytest.fixture
-def grid_of(study: Path) -> GridOf:
-    """The grid of the study with some settings replaced."""
-
-    def grid(*overrides: str) -> Grid:
-        return make_grid(load_study(study, overrides), find_readout("binding"), locate_in(study, overrides))
-
-    return grid
-
-
-def ids(grid: Grid) -> list[str]:
-    return [cell.cell_id for cell in grid.cells]
-
 
 PRINT_IDS = """
 import sys

@@ -19,54 +19,17 @@ from frozen.data.spec import DatasetSpec
 from frozen.models import BackboneConfig, describe
 from frozen.readout.cells import LeftOut
 from frozen.readout.layers import LayerStride, resolve_layers
-from frozen.readout.readout import find_readout
 from frozen.readout.study import Study
-from sweep.engine.grid import Grid, make_grid
 from sweep.results.columns import IDENTITY_COLUMNS, SCHEMA_VERSION, identity_columns
-from sweep.study.load import StudyError, load_study, locate_in
+from sweep.study.load import StudyError, load_study
+from tests.sweep.engine.grids import STUDY, GridOf, ids
 
-STUDY = """\
-name: small
-datasets:
-  - {name: shapes, scene: colorshape, n_colors: 2, n_shapes: 2, max_objects: 3, image_size: 64, object_size: 12,
-     split: {policy: independent, train: 60, validation: 20, test: 30}}
-backbones:
-  - shipped:shapes_vit_objects
-layers: [5]
-modes: [cls]
-probes:
-  - {family: quadratic_concat, rank: {choices: [4, 16]}}
-"""
 SHIPPED_LAYERS = ["embed", "0", "1", "2", "3", "4", "5", "final"]
-
-GridOf = Callable[..., Grid]
-
-
-@pytest.fixture
-def study(tmp_path: Path) -> Path:
-    path = tmp_path / "study.yaml"
-    path.write_text(STUDY, encoding="utf-8")
-    return path
 
 
 @pytest.fixture
 def study_of(study: Path) -> Callable[..., Study]:
     return lambda *overrides: load_study(study, overrides)
-
-
-@pytest.fixture
-def grid_of(study: Path) -> GridOf:
-    """The grid of the study with some settings replaced, or of another study."""
-
-    def grid(*overrides: str, other: Study | None = None) -> Grid:
-        chosen = other or load_study(study, overrides)
-        return make_grid(chosen, find_readout("binding"), locate_in(study, overrides))
-
-    return grid
-
-
-def ids(grid: Grid) -> list[str]:
-    return [cell.cell_id for cell in grid.cells]
 
 
 def test_ids_and_names_are_unique_over_the_grid(grid_of: GridOf) -> None:
