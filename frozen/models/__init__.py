@@ -23,7 +23,7 @@ from frozen.models._config import KINDS, LIBRARIES, BackboneConfig, Library, Pre
 from frozen.models._paper import PAPER, PaperChoice, known_description
 from frozen.models._parts import BLOCK_PARTS, CHANGES, BlockPart, BlockParts, Change, Point, probe
 from frozen.models._trunk import Head, Trunk
-from frozen.models._vision import Pixels, Tower, VisionTransformer
+from frozen.models._vision import SHIPPED, Pixels, Tower, VisionTransformer
 
 if TYPE_CHECKING:
     import torch
@@ -32,13 +32,6 @@ if TYPE_CHECKING:
 
 BACKBONE_CONTROLS = ("random_init", "shuffled")
 """Controls that every backbone of a study has: its architecture untrained, and its activations of other samples."""
-SHIPPED = (
-    "shapes_vit_objects",
-    "shapes_vit_features",
-    "shapes_vit_class",
-    "shapes_clip_objects",
-    "shapes_coca",
-)
 P = ParamSpec("P")
 R = TypeVar("R")
 _LIBRARIES_LOCK = RLock()
