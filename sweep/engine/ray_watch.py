@@ -72,19 +72,28 @@ def watched(raylet_socket: str, *, own: bool) -> Iterator[None]:
         raylet_socket: path of its socket, by which it is known.
         own: whether Ray was started by this process.
     """
-    found: dict[str, psutil.Process] = {}
-    for process in psutil.Process().children(recursive=True) if own else psutil.process_iter():
-        with suppress(psutil.Error):
-            name = process.name()
-            if (name == "raylet" and raylet_socket in " ".join(process.cmdline())) or (own and name == "gcs_server"):
-                found[name] = process
-    watch = RayWatch(found)
+    watch = RayWatch(processes_of_ray(raylet_socket, own=own))
     _watches.append(watch)
     try:
         yield
     finally:
         watch.stop()
         _watches.remove(watch)
+
+
+def processes_of_ray(raylet_socket: str, *, own: bool) -> dict[str, psutil.Process]:
+    """The raylet of this driver and, where Ray is our own, its control service, by their names.
+
+    Several raylets of one machine have sockets `raylet`, `raylet.1`, ...: one name begins the others.
+    """
+    found: dict[str, psutil.Process] = {}
+    for process in psutil.Process().children(recursive=True) if own else psutil.process_iter():
+        with suppress(psutil.Error):
+            name = process.name()
+            is_raylet = name == "raylet" and f"--raylet_socket_name={raylet_socket}" in process.cmdline()
+            if is_raylet or (own and name == "gcs_server"):
+                found[name] = process
+    return found
 
 
 def shut_down_ray() -> None:
