@@ -68,7 +68,8 @@ def test_nodes_killed_during_extraction_and_in_the_middle_of_a_cell_change_no_ro
         wait_until(lambda: len(project.rows) == 2 and node.exists() and node.read_text() in ids)
         cluster.kill(ids.index(node.read_text()))
         (project.folder / "go").touch()
-        assert "lost with its worker, and tried again: shapes · noise" in complete(process)
+        output = complete(process)
+        assert "lost with its worker, and tried again: shapes · noise" in output, output
         assert cluster.process.poll() is None  # a cluster that was joined is not stopped
     pd.testing.assert_frame_equal(project.table(), finished[0].small_table())
 

@@ -1,0 +1,1 @@
+"""Read-outs beside binding information, a package each; none of them knows another one or the engine."""
