@@ -22,6 +22,7 @@ SHIPPED = (
     "shapes_vit_features",
     "shapes_vit_class",
     "shapes_clip_objects",
+    "shapes_clip_features",
     "shapes_coca",
 )
 ADVICE = "or use a backbone that ships with the project: " + ", ".join(f"shipped:{name}" for name in SHIPPED[:2])

@@ -135,9 +135,9 @@ class Work:
                 self._fail(task, message)
 
     def tried_again(self, number: int) -> None:
-        """A job's worker died, and it begins once more."""
-        names = [task.cell.name for task in self._jobs[number].tasks if task.cell.cell_id not in self._written]
-        self.say(f"lost with its worker, and tried again: {', '.join(names)}")
+        """A job's worker died, and it begins once more, perhaps with nothing left to do."""
+        if names := [task.cell.name for task in self._jobs[number].tasks if task.cell.cell_id not in self._written]:
+            self.say(f"lost with its worker, and tried again: {', '.join(names)}")
 
     def say(self, line: str) -> None:
         """There is something to read."""

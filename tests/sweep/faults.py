@@ -41,6 +41,8 @@ whole = _measured
 def _measured(inputs):
     if next(iter(inputs)).backbone.source == "control:noise":
         import os, ray, time
+        with open({node!r} + ".pid", "w") as file:
+            file.write(str(os.getpid()))
         with open({node!r}, "w") as file:
             file.write(ray.get_runtime_context().get_node_id())
         while not os.path.exists({go!r}):

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import psutil
 import pytest
 
 from tests.sweep.conftest import SMALL, STUDY, Project, finish, wait_until
@@ -44,6 +45,13 @@ def start(project: Project, cluster: Nodes, *arguments: str) -> Any:
     return project.start("--address", cluster.address, *arguments, environment={**os.environ, **ENVIRONMENT})
 
 
+def has_ended(pid: int) -> bool:
+    try:
+        return psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return True
+
+
 def complete(process: Any) -> str:
     code, output = finish(process)
     assert code == 0, output
@@ -66,7 +74,9 @@ def test_nodes_killed_during_extraction_and_in_the_middle_of_a_cell_change_no_ro
         cluster.kill(0)
         node = project.folder / "node"
         wait_until(lambda: len(project.rows) == 2 and node.exists() and node.read_text() in ids)
+        worker = int((project.folder / "node.pid").read_text())
         cluster.kill(ids.index(node.read_text()))
+        wait_until(lambda: has_ended(worker))  # workers outlive their raylet by a moment
         (project.folder / "go").touch()
         output = complete(process)
         assert "lost with its worker, and tried again: shapes · noise" in output, output
