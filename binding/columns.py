@@ -70,6 +70,13 @@ EXTRA_MEASURES = (
         "bits",
         "online code of O given Z, bits a training sample; less is better",
     ),
+    Measure(
+        "order_spread_bits",
+        "Spread over orders of the objects",
+        "Δ_order",
+        "bits",
+        "largest less smallest CE_O over four orders of the objects in the chain rule",
+    ),
 )
 
 _ESTIMATES = {
