@@ -15,6 +15,7 @@ from jaxtyping import Float
 from torch.nn.functional import adaptive_avg_pool2d
 
 from frozen.data.scenes import Scene
+from frozen.data.spec import has_object_codes
 from frozen.models import BackboneConfig, BackboneError, Batch, Description, Reader, TokenLayout, whole
 
 NOISE_WIDTH = 128
@@ -38,6 +39,7 @@ class Control(ABC):
 
     name: ClassVar[str]
     reads_images: bool = False
+    reads_codes: ClassVar[bool] = True
     trunk = None
     head = None
 
@@ -101,6 +103,7 @@ class Noise(Control):
     """Z = standard normal numbers: no information, B_O ≤ 0."""
 
     name = "noise"
+    reads_codes = False
 
     @staticmethod
     def width(scene: Scene) -> int:
@@ -129,6 +132,7 @@ class Pixels(Control):
     """Z = the mean colour of each patch of an 8 x 8 grid (16 x 16 above 64 pixels): what a raw image gives away."""
 
     name = "pixels"
+    reads_codes = False
     reads_images = True
 
     @staticmethod
@@ -164,9 +168,9 @@ def describe(config: BackboneConfig, scene: Scene) -> Description:
     """The one layer of a control on a data set.
 
     Raises:
-        BackboneError: there is no such control.
+        BackboneError: there is no such control, or the data set lacks what it is made of.
     """
-    return control_class(config.name)(scene, config.seed).description
+    return _control(config, scene).description
 
 
 def load(config: BackboneConfig, scene: Scene, device: torch.device) -> Control:
@@ -176,7 +180,14 @@ def load(config: BackboneConfig, scene: Scene, device: torch.device) -> Control:
         BackboneError: there is no such control.
     """
     del device
-    return control_class(config.name)(scene, config.seed)
+    return _control(config, scene)
+
+
+def _control(config: BackboneConfig, scene: Scene) -> Control:
+    cls = control_class(config.name)
+    if cls.reads_codes and not has_object_codes(scene):
+        raise BackboneError(f"the control {config.name} is made of object codes, and a data set has none")
+    return cls(scene, config.seed)
 
 
 def prefetch(config: BackboneConfig) -> list[Path]:

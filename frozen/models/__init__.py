@@ -70,7 +70,7 @@ def describe(config: BackboneConfig, scene: Scene, *, head: bool = False) -> Des
     if config.kind == "activations":
         from frozen.models._activations import describe_activations
 
-        return describe_activations(config)
+        return describe_activations(config, scene)
     if config.library == "shipped":
         from frozen.models._shipped import describe_shipped
 

@@ -95,7 +95,8 @@ def _missing(path: Path) -> Sentence:
     *holder, name = path
     if isinstance(name, int):
         return Sentence(tuple(holder), f"too few entries, there is no [{name}]")
-    return Sentence(tuple(holder), f"missing key {name!r}")
+    other = " or 'data'" if holder[:1] == ["datasets"] and name == "scene" else ""
+    return Sentence(tuple(holder), f"missing key {name!r}{other}")
 
 
 def _wrong_name(path: Path, value: object, key: str, *names: str) -> Sentence:

@@ -59,7 +59,7 @@ KEYS: tuple[Mistake, ...] = (
     ("name: small\n", "", "1: missing key 'name'"),
     ("layers: [final]\n", "", "1: missing key 'layers'"),
     ("  - name: shapes\n    scene", "  - scene", "4: datasets[0]: missing key 'name'"),
-    ("    scene: colorshape\n", "", "4: datasets[0]: missing key 'scene'"),
+    ("    scene: colorshape\n", "", "4: datasets[0]: missing key 'scene' or 'data'"),
     ("family: linear", "rank: 1", "12: probes[0]: missing key 'family'"),
     ("rank: 4", "rank: {low: 4}", "14: probes[1].rank: missing key 'high'"),
     ("- timm:vit_tiny_patch16_224", "- {image_size: 4}", "8: backbones[0]: missing key 'source'"),

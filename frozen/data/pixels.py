@@ -35,17 +35,33 @@ def read_rgb(path: Path) -> UInt8[np.ndarray, "height width 3"]:
             known range.
     """
     try:
-        with path.open("rb") as file, _opened(file) as image:
+        with path.open("rb") as file:
+            return decode_rgb(file)
+    except FileNotFoundError:
+        raise
+    except UnreadableImageError as error:
+        raise UnreadableImageError(lfs_pointer(path) or str(error)) from error
+    except OSError as error:
+        raise UnreadableImageError(" ".join(str(error).split())) from error
+
+
+def decode_rgb(file: BinaryIO) -> UInt8[np.ndarray, "height width 3"]:
+    """The same of an open file, or of bytes in memory.
+
+    Raises:
+        UnreadableImageError: as `read_rgb`.
+    """
+    try:
+        with _opened(file) as image:
             _bound(image)
             image.load()
             _bound(image)  # an icon's picture may be larger than its own list says
             ImageOps.exif_transpose(image, in_place=True)
             return _rgb(image)
-    except (FileNotFoundError, MemoryError):
+    except MemoryError:
         raise
     except Exception as error:  # each of Pillow's decoders has errors of its own, from SyntaxError to RuntimeError
-        reason = lfs_pointer(path) or " ".join(str(error).split()) or type(error).__name__
-        raise UnreadableImageError(reason) from error
+        raise UnreadableImageError(" ".join(str(error).split()) or type(error).__name__) from error
 
 
 class UnreadableImageError(ValueError):
@@ -63,7 +79,7 @@ def _opened(file: BinaryIO) -> ImageFile:
         elif answer:
             file.seek(0)
             with suppress(SyntaxError, IndexError, TypeError, struct.error):  # how a decoder says: none of mine
-                return opener(file, file.name)
+                return opener(file, getattr(file, "name", ""))
     raise UnreadableImageError(reason)
 
 
