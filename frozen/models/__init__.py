@@ -60,7 +60,7 @@ def describe(config: BackboneConfig, scene: Scene, *, head: bool = False) -> Des
     Args:
         config: the backbone.
         scene: the data set.
-        head: whether it is meant with its classifier; only timm's models have one so far.
+        head: whether it is meant with its classifier; timm's models and shipped ones have one.
 
     Raises:
         BackboneError: no such backbone, or one whose token layout cannot be read.
@@ -74,7 +74,7 @@ def describe(config: BackboneConfig, scene: Scene, *, head: bool = False) -> Des
     if config.library == "shipped":
         from frozen.models._shipped import describe_shipped
 
-        return describe_shipped(config)
+        return describe_shipped(config, head=head)
     if config.library == "hf":
         from frozen.models._transformers import describe_transformers
 
@@ -106,7 +106,7 @@ def load(config: BackboneConfig, scene: Scene, device: torch.device, *, head: bo
     if config.library == "shipped":
         from frozen.models._shipped import load_shipped
 
-        return load_shipped(config, device)
+        return load_shipped(config, device, head=head)
     if config.library == "hf":
         from frozen.models._transformers import load_transformers
 
