@@ -5,6 +5,7 @@ The module is a library of models, `control:NAME`, found by its entry point as t
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from pathlib import Path
 from typing import Any, ClassVar
@@ -17,6 +18,7 @@ from torch.nn.functional import adaptive_avg_pool2d
 from frozen.data.scenes import Scene
 from frozen.data.spec import has_object_codes
 from frozen.models import BackboneConfig, BackboneError, Batch, Description, Reader, TokenLayout, whole
+from frozen.readout.measures import Expectation
 
 NOISE_WIDTH = 128
 ERASURE_RATE = 0.5
@@ -31,6 +33,25 @@ CONTROL_MEANINGS = {
     "shuffled": "the backbone's last layer with its samples permuted: nothing can be read, B*_direct = 0",
 }
 """What each control is, and what it must give."""
+_RATIO = "direct_binding_ratio"
+_TOO_LOW = (
+    "The probes do not learn what is there, so a small binding ratio says nothing of a layer: train longer, give "
+    "more samples or tune the learning rate."
+)
+_TOO_HIGH = (
+    "What does not bind seems to bind, so no binding ratio of this data set may be read: the declared prior is not "
+    "the true one. Read V-information, or set `prior: estimated`."
+)
+EXPECTATIONS = (
+    Expectation(control="oracle_objects", column=_RATIO, low=0.95, otherwise=_TOO_LOW),
+    Expectation(control="erased", column=_RATIO, low=0.4, high=0.55, otherwise=_TOO_LOW),
+    *(
+        Expectation(control=name, column=_RATIO, low=low, high=high, otherwise=otherwise)
+        for name in ("oracle_features", "noise", "shuffled")
+        for low, high, otherwise in ((-math.inf, 0.01, _TOO_HIGH), (-0.05, math.inf, _TOO_LOW))
+    ),
+)
+"""What the direct binding ratio of a control must be."""
 CONTROL_ALIASES = {"oracle": "oracle_objects"}
 
 

@@ -64,6 +64,12 @@ class ReadoutConformance:
         for measure in (*readout.measures, *readout.extra_measures):
             assert {measure.column, f"{measure.column}_low", f"{measure.column}_high"} <= set(readout.columns)
         assert readout.measures, "a read-out has at least one measure"
+        assert readout.mild_flags <= set(readout.flag_meanings)
+        columns_of_measures = {measure.column for measure in readout.measures}
+        for one in readout.expectations:
+            assert one.control in readout.control_meanings
+            assert one.column in columns_of_measures
+            assert one.low <= one.high
         assert set(readout.control_aliases.values()) <= set(readout.control_meanings)
 
     def test_its_keys_are_plain_values(self, study: Study) -> None:

@@ -343,6 +343,6 @@ def test_labels_without_a_known_prior(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_measures_are_columns_with_words() -> None:
     assert [measure.column for measure in (*MEASURES, *EXTRA_MEASURES) if measure.column not in COLUMNS] == []
-    assert MEASURES[0].column == "binding_ratio"
+    assert [measure.column for measure in MEASURES[:2]] == ["cautious_binding_ratio", "binding_ratio"]
     for measure in MEASURES:
         assert measure.unit == ("ratio" if measure.column.endswith("_ratio") else "bits")
