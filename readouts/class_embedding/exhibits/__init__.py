@@ -1,0 +1,5 @@
+"""What the report shows beside the tables and figures that every read-out has."""
+
+from readouts.class_embedding.exhibits._all import exhibits
+
+__all__ = ["exhibits"]
