@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 
 from frozen.capture.capture import Capture
 from frozen.capture.conditions import PLAIN, Condition, NoCls, SelfOnly
+from frozen.capture.reductions import Reduction, View
 from frozen.capture.sites import Site
+from frozen.capture.views import Mode
 from frozen.data.spec import label_kinds
 from frozen.intervals import IntervalConfig
 from frozen.models import BackboneError, Description, describe
@@ -15,15 +17,22 @@ from frozen.paths import written
 from frozen.plain import Plain
 from frozen.readout.cells import Cell, LeftOut, Mistake
 from frozen.readout.grid import Reading, backbone_path, readings
-from frozen.readout.needs import Need
+from frozen.readout.needs import Labels, Need
 from frozen.readout.study import Study
+from readouts.class_embedding.attribution import Attribution, added_sites
+from readouts.class_embedding.deletion import ENDS, Deletion, Order, kept_counts, refusal
 from readouts.class_embedding.keys import ClassStudy, ConditionName
+from readouts.class_embedding.memories import Memories
 from readouts.class_embedding.patches import MASK, ClassPatches, KeepPatches
 from readouts.class_embedding.ranks import LABEL, ClassRanks
 
 VERSION = 1
 """Raised when equal inputs give other numbers; part of every cell's identity."""
 PROJECTION = "projection"
+MEMORIES = "memories"
+MEMORY_WEIGHTS = "memory_weights"
+ATTRIBUTION = "attribution"
+PROBE = "probe"
 OUTPUT = Site.parse("logits")
 """The model's own output."""
 
@@ -33,9 +42,9 @@ class ClassCell:
     """How one cell is measured."""
 
     aspect: str
-    """projection, or the name of the condition under which the model runs."""
+    """projection, the name of the condition under which the model runs, or another analysis."""
     site: Site
-    token: str
+    kind: str
     rules: ClassStudy
     seed: int
     intervals: IntervalConfig
@@ -91,7 +100,6 @@ class Grid:
         self._study, self._reading, self._description = study, reading, description
         self._rules: ClassStudy = study.keys
         self._has_masks = MASK in label_kinds(reading.dataset.config)
-        self._content = plain_rules(self._rules)
 
     def cells(self) -> Iterator[Cell | LeftOut]:
         """All of them; what is left out is told once."""
@@ -103,9 +111,17 @@ class Grid:
         yield self._cell(PROJECTION, OUTPUT, "all", [("here", self._ranks(OUTPUT))])
         for name in self._rules.conditions:
             yield from self._under(name)
+        if self._rules.memories:
+            yield from self._memories(sites)
+        if self._rules.attribution:
+            yield from self._attribution(sites)
+        if self._rules.probe:
+            yield from self._probes(sites)
+        if self._rules.deletion and self._reading.control is None:
+            yield from self._deletion()
 
     def _left_out(self) -> Iterator[LeftOut]:
-        where = f"{self._reading.dataset.name} · {written(self._reading.backbone.source)}"
+        where = self._where
         if "cls" in self._rules.tokens and not self._description.layout.has_cls:
             yield LeftOut(f"{where} · cls", "it has no CLS token")
         if not self._has_masks and {"class", "context"} & {*self._rules.tokens}:
@@ -173,7 +189,7 @@ class Grid:
     def _under(self, name: ConditionName) -> Iterator[Cell | LeftOut]:
         """Cells of the last block and of the output under a condition."""
         condition = conditions(self._rules)[name]
-        where = f"{self._reading.dataset.name} · {written(self._reading.backbone.source)} · {name}"
+        where = f"{self._where} · {name}"
         if isinstance(condition, KeepPatches) and not self._has_masks:
             yield LeftOut(where, "the data set has no masks of its classes")
             return
@@ -184,6 +200,74 @@ class Grid:
         for token in [kind for kind in self._kinds() if kind in ("cls", "image", "register")]:
             yield self._cell(name, last, token, [("here", self._ranks(last, condition))])
         yield self._cell(name, OUTPUT, "all", [("here", self._ranks(OUTPUT, condition))])
+
+    def _memories(self, sites: list[Site]) -> Iterator[Cell]:
+        layout = self._description.layout
+        for site in sites:
+            if site.part not in ("attention", "mlp"):
+                continue
+            reduction = Memories(int(site.layer), site.part)
+            if any(not self._has(one) for one in reduction.sites):
+                continue
+            needs: list[tuple[str, Need]] = [("here", self._capture(reduction)), ("output", self._ranks(OUTPUT))]
+            for token in ("cls", "all") if layout.has_cls else ("all",):
+                yield self._cell(MEMORIES, site, token, needs)
+            needs = [("here", self._capture(reduction)), ("labels", self._labels(self._rules.split))]
+            yield self._cell(MEMORY_WEIGHTS, site, "all", needs)
+
+    def _attribution(self, sites: list[Site]) -> Iterator[Cell | LeftOut]:
+        reduction = Attribution(len(self._blocks()))
+        if reason := next((reason for site in reduction.sites if (reason := site.refusal(self._description))), None):
+            yield LeftOut(f"{self._where} · attribution", reason)
+            return
+        for site in sites:
+            if site in added_sites(len(self._blocks())):
+                yield self._cell(ATTRIBUTION, site, "all", [("here", self._capture(reduction))])
+
+    def _probes(self, sites: list[Site]) -> Iterator[Cell]:
+        train, test = self._rules.probe_split, self._rules.split
+        labels = [("train_labels", self._labels(train)), ("test_labels", self._labels(test))]
+        modes: dict[str, Mode] = {"cls": "cls", "image": "mean_spatial"}
+        if self._rules.probe_positions == "all":
+            modes["image"] = "all"
+        for site in sites:
+            for token in [kind for kind in self._kinds() if kind in modes]:
+                view = View(site, modes[token])
+                needs: list[tuple[str, Need]] = [("train", self._capture(view, train)), ("test", self._capture(view))]
+                yield self._cell(PROBE, site, token, [*needs, *labels])
+
+    def _deletion(self) -> Iterator[Cell | LeftOut]:
+        if reason := refusal(self._description):
+            yield LeftOut(f"{self._where} · deletion", reason)
+            return
+        known: tuple[Order, ...] = self._rules.deletion
+        orders: tuple[Order, ...] = tuple(order for order in known if order != "mask" or self._has_masks)
+        reduction = Deletion(
+            n_blocks=len(self._blocks()),
+            counts=kept_counts(self._description.layout.n_spatial, self._rules.deletion_steps),
+            orders=orders,
+            softmax=self._rules.softmax,
+            n_random=self._rules.random_orders,
+            seed=self._study.seed,
+        )
+        needs: list[tuple[str, Need]] = [("here", self._capture(reduction))]
+        if self._has_masks:
+            needs += self._patches()
+        for order in orders:
+            for end in ENDS:
+                yield self._cell(f"keep_{end}_relevant", OUTPUT, order, needs)
+
+    @property
+    def _where(self) -> str:
+        return f"{self._reading.dataset.name} · {written(self._reading.backbone.source)}"
+
+    def _capture(self, reduction: Reduction, split: str | None = None) -> Capture:
+        reading = self._reading
+        dtype = self._study.store.dtype
+        return Capture(reading.dataset, split or self._rules.split, reading.backbone, reduction, dtype=dtype)
+
+    def _labels(self, split: str) -> Labels:
+        return Labels(self._reading.dataset, split)
 
     def _cell(self, aspect: str, site: Site, token: str, needs: list[tuple[str, Need]]) -> Cell:
         study, reading, layer = self._study, self._reading, str(site)
@@ -211,7 +295,7 @@ class Grid:
                 ("layer", layer),
                 ("aspect", aspect),
                 ("token", token),
-                ("rules", self._content),
+                ("rules", plain_rules(self._rules, aspect)),
                 ("intervals", study.intervals),
                 ("seed", study.seed),
             ),
@@ -222,10 +306,17 @@ class Grid:
         )
 
 
-_RULES = {one.name for one in fields(ClassStudy)} - {"layers", "parts", "tokens", "split", "conditions"}
-"""Settings that every cell depends on; the others say which cells there are."""
+_WHICH = {"layers", "parts", "tokens", "split", "conditions", "memories", "attribution", "deletion", "probe"}
+"""Settings that say which cells there are, and no more."""
+_OF_DELETION = {"deletion_steps", "random_orders", "softmax", "auc"}
+_OF_PROBES = {"probe_split", "probe_alpha", "probe_positions"}
 
 
-def plain_rules(rules: ClassStudy) -> dict[str, Plain]:
-    """The settings that every cell depends on."""
-    return {name: value for name, value in rules.resolved().items() if name in _RULES}
+def plain_rules(rules: ClassStudy, aspect: str) -> dict[str, Plain]:
+    """The settings that a cell depends on."""
+    left_out = set(_WHICH)
+    if not aspect.startswith("keep_"):
+        left_out |= _OF_DELETION
+    if aspect != PROBE:
+        left_out |= _OF_PROBES
+    return {name: value for name, value in rules.resolved().items() if name not in left_out}

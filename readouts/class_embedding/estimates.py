@@ -19,7 +19,10 @@ from readouts.class_embedding.columns import BOUNDS, MEASURES
 
 PerImage = Mapping[str, Float64[np.ndarray, " images"]]
 """Values of measures, one an image, NaN where an image has none."""
+RIGHT = "right"
+"""Column of 1 where the model classifies an image rightly, 0 where not; with it comes the accuracy link."""
 _TINY = 1e-300
+_Drawn = dict[tuple[str, str], tuple[float, np.ndarray, int]]
 
 
 def sample_table(values: PerImage, weights: np.ndarray | None = None) -> pa.Table:
@@ -46,16 +49,12 @@ def estimates(samples: pa.Table, config: IntervalConfig, seed: int) -> dict[str,
     return row
 
 
-def _drawn(
-    tables: Mapping[str, pa.Table], config: IntervalConfig, seed: int
-) -> dict[tuple[str, str], tuple[float, np.ndarray, int]]:
+def _drawn(tables: Mapping[str, pa.Table], config: IntervalConfig, seed: int) -> _Drawn:
     """Of every measure of every table: its value, its value over resamples, and the number of its images."""
     losses: dict[str, np.ndarray] = {}
     counts: dict[tuple[str, str], int] = {}
     for name, table in tables.items():
-        weights = table["weight"].to_numpy() if "weight" in table.column_names else np.ones(len(table))
-        for column in [measure.column for measure in MEASURES if measure.column in table.column_names]:
-            values = table[column].to_numpy(zero_copy_only=False)
+        for column, (values, weights) in _means_of(table).items():
             is_there = np.isfinite(values) & (weights > 0)
             if is_there.any():
                 losses[f"{name} {column} sum"] = np.where(is_there, values, 0.0)[None] * weights
@@ -70,6 +69,26 @@ def _drawn(
         value = float(losses[total].sum() / losses[weight].sum())
         means = np.where(both[weight] > 0, both[total] / np.maximum(both[weight], _TINY), value)
         found[name, column] = (value, means, n_samples)
+    return _with_links(found)
+
+
+def _means_of(table: pa.Table) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """Values and weights of every mean: of measures, and of agreement apart for images classified rightly or not."""
+    weights = table["weight"].to_numpy() if "weight" in table.column_names else np.ones(len(table))
+    names = [measure.column for measure in MEASURES if measure.column in table.column_names]
+    found = {name: (table[name].to_numpy(), weights) for name in names}
+    if RIGHT in table.column_names:
+        right, agreement = table[RIGHT].to_numpy(), table["memory_percent"].to_numpy()
+        found |= {"of right": (agreement, right), "of wrong": (agreement, 1.0 - right)}
+    return found
+
+
+def _with_links(found: _Drawn) -> _Drawn:
+    """The accuracy link is a difference of two means."""
+    for name, column in list(found):
+        if column == "of right" and (name, "of wrong") in found:
+            (one, draws, n_one), (other, others, n_other) = found[name, column], found[name, "of wrong"]
+            found[name, "accuracy_link_percent"] = (one - other, draws - others, min(n_one, n_other))
     return found
 
 
@@ -96,7 +115,7 @@ def differences(
     known = list(pairs)
     for one, other in known:
         _check_same(one, other, cells)
-    drawn: dict[tuple[str, str], tuple[float, np.ndarray, int]] = {}
+    drawn: _Drawn = {}
     for size in {len(table) for table in tables.values()}:
         drawn |= _drawn({name: table for name, table in tables.items() if len(table) == size}, config, seed)
     found: list[Difference] = []

@@ -13,7 +13,9 @@ from frozen.plain import Plain
 from frozen.readout.forms import Border, Distinct, list_of, literal
 from frozen.readout.layers import Layers, LayersForm, read_layers, resolved_layers
 from frozen.readout.readout import StudyReader
+from readouts.class_embedding.deletion import ORDERS, Order
 from readouts.class_embedding.patches import PATCH_RULES, PatchRule
+from readouts.class_embedding.relevancy import Softmax
 
 ResidualPart = Literal["residual", "mid", "attention", "mlp"]
 RESIDUAL_PARTS: tuple[ResidualPart, ...] = get_args(ResidualPart)
@@ -39,6 +41,25 @@ class ClassKeys(Border):
     """The split that is read."""
     conditions: Annotated[tuple[literal(CONDITIONS), ...], Distinct] = ()  # pyright: ignore[reportInvalidTypeForm]
     """Changes of the forward pass: self_only, no_cls, no_cls_renormalised, context_removed, class_removed."""
+    memories: bool = False
+    """Whether attention and MLP are read as key-value memories: class-value and key-value agreement, match."""
+    attribution: bool = False
+    """Whether the logits are shared out exactly among all that was added to the residual stream."""
+    deletion: Annotated[tuple[literal(ORDERS), ...], Distinct] = ()  # pyright: ignore[reportInvalidTypeForm]
+    """Orders in which image tokens are removed: relevancy (gradients of every block's class projection), chefer,
+    mask (an oracle, of data sets with masks) and random."""
+    deletion_steps: Annotated[int, ModelField(ge=1)] | None = 16
+    """Steps from all tokens to none; null for one token at a time, as the paper has it."""
+    random_orders: Annotated[int, ModelField(ge=1)] = 10
+    """Random orders, each shared by all images."""
+    probe: bool = False
+    """Whether linear probes are trained for comparison: ridge regression on CLS and on every image token."""
+    probe_split: str = "train"
+    """The split that probes are trained on."""
+    probe_alpha: Annotated[float, ModelField(gt=0)] = 1.0
+    """Their penalty."""
+    probe_positions: Literal["mean", "all"] = "mean"
+    """Whether one probe reads the mean of the image tokens, or each position has its own (as the paper has it)."""
     preset: Literal["paper"] | None = None
     """paper: every setting below that is not given is as the paper's programs have it."""
     class_patches: Literal[PATCH_RULES] = "any"  # pyright: ignore[reportInvalidTypeForm]
@@ -53,6 +74,11 @@ class ClassKeys(Border):
     """Whether the rates of image tokens under a condition count the CLS token too, as the paper's do."""
     test_mlp: bool = True
     """Whether `composed` leaves out what is the MLP's; the paper's program tests attention twice, never the MLP."""
+    softmax: Literal["single", "double"] = "single"
+    """Relevancy differentiates the cross-entropy of the logits, or of their softmax (as the paper's programs do)."""
+    auc: Literal["trapezoid", "paper"] = "trapezoid"
+    """Area below the deletion curve, from no token to all; or the paper's sum over 1 to N - 1 tokens, divided by N
+    and the largest accuracy."""
     permutations: Annotated[int, ModelField(ge=0)] = 1000
     """Permutations behind each p-value."""
 
@@ -66,17 +92,28 @@ class ClassStudy:
     tokens: tuple[TokenType, ...]
     split: str
     conditions: tuple[ConditionName, ...]
+    memories: bool = False
+    attribution: bool = False
+    deletion: tuple[Order, ...] = ()
+    deletion_steps: int | None = 16
+    random_orders: int = 10
+    probe: bool = False
+    probe_split: str = "train"
+    probe_alpha: float = 1.0
+    probe_positions: Literal["mean", "all"] = "mean"
     class_patches: PatchRule = "any"
     sublayer_input: SublayerInput = "sublayer_input"
     average: Literal["images", "tokens"] = "images"
     count_cls: bool = False
     test_mlp: bool = True
+    softmax: Softmax = "single"
+    auc: Literal["trapezoid", "paper"] = "trapezoid"
     permutations: int = 1000
 
     def resolved(self) -> Mapping[str, Plain]:
         """In the form of a study file; the preset's settings are written out."""
         own: dict[str, Any] = {one.name: getattr(self, one.name) for one in fields(self)}
-        lists = {name: list(own[name]) for name in ("parts", "tokens", "conditions")}
+        lists = {name: list(own[name]) for name in ("parts", "tokens", "conditions", "deletion")}
         return {**own, **lists, "layers": resolved_layers(self.layers)}
 
 
@@ -86,9 +123,15 @@ PAPER: dict[str, Any] = {
     "average": "tokens",
     "count_cls": True,
     "test_mlp": False,
+    "softmax": "double",
+    "auc": "paper",
+    "deletion_steps": None,
+    "probe_positions": "all",
     "permutations": 300,
 }
 """What moves a number of the paper, as its programs have it."""
+
+_SWITCHES = ("memories", "attribution", "random_orders", "probe", "probe_split", "probe_alpha")
 
 
 def read_keys(reader: StudyReader) -> ClassStudy | None:
@@ -103,7 +146,8 @@ def read_keys(reader: StudyReader) -> ClassStudy | None:
         tokens=tuple(kind for kind in TOKEN_TYPES if kind in study.tokens),
         split=study.split,
         conditions=tuple(name for name in CONDITIONS if name in study.conditions),
-        **{name: getattr(study, name) for name in PAPER},
+        deletion=tuple(name for name in ORDERS if name in study.deletion),
+        **{name: getattr(study, name) for name in (*_SWITCHES, *PAPER)},
     )
     if study.preset != "paper":
         return made

@@ -36,6 +36,7 @@ from readouts.class_embedding.exhibits import exhibits
 from readouts.class_embedding.keys import ClassKeys, ClassStudy, read_keys
 from readouts.class_embedding.measuring import measure_cell
 from readouts.class_embedding.method import method
+from readouts.class_embedding.ranks import LABEL
 
 _SECONDS_A_SAMPLE = 2e-5
 """Of one cell's aggregates: 40 ms for 2,000 images, most of it the bootstrap's draws."""
@@ -77,9 +78,9 @@ class ClassEmbedding:
         return (cell.dataset, cell.backbone, cell.control)
 
     def labels(self, split: Split) -> dict[str, np.ndarray]:
-        """Nothing: what is known of the samples goes into the captures."""
-        del split
-        return {}
+        """Classes; what else is known of the samples goes into the captures."""
+        known: Any = split
+        return {"class": np.asarray(known.labels(LABEL, np.arange(len(split))), dtype=np.int64)}
 
     def cost(self, cell: Cell, sizes: Mapping[str, int]) -> float:
         """Samples that are read."""

@@ -3,13 +3,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from tests.readouts.class_embedding.nets import KINDS, N_CLASSES, Pictures, columns_of, net
 
 from frozen.capture.capture import capture
 from frozen.capture.reductions import WholeSite
 from frozen.capture.sites import Site
 from readouts.class_embedding.patches import KeepPatches, class_corners, class_patches, class_shares
 from readouts.class_embedding.ranks import ABSENT, ClassRanks, twice_ranks
+from tests.readouts.class_embedding.nets import KINDS, N_CLASSES, Pictures, columns_of, net
 
 
 def test_ranks_are_places_in_the_order_of_the_logits_and_ties_share_the_middle() -> None:

@@ -21,6 +21,12 @@ class TestConformance(ReadoutConformance):
     def study(self) -> Study:
         return load_study(
             str(STUDY),
-            ["layers=[5]", "controls=[]", "conditions=[no_cls, class_removed]", "intervals.resamples=200"],
+            [
+                "layers=[5]",
+                "controls=[]",
+                "conditions=[no_cls, class_removed]",
+                "deletion_steps=4",
+                "intervals.resamples=200",
+            ],
             limit=40,
         )
