@@ -35,17 +35,31 @@ def sample_table(values: PerImage, weights: np.ndarray | None = None) -> pa.Tabl
 
 def estimates(samples: pa.Table, config: IntervalConfig, seed: int) -> dict[str, float | None]:
     """Every measure with the ends of its interval, None where no image has a value."""
-    drawn = _drawn({"": samples}, config, seed)
+    return estimates_of({"": samples}, config, seed)[""]
+
+
+def estimates_of(
+    tables: Mapping[str, pa.Table], config: IntervalConfig, seed: int
+) -> dict[str, dict[str, float | None]]:
+    """The same of several tables; images are drawn once for all that have equally many."""
+    rows: dict[str, dict[str, float | None]] = {}
+    for size in {len(table) for table in tables.values()}:
+        alike = {name: table for name, table in tables.items() if len(table) == size}
+        drawn = _drawn(alike, config, seed)
+        rows |= {name: _row(name, drawn, config, seed) for name in alike}
+    return rows
+
+
+def _row(name: str, drawn: _Drawn, config: IntervalConfig, seed: int) -> dict[str, float | None]:
     row: dict[str, float | None] = {}
     for measure in MEASURES:
-        found = drawn.get(("", measure.column))
+        column = measure.column
         made: Sequence[float | None] = (None, None, None)
-        if found is not None:
-            value, means, n_samples = found
-            made = interval(
-                value, spread(value, means, [], n_samples, seed=seed), config.level, BOUNDS[measure.column]
-            )
-        row |= dict(zip((measure.column, f"{measure.column}_low", f"{measure.column}_high"), made, strict=True))
+        if (name, column) in drawn:
+            value, means, n_samples = drawn[name, column]
+            found = spread(value, means, [], n_samples, seed=seed)
+            made = interval(value, found, config.level, BOUNDS[column])
+        row |= dict(zip((column, f"{column}_low", f"{column}_high"), made, strict=True))
     return row
 
 

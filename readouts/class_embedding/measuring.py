@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from io import BytesIO
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -28,7 +29,7 @@ from readouts.class_embedding.cells import (
 )
 from readouts.class_embedding.columns import COLUMNS
 from readouts.class_embedding.deletion import ENDS, Deletion, area, paper_area
-from readouts.class_embedding.estimates import RIGHT, estimates, permutation_p, sample_table
+from readouts.class_embedding.estimates import RIGHT, estimates_of, permutation_p, sample_table
 from readouts.class_embedding.memories import Memories, chance_percent
 from readouts.class_embedding.patches import chosen
 from readouts.class_embedding.probes import Statistics, ridge
@@ -45,6 +46,8 @@ from readouts.class_embedding.projection import (
 )
 
 FEW_IMAGES = 30
+CELLS_AT_ONCE = 32
+"""Cells whose bootstraps share their draws; a run that is stopped loses no more than these."""
 
 
 @dataclass(frozen=True)
@@ -58,14 +61,32 @@ class Measured:
     files: Mapping[str, bytes] = field(default_factory=dict)
 
 
-def measure_cell(cell: Cell, inputs: Inputs) -> Outcome:
-    """Row and per-image results of one cell."""
+def measure_cells(cells: Mapping[Cell, Inputs]) -> Iterator[tuple[Cell, Outcome]]:
+    """Rows and per-image results of the cells of one backbone on one data set.
+
+    Cells of a bundle have one seed and mostly the same images, so that the bootstrap draws once for many of them.
+    """
+    left = iter(cells.items())
+    while part := list(islice(left, CELLS_AT_ONCE)):
+        found = {cell: _measured(cell, inputs) for cell, inputs in part}
+        own: ClassCell = part[0][0].settings
+        rows = estimates_of({cell.cell_id: one.samples for cell, one in found.items()}, own.intervals, own.seed)
+        for cell, one in found.items():
+            yield cell, _outcome(cell, one, rows[cell.cell_id])
+
+
+def _measured(cell: Cell, inputs: Inputs) -> Measured:
     own: ClassCell = cell.settings
-    found = _ANALYSES.get(own.aspect, projected)(cell, inputs) if own.site != OUTPUT else _of_output(cell, inputs)
+    if own.aspect.startswith("keep_"):
+        return deleted(cell, inputs)
+    return _ANALYSES.get(own.aspect, projected)(cell, inputs)
+
+
+def _outcome(cell: Cell, found: Measured, estimated: Mapping[str, float | None]) -> Outcome:
+    own: ClassCell = cell.settings
     first: Any = found.samples[found.samples.column_names[0]].to_numpy()
-    few = int(np.isfinite(first).sum()) < FEW_IMAGES
-    row: dict[str, Any] = dict.fromkeys(COLUMNS)
-    row |= estimates(found.samples, own.intervals, own.seed)
+    few = int(np.isfinite(first).sum()) < FEW_IMAGES and own.aspect != MEMORY_WEIGHTS
+    row: dict[str, Any] = {**dict.fromkeys(COLUMNS), **estimated}
     row |= {
         "n_test": len(found.samples),
         "n_tokens": found.n_tokens,
@@ -107,7 +128,11 @@ def projected(cell: Cell, inputs: Inputs) -> Measured:
         if own.kind in ("class", "context"):
             del values["images_percent"]
     extra["chance"] = (n_classes + 1) / (2 * n_classes)
-    return Measured(sample_table(values, weights), int(tokens.sum()), extra)
+    files: dict[str, bytes] = {}
+    if (own.aspect, own.kind, own.site.part) == (PROJECTION, "image", "residual"):
+        drawn = here.identifiability(n_classes)[:N_MAPS, layout.n_prefix :]
+        files["tokens.parquet"] = _parquet(pa.table({"map": drawn.tolist()}))
+    return Measured(sample_table(values, weights), int(tokens.sum()), extra, files=files)
 
 
 def _shows(own: ClassCell, inputs: Inputs) -> Any:
@@ -116,11 +141,6 @@ def _shows(own: ClassCell, inputs: Inputs) -> Any:
         return None
     columns = inputs.columns["patches"]
     return chosen(columns["share"][:], columns["corner"][:], own.rules.class_patches)
-
-
-def _of_output(cell: Cell, inputs: Inputs) -> Measured:
-    own: ClassCell = cell.settings
-    return deleted(cell, inputs) if own.aspect.startswith("keep_") else projected(cell, inputs)
 
 
 def remembered(cell: Cell, inputs: Inputs) -> Measured:

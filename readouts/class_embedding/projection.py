@@ -124,6 +124,15 @@ def class_gain_p(
     Tokens of one image are not independent, so that whole masks are exchanged and no single label.
     """
     rng = np.random.default_rng([seed, 2])
-    value = float(np.nanmean(class_gain(values, shows)))
-    drawn = [float(np.nanmean(class_gain(values, shows[rng.permutation(len(shows))]))) for _ in range(n_permutations)]
+    chosen, counts, n_tokens = shows.astype(np.float64), shows.sum(axis=1), shows.shape[1]
+    has_both = (counts > 0) & (counts < n_tokens)
+    chosen, counts, totals = chosen[has_both], counts[has_both], values.sum(axis=1)
+
+    def gain(images: np.ndarray, masks: np.ndarray) -> float:
+        sums = np.einsum("it,it->i", values[images], chosen[masks])
+        return float(np.mean(sums / counts[masks] - (totals[images] - sums) / (n_tokens - counts[masks])))
+
+    images = np.flatnonzero(has_both)
+    value = gain(images, np.arange(len(images)))
+    drawn = [gain(images, rng.permutation(len(images))) for _ in range(n_permutations)]
     return permutation_p(value, np.array(drawn))

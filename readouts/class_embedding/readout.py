@@ -19,7 +19,7 @@ from frozen.readout.cells import Cell, LeftOut, Mistake
 from frozen.readout.measures import Measure
 from frozen.readout.needs import Inputs
 from frozen.readout.outcome import Outcome
-from frozen.readout.readout import Difference, Exhibit, Method, StudyReader
+from frozen.readout.readout import Difference, Method, StudyReader
 from frozen.readout.study import Study
 from readouts.class_embedding.cells import VERSION, cells
 from readouts.class_embedding.columns import (
@@ -32,9 +32,9 @@ from readouts.class_embedding.columns import (
     MEASURES,
 )
 from readouts.class_embedding.estimates import config_of, differences, estimates
-from readouts.class_embedding.exhibits import exhibits
+from readouts.class_embedding.exhibits import Exhibit, exhibits
 from readouts.class_embedding.keys import ClassKeys, ClassStudy, read_keys
-from readouts.class_embedding.measuring import measure_cell
+from readouts.class_embedding.measuring import measure_cells
 from readouts.class_embedding.method import method
 from readouts.class_embedding.ranks import LABEL
 
@@ -101,10 +101,9 @@ class ClassEmbedding:
         return False
 
     def measure(self, cells: Mapping[Cell, Inputs], device: torch.device) -> Iterator[tuple[Cell, Outcome]]:
-        """Measure the cells, one after another."""
+        """Measure the cells, some at a time."""
         del device
-        for cell, inputs in cells.items():
-            yield cell, measure_cell(cell, inputs)
+        return measure_cells(cells)
 
     def has_samples(self, row: Mapping[str, Any]) -> bool:
         """Every cell has a value an image."""
