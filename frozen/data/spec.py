@@ -78,7 +78,7 @@ def split_number(name: str) -> int:
 
 
 def label_names(config: Scene | Dataset) -> tuple[str, ...] | None:
-    """Labels that every split has; None of a scene, whose splits say it."""
+    """Labels that every split has, as far as known without its data; None of most scenes, whose splits say it."""
     return getattr(config, "label_names", None)
 
 

@@ -142,12 +142,16 @@ class ReadoutConformance:
 def measured(readout: Readout, cells: list[Cell]) -> Iterator[tuple[Cell, Outcome]]:
     """Measure cells in this process, each after those whose products it needs."""
     done: dict[str, Outcome] = {}
+    known: dict[Capture | Labels, Columns] = {}
     left = list(cells)
     while left:
         ready = [cell for cell in left if all(need.giver in done for _, need in cell.needs_of(Product))]
         assert ready, "cells need each other's products in a circle"
         for cell in ready:
-            columns = {name: _columns(readout, need) for name, need in cell.needs if not isinstance(need, Product)}
+            columns: dict[str, Columns] = {}
+            for name, need in cell.needs:
+                if not isinstance(need, Product):
+                    columns[name] = known[need] = known[need] if need in known else _columns(readout, need)
             products = {name: done[need.giver].products[need.name] for name, need in cell.needs_of(Product)}
             [(_, outcome)] = readout.measure({cell: Inputs({"cell_id": cell.cell_id}, columns, products)}, _CPU)
             done[cell.cell_id] = outcome
