@@ -13,7 +13,7 @@ import numpy as np
 from frozen.data.dataset import DataError, Missing
 from frozen.data.pixels import UnreadableImageError
 from frozen.data.rasters import FileRasters, read_channels
-from frozen.data.readers._base import IS_PATH, Listing, PhotoDataset, find_root
+from frozen.data.readers._base import IS_PATH, Listing, PhotoDataset, find_root, named_places
 from frozen.data.readers._folder import ImageFolder, images_in, read_class_names
 from frozen.data.readers._webdataset import read_lines
 from frozen.problems import Problem, at_least
@@ -52,8 +52,7 @@ class ImageNet(ImageFolder):
 
     def known_size(self, name: str) -> int | None:
         """Of the whole release; splits by other folders than train and val are not known."""
-        folder = dict(entry.partition("=")[::2] for entry in self.folders)[name] or name
-        return {"train": 1_281_167, "val": 50_000}.get(folder)
+        return {"train": 1_281_167, "val": 50_000}.get(named_places(self.folders)[name])
 
     def classes(self, folder: Path) -> dict[str, str]:
         """Names of the classes by WNID."""
@@ -64,7 +63,7 @@ class ImageNet(ImageFolder):
         lines = read_lines(path)
         if all(_is_wnid(line.partition(" ")[0]) for line in lines):
             return read_class_names(path)
-        wnids = _folders(Path(self.root) / one.rpartition("=")[2] for one in self.folders)
+        wnids = _folders(Path(self.root) / place for place in named_places(self.folders).values())
         if len(lines) != len(wnids):
             raise DataError(f"{path}: names {len(lines)} classes, the folders are {len(wnids)}; give one a line")
         return dict(zip(wnids, lines, strict=True))
