@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import struct
 from contextlib import suppress
+from io import BytesIO
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -45,7 +46,7 @@ def read_rgb(path: Path) -> UInt8[np.ndarray, "height width 3"]:
         raise UnreadableImageError(" ".join(str(error).split())) from error
 
 
-def decode_rgb(file: BinaryIO) -> UInt8[np.ndarray, "height width 3"]:
+def decode_rgb(file: BinaryIO | BytesIO) -> UInt8[np.ndarray, "height width 3"]:
     """The same of an open file, or of bytes in memory.
 
     Raises:
@@ -68,7 +69,7 @@ class UnreadableImageError(ValueError):
     """Why a file cannot be read as an image."""
 
 
-def _opened(file: BinaryIO) -> ImageFile:
+def _opened(file: BinaryIO | BytesIO) -> ImageFile:
     """As `Image.open`, without its limit: that one warns or raises, according to a setting of the whole process."""
     Image.init()
     start, reason = file.read(16), "it has no format of images that is known here"

@@ -21,6 +21,7 @@ from frozen.models._base import (
 )
 from frozen.models._config import KINDS, LIBRARIES, BackboneConfig, Library, Precision, TokenNames
 from frozen.models._paper import PAPER, PaperChoice, known_description
+from frozen.models._part_names import part_names
 from frozen.models._parts import BLOCK_PARTS, CHANGES, BlockPart, BlockParts, Change, Point, probe
 from frozen.models._trunk import Head, Trunk
 from frozen.models._vision import SHIPPED, Pixels, Tower, VisionTransformer
@@ -186,6 +187,7 @@ __all__ = [
     "describe",
     "identify",
     "load",
+    "part_names",
     "prefetch",
     "probe",
     "whole",

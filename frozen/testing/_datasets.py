@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+from collections.abc import Iterable
 
 import numpy as np
 import pytest
@@ -111,5 +112,6 @@ def _assert_same(dataset: Dataset, one: DatasetSplit, other: DatasetSplit) -> No
         _assert_equal(one.labels(name, few), other.labels(name, few))
 
 
-def _assert_equal(one: np.ndarray, other: object) -> None:
-    assert list(map(str, one)) == list(map(str, np.asarray(other, dtype=one.dtype)))
+def _assert_equal(one: Iterable[object], other: Iterable[object]) -> None:
+    for mine, its in zip(one, other, strict=True):
+        np.testing.assert_array_equal(mine, its)
