@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float32
+from jaxtyping import Bool, Float, Float32
 from torch.nn.functional import interpolate
 
 from readouts.text_decomposition.given import Given
@@ -51,10 +51,17 @@ def text_maps(given: Given, tokens: Float32[np.ndarray, "image token joint"], na
 
 
 class Mapped(NamedTuple):
-    """Columns of samples of each map, and which test images they are of."""
+    """What there is of each kind of map.
+
+    Attributes:
+        is_used: test images that have it.
+        columns: of the samples of these.
+        first: the maps of the first test images.
+    """
 
     is_used: dict[str, Bool[np.ndarray, " images"]]
     columns: dict[str, dict[str, np.ndarray]]
+    first: dict[str, Float32[np.ndarray, "images row column"]]
 
 
 def mapped(given: Given, split: Any, config: HeatmapConfig, layout: Any) -> Mapped:
@@ -73,6 +80,7 @@ def mapped(given: Given, split: Any, config: HeatmapConfig, layout: Any) -> Mapp
         raise ValueError("maps are held against exact masks, which this data set does not have; drawn scenes do")
     named = named_objects(given.codes("test"))
     found: dict[str, dict[str, list[np.ndarray]]] = {}
+    first: dict[str, np.ndarray] = {}
     for rows, stored in given.chunks("test"):
         masks = split.masks(np.arange(rows.start, rows.stop))
         own = Named(named.own[rows], named.other[rows])
@@ -80,6 +88,7 @@ def mapped(given: Given, split: Any, config: HeatmapConfig, layout: Any) -> Mapp
         maps = text_maps(given, tokens_of(given, rows, stored), own)
         for name, values in maps.items():
             spatial = values[:, layout.n_prefix :].reshape(-1, *layout.grid)
+            first.setdefault(name, spatial)
             for column, part in _scored(spatial, object_masks, config).items():
                 found.setdefault(name, {}).setdefault(column, []).append(part)
     has_own, has_other = named.own >= 0, named.other >= 0
@@ -88,7 +97,7 @@ def mapped(given: Given, split: Any, config: HeatmapConfig, layout: Any) -> Mapp
         name: {column: np.concatenate(parts)[is_used[name]] for column, parts in one.items()}
         for name, one in found.items()
     }
-    return Mapped(is_used, columns)
+    return Mapped(is_used, columns, first)
 
 
 def tokens_of(given: Given, rows: slice, stored: Stored) -> Float32[np.ndarray, "image token joint"]:
@@ -119,7 +128,7 @@ def _scored(
     }
 
 
-def scale(maps: Float32[np.ndarray, "image height width"]) -> Float32[np.ndarray, "image height width"]:
+def scale(maps: Float[np.ndarray, "image height width"]) -> Float[np.ndarray, "image height width"]:
     """Each map clipped at 0 and scaled to 0..1 by itself; all 0 where nothing is above it."""
     above = np.maximum(maps, 0)
     low, high = above.min(axis=(1, 2), keepdims=True), above.max(axis=(1, 2), keepdims=True)
@@ -136,7 +145,7 @@ def segmentation(
     return {name: values.sum(axis=(1, 2)) for name, values in count.items()}
 
 
-def average_precision(scores: Float32[np.ndarray, "height width"], truth: Bool[np.ndarray, "height width"]) -> float:
+def average_precision(scores: Float[np.ndarray, "height width"], truth: Bool[np.ndarray, "height width"]) -> float:
     """Area under precision over recall of the two classes together: rest by 1 - score, object by score (paper).
 
     Equal scores are one threshold, as in scikit-learn's average_precision_score.

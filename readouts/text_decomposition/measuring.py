@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -20,16 +20,34 @@ from readouts.text_decomposition.estimates import estimate, estimate_columns, ta
 from readouts.text_decomposition.given import Given
 from readouts.text_decomposition.heatmaps import mapped
 from readouts.text_decomposition.keys import HeatmapConfig, TextSpanConfig
-from readouts.text_decomposition.lens import SPLITS
+from readouts.text_decomposition.lens import SPLITS, pack
 from readouts.text_decomposition.neighbours import retrieved
 from readouts.text_decomposition.removal import factors, members, removed
 from readouts.text_decomposition.spans import described
 from readouts.text_decomposition.texts import credit
 
-Found = Iterator[tuple[Cell, pa.Table, dict[str, object]]]
-"""Cells, their samples, and columns that do not follow from these."""
+
+class Part(NamedTuple):
+    """One measured cell.
+
+    Attributes:
+        cell: which.
+        samples: results image by image.
+        columns: what does not follow from these.
+        files: pictures to come, by folder and suffix.
+    """
+
+    cell: Cell
+    samples: pa.Table
+    columns: Mapping[str, object]
+    files: Mapping[str, bytes] = {}
+
+
+Found = Iterator[Part]
 _FEW = 100
 _EXACT = 1e-3
+_SHOWN = 6
+"""Maps of so many images are kept for the report."""
 
 
 def measured(cells: Mapping[Cell, Inputs]) -> Iterator[tuple[Cell, Outcome]]:
@@ -38,18 +56,18 @@ def measured(cells: Mapping[Cell, Inputs]) -> Iterator[tuple[Cell, Outcome]]:
     asked: Asked = first.settings
     if asked.analysis == "decomposition":
         given = Given.opened(first, inputs)
-        found = {first: (*_decomposition(given), given)}
-        products = {first: {SPACE: given.packed()}}
+        found = [Part(first, *_decomposition(given))]
+        products = {SPACE: given.packed()}
     else:
         given = Given.of(first, inputs)
-        found = {cell: (samples, own, given) for cell, samples, own in _ANALYSES[asked.bundle[0]](given, list(cells))}
+        found = list(_ANALYSES[asked.bundle[0]](given, list(cells)))
         products = {}
     shared = asked.shared
-    estimates = estimate({cell: one[0] for cell, one in found.items()}, shared.intervals, seed=shared.seed)
-    for cell, (samples, own, _) in found.items():
-        row = dict.fromkeys(COLUMNS) | estimate_columns(estimates[cell]) | _common(given, samples) | own
+    estimates = estimate({part.cell: part.samples for part in found}, shared.intervals, seed=shared.seed)
+    for cell, samples, own, files in found:
+        row = {**dict.fromkeys(COLUMNS), **estimate_columns(estimates[cell]), **_common(given, samples), **own}
         row["flags"] = _flags(row, given)
-        yield cell, Outcome(row=row, samples=samples, products=products.get(cell, {}))
+        yield cell, Outcome(row=row, samples=samples, files=files, products=products)
 
 
 def _common(given: Given, samples: pa.Table) -> dict[str, object]:
@@ -114,7 +132,7 @@ def _removal(given: Given, cells: list[Cell]) -> Found:
             columns["total"] = told.total[:, position]
             own |= {"factor": factor, "factor_ratios": _rounded(fitted)}
             own["variance_share_ratio"] = float(told.total[:, position].mean() / max(whole, 1e-30))
-        yield cell, table(pair, **columns), own
+        yield Part(cell, table(pair, **columns), own)
 
 
 def _rounded(values: Mapping[str, float]) -> str:
@@ -131,7 +149,7 @@ def _textspan(given: Given, cells: list[Cell]) -> Found:
         asked: Asked = cell.settings
         if asked.term == RECONSTRUCTION:
             own: dict[str, object] = {"n_distinct_texts": found.distinct, "n_terms": len(heads)}
-            yield cell, table(pair, right=found.right, baseline=found.baseline), own
+            yield Part(cell, table(pair, right=found.right, baseline=found.baseline), own)
             continue
         [position] = members(asked.removed[0], given.lens)
         number = heads.index(position)
@@ -141,7 +159,7 @@ def _textspan(given: Given, cells: list[Cell]) -> Found:
             "explained_by_chance_high_ratio": float(found.chance[:, number].max()),
             "n_distinct_texts": len({text for text, *_ in json.loads(found.texts[number])}),
         }
-        yield cell, table(pair, explained=found.explained[:, number], total=found.total[:, number]), own
+        yield Part(cell, table(pair, explained=found.explained[:, number], total=found.total[:, number]), own)
 
 
 def members_of_last(given: Given, config: TextSpanConfig) -> list[int]:
@@ -162,7 +180,10 @@ def _heatmap(given: Given, cells: list[Cell]) -> Found:
         if not is_used.any():
             raise ValueError(f"the map {term!r} needs scenes of two objects, there is none")
         chance = 100.0 * float(columns.pop("touched").mean())
-        yield cell, table(None if pair is None else pair[is_used], **columns), {"chance_percent": chance}
+        samples = table(None if pair is None else pair[is_used], **columns)
+        shown = np.flatnonzero(is_used)[:_SHOWN]
+        files = {"maps.npz": pack({"images": shown, "maps": found.first[term][shown].astype(np.float32)})}
+        yield Part(cell, samples, {"chance_percent": chance}, files)
 
 
 def _forced_choice(given: Given, cells: list[Cell]) -> Found:
@@ -177,7 +198,7 @@ def _forced_choice(given: Given, cells: list[Cell]) -> Found:
         columns["right"] = preferred(whole if position < 0 else whole - margin)
         if position >= 0:
             columns["baseline"] = preferred(whole)
-        yield cell, table(found.pair, **columns), {"mean_margin": float(margin.mean(dtype=np.float64))}
+        yield Part(cell, table(found.pair, **columns), {"mean_margin": float(margin.mean(dtype=np.float64))})
 
 
 def _neighbours(given: Given, cells: list[Cell]) -> Found:
@@ -189,9 +210,11 @@ def _neighbours(given: Given, cells: list[Cell]) -> Found:
         heads = {cell: int(cell.settings.removed[0].partition(".")[2]) for cell in own}
         found = retrieved(given, layer, list(heads.values()))
         for cell, head in heads.items():
-            factor, shares, chance, ratios = found[head]
-            columns: dict[str, object] = {"factor": factor, "factor_ratios": json.dumps(ratios)}
-            yield cell, table(pair, retrieved=shares), columns | {"chance_percent": 100 * chance}
+            one = found[head]
+            columns: dict[str, object] = {"factor": one.factor, "factor_ratios": json.dumps(one.ratios)}
+            columns["chance_percent"] = 100 * one.chance
+            files = {"neighbours.npz": pack({"nearest": one.nearest})}
+            yield Part(cell, table(pair, retrieved=one.shares), columns, files)
 
 
 _ANALYSES: dict[Any, Any] = {

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -14,6 +15,8 @@ from readouts.text_decomposition.keys import NeighboursConfig
 from readouts.text_decomposition.removal import values
 
 _QUERIES = 500
+_QUERIES_SHOWN = 6
+"""Neighbours of so many images are kept for the report."""
 
 
 def head_terms(given: Given, split: str, layer: int) -> Float[Tensor, "head image joint"]:
@@ -59,13 +62,26 @@ def alike(
     }
 
 
-def retrieved(
-    given: Given, layer: int, heads: list[int]
-) -> dict[int, tuple[str, np.ndarray, float, dict[str, float]]]:
-    """For some heads of a layer: feature, share of test neighbours alike in it, chance, and shares of all features.
+class Retrieved(NamedTuple):
+    """Neighbours by one head.
 
-    The feature is the one in which most neighbours are alike on validation images, as a ratio to chance.
+    Attributes:
+        factor: the feature in which most neighbours are alike on validation images, as a ratio to chance.
+        shares: float32 [images], of test neighbours alike in it.
+        chance: probability that two test images are.
+        ratios: mean share of each feature.
+        nearest: int64 [queries, neighbours], of the first test images.
     """
+
+    factor: str
+    shares: Float32[np.ndarray, " images"]
+    chance: float
+    ratios: dict[str, float]
+    nearest: Int64[np.ndarray, "queries neighbours"]
+
+
+def retrieved(given: Given, layer: int, heads: Sequence[int]) -> dict[int, Retrieved]:
+    """Neighbours by some heads of a layer."""
     config = given.asked.config
     assert isinstance(config, NeighboursConfig)
     known = {split: values(given.codes(split), given.space) for split in ("validation", "test")}
@@ -73,11 +89,14 @@ def retrieved(
     chance = {name: _chance(numbers) for name, numbers in known["test"].items()}
     found = {}
     for head in heads:
-        shares = {split: alike(nearest(terms[split][head], config), known[split]) for split in known}
-        validation = {name: float(share.mean()) / chance[name] for name, share in shares["validation"].items()}
-        factor = max(validation, key=validation.__getitem__)
+        numbers = {split: nearest(terms[split][head], config) for split in known}
+        shares = {split: alike(numbers[split], known[split]) for split in known}
+        ratio = {name: float(share.mean()) / max(chance[name], 1e-9) for name, share in shares["validation"].items()}
+        factor = max(ratio, key=ratio.__getitem__)
         means = {name: round(float(share.mean()), 4) for name, share in shares["test"].items()}
-        found[head] = (factor, shares["test"][factor], chance[factor], means)
+        found[head] = Retrieved(
+            factor, shares["test"][factor], chance[factor], means, numbers["test"][:_QUERIES_SHOWN]
+        )
     return found
 
 

@@ -9,7 +9,7 @@ from math import comb
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float32, Int64, UInt8
+from jaxtyping import Float, Float32, Int64, UInt8
 
 from frozen.data.scenes import phrase
 from frozen.data.scenes.codes import FeatureSpace
@@ -137,7 +137,7 @@ class TextTable:
 
 
 def credit(
-    scores: Float32[np.ndarray, "*sets samples texts"],
+    scores: Float[np.ndarray, "*sets samples texts"],
     text_of_class: Int64[np.ndarray, " classes"],
     labels: Int64[np.ndarray, " samples"],
 ) -> Float32[np.ndarray, "*sets samples"]:
