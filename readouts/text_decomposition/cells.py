@@ -20,6 +20,7 @@ from readouts.text_decomposition.keys import (
     HeatmapConfig,
     Means,
     NeighboursConfig,
+    SpuriousConfig,
     TextDecompositionStudy,
     TextSpanConfig,
 )
@@ -31,6 +32,7 @@ SPACE = "space"
 """The product: weights between heads and joint space, texts and their vectors."""
 EMBEDDING, RECONSTRUCTION, UP_TO_HERE = "embedding", "reconstruction", "attention up to here"
 MLPS, FIRST, BOTH = "mlps", "cls attention", "mlps and cls attention"
+POLICIES = ("all terms", "without heads of the cue", "without heads that name the cue", "without random heads")
 MAPS = ("text", "text - other", "other - text", "text - mean")
 
 
@@ -64,7 +66,7 @@ class Asked:
     term: str
     shared: Shared
     removed: tuple[str, ...] = ()
-    config: TextSpanConfig | HeatmapConfig | NeighboursConfig | None = None
+    config: TextSpanConfig | HeatmapConfig | NeighboursConfig | SpuriousConfig | None = None
 
     @property
     def setting(self) -> str:
@@ -145,6 +147,8 @@ def _left_out(asked: Asked, scene: Scene) -> str | None:
     counts = [getattr(scene, name, None) for name in ("min_objects", "max_objects")]
     if needs_two and isinstance(counts[1], int) and (counts[1] < 2 or (counts[0] or 0) > 2):
         return "its scenes never have two objects"
+    if asked.analysis == "spurious" and counts[1] != 1:
+        return "classes and cue are features of one object; its scenes may have several"
     return None
 
 
@@ -170,6 +174,8 @@ def _asked(keys: TextDecompositionStudy, shared: Shared, n_blocks: int, n_heads:
     if "neighbours" in keys.analyses:
         for layer, term, name in _heads(blocks[-4:], n_heads):
             yield Asked("neighbours", layer, term, shared, (name,), keys.neighbours)
+    if "spurious" in keys.analyses:
+        yield from (Asked("spurious", "final", name, shared, (), keys.spurious) for name in POLICIES)
 
 
 def _heads(blocks: range, n_heads: int) -> list[tuple[str, str, str]]:

@@ -13,7 +13,7 @@ DIMENSIONS = (
     Dimension("setting", "setting", "of what has several: texts a head, maps", "detail"),
 )
 GRID_COLUMNS = {
-    "analysis": "decomposition, ablation, heads, textspan, heatmap, forced_choice or neighbours",
+    "analysis": "decomposition, ablation, heads, textspan, heatmap, forced_choice, neighbours or spurious",
     "layer": "embed, number of a block, or final for what is of all",
     "layer_index": "position in depth: embed is -1",
     "term": "head 0, mlp, init (what enters the first block), or the terms that are removed",
@@ -68,6 +68,10 @@ EXTRA_MEASURES = (
     Measure("iou_percent", "Mean IoU", "mIoU", "percent", "mean of object and rest, from totals of all images"),
     Measure("precision_percent", "Average precision", "mAP", "percent", "mean over images"),
     Measure(
+        "worst_group_percent", "Worst group", "A_w", "percent", "least accuracy of a class with a value of the cue"
+    ),
+    Measure("cue_percent", "Accuracy of the cue", "A_c", "percent", "images given their own value of the cue"),
+    Measure(
         "retrieved_percent",
         "Neighbours alike",
         "N",
@@ -93,6 +97,8 @@ COLUMNS = {
     "chance_percent": "of the row's measure: share of patches that touch the object, or of images alike",
     "sum_error": "largest difference between the sum of all terms and the model's own embedding, of length 1",
     "sum_error_own_mean": "the same where each term loses its own mean",
+    "removed": "terms that were removed, JSON",
+    "group_percents": "accuracy of each class with each value of the cue, JSON",
     "n_classes": "classes of the zero-shot classifier",
     "n_class_texts": "distinct texts among them",
     "n_images": "images measured",
@@ -104,7 +110,7 @@ COLUMNS = {
     "interval_resamples": "bootstrap resamples behind each interval",
     "flags": "warnings",
 }
-_TEXT = ("texts", "factor", "factor_ratios", "means", "norm_split")
+_TEXT = ("removed", "group_percents", "texts", "factor", "factor_ratios", "means", "norm_split")
 COLUMN_KINDS = {**dict.fromkeys(COLUMNS, "number?"), **dict.fromkeys(_TEXT, "text?"), "flags": "texts"}
 FLAGS = {
     "inexact_sum": "the terms do not sum to the model's embedding to 0.001",

@@ -65,15 +65,33 @@ ESTIMATORS: dict[str, Estimator] = {
     ),
     "iou_percent": Estimator(("object_both", "object_either", "rest_both", "rest_either"), _mean_iou, (0, 100)),
     "precision_percent": Estimator(("precision",), lambda m: 100.0 * m["precision"], (0, 100)),
+    "cue_percent": Estimator(("cue_right",), lambda m: 100.0 * m["cue_right"], (0, 100)),
     "retrieved_percent": Estimator(("retrieved",), lambda m: 100.0 * m["retrieved"], (0, 100)),
 }
 """By the row's column."""
 
 
+IN_GROUP, RIGHT_IN = "in_group_", "right_in_group_"
+"""Columns of each group: whether an image is in it, and whether it is and was given its own class."""
+
+
 def estimators(samples: pa.Table) -> dict[str, Estimator]:
     """Measures that some samples have the columns for."""
     known = set(samples.column_names)
-    return {name: one for name, one in ESTIMATORS.items() if known.issuperset(one.columns)}
+    found = {name: one for name, one in ESTIMATORS.items() if known.issuperset(one.columns)}
+    groups = sorted(name.removeprefix(IN_GROUP) for name in known if name.startswith(IN_GROUP))
+    return found | ({"worst_group_percent": _worst(groups)} if groups else {})
+
+
+def _worst(groups: Sequence[str]) -> Estimator:
+    """The least of the groups' accuracies; a resample without any image of a group leaves it out."""
+
+    def formula(means: Means) -> Any:
+        with np.errstate(invalid="ignore", divide="ignore"):
+            shares = [np.asarray(means[RIGHT_IN + one]) / np.asarray(means[IN_GROUP + one]) for one in groups]
+        return 100.0 * np.nanmin(shares, axis=0)
+
+    return Estimator(tuple(prefix + one for one in groups for prefix in (IN_GROUP, RIGHT_IN)), formula, (0, 100))
 
 
 def estimate(tables: Mapping[Key, pa.Table], config: IntervalConfig, *, seed: int) -> dict[Key, dict[str, Estimate]]:
@@ -136,7 +154,9 @@ def differences(
     made = []
     for one, other in pairs:
         for column in [name for name in wanted if name in known[one] and name in known[other]]:
-            formula, needed = ESTIMATORS[column].formula, ESTIMATORS[column].columns
+            if known[one][column].columns != known[other][column].columns:
+                raise ValueError(f"{one} and {other} have other groups")
+            formula, needed = known[one][column].formula, known[one][column].columns
             values = [float(formula({c: units[name][c].mean() for c in needed})) for name in (one, other)]
             both = [formula({c: drawn.both[f"{name} {c}"] for c in needed}) for name in (one, other)]
             value = values[0] - values[1]

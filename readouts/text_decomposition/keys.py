@@ -16,7 +16,7 @@ from frozen.readout.forms import Border, Grid, gridded, list_of, literal, model_
 from frozen.readout.readout import StudyReader
 from readouts.text_decomposition.lens import Split
 
-Analysis = Literal["ablation", "heads", "textspan", "heatmap", "forced_choice", "neighbours"]
+Analysis = Literal["ablation", "heads", "textspan", "heatmap", "forced_choice", "neighbours", "spurious"]
 ANALYSES: tuple[Analysis, ...] = get_args(Analysis)
 Means = Literal["held_out", "evaluated"]
 AUTO = "auto"
@@ -80,9 +80,9 @@ class NeighboursConfig:
 
     count: int = 15
     """Neighbours an image."""
-    metric: Literal["dot", "cosine", "centred_cosine"] = "dot"
-    """How near images are: the dot product of a head's terms (published), their cosine, or that of what differs from
-    their mean."""
+    metric: Literal["centred_cosine", "cosine", "dot"] = "centred_cosine"
+    """How near images are: the cosine of what in a head's terms differs from their mean, that of the terms, or their
+    dot product (published; long terms are near everything)."""
 
     def __post_init__(self) -> None:
         refuse("neighbours", self.problems())
@@ -92,9 +92,35 @@ class NeighboursConfig:
         yield from at_least("count", self.count, 1)
 
 
+@dataclass(frozen=True, kw_only=True)
+class SpuriousConfig:
+    """Heads that tell a cue apart which goes along with the classes without being meant (paper, section 4.2)."""
+
+    target: str = ""
+    """Feature whose values are the classes; by default the last one."""
+    cue: str = ""
+    """Feature that is not meant; by default the first one."""
+    share: float = 0.5
+    """Heads go whose variance the cue tells by so much more than the target does, on validation images."""
+    keywords: tuple[str, ...] = ()
+    """Words of the cue: heads go with one of them in most of their texts; by default the cue's values."""
+    draws: int = 5
+    """Random sets of equally many heads of the same layers, as a control."""
+
+    def __post_init__(self) -> None:
+        refuse("spurious", self.problems())
+
+    def problems(self) -> Iterator[Problem]:
+        """Every broken rule."""
+        if not -1 <= self.share <= 1:
+            yield Problem("share", f"must lie in -1..1, got {self.share}")
+        yield from at_least("draws", self.draws, 1)
+
+
 TextSpanForm = model_of(TextSpanConfig, "TextSpan", wrap=gridded)
 HeatmapForm = model_of(HeatmapConfig, "Heatmap")
 NeighboursForm = model_of(NeighboursConfig, "Neighbours")
+SpuriousForm = model_of(SpuriousConfig, "Spurious")
 
 
 class TextDecompositionKeys(Border):
@@ -105,7 +131,8 @@ class TextDecompositionKeys(Border):
     analyses: list_of(literal(ANALYSES)) = ANALYSES  # pyright: ignore[reportInvalidTypeForm]
     """What is measured beside the zero-shot accuracy and the exact sum: ablation (mean ablation of MLPs, of attention
     from CLS to itself, and of attention layer by layer), heads (each head and MLP removed by itself), textspan,
-    heatmap, forced_choice (a scene's caption against that of its twin) and neighbours."""
+    heatmap, forced_choice (a scene's caption against that of its twin), neighbours, and spurious (heads of a cue that
+    is not meant)."""
     preset: Literal["paper"] | None = None
     """paper: what the published code does where that moves a number; it fills in what the study leaves out."""
     means: Literal["held_out", "evaluated"] | None = None
@@ -124,11 +151,14 @@ class TextDecompositionKeys(Border):
     """Maps of texts, and the segmentation made of them."""
     neighbours: NeighboursForm = ModelField(default_factory=NeighboursForm)  # pyright: ignore[reportInvalidTypeForm]
     """Nearest images."""
+    spurious: SpuriousForm = ModelField(default_factory=SpuriousForm)  # pyright: ignore[reportInvalidTypeForm]
+    """Heads of a cue that is not meant, and accuracy without them, in all and in the worst group."""
 
 
 _TEXT_SPAN = TypeAdapter[Any](TextSpanForm)
 _HEATMAP = TypeAdapter[Any](HeatmapForm)
 _NEIGHBOURS = TypeAdapter[Any](NeighboursForm)
+_SPURIOUS = TypeAdapter[Any](SpuriousForm)
 _PAPER_RANK = 80
 
 
@@ -145,6 +175,7 @@ class TextDecompositionStudy:
     """A grid written out."""
     heatmap: HeatmapConfig
     neighbours: NeighboursConfig
+    spurious: SpuriousConfig
 
     def resolved(self) -> Mapping[str, Plain]:
         """In the form of a study file."""
@@ -157,6 +188,7 @@ class TextDecompositionStudy:
             "textspan": _regridded(self.textspan),
             "heatmap": mapping_of(self.heatmap),
             "neighbours": mapping_of(self.neighbours),
+            "spurious": mapping_of(self.spurious),
         }
 
 
@@ -174,7 +206,8 @@ def read_keys(reader: StudyReader) -> TextDecompositionStudy | None:
     is_paper = reader.raw("preset", None) == "paper"
     textspan = _text_spans(reader, is_paper)
     heatmap = _section(reader, "heatmap", _HEATMAP, HeatmapConfig)
-    neighbours = _section(reader, "neighbours", _NEIGHBOURS, NeighboursConfig)
+    neighbours = _neighbours(reader, is_paper)
+    spurious = _section(reader, "spurious", _SPURIOUS, SpuriousConfig)
     study = reader.study
     if study is None:
         return None
@@ -194,7 +227,15 @@ def read_keys(reader: StudyReader) -> TextDecompositionStudy | None:
         textspan=textspan,
         heatmap=heatmap,
         neighbours=neighbours,
+        spurious=spurious,
     )
+
+
+def _neighbours(reader: StudyReader, is_paper: bool) -> NeighboursConfig:
+    made = _section(reader, "neighbours", _NEIGHBOURS, NeighboursConfig)
+    given = reader.raw("neighbours", {})
+    is_default = is_paper and not (isinstance(given, Mapping) and "metric" in given)
+    return replace(made, metric="dot") if is_default else made
 
 
 def is_member(text: str) -> bool:

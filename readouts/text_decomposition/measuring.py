@@ -16,7 +16,7 @@ from frozen.readout.outcome import Outcome
 from readouts.text_decomposition.cells import EMBEDDING, RECONSTRUCTION, SPACE, Asked
 from readouts.text_decomposition.choice import choices, preferred
 from readouts.text_decomposition.columns import COLUMNS
-from readouts.text_decomposition.estimates import estimate, estimate_columns, table
+from readouts.text_decomposition.estimates import IN_GROUP, RIGHT_IN, estimate, estimate_columns, table
 from readouts.text_decomposition.given import Given
 from readouts.text_decomposition.heatmaps import mapped
 from readouts.text_decomposition.keys import HeatmapConfig, TextSpanConfig
@@ -24,6 +24,7 @@ from readouts.text_decomposition.lens import SPLITS, pack
 from readouts.text_decomposition.neighbours import retrieved
 from readouts.text_decomposition.removal import factors, members, removed
 from readouts.text_decomposition.spans import described
+from readouts.text_decomposition.spurious import without_cue
 from readouts.text_decomposition.texts import credit
 
 
@@ -217,10 +218,28 @@ def _neighbours(given: Given, cells: list[Cell]) -> Found:
             yield Part(cell, table(pair, retrieved=one.shares), columns, files)
 
 
+def _spurious(given: Given, cells: list[Cell]) -> Found:
+    found = without_cue(given, [cell.settings.term for cell in cells])
+    for cell in cells:
+        one = found[cell.settings.term]
+        columns = {"right": one.right, "baseline": one.baseline, "cue_right": one.cue_right}
+        for group in range(one.n_groups):
+            is_in = one.groups == group
+            columns |= {f"{IN_GROUP}{group}": is_in, f"{RIGHT_IN}{group}": is_in * one.right}
+        own: dict[str, object] = {"removed": json.dumps(one.removed), "n_terms": len(one.removed[0])}
+        percents = {name: round(100 * float(one.right[one.groups == g].mean()), 2) for g, name in one.names.items()}
+        yield Part(
+            cell,
+            table(given.pair("test"), **columns),
+            own | {"group_percents": json.dumps(percents, ensure_ascii=False)},
+        )
+
+
 _ANALYSES: dict[Any, Any] = {
     "removal": _removal,
     "textspan": _textspan,
     "heatmap": _heatmap,
     "forced_choice": _forced_choice,
     "neighbours": _neighbours,
+    "spurious": _spurious,
 }

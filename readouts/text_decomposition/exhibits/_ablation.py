@@ -19,8 +19,8 @@ def ablations(rows: Sequence[Row]) -> Iterator[Exhibit]:
         return
     yield Exhibit(
         "Accuracy without attention",
-        "Zero-shot accuracy when the attention of all layers up to here is replaced by its mean, MLPs kept (as in "
-        "figure 2 of the paper), with intervals. The first point is the model as it is.",
+        "Zero-shot accuracy when the attention of all layers up to here is replaced by its mean, MLPs "
+        "kept, with intervals. The first point is the model as it is.",
         "Curves of accuracy over the last layer that is replaced.",
         partial(draw_curve, values),
     )
@@ -86,7 +86,9 @@ def draw_sets(values: Sequence[dict[str, Any]]) -> dict[str, Any]:
     color = {"field": "backbone", "type": "nominal", "title": None, "legend": {"orient": "bottom", "labelLimit": 400}}
     y = {"field": "set", "type": "nominal", "title": None, "sort": None, "axis": {"labelLimit": 260}}
     offset = {"field": "backbone"}
-    x = {"type": "quantitative", "title": "change of accuracy, points"}
+    low, high = (end(value[name] for value in values) for end, name in ((min, "low"), (max, "high")))
+    scale = {"domain": [min(-1.0, 1.1 * low), max(1.0, 1.1 * high)]}
+    x = {"type": "quantitative", "title": "change of accuracy, points", "scale": scale}
     rule = {
         "mark": {"type": "rule", "strokeWidth": 2},
         "encoding": {
