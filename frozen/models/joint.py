@@ -48,6 +48,10 @@ def joint_refusal(config: BackboneConfig) -> str | None:
     """Why a backbone has no joint space that `open_joint` could open, or None; nothing is loaded."""
     if config.library == "shipped" and config.architecture in CLIPS:
         return None
+    if config.library == "timm":
+        from frozen.models._open_clip import refusal
+
+        return refusal(config)
     return f"{config.source} has no text tower here; shipped:{CLIPS[0]}, for one, has"
 
 
@@ -59,6 +63,10 @@ def open_joint(config: BackboneConfig) -> JointSpace:
     """
     if reason := joint_refusal(config):
         raise BackboneError(reason)
+    if config.library == "timm":
+        from frozen.models._open_clip import open_clip_model
+
+        return joint_of(*open_clip_model(config))
     from frozen.models.opening import open_shipped
 
     model = open_shipped(config.architecture, untrained=config.seed if config.kind == "random" else None)
@@ -68,6 +76,23 @@ def open_joint(config: BackboneConfig) -> JointSpace:
     return JointSpace(
         project, np.zeros(len(project), np.float32), text.encode, text.scale, str(model.header["grammar"])
     )
+
+
+def joint_of(model: Any, tokenizer: Callable[[Sequence[str]], torch.Tensor]) -> JointSpace:
+    """The joint space of an open_clip model.
+
+    Args:
+        model: with `visual.proj`, `encode_text` and `logit_scale`.
+        tokenizer: texts to ids [texts context].
+
+    Raises:
+        BackboneError: an image tower that does not end in one projection.
+    """
+    from frozen.models._open_clip import encoder, projection
+
+    project = projection(model)
+    bias = np.zeros(len(project), np.float32)
+    return JointSpace(project, bias, encoder(model, tokenizer), float(model.logit_scale.exp()))
 
 
 class OutputMap(NamedTuple):
