@@ -23,7 +23,7 @@ from frozen.models._config import KINDS, LIBRARIES, BackboneConfig, Library, Pre
 from frozen.models._paper import PAPER, PaperChoice, known_description
 from frozen.models._part_names import part_names
 from frozen.models._parts import BLOCK_PARTS, CHANGES, BlockPart, BlockParts, Change, Point, probe
-from frozen.models._trunk import Head, Trunk
+from frozen.models._trunk import Ending, Head, Trunk
 from frozen.models._vision import SHIPPED, Pixels, Tower, VisionTransformer
 
 if TYPE_CHECKING:
@@ -170,6 +170,7 @@ __all__ = [
     "BlockParts",
     "Change",
     "Description",
+    "Ending",
     "Head",
     "Identity",
     "Library",
