@@ -40,7 +40,7 @@ class Nearest(NamedTuple):
 
 
 def nearest(
-    directions: Float[Tensor, "latents dim"], vectors: Float[Tensor, "texts dim"], n: int, chunk: int = _CHUNK
+    directions: Float[Tensor, "latents dim"], vectors: Float[Tensor, "texts joint"], n: int, chunk: int = _CHUNK
 ) -> Nearest:
     """The n texts of largest cosine for every atom (paper, section 3.2), a chunk of texts at a time.
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Bool, Float64, Int64, UInt8
+from jaxtyping import Bool, Float, Float64, Int64, UInt8
 from scipy.stats import rankdata
 
 from frozen.data.scenes.codes import FeatureSpace
@@ -83,7 +83,7 @@ class Bound(NamedTuple):
 
 
 def bound(
-    values: Float64[np.ndarray, " samples"],
+    values: Float[np.ndarray, " samples"],
     kind: int,
     object_codes: UInt8[np.ndarray, "samples kinds"],
     space: FeatureSpace,
