@@ -40,6 +40,7 @@ class Control(ABC):
     reads_images: bool = False
     trunk = None
     head = None
+    decoder = None
 
     def __init__(self, scene: Scene, seed: int) -> None:
         self._seed = seed

@@ -60,6 +60,7 @@ class Activations:
     reads_images = False
     trunk = None
     head = None
+    decoder = None
 
     def __init__(self, config: BackboneConfig, scene: Scene) -> None:
         self._paths = [split_file(config, split) for split in SPLITS]

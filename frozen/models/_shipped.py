@@ -19,6 +19,7 @@ from frozen.models._parts import plain_shapes
 from frozen.models._timm import tower_of
 from frozen.models._torchvision_ops import declare_missing_operators
 from frozen.models._vision import SHIPPED, Pixels, VisionTransformer, digest, identity_of
+from frozen.models.decoding import LayerDecoder
 
 _PARTS = ("head", "text", "pooler", "decoder", "joint")
 """Prefixes of the tensors that are not the trunk's."""
@@ -87,7 +88,13 @@ def describe_shipped(config: BackboneConfig) -> Description:
         parameters=sum(math.prod(entry["shape"]) for entry in tensors),
         parts=plain_shapes(width, n_heads, int(width * architecture["mlp_ratio"])),
         embedding_width=width,
+        caption_context=_caption_context(shipped_header(config.architecture)),
     )
+
+
+def _caption_context(header: dict[str, str]) -> int:
+    """Ids that a caption has at most; 0 for files without a decoder."""
+    return json.loads(header["text"])["context"] if "decoder" in header else 0
 
 
 def identify_shipped(config: BackboneConfig) -> Identity:
@@ -102,8 +109,16 @@ def _trunk_weights(name: str) -> dict[str, torch.Tensor]:
     return {key: value for key, value in load_file(shipped_path(name)).items() if is_of_trunk(key)}
 
 
-def load_shipped(config: BackboneConfig, device: torch.device) -> VisionTransformer:
-    """The trunk of a model that ships with the project, or its architecture with random weights."""
+def load_shipped(
+    config: BackboneConfig, device: torch.device, decoder: LayerDecoder | None = None
+) -> VisionTransformer:
+    """The trunk of a model that ships with the project, or its architecture with random weights.
+
+    Args:
+        config: the model.
+        device: where it is to run.
+        decoder: its caption decoder, if it is wanted.
+    """
     size = describe_shipped(config).image_size
     header = shipped_header(config.architecture)
     architecture = json.loads(header["architecture"])
@@ -114,4 +129,5 @@ def load_shipped(config: BackboneConfig, device: torch.device) -> VisionTransfor
         model.load_state_dict(_trunk_weights(config.architecture))
     mean, std = (tuple(json.loads(header[name])) for name in ("mean", "std"))
     pixels = Pixels(mean, std)
-    return VisionTransformer(tower_of(model, size), config, pixels, size, device)
+    tower = tower_of(model, size)._replace(decoder=decoder, caption_context=_caption_context(header))
+    return VisionTransformer(tower, config, pixels, size, device)

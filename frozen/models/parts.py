@@ -16,6 +16,7 @@ from jaxtyping import Float, Float32, Int64
 from torch import Tensor
 from torch.nn.functional import linear, normalize
 
+from frozen.models._trunk import digest
 from frozen.models.text_tower import AttentionalPooler, CaptionDecoder, KeysValues, TextTower
 from frozen.models.words import WordTokenizer
 
@@ -117,6 +118,19 @@ class Decoder:
         self, tokenizer: WordTokenizer, pooler: AttentionalPooler, tower: TextTower, decoder: CaptionDecoder
     ) -> None:
         self.tokenizer, self.pooler, self.tower, self.decoder = tokenizer, pooler, tower, decoder
+
+    @property
+    def weights_digest(self) -> str:
+        """sha256 of the weights of pooler, text tower and decoder."""
+        modules = {"pooler": self.pooler, "text": self.tower, "decoder": self.decoder}
+        weights = {f"{part}.{name}": v for part, of in modules.items() for name, v in of.state_dict().items()}
+        return digest(weights)
+
+    def to(self, device: torch.device) -> Decoder:
+        """The same decoder, its weights moved to a device."""
+        for module in (self.pooler, self.tower, self.decoder):
+            module.to(device)
+        return self
 
     @torch.inference_mode()
     def memory(self, tokens: Float[Tensor, "images tokens width"]) -> Float[Tensor, "images slots width"]:
