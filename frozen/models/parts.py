@@ -143,9 +143,18 @@ class Decoder:
 
     def step(self, state: State, ids: Int64[Tensor, "n new"]) -> tuple[Float[Tensor, "n new vocabulary"], State]:
         """Logits of the id after each of the new ids; after the first call, one id at a time."""
-        tokens, text = self.tower.step(ids, state.text, state.length)
+        if state.text is None and ids.shape[1] > 1:
+            tokens, text = self._texts(ids)
+        else:
+            tokens, text = self.tower.step(ids, state.text, state.length)
         logits, seen = self.decoder(tokens, state.memory, state.decoder)
         return logits, State(state.memory, text, seen, state.length + ids.shape[1])
+
+    def _texts(self, ids: Int64[Tensor, "n new"]) -> tuple[Float[Tensor, "n new width"], list[KeysValues]]:
+        """What the text tower makes of whole texts: equal ones, as those of an image's layers, are read once."""
+        unique, row = torch.unique(ids, dim=0, return_inverse=True)
+        tokens, seen = self.tower.step(unique, None, 0)
+        return tokens[row], [one.rows(row) for one in seen]
 
 
 class ShippedModel(NamedTuple):
