@@ -63,6 +63,7 @@ class Control(ABC):
     reads_codes: ClassVar[bool] = True
     trunk = None
     head = None
+    decoder = None
 
     def __init__(self, scene: Scene, seed: int) -> None:
         self._seed = seed

@@ -15,14 +15,14 @@ from jaxtyping import Int
 
 from frozen.capture.conditions import PLAIN, Condition
 from frozen.capture.forward import check, run_batch
-from frozen.capture.reductions import Column, Reduction
+from frozen.capture.reductions import Column, ReadsCaptions, Reduction
 from frozen.capture.tables import TableBuilder
 from frozen.data.spec import DatasetSpec
 from frozen.models import Backbone, BackboneConfig, Batch, Description, TokenLayout, describe
 
 KEY_VERSION = 2
 """Raised when equal keys would no longer mean equal values."""
-_OWN_NAMES = {"store", "kind", "backbone", "weights", "data", "dtype", "condition", "head", "inputs"}
+_OWN_NAMES = {"store", "kind", "backbone", "weights", "data", "dtype", "condition", "head", "decoder", "inputs"}
 
 
 class Origin(NamedTuple):
@@ -34,6 +34,7 @@ class Origin(NamedTuple):
         weights: digest of its trunk; empty where there are none.
         head: digest of its classifier, where that is read.
         inputs: digests of labels that come from elsewhere than the split, by name.
+        decoder: digest of its caption decoder, where that is read.
     """
 
     data: str
@@ -41,6 +42,7 @@ class Origin(NamedTuple):
     weights: str
     head: str = ""
     inputs: Mapping[str, str] = {}
+    decoder: str = ""
 
 
 @dataclass(frozen=True)
@@ -90,6 +92,11 @@ class Capture:
         """Whether the model is needed with its classifier."""
         return self.reduction.needs_head or any(site.part == "logits" for site in self.reduction.sites)
 
+    @property
+    def needs_decoder(self) -> bool:
+        """Whether the model is needed with its caption decoder."""
+        return isinstance(self.reduction, ReadsCaptions) and self.reduction.needs_decoder
+
     def content(self, origin: Origin) -> dict[str, Any]:
         """Everything that its values depend on, as plain values; of a view of the plain pass what it always was.
 
@@ -105,6 +112,8 @@ class Capture:
             content["condition"] = condition
         if self.needs_head:
             content["head"] = origin.head
+        if self.needs_decoder:
+            content["decoder"] = origin.decoder
         labels = {*self.reduction.labels, *self.condition.labels}
         if inputs := {name: digest for name, digest in sorted(origin.inputs.items()) if name in labels}:
             content["inputs"] = inputs

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from frozen.capture.conditions import PLAIN, Condition
-from frozen.capture.reductions import ForwardPass, Reducer, Reduction, Values
+from frozen.capture.reductions import ForwardPass, ReadsCaptions, Reducer, Reduction, Values
 from frozen.capture.sites import Site
 from frozen.models import BLOCK_PARTS, Backbone, BackboneError, Batch, Point, Trunk
 
@@ -70,6 +70,8 @@ def check(model: Backbone, reductions: Iterable[Reduction], condition: Condition
                 raise BackboneError(f"{model.identity} has no site {site}: {reason}")
         if reduction.needs_head and model.head is None:
             raise BackboneError(f"{model.identity} has no classifier, or was loaded without it")
+        if isinstance(reduction, ReadsCaptions) and reduction.needs_decoder and model.decoder is None:
+            raise BackboneError(f"{model.identity} has no caption decoder, or was loaded without it")
         if reduction.needs_gradient and model.trunk is None:
             raise BackboneError(f"{model.identity} gives tokens only, of which nothing can be differentiated")
 

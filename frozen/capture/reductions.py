@@ -50,7 +50,7 @@ class ForwardPass:
     """One batch on its way through a model.
 
     Attributes:
-        model: with its trunk and head.
+        model: with its trunk, and with head and decoder where they are asked for.
         batch: the samples, with the labels that were asked for.
         condition: under which the model runs.
         positions: of the spatial tokens that each sample keeps [batch kept]; None where all are kept.
@@ -133,6 +133,16 @@ class Reduction(Protocol):
 
     def begin(self, forward: ForwardPass) -> Reducer:
         """A reducer for one batch."""
+        ...
+
+
+@runtime_checkable
+class ReadsCaptions(Reduction, Protocol):
+    """A reduction that may use the model's caption decoder."""
+
+    @property
+    def needs_decoder(self) -> bool:
+        """Whether it does."""
         ...
 
 

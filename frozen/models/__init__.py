@@ -86,7 +86,9 @@ def describe(config: BackboneConfig, scene: Scene, *, head: bool = False) -> Des
 
 
 @_one_thread_at_a_time
-def load(config: BackboneConfig, scene: Scene, device: torch.device, *, head: bool = False) -> Backbone:
+def load(
+    config: BackboneConfig, scene: Scene, device: torch.device, *, head: bool = False, decoder: bool = False
+) -> Backbone:
     """The backbone with its weights.
 
     Args:
@@ -94,6 +96,7 @@ def load(config: BackboneConfig, scene: Scene, device: torch.device, *, head: bo
         scene: the data set.
         device: where it is to run.
         head: whether its classifier is loaded too; the trunk and its digest stay the same.
+        decoder: whether its caption decoder is loaded too, alike; `Description.caption_context` says who has one.
 
     Raises:
         BackboneError: no such backbone, or weights that cannot be had or do not fit.
@@ -107,6 +110,10 @@ def load(config: BackboneConfig, scene: Scene, device: torch.device, *, head: bo
     if config.library == "shipped":
         from frozen.models._shipped import load_shipped
 
+        if decoder:
+            from frozen.models.opening import shipped_decoder
+
+            return load_shipped(config, device, head=head, decoder=shipped_decoder(config.architecture, device))
         return load_shipped(config, device, head=head)
     if config.library == "hf":
         from frozen.models._transformers import load_transformers

@@ -62,6 +62,7 @@ class Activations:
     reads_images = False
     trunk = None
     head = None
+    decoder = None
 
     def __init__(self, config: BackboneConfig, scene: Scene | Dataset) -> None:
         splits = split_names(scene)

@@ -10,6 +10,7 @@ from jaxtyping import UInt8
 from torch import Tensor
 
 from frozen.models._trunk import Head, Trunk
+from frozen.models.decoding import LayerDecoder
 
 
 class BackboneError(ValueError):
@@ -75,6 +76,7 @@ class Description(NamedTuple):
             ways in which a forward pass can be changed, with the shape (). Empty where blocks are closed.
         embedding_width: of the image's embedding, pooled after the final norm; 0 where there is none.
         n_classes: of the classifier; 0 without one.
+        caption_context: ids that a caption of its decoder has at most, start and end among them; 0 without a decoder.
         notes: what users should know of how it reads images.
     """
 
@@ -86,6 +88,7 @@ class Description(NamedTuple):
     parts: tuple[tuple[str, tuple[int, ...] | str], ...] = ()
     embedding_width: int = 0
     n_classes: int = 0
+    caption_context: int = 0
     notes: tuple[str, ...] = ()
 
     def part(self, name: str) -> tuple[int, ...] | str:
@@ -180,6 +183,11 @@ class Backbone(Protocol):
     @property
     def head(self) -> Head | None:
         """Its classifier, if it has one and was loaded with it."""
+        ...
+
+    @property
+    def decoder(self) -> LayerDecoder | None:
+        """Its caption decoder, if it has one and was loaded with it."""
         ...
 
     def forward(self, batch: Batch, read: Reader = whole) -> dict[str, Any]:

@@ -88,7 +88,7 @@ def open_clip_model(config: BackboneConfig) -> tuple[Any, Callable[[Sequence[str
         BackboneError: weights that cannot be had.
     """
     declare_missing_operators()
-    import open_clip
+    import open_clip  # pyright: ignore[reportMissingImports], an extra
 
     name = text_name(config)
     with torch.random.fork_rng(devices=[]):

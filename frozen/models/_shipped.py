@@ -19,6 +19,7 @@ from frozen.models._parts import plain_shapes
 from frozen.models._timm import tower_of
 from frozen.models._torchvision_ops import declare_missing_operators
 from frozen.models._vision import SHIPPED, Pixels, VisionTransformer, digest, identity_of
+from frozen.models.decoding import LayerDecoder
 
 _PARTS = ("head", "text", "pooler", "decoder", "joint")
 """Prefixes of the tensors that are not the trunk's."""
@@ -93,6 +94,7 @@ def describe_shipped(config: BackboneConfig, *, head: bool = False) -> Descripti
         parts=plain_shapes(width, n_heads, int(width * architecture["mlp_ratio"])),
         embedding_width=width,
         n_classes=n_classes,
+        caption_context=_caption_context(shipped_header(config.architecture)),
     )
 
 
@@ -107,6 +109,11 @@ def _n_classes(config: BackboneConfig, header: dict[str, str]) -> int:
     return len(json.loads(header["classes"]))
 
 
+def _caption_context(header: dict[str, str]) -> int:
+    """Ids that a caption has at most; 0 for files without a decoder."""
+    return json.loads(header["text"])["context"] if "decoder" in header else 0
+
+
 def identify_shipped(config: BackboneConfig) -> Identity:
     """Name and digest of a shipped model, from its file; the model holds the file's half precision as float32."""
     weights = {name: value.float() for name, value in _trunk_weights(config.architecture).items()}
@@ -119,10 +126,16 @@ def _trunk_weights(name: str, *, also: tuple[str, ...] = ()) -> dict[str, torch.
     return {key: value for key, value in load_file(shipped_path(name)).items() if is_of_trunk(key, also=also)}
 
 
-def load_shipped(config: BackboneConfig, device: torch.device, *, head: bool = False) -> VisionTransformer:
+def load_shipped(
+    config: BackboneConfig, device: torch.device, *, head: bool = False, decoder: LayerDecoder | None = None
+) -> VisionTransformer:
     """The trunk of a model that ships with the project, or its architecture with random weights.
 
-    With `head` its classifier too; a random one is drawn last, so that the trunk is the same without it.
+    Args:
+        config: the model.
+        device: where it is to run.
+        head: whether its classifier is wanted; a random one is drawn last, so that the trunk is the same without it.
+        decoder: its caption decoder, if it is wanted.
 
     Raises:
         BackboneError: as `describe_shipped`.
@@ -140,4 +153,5 @@ def load_shipped(config: BackboneConfig, device: torch.device, *, head: bool = F
         model.load_state_dict(_trunk_weights(config.architecture, also=("head",) if head else ()))
     mean, std = (tuple(json.loads(header[name])) for name in ("mean", "std"))
     pixels = Pixels(mean, std)
-    return VisionTransformer(tower_of(model, size), config, pixels, size, device)
+    tower = tower_of(model, size)._replace(decoder=decoder, caption_context=_caption_context(header))
+    return VisionTransformer(tower, config, pixels, size, device)

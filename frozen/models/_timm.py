@@ -52,7 +52,16 @@ def tower_of(model: nn.Module, image_size: int) -> Tower:
     run: Any = model.forward_features
     notes = dropped_pixels(image_size, patch) if (patch := _patch(model)) else ()
     return Tower(
-        model, list(blocks), run, layout, parts, pool, width if pools else 0, _head(model), notes, _ending(model)
+        model,
+        list(blocks),
+        run,
+        layout,
+        parts,
+        pool,
+        width if pools else 0,
+        _head(model),
+        notes=notes,
+        ending=_ending(model),
     )
 
 

@@ -16,6 +16,7 @@ from frozen.models._base import BackboneError, Batch, Description, Reader, Token
 from frozen.models._config import BackboneConfig
 from frozen.models._parts import BlockParts, common_shapes
 from frozen.models._trunk import Ending, Head, Trunk, digest
+from frozen.models.decoding import LayerDecoder
 
 SHIPPED = (
     "shapes_vit_objects",
@@ -49,6 +50,8 @@ class Tower(NamedTuple):
         pool: tokens after the final norm to the image's embedding [batch width], if the model has one.
         embedding_width: of that embedding; 0 where there is none.
         head: the classifier, if the model was loaded with it.
+        decoder: the caption decoder, if the model was loaded with it.
+        caption_context: ids that its captions have at most; 0 without a decoder, whether or not it was loaded.
         notes: what users should know of how it reads images.
         ending: what comes after the blocks, where it is a layer norm and pooling.
     """
@@ -61,6 +64,8 @@ class Tower(NamedTuple):
     pool: Callable[[Tensor], Tensor] | None = None
     embedding_width: int = 0
     head: Head | None = None
+    decoder: LayerDecoder | None = None
+    caption_context: int = 0
     notes: tuple[str, ...] = ()
     ending: Ending | None = None
 
@@ -76,6 +81,7 @@ class Tower(NamedTuple):
             parts=common_shapes(self.parts),
             embedding_width=self.embedding_width,
             n_classes=self.head.n_classes if self.head else 0,
+            caption_context=self.caption_context,
             notes=self.notes,
         )
 
@@ -154,7 +160,7 @@ class VisionTransformer:
         self._digest = ""
         self._device = device
         self._precision = getattr(torch, config.precision)
-        self.head = tower.head
+        self.head, self.decoder = tower.head, tower.decoder
         self.trunk = Trunk(tower.blocks, tower.parts, self._run, tower.pool, config.compile, device, tower.ending)
         channels = (pixels.mean, pixels.std)
         self._mean, self._std = (255 * torch.tensor(value, device=device).view(3, 1, 1) for value in channels)

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from frozen.data.scenes import GRAMMAR_VERSION
 from frozen.models._base import BackboneError
-from frozen.models._shipped import is_of_trunk, shipped_path, vision_model
+from frozen.models._shipped import is_of_trunk, shipped_header, shipped_path, vision_model
 from frozen.models._vision import digest
 from frozen.models.parts import Decoder, Head, ShippedModel, Text
 from frozen.models.text_tower import AttentionalPooler, CaptionDecoder, TextConfig, TextTower
@@ -41,6 +41,18 @@ def open_shipped(name: str, *, untrained: int | None = None) -> ShippedModel:
         BackboneError: no such model, or one that has no parts.
     """
     return open_file(shipped_path(name), untrained=untrained)
+
+
+def shipped_decoder(name: str, device: torch.device) -> Decoder | None:
+    """The trained caption decoder of a shipped model; None for one that has none.
+
+    Raises:
+        BackboneError: no such model.
+    """
+    if "decoder" not in shipped_header(name):
+        return None
+    decoder = open_shipped(name).decoder
+    return decoder and decoder.to(device)
 
 
 def open_file(path: Path, *, untrained: int | None = None) -> ShippedModel:

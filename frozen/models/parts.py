@@ -16,6 +16,7 @@ from jaxtyping import Float, Float32, Int64
 from torch import Tensor
 from torch.nn.functional import linear, normalize
 
+from frozen.models._trunk import digest
 from frozen.models.text_tower import AttentionalPooler, CaptionDecoder, KeysValues, TextTower
 from frozen.models.words import WordTokenizer
 
@@ -118,6 +119,19 @@ class Decoder:
     ) -> None:
         self.tokenizer, self.pooler, self.tower, self.decoder = tokenizer, pooler, tower, decoder
 
+    @property
+    def weights_digest(self) -> str:
+        """sha256 of the weights of pooler, text tower and decoder."""
+        modules = {"pooler": self.pooler, "text": self.tower, "decoder": self.decoder}
+        weights = {f"{part}.{name}": v for part, of in modules.items() for name, v in of.state_dict().items()}
+        return digest(weights)
+
+    def to(self, device: torch.device) -> Decoder:
+        """The same decoder, its weights moved to a device."""
+        for module in (self.pooler, self.tower, self.decoder):
+            module.to(device)
+        return self
+
     @torch.inference_mode()
     def memory(self, tokens: Float[Tensor, "images tokens width"]) -> Float[Tensor, "images slots width"]:
         """What the decoder sees of a layer's tokens, prefix tokens included."""
@@ -129,9 +143,18 @@ class Decoder:
 
     def step(self, state: State, ids: Int64[Tensor, "n new"]) -> tuple[Float[Tensor, "n new vocabulary"], State]:
         """Logits of the id after each of the new ids; after the first call, one id at a time."""
-        tokens, text = self.tower.step(ids, state.text, state.length)
+        if state.text is None and ids.shape[1] > 1:
+            tokens, text = self._texts(ids)
+        else:
+            tokens, text = self.tower.step(ids, state.text, state.length)
         logits, seen = self.decoder(tokens, state.memory, state.decoder)
         return logits, State(state.memory, text, seen, state.length + ids.shape[1])
+
+    def _texts(self, ids: Int64[Tensor, "n new"]) -> tuple[Float[Tensor, "n new width"], list[KeysValues]]:
+        """What the text tower makes of whole texts: equal ones, as those of an image's layers, are read once."""
+        unique, row = torch.unique(ids, dim=0, return_inverse=True)
+        tokens, seen = self.tower.step(unique, None, 0)
+        return tokens[row], [one.rows(row) for one in seen]
 
 
 class ShippedModel(NamedTuple):

@@ -163,7 +163,7 @@ def _columns(readout: Readout, need: Capture | Labels) -> Columns:
     split = open_split(need.dataset.config, need.split)
     if isinstance(need, Labels):
         return dict(readout.labels(split))
-    model = load(need.backbone, need.dataset.config, _CPU, head=need.needs_head)
+    model = load(need.backbone, need.dataset.config, _CPU, head=need.needs_head, decoder=need.needs_decoder)
     [table] = capture(model, split, [need.reduction], condition=need.condition).values()
     return {name: _array(table.column(name)) for name in table.column_names}
 

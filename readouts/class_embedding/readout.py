@@ -16,7 +16,7 @@ import torch
 from frozen.data.scenes import Scene, Split
 from frozen.intervals import IntervalConfig
 from frozen.readout.cells import Cell, LeftOut, Mistake
-from frozen.readout.measures import Measure
+from frozen.readout.measures import Expectation, Measure
 from frozen.readout.needs import Inputs
 from frozen.readout.outcome import Outcome
 from frozen.readout.readout import Difference, Method, StudyReader
@@ -56,7 +56,9 @@ class ClassEmbedding:
     products: ClassVar[Mapping[str, str]] = {}
     column_kinds = COLUMN_KINDS
     flag_meanings = FLAGS
+    mild_flags: ClassVar[frozenset[str]] = frozenset({"few_images"})
     control_meanings = CONTROLS
+    expectations: ClassVar[tuple[Expectation, ...]] = ()
     control_aliases: ClassVar[Mapping[str, str]] = {}
     parts: ClassVar[Mapping[str, Any]] = {}
 

@@ -16,6 +16,7 @@ import torch
 from frozen.data.scenes import Scene, Split
 from frozen.intervals import IntervalConfig
 from frozen.readout.cells import Cell, LeftOut, Mistake
+from frozen.readout.measures import Expectation
 from frozen.readout.needs import Inputs
 from frozen.readout.outcome import Outcome
 from frozen.readout.readout import Difference, Method, StudyReader
@@ -45,7 +46,9 @@ class ConceptsReadout:
     choices: ClassVar[Mapping[str, str]] = {}
     products = PRODUCTS
     flag_meanings = FLAGS
+    mild_flags: ClassVar[frozenset[str]] = frozenset({"many_dead", "poor_model", "nothing_to_bind"})
     control_meanings = CONTROLS
+    expectations: ClassVar[tuple[Expectation, ...]] = ()
     control_aliases: ClassVar[Mapping[str, str]] = {}
     column_kinds: ClassVar[Mapping[str, str]] = {**GRID_COLUMN_KINDS, **COLUMN_KINDS}
     parts: ClassVar[Mapping[str, Any]] = {}

@@ -13,6 +13,7 @@ import torch
 from frozen.data.scenes import Scene, Split
 from frozen.intervals import IntervalConfig
 from frozen.readout.cells import Cell, LeftOut, Mistake
+from frozen.readout.measures import Expectation
 from frozen.readout.needs import Inputs
 from frozen.readout.outcome import Outcome
 from frozen.readout.readout import Difference, Method, StudyReader
@@ -53,7 +54,9 @@ class TextDecomposition:
         SPACE: "weights between the outputs of heads and the joint space, texts and their vectors (npz)"
     }
     flag_meanings = FLAGS
+    mild_flags: ClassVar[frozenset[str]] = frozenset({"few_images"})
     control_meanings = CONTROLS
+    expectations: ClassVar[tuple[Expectation, ...]] = ()
     control_aliases: ClassVar[Mapping[str, str]] = {}
     column_kinds: ClassVar[Mapping[str, str]] = {**GRID_COLUMN_KINDS, **COLUMN_KINDS}
     parts: ClassVar[Mapping[str, Any]] = {}

@@ -90,10 +90,11 @@ class Extractor:
             return self._split[1]
 
     def _loaded(self, job: Pass) -> Backbone:
-        key = (job.backbone, job.scene if job.backbone.depends_on_scene else None, job.needs_head)
+        parts = {"head": job.needs_head, "decoder": job.needs_decoder}
+        key = (job.backbone, job.scene if job.backbone.depends_on_scene else None, *parts.values())
         if self._backbone is None or self._backbone[0] != key:
             self._backbone = None  # before the next one is loaded: two large models may not fit
-            self._backbone = (key, load(job.backbone, job.scene, self.device, head=job.needs_head))
+            self._backbone = (key, load(job.backbone, job.scene, self.device, **parts))
         return self._backbone[1]
 
 

@@ -25,6 +25,8 @@ class Source(NamedTuple):
     """Samples that these splits leave out."""
     head_digest: str = ""
     """Of the weights of the backbone's classifier, where a capture reads it."""
+    decoder_digest: str = ""
+    """Of the weights of the backbone's caption decoder, where a capture reads it."""
 
 
 def splits_of(cell: Cell) -> tuple[str, ...]:
@@ -80,7 +82,13 @@ class Graph:
         """Key of the entry of a capture."""
         source = self.sources[cell]
         data = source.fingerprints[need.split]
-        origin = Origin(data, source.backbone_identity, source.weights_digest, source.head_digest)
+        origin = Origin(
+            data,
+            source.backbone_identity,
+            source.weights_digest,
+            source.head_digest,
+            decoder=source.decoder_digest,
+        )
         return store_key(**need.content(origin))
 
 

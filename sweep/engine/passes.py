@@ -49,6 +49,8 @@ class Pass:
     condition: Condition = PLAIN
     needs_head: bool = False
     """Whether the backbone is needed with its classifier."""
+    needs_decoder: bool = False
+    """Whether the backbone is needed with its caption decoder."""
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -111,11 +113,12 @@ def plan_passes(cells: Iterable[Cell], graph: Graph, present: set[str]) -> list[
                     size,
                     need.condition,
                     need.needs_head,
+                    need.needs_decoder,
                 )
                 wanted.setdefault(group, {})[Output(need.reduction, key, need.is_pooled)] = None
     return [
-        Pass(scene, split, backbone, tuple(outputs), dtype, size, condition, needs_head)
-        for (scene, split, backbone, dtype, size, condition, needs_head), outputs in wanted.items()
+        Pass(scene, split, backbone, tuple(outputs), dtype, size, condition, *parts)
+        for (scene, split, backbone, dtype, size, condition, *parts), outputs in wanted.items()
     ]
 
 

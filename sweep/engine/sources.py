@@ -34,14 +34,15 @@ def open_sources(cells: Iterable[Cell], others: Iterable[Cell], study: Study, lo
     Raises:
         StudyError: with every data set or backbone that cannot be opened.
     """
-    opened: dict[tuple[Scene, BackboneConfig, tuple[str, ...], bool], Source | ValueError] = {}
+    opened: dict[tuple[Scene, BackboneConfig, tuple[str, ...], bool, bool], Source | ValueError] = {}
     contents = _Contents()
     sources: dict[Cell, Source] = {}
     problems: dict[StudyProblem, None] = {}
     needed = dict.fromkeys(cells)
     for cell in (*needed, *others):
         needs_head = any(need.needs_head for _, need in cell.needs_of(Capture))
-        made_of = (cell.dataset.config, cell.backbone, splits_of(cell), needs_head)
+        needs_decoder = any(need.needs_decoder for _, need in cell.needs_of(Capture))
+        made_of = (cell.dataset.config, cell.backbone, splits_of(cell), needs_head, needs_decoder)
         if made_of not in opened:
             if cell not in needed and cell.backbone.kind not in _CHEAP_KINDS:
                 continue
@@ -97,15 +98,17 @@ class _Contents:
         self._data: dict[tuple[Scene, str], _Data] = {}
         self._weights: dict[tuple[BackboneConfig, Scene | None], Identity] = {}
         self._heads: dict[tuple[BackboneConfig, Scene | None], str] = {}
+        self._decoders: dict[tuple[BackboneConfig, Scene | None], str] = {}
 
     def source(
-        self, scene: Scene, backbone: BackboneConfig, splits: tuple[str, ...], needs_head: bool
+        self, scene: Scene, backbone: BackboneConfig, splits: tuple[str, ...], needs_head: bool, needs_decoder: bool
     ) -> Source | ValueError:
         """Of some splits of a data set and a backbone, or why one of them cannot be opened."""
         try:
             data = {name: self._data_of(scene, name) for name in splits}
             weights = self._weights_of(backbone, scene)
             head = self._head_of(backbone, scene) if needs_head else ""
+            decoder = self._decoder_of(backbone, scene) if needs_decoder else ""
         except ValueError as error:
             return error
         return Source(
@@ -115,6 +118,7 @@ class _Contents:
             weights.weights_digest,
             sum(one.n_skipped for one in data.values()),
             head,
+            decoder,
         )
 
     def missing(self, scene: Scene, backbone: BackboneConfig) -> tuple[str, ...]:
@@ -150,6 +154,13 @@ class _Contents:
             head = load(backbone, scene, torch.device("cpu"), head=True).head
             self._heads[key] = "" if head is None else head.weights_digest
         return self._heads[key]
+
+    def _decoder_of(self, backbone: BackboneConfig, scene: Scene) -> str:
+        key = (backbone, scene if backbone.depends_on_scene else None)
+        if key not in self._decoders:
+            decoder = load(backbone, scene, torch.device("cpu"), decoder=True).decoder
+            self._decoders[key] = "" if decoder is None else decoder.weights_digest
+        return self._decoders[key]
 
 
 def known_columns(cell: Cell, source: Source) -> dict[str, object]:

@@ -6,6 +6,7 @@ from abc import abstractmethod
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import cast
 
 import numpy as np
 from jaxtyping import Float32, Int, UInt8
@@ -155,6 +156,24 @@ class ShapeSplit(SampledSplit):
         """One caption a scene; see `caption`."""
         return caption(self.layout(indices), self.space, self.scene.image_size, grammar, rng)
 
+    def swapped_captions(self, indices: Int[np.ndarray, " batch"], grammar: Grammar) -> list[str]:
+        """The caption of each scene if every object had the colour of the one before it, the places kept.
+
+        Of two objects that is their colours exchanged. It is empty where the scene would stay the same or two objects
+        would become one kind, so that no other binding of the same features is told.
+        """
+        found = self.layout(indices)
+        n_shapes = len(self.space.groups[1].values)
+        kinds = found.kinds.copy()
+        is_another = np.zeros(len(indices), dtype=bool)
+        for row, (own, n_objects) in enumerate(zip(found.kinds, (found.kinds >= 0).sum(axis=1), strict=True)):
+            colors, shapes = np.divmod(own[:n_objects], n_shapes)
+            swapped = np.roll(colors, 1) * n_shapes + shapes
+            kinds[row, :n_objects] = swapped
+            is_another[row] = len(set(swapped)) == n_objects and set(swapped) != set(own[:n_objects])
+        texts = caption(found._replace(kinds=kinds), self.space, self.scene.image_size, grammar)
+        return [text if there else "" for text, there in zip(texts, is_another.tolist(), strict=True)]
+
     @property
     def label_makers(self) -> dict[str, Callable[[Int[np.ndarray, " batch"]], np.ndarray]]:
         """What gives each kind of label."""
@@ -165,19 +184,35 @@ class ShapeSplit(SampledSplit):
             for grammar in GRAMMARS
             if grammar != "partial"
         }
-        return {"object_codes": lambda indices: self.object_codes[indices], "mask": self.masks, **captions}
+        swapped: dict[str, Callable[[Int[np.ndarray, " batch"]], np.ndarray]] = {
+            f"swapped_{name}": lambda indices, name=name: np.array(
+                self.swapped_captions(indices, cast("Grammar", name.partition(":")[2])), dtype=str
+            )
+            for name in captions
+        }
+        codes = {"object_codes": lambda indices: self.object_codes[indices], "mask": self.masks}
+        return {**codes, **captions, **swapped}
 
     @property
     def label_names(self) -> tuple[str, ...]:
-        """The kinds of labels there are: object_codes, mask, and captions in each grammar that leaves no choice."""
+        """The kinds of labels there are.
+
+        object_codes, mask, and captions in each grammar that leaves no choice, of the scene and with colours swapped.
+        """
         return tuple(self.label_makers)
 
     def labels(self, name: str, indices: Int[np.ndarray, " batch"]) -> np.ndarray:
         """Labels of one kind, one a sample; captions are strings.
 
+        A name such as caption:counted@4 asks for those of the sample four places further on, the first ones coming
+        again after the last.
+
         Raises:
             ValueError: a kind of label that the data set does not have.
         """
+        name, _, step = name.partition("@")
+        if step:
+            indices = (np.asarray(indices) + int(step)) % len(self)
         if name not in self.label_names:
             raise ValueError(f"no labels {name!r}; there are {', '.join(self.label_names)}")
         return self.label_makers[name](indices)

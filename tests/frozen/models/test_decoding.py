@@ -149,3 +149,22 @@ def test_no_images_have_no_captions() -> None:
 def test_contradictory_settings_are_refused(options: dict, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         write_captions(DECODER, MEMORY, **options)
+
+
+def test_the_steps_of_a_caption_add_up_to_its_likelihood_and_its_entropy() -> None:
+    found = write_captions(DECODER, MEMORY, max_words=7)
+    np.testing.assert_allclose(
+        np.nansum(found.step_nats, axis=1), log_likelihoods(DECODER, MEMORY, found.texts), atol=1e-4
+    )
+    np.testing.assert_allclose(np.nanmean(found.step_bits, axis=1), found.entropy_bits, atol=1e-9)
+    lengths = (found.ids == WORDS.end).argmax(axis=1)
+    assert ((~np.isnan(found.step_bits)).sum(axis=1) == lengths).all()
+
+
+def test_a_repeated_word_is_penalised_whatever_the_sign_of_its_logit() -> None:
+    for sign in (1.0, -1.0):
+        logits = torch.full((21,), sign * 2 - 4.0)
+        logits[5], logits[6] = sign * 2.0, sign * 2.0 - 0.5
+        found = write_captions(Scripted(WORDS, logits), MEMORY[:1], max_words=2, repetition_penalty=1.5)
+        assert found.ids[0, 1:3].tolist() == [5, 6]
+        assert write_captions(Scripted(WORDS, logits), MEMORY[:1], max_words=2).ids[0, 1:3].tolist() == [5, 5]

@@ -177,3 +177,32 @@ def test_no_plain_caption_of_a_scene_is_true_of_its_twin() -> None:
 
 def test_every_object_has_its_phrase() -> None:
     assert [phrase(k, SPACE) for k in range(SPACE.n_objects)] == [f"a {c} {s}" for c, s in product(COLORS, SHAPES)]
+
+
+def test_swapped_captions_of_twins_are_the_captions_of_the_other_one() -> None:
+    split = TwinShapes(split=SplitPolicy(train=2, validation=2, test=60)).open("test")
+    indices = np.arange(60)
+    for grammar in ("counted", "placed", "plain"):
+        swapped = split.labels(f"swapped_caption:{grammar}", indices)
+        np.testing.assert_array_equal(swapped, split.labels(f"caption:{grammar}", indices ^ 1))
+
+
+def test_a_scene_that_no_swap_changes_has_no_swapped_caption() -> None:
+    split = FewShapes(split=SplitPolicy(train=2, validation=2, test=200)).open("test")
+    swapped = split.labels("swapped_caption:counted", np.arange(200))
+    own = split.labels("caption:counted", np.arange(200))
+    codes = split.object_codes
+    features = split.space.feature_codes(codes)
+    for text, other, code, feature in zip(own, swapped, codes, features, strict=True):
+        if code.sum() == 1 or split.space.present_counts(feature[None]).min() == 1:
+            assert other == ""
+        elif other:
+            assert other != text
+            assert sorted(other.split()) == sorted(text.split())
+    assert (swapped != "").sum() > 50
+
+
+def test_labels_of_a_later_sample_are_found_by_its_distance() -> None:
+    split = FewShapes(split=SplitPolicy(train=2, validation=2, test=9)).open("test")
+    own = split.labels("caption:counted", np.arange(9))
+    np.testing.assert_array_equal(split.labels("caption:counted@4", np.array([0, 7])), own[[4, 2]])

@@ -1,0 +1,149 @@
+"""The read-out's grid: data sets, backbones with their controls, layers and translators."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+from frozen.capture.capture import Capture
+from frozen.capture.sites import Site
+from frozen.data.scenes import Grammar, Scene
+from frozen.intervals import IntervalConfig
+from frozen.models import BACKBONE_CONTROLS, BackboneConfig
+from frozen.paths import written
+from frozen.plain import mapping_of
+from frozen.readout.cells import Cell, LeftOut, Mistake
+from frozen.readout.grid import Reading, backbone_path, readings
+from frozen.readout.needs import Labels, Need
+from frozen.readout.study import Study
+from readouts.captions.decode import Choices, DecodeConfig, Memory, Verbalise
+from readouts.captions.keys import CaptionStudy
+
+VERSION = 1
+"""Raised when equal inputs give other numbers; part of every cell's identity."""
+OWN_CONTROLS = {
+    "blank": "the decoder sees zeros in place of the image: what it says unseen; forced choice is at 50 percent, "
+    "caption information 0 or less",
+    "permuted_layers": "each image's captions come from its layers in an order of its own: curves are flat in depth",
+}
+CONTROL_MEANINGS = {
+    "random_init": "the same image tower with random weights, and the trained decoder: object words at chance",
+    "shuffled": "captions and likelihoods of other images: retrieval at chance, image specificity 0 or less",
+    **OWN_CONTROLS,
+}
+_COUNTED_OBJECTS = 3
+
+
+@dataclass(frozen=True)
+class CaptionCell:
+    """How one cell is measured."""
+
+    layer: str
+    translator: str
+    decode: DecodeConfig
+    choices: Choices | None
+    grammar: Grammar | None
+    """Of the true captions; None where the data set has none."""
+    split: str
+    seed: int
+    intervals: IntervalConfig
+
+
+def cells(study: Study) -> Iterator[Cell | LeftOut | Mistake]:
+    """Every possible cell of a study, and what is left out of the grid."""
+    keys: CaptionStudy = study.keys
+    for made in _readings(study, keys):
+        if isinstance(made, Mistake):
+            yield made
+        elif not made.description.caption_context:
+            source = written(made.backbone.source)
+            message = f"{source} has no caption decoder; shipped:shapes_coca, for one, has"
+            yield Mistake(backbone_path(study, made.backbone), message)
+        elif reason := _refused_words(keys, made):
+            yield Mistake(("decode",), reason)
+        else:
+            yield from _of_reading(study, keys, made)
+
+
+def _readings(study: Study, keys: CaptionStudy) -> Iterator[Reading | Mistake]:
+    """Backbones and the controls that every read-out has, then this one's own, which have the same weights."""
+    common = tuple(control for control in study.controls if control in BACKBONE_CONTROLS)
+    known = list(readings(replace(study, controls=common), keys.layers))
+    yield from known
+    for control in study.controls:
+        if control in OWN_CONTROLS:
+            for one in known:
+                if isinstance(one, Reading) and one.control is None:
+                    yield replace(one, control=control, control_of=written(one.backbone.source))
+
+
+def _refused_words(keys: CaptionStudy, reading: Reading) -> str | None:
+    """Why the decoder cannot keep the bounds on the number of words, or None."""
+    most = reading.description.caption_context - 2
+    asked = max(keys.decode.max_words or 0, keys.decode.min_words, len(keys.decode.prefix.split()))
+    if asked > most:
+        return f"{written(reading.backbone.source)} writes at most {most} words, {asked} are asked for"
+    return None
+
+
+def grammar_of(scene: Scene, grammar: Grammar) -> tuple[Grammar | None, str]:
+    """The grammar, if the scenes have captions in it; else why not."""
+    most = getattr(scene, "most_objects", None)
+    if most is None or not hasattr(scene, "canvas"):
+        return None, "scenes of this data set have no captions"
+    if grammar in ("counted", "placed") and most > _COUNTED_OBJECTS:
+        return None, f"captions of the grammar {grammar} have up to {_COUNTED_OBJECTS} objects, scenes up to {most}"
+    return grammar, ""
+
+
+def _of_reading(study: Study, keys: CaptionStudy, reading: Reading) -> Iterator[Cell]:
+    grammar, _ = grammar_of(reading.dataset.config, keys.grammar)
+    choices = Choices(grammar, keys.candidates) if grammar and keys.candidates else None
+    # what tells nothing of the image tells nothing at any depth: one layer is enough
+    is_flat = reading.control in ("shuffled", "blank")
+    for layer in reading.layers[-1:] if is_flat else reading.layers:
+        settings = CaptionCell(layer, "none", keys.decode, choices, grammar, keys.split, study.seed, study.intervals)
+        yield _cell(study, reading, settings)
+
+
+def _captures(reading: Reading, settings: CaptionCell, dtype: str) -> Iterator[tuple[str, Need]]:
+    memory: Memory = "blank" if reading.control == "blank" else "own"
+    layers = reading.layers if reading.control == "permuted_layers" else (settings.layer,)
+    for layer in layers:
+        reduction = Verbalise(Site.parse(layer), settings.decode, settings.choices, memory)
+        name = f"captions {layer}"
+        yield name, Capture(reading.dataset, settings.split, reading.backbone, reduction, dtype=dtype)
+
+
+def _cell(study: Study, reading: Reading, settings: CaptionCell) -> Cell:
+    backbone: BackboneConfig = reading.backbone
+    needs = [*_captures(reading, settings, study.store.dtype), ("labels", Labels(reading.dataset, settings.split))]
+    return Cell(
+        readout=study.readout,
+        dataset=reading.dataset,
+        backbone=backbone,
+        description=reading.description,
+        columns=_columns(reading, settings),
+        names=(settings.layer, settings.translator),
+        settings=settings,
+        identity=(
+            ("readout", f"{study.readout} {VERSION}"),
+            ("dataset", reading.dataset),
+            ("backbone", backbone),
+            ("layers", list(reading.layers) if reading.control == "permuted_layers" else []),
+            ("settings", mapping_of(settings)),
+        ),
+        needs=tuple(needs),
+        control=reading.control,
+        control_of=reading.control_of,
+        seed=study.seed,
+    )
+
+
+def _columns(reading: Reading, settings: CaptionCell) -> tuple[tuple[str, object], ...]:
+    return (
+        ("layer", settings.layer),
+        ("layer_index", reading.description.layer_number(settings.layer)),
+        ("depth_fraction", reading.description.depth_fraction(settings.layer)),
+        ("translator", settings.translator),
+    )

@@ -1,0 +1,22 @@
+"""The exhibits of the captions read-out, in the order in which a report shows them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from frozen.data.scenes import Scene
+from readouts.captions.exhibits._base import Exhibit
+from readouts.captions.exhibits._ladder import ladders
+
+
+def exhibits(results: Path, rows: Sequence[Mapping[str, Any]], scenes: Mapping[str, Scene]) -> Iterator[Exhibit]:
+    """What to show beside the tables and figures that every read-out has.
+
+    Args:
+        results: the folder of a study's results; `samples/` holds a file a cell.
+        rows: result rows, of done and failed cells.
+        scenes: the data sets of the study, by name.
+    """
+    yield from ladders(results, rows, scenes)

@@ -1,0 +1,150 @@
+"""The read-out `captions`: what a sweep measures in each cell when its study says `readout: captions`.
+
+It fulfils the contract `frozen.readout.readout.Readout`, and knows nothing of the engine.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import pyarrow as pa
+import torch
+
+from frozen.data.scenes import GRAMMARS, Scene, Split
+from frozen.intervals import IntervalConfig
+from frozen.readout.cells import Cell, LeftOut, Mistake
+from frozen.readout.measures import Expectation
+from frozen.readout.needs import Inputs
+from frozen.readout.outcome import Outcome
+from frozen.readout.readout import Difference, Method, StudyReader
+from frozen.readout.study import Study
+from readouts.captions.cells import CONTROL_MEANINGS, VERSION, CaptionCell, cells, grammar_of
+from readouts.captions.columns import COLUMN_KINDS, COLUMNS, DIMENSIONS, FLAGS, GRID_COLUMNS, MEASURES
+from readouts.captions.keys import CaptionKeys, CaptionStudy, read_keys
+from readouts.captions.measuring import measured
+from readouts.captions.method import method
+from readouts.captions.stored import compare, recompute
+
+_DECODED_A_SECOND = {"cpu": 200.0, "cuda": 5000.0}
+
+
+class CaptionsReadout:
+    """Measures what layers say of images."""
+
+    version = VERSION
+    keys = CaptionKeys
+    dimensions = DIMENSIONS
+    measures = MEASURES
+    extra_measures = ()
+    columns = COLUMNS
+    grid_columns = GRID_COLUMNS
+    choices: ClassVar[Mapping[str, str]] = {}
+    products: ClassVar[Mapping[str, str]] = {"translator": "affine map of a layer's tokens to the last layer's"}
+    flag_meanings = FLAGS
+    mild_flags: ClassVar[frozenset[str]] = frozenset()
+    control_meanings = CONTROL_MEANINGS
+    expectations: ClassVar[tuple[Expectation, ...]] = ()
+    control_aliases: ClassVar[Mapping[str, str]] = {}
+    column_kinds = COLUMN_KINDS
+    parts: ClassVar[Mapping[str, Any]] = {}
+
+    def read(self, reader: StudyReader) -> CaptionStudy | None:
+        """The read-out's keys of a study."""
+        return read_keys(reader)
+
+    def cells(self, study: Study) -> Iterator[Cell | LeftOut | Mistake]:
+        """Data sets, backbones, layers and translators."""
+        return cells(study)
+
+    def warnings(self, cells: Sequence[Cell]) -> Iterator[str]:
+        """Data sets of which no caption can be called right, and too few images for their candidates."""
+        known: dict[str, str] = {}
+        for cell in cells:
+            own: CaptionCell = cell.settings
+            if own.grammar is None:
+                _, reason = grammar_of(cell.dataset.config, "counted")
+                known[cell.dataset.name] = (
+                    f"{reason or 'no captions'}: no exact captions, forced choice and retrieval"
+                )
+        yield from (f"{name}: {text}" for name, text in known.items())
+
+    def bundle(self, cell: Cell) -> Hashable:
+        """All layers of a backbone or control are measured together: their captions are read at once."""
+        own: CaptionCell = cell.settings
+        return (cell.dataset.name, cell.backbone, cell.control, own.translator)
+
+    def labels(self, split: Split) -> dict[str, np.ndarray]:
+        """Object codes, which images are resampled together, and captions in every grammar that there is."""
+        indices = np.arange(len(split))
+        twins: Any = getattr(split, "twins", None)
+        labels = {
+            "object_codes": split.object_codes,
+            "unit": indices if twins is None else np.minimum(indices, twins(indices)),
+        }
+        scene: Any = getattr(split, "scene", None)
+        for grammar in GRAMMARS:
+            if grammar != "partial" and scene is not None and grammar_of(scene, grammar)[0]:
+                labels[f"caption:{grammar}"] = split.labels(f"caption:{grammar}", indices)  # pyright: ignore
+        return labels
+
+    def cost(self, cell: Cell, sizes: Mapping[str, int]) -> float:
+        """Images; those that a translator reads are decoded in the trial."""
+        own: CaptionCell = cell.settings
+        return sum(sizes.values()) * (1.0 if own.translator == "none" else 100.0)
+
+    def forecast_key(self, cell: Cell) -> Hashable:
+        """Layers cost the same."""
+        own: CaptionCell = cell.settings
+        return (own.translator, own.decode, own.choices, cell.backbone)
+
+    def forecast_s(self, cell: Cell, sizes: Mapping[str, int], device: torch.device) -> float:
+        """Seconds that a cell will take: decoding, where it decodes, and the bootstrap."""
+        own: CaptionCell = cell.settings
+        n_captions = sum(sizes.values()) if own.translator != "none" else 0
+        per_caption = 1 + (len(own.choices.labels) if own.choices else 0) / 4
+        return n_captions * per_caption / _DECODED_A_SECOND.get(device.type, 200.0) + 0.2
+
+    def is_upper_bound(self, cell: Cell) -> bool:
+        """No training stops early."""
+        del cell
+        return False
+
+    def measure(self, cells: Mapping[Cell, Inputs], device: torch.device) -> Iterator[tuple[Cell, Outcome]]:
+        """Measure the cells, one after another."""
+        for cell, inputs in cells.items():
+            yield cell, measured(cell, inputs, device)
+
+    def has_samples(self, row: Mapping[str, Any]) -> bool:
+        """Whether the cell has captions; that of a fit has none."""
+        return row["translator"] != "fit"
+
+    def recompute(self, row: Mapping[str, Any], samples: pa.Table) -> dict[str, object]:
+        """The columns that follow from stored captions."""
+        return recompute(row, samples)
+
+    def compare(
+        self,
+        cells: Mapping[str, tuple[Mapping[str, Any], pa.Table]],
+        pairs: Iterable[tuple[str, str]],
+        columns: Iterable[str],
+        config: IntervalConfig,
+        *,
+        seed: int,
+    ) -> list[Difference]:
+        """Paired differences of measures between cells on the same images."""
+        return compare(cells, pairs, columns, config, seed=seed)
+
+    def exhibits(
+        self, results: Path, rows: Sequence[Mapping[str, Any]], datasets: Mapping[str, Scene]
+    ) -> Iterable[Any]:
+        """Drawings for the report, see `readouts.captions.exhibits`."""
+        from readouts.captions.exhibits import exhibits  # brings matplotlib, which measuring does without
+
+        return exhibits(results, rows, datasets)
+
+    def method(self, study: Study, rows: Sequence[Mapping[str, Any]]) -> Method:
+        """What a paper says of the measurement, and cites."""
+        return method(study, rows)
