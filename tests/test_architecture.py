@@ -79,7 +79,12 @@ def test_no_modules_import_each_other_in_a_circle() -> None:
     assert circles == []
 
 
-BROUGHT = {"markupsafe": "jinja2", "pydantic_core": "pydantic", "huggingface_hub": "timm"}
+BROUGHT = {
+    "markupsafe": "jinja2",
+    "pydantic_core": "pydantic",
+    "huggingface_hub": "timm",
+    "open_clip": "open_clip_torch",
+}
 """Packages that are parts of a dependency."""
 
 
