@@ -10,7 +10,7 @@ from typing import Any
 
 from frozen.readout.readout import find_readout
 from sweep.results.columns import all_columns
-from sweep.study.schema import json_schema
+from sweep.study.schema import DEFAULT_READOUT, study_form
 
 _STUDIES = """\
 # Study files
@@ -92,7 +92,7 @@ _SECTIONS = {
 
 def studies_page() -> str:
     """docs/studies.md: every key of a study file."""
-    schema = json_schema()
+    schema = study_form(DEFAULT_READOUT).model_json_schema()
     parts = [_STUDIES, "## The file\n", *_keys(schema)]
     for title, name in _SECTIONS.items():
         definition = schema["$defs"][name]  # pyright: ignore

@@ -4,7 +4,7 @@ import pytest
 from jaxtyping import install_import_hook
 
 install_import_hook(
-    ["binding", "frozen", "sweep"], "beartype.beartype(conf=beartype.BeartypeConf(is_pep484_tower=True))"
+    ["binding", "frozen", "readouts", "sweep"], "beartype.beartype(conf=beartype.BeartypeConf(is_pep484_tower=True))"
 )
 
 

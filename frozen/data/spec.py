@@ -57,8 +57,3 @@ def open_split(config: Scene, name: str) -> Split:
 def split_size(config: Scene, name: str) -> int | None:
     """Samples of a split as far as known without opening it, or None."""
     return config.size(cast("SplitName", name))
-
-
-def label_kinds(config: Scene) -> tuple[str, ...]:
-    """Kinds of labels that every split of a data set has, as far as it says so without its data."""
-    return tuple(getattr(config, "label_kinds", ()))
