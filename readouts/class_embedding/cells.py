@@ -10,7 +10,6 @@ from frozen.capture.conditions import PLAIN, Condition, NoCls, SelfOnly
 from frozen.capture.reductions import Reduction, View
 from frozen.capture.sites import Site
 from frozen.capture.views import Mode
-from frozen.data.spec import label_names
 from frozen.intervals import IntervalConfig
 from frozen.models import BackboneError, Description, describe
 from frozen.paths import written
@@ -23,7 +22,7 @@ from readouts.class_embedding.attribution import Attribution, added_sites
 from readouts.class_embedding.deletion import ENDS, Deletion, Order, kept_counts, refusal
 from readouts.class_embedding.keys import ClassStudy, ConditionName
 from readouts.class_embedding.memories import Memories
-from readouts.class_embedding.patches import MASK, ClassPatches, KeepPatches
+from readouts.class_embedding.patches import MASK, ClassPatches, KeepPatches, known_labels
 from readouts.class_embedding.ranks import LABEL, ClassRanks
 
 VERSION = 1
@@ -83,7 +82,7 @@ def cells(study: Study) -> Iterator[Cell | LeftOut | Mistake]:
 
 
 def _unlabelled(study: Study, reading: Reading) -> Mistake | None:
-    if LABEL in (label_names(reading.dataset.config) or ()):
+    if LABEL in known_labels(reading.dataset.config):
         return None
     entries = list(dict.fromkeys(dataset.entry for dataset in study.datasets))
     message = (
@@ -99,7 +98,7 @@ class Grid:
     def __init__(self, study: Study, reading: Reading, description: Description) -> None:
         self._study, self._reading, self._description = study, reading, description
         self._rules: ClassStudy = study.keys
-        self._has_masks = MASK in (label_names(reading.dataset.config) or ())
+        self._has_masks = MASK in known_labels(reading.dataset.config)
 
     def cells(self) -> Iterator[Cell | LeftOut]:
         """All of them; what is left out is told once."""

@@ -168,6 +168,7 @@ COLUMNS = {
     },
     "p_value": "of class_gain, masks exchanged between images, or of accuracy_link_percent, labels exchanged",
     "chance": "what the first measure of the row is by chance, where that is known exactly",
+    "split": "the split that was read",
     "n_test": "images, or classes where the measure is of classes",
     "n_tokens": "tokens of them all",
     "n_classes": "classes of the classifier",
@@ -181,10 +182,12 @@ COLUMN_KINDS = {
     **dict.fromkeys(COLUMNS, "number?"),
     "layer_index": "whole",
     "depth_fraction": "number?",
+    "split": "text?",
     "flags": "texts",
 }
 FLAGS = {
     "few_images": "fewer than 30 images have such tokens: the interval is rough",
+    "few_wrong": "fewer than 30 images are classified wrongly, or rightly: the accuracy link is rough",
     "missing_classes": "some classes have no image, and the mean is over the others",
 }
 CONTROLS = {

@@ -11,13 +11,13 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-from jaxtyping import Float64
+from jaxtyping import Float
 
 from frozen.intervals import Estimate, IntervalConfig, interval, p_value, resample, spread, student_interval
 from frozen.readout.readout import Difference
 from readouts.class_embedding.columns import BOUNDS, MEASURES
 
-PerImage = Mapping[str, Float64[np.ndarray, " images"]]
+PerImage = Mapping[str, Float[np.ndarray, " images"]]
 """Values of measures, one an image, NaN where an image has none."""
 RIGHT = "right"
 """Column of 1 where the model classifies an image rightly, 0 where not; with it comes the accuracy link."""

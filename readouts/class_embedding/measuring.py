@@ -88,6 +88,7 @@ def _outcome(cell: Cell, found: Measured, estimated: Mapping[str, float | None])
     few = int(np.isfinite(first).sum()) < FEW_IMAGES and own.aspect != MEMORY_WEIGHTS
     row: dict[str, Any] = {**dict.fromkeys(COLUMNS), **estimated}
     row |= {
+        "split": own.rules.split,
         "n_test": len(found.samples),
         "n_tokens": found.n_tokens,
         "n_classes": cell.description.n_classes,
@@ -152,11 +153,13 @@ def remembered(cell: Cell, inputs: Inputs) -> Measured:
     values = {"memory_percent": 100 * per_image(agree, tokens), "match_percent": 100 * per_image(match, tokens)}
     reduction = Memories(int(own.site.layer), own.site.part)  # pyright: ignore[reportArgumentType]
     extra: dict[str, object] = {"chance": chance_percent(reduction.n_memories(cell.description))}
+    flags: tuple[str, ...] = ()
     if own.kind == "cls":
         is_right = inputs.columns["output"]["ranks"][:][:, 0] == 0
         values[RIGHT] = is_right.astype(np.float64)
         extra["p_value"] = _link_p(values["memory_percent"], is_right, own)
-    return Measured(sample_table(values), int(tokens.sum()) * len(agree), extra)
+        flags = ("few_wrong",) if min(is_right.sum(), (~is_right).sum()) < FEW_IMAGES else ()
+    return Measured(sample_table(values), int(tokens.sum()) * len(agree), extra, flags)
 
 
 def _link_p(agreement: np.ndarray, is_right: np.ndarray, own: ClassCell) -> float | None:

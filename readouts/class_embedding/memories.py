@@ -9,10 +9,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from math import comb
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
+from weakref import WeakKeyDictionary
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from frozen.capture.conditions import Condition
@@ -56,6 +57,35 @@ def value_vectors(model: Backbone, block: int, sublayer: Sublayer) -> Float[Tens
     output = model.trunk.parts[block].points[_COEFFICIENTS[sublayer]].module
     assert isinstance(output, nn.Linear)
     return output.weight.detach().float()
+
+
+class OfWeights(NamedTuple):
+    """What the weights of a sublayer and the classifier say."""
+
+    best: Bool[Tensor, "classes memories"]
+    """The memories that favour each class most."""
+    favoured: Int[Tensor, " memories"]
+    """The class that each memory favours most."""
+    cosines: Float[Tensor, " classes"]
+    """Class-value agreement."""
+
+
+_KNOWN: WeakKeyDictionary[nn.Module, dict[tuple[Sublayer, int], OfWeights]] = WeakKeyDictionary()
+"""By block: models are frozen, and E W costs more than a small batch's forward pass."""
+
+
+def of_weights(model: Backbone, block: int, sublayer: Sublayer, top: int) -> OfWeights:
+    """What follows from the weights of a loaded model, made once."""
+    assert model.trunk is not None
+    assert model.head is not None
+    known = _KNOWN.setdefault(model.trunk.blocks[block], {})
+    if (sublayer, top) not in known:
+        embeddings = model.head.linear.weight.detach().float()
+        values = value_vectors(model, block, sublayer)
+        favour = favours(embeddings, values)
+        cosines = class_value_cosines(embeddings, values)
+        known[sublayer, top] = OfWeights(best_memories(favour, top), favour.argmax(dim=0), cosines)
+    return known[sublayer, top]
 
 
 @dataclass(frozen=True)
@@ -126,22 +156,17 @@ class _MemoriesReducer:
         assert head is not None
         self._reduction, self._project = reduction, head.project
         self._classes = true_classes(forward, reduction.label, head.n_classes)
-        embeddings = head.linear.weight.detach().float()
-        values = value_vectors(forward.model, reduction.block, reduction.sublayer)
-        self._favour = favours(embeddings, values)
-        self._cosines = class_value_cosines(embeddings, values)
-        self._columns: dict[str, Values] = {"value_cosine": self._cosines[self._classes]}
+        self._known = of_weights(forward.model, reduction.block, reduction.sublayer, reduction.top)
+        self._columns: dict[str, Values] = {"value_cosine": self._known.cosines[self._classes]}
         self._active = torch.empty(0)
 
     def take(self, site: Site, value: Tensor) -> None:
         if site == self._reduction.sites[0]:
             coefficients = value.flatten(2)
             self._active = coefficients.topk(min(self._reduction.top, coefficients.shape[-1]), dim=-1).indices
-            self._columns["agrees"] = agrees(
-                self._active, best_memories(self._favour, self._reduction.top)[self._classes]
-            )
+            self._columns["agrees"] = agrees(self._active, self._known.best[self._classes])
             return
-        favoured = self._favour.argmax(dim=0)[self._active]
+        favoured = self._known.favoured[self._active]
         self._columns["matches"] = (favoured == self._project(value).argmax(-1)[..., None]).any(-1)
 
     def finish(self) -> Mapping[str, Values]:

@@ -164,3 +164,9 @@ class KeepPatches:
     def _kept(self, labels: Mapping[str, np.ndarray], layout: TokenLayout) -> Bool[np.ndarray, "samples spatial"]:
         shows = class_patches(labels[self.label], layout.grid, self.rule)
         return shows if self.which == "class" else ~shows
+
+
+def known_labels(config: object) -> tuple[str, ...]:
+    """Labels that a data set says all its splits have, without its data: of readers, and of scenes with classes."""
+    names = getattr(config, "label_names", None)
+    return tuple(getattr(config, "label_kinds", ()) if names is None else names)

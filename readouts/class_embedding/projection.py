@@ -12,7 +12,8 @@ from frozen.models import TokenLayout
 from readouts.class_embedding.estimates import permutation_p
 from readouts.class_embedding.ranks import ABSENT
 
-Tokens = Bool[np.ndarray, "images tokens"]
+Tokens = Bool[np.ndarray, "_rows tokens"]
+"""Which tokens count: a row an image, or one row for all of them."""
 
 
 class Ranks(NamedTuple):
@@ -38,7 +39,9 @@ class Ranks(NamedTuple):
         return 1.0 - self.ranks / (2.0 * n_classes)
 
 
-def select(kind: str, n_tokens: int, layout: TokenLayout, shows: Tokens | None) -> Tokens:
+def select(
+    kind: str, n_tokens: int, layout: TokenLayout, shows: Bool[np.ndarray, "_images spatial"] | None
+) -> Tokens:
     """Which tokens are of a kind: [1 tokens], or [images tokens] where they differ between images.
 
     Args:

@@ -99,10 +99,16 @@ def _pictures(
     suffixes = dataset_suffixes(distinct(row.dataset for row in rows))
     for measure in measures:
         for dataset, suffix in suffixes.items():
-            of_dataset = [row for row in rows if row.dataset == dataset]
-            if any(row.estimates[measure.column].is_defined for row in of_dataset if not row.is_control):
+            of_dataset = _with_panels_of(measure, [row for row in rows if row.dataset == dataset])
+            if any(not row.is_control for row in of_dataset):
                 name, caption = f"{kind}_{measure.column}{suffix}", f"{measure.label} {what}, {dataset}"
                 yield Picture(name, caption, draw(of_dataset, measure, dataset))
+
+
+def _with_panels_of(measure: Measure, rows: Sequence[Row]) -> list[Row]:
+    """Rows in panels that have an estimate of a measure: where a panel has none, it would be empty."""
+    drawn = {row.panel for row in rows if row.estimates[measure.column].is_defined and not row.is_control}
+    return [row for row in rows if row.panel in drawn or (row.is_control and not row.control_of)]
 
 
 def dataset_suffixes(datasets: list[str]) -> dict[str, str]:

@@ -15,9 +15,9 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from frozen.data.scenes import Scene
-from frozen.data.spec import label_names
+from frozen.data.spec import open_split
 from readouts.class_embedding.exhibits._base import Exhibit, Row, chosen, pairs
-from readouts.class_embedding.patches import MASK
+from readouts.class_embedding.patches import MASK, known_labels
 
 N_IMAGES = 5
 _INCHES = 1.15
@@ -58,10 +58,10 @@ def file_of(results: Path, row: Row, folder: str) -> Path:
     return results / folder / f"{row['cell_id']}.parquet"
 
 
-def _pictures(scene: Scene, n: int) -> tuple[np.ndarray, np.ndarray | None]:
-    split: Any = scene.open("test")
+def _pictures(scene: Scene, name: str, n: int) -> tuple[np.ndarray, np.ndarray | None]:
+    split: Any = open_split(scene, name)
     indices = np.arange(min(n, len(split)))
-    return split.images(indices), split.labels(MASK, indices) if MASK in (label_names(scene) or ()) else None
+    return split.images(indices), split.labels(MASK, indices) if MASK in known_labels(scene) else None
 
 
 def _map(path: Path, n: int) -> np.ndarray:
@@ -86,7 +86,7 @@ def _cells(n_rows: int, n_columns: int) -> tuple[Figure, Any]:
 
 def draw_strips(results: Path, rows: Sequence[Row], scene: Scene) -> Figure:
     """An image a row, a block a column."""
-    images, _ = _pictures(scene, N_IMAGES)
+    images, _ = _pictures(scene, str(rows[0]["split"]), N_IMAGES)
     maps = [_map(file_of(results, row, "tokens"), len(images)) for row in rows]
     figure, grid = _cells(len(images), 1 + len(rows))
     for number, image in enumerate(images):
@@ -105,7 +105,7 @@ def draw_strips(results: Path, rows: Sequence[Row], scene: Scene) -> Figure:
 
 def draw_maps(results: Path, rows: Sequence[Row], scene: Scene) -> Figure:
     """An image a row, an order a column."""
-    images, masks = _pictures(scene, N_IMAGES)
+    images, masks = _pictures(scene, str(rows[0]["split"]), N_IMAGES)
     maps = [_map(file_of(results, row, "maps"), len(images)) for row in rows]
     figure, grid = _cells(len(images), 1 + len(rows))
     for number, image in enumerate(images):
