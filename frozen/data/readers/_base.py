@@ -241,14 +241,14 @@ class PhotoSplit:
         """The images of the given samples, after the transform."""
         side, change = self.dataset.image_size, self.dataset.transform
         images = np.empty((len(indices), side, side, 3), dtype=np.uint8)
-        for image, index in zip(images, indices.tolist(), strict=True):
+        for image, index in zip(images, np.asarray(indices).tolist(), strict=True):
             image[:] = change.image(self._read(self.listing.images, index))
         return images
 
     def _masks(self, rasters: Rasters, indices: Int[np.ndarray, " batch"]) -> Int32[np.ndarray, "batch size size"]:
         side, change = self.dataset.image_size, self.dataset.transform
         masks = np.empty((len(indices), side, side), dtype=np.int32)
-        for mask, index in zip(masks, indices.tolist(), strict=True):
+        for mask, index in zip(masks, np.asarray(indices).tolist(), strict=True):
             mask[:] = change.mask(self._read(rasters, index))
         return masks
 
@@ -282,7 +282,7 @@ class PhotoSplit:
             return self._masks(self.listing.masks[name], indices)
         if name not in self.listing.labels:
             raise ValueError(f"no labels {name!r}; there are {', '.join(self.label_names)}")
-        return self.listing.labels[name][np.asarray(self.kept)[indices]]
+        return self.listing.labels[name][np.asarray(self.kept)[np.asarray(indices)]]
 
     def value_names(self, name: str) -> tuple[str, ...]:
         """Readable names of the values 0, 1, .. of a label; empty where it has none."""
