@@ -14,7 +14,8 @@ import numpy as np
 from pydantic import BaseModel, ValidationError
 
 from frozen.data.dataset import DataError, Missing
-from frozen.data.readers._base import IS_PATH, Listing
+from frozen.data.readers._listing import Listing
+from frozen.data.readers._places import IS_PATH
 from frozen.data.readers._tars import Sample
 from frozen.data.readers._webdataset import WebDataset, json_of_member, text_of
 

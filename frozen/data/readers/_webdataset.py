@@ -12,7 +12,9 @@ import numpy as np
 
 from frozen.data.dataset import DataError, Missing
 from frozen.data.pixels import UnreadableImageError
-from frozen.data.readers._base import IS_PATH, Listing, PhotoDataset, named_places, split_problems
+from frozen.data.readers._base import PhotoDataset
+from frozen.data.readers._listing import Listing
+from frozen.data.readers._places import IS_PATH, named_places, split_problems
 from frozen.data.readers._tars import Member, Sample, TarRasters, expand_braces, samples_of
 from frozen.problems import Problem
 
