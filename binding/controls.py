@@ -15,8 +15,7 @@ import torch
 from jaxtyping import Float
 from torch.nn.functional import adaptive_avg_pool2d
 
-from frozen.data.scenes import Scene
-from frozen.data.spec import has_object_codes
+from frozen.data.spec import AnyDataset, has_object_codes
 from frozen.models import BackboneConfig, BackboneError, Batch, Description, Reader, TokenLayout, whole
 from frozen.readout.measures import Expectation
 
@@ -65,7 +64,7 @@ class Control(ABC):
     head = None
     decoder = None
 
-    def __init__(self, scene: Scene, seed: int) -> None:
+    def __init__(self, scene: AnyDataset, seed: int) -> None:
         self._seed = seed
         layout = TokenLayout(has_cls=True, n_registers=0, grid=(0, 0), width=self.width(scene))
         self.description = Description((_LAYER,), layout, image_size=0, is_control=True)
@@ -78,8 +77,8 @@ class Control(ABC):
 
     @staticmethod
     @abstractmethod
-    def width(scene: Scene) -> int:
-        """Width of the vector."""
+    def width(scene: Any) -> int:
+        """Width of the vector on a `Scene`; where it reads no codes, on any data set."""
 
     @abstractmethod
     def vectors(self, batch: Batch) -> Float[np.ndarray, "batch dim"]:
@@ -101,7 +100,7 @@ class OracleObjects(Control):
     name = "oracle_objects"
 
     @staticmethod
-    def width(scene: Scene) -> int:
+    def width(scene: Any) -> int:
         return scene.space.n_objects
 
     def vectors(self, batch: Batch) -> Float[np.ndarray, "batch dim"]:
@@ -114,7 +113,7 @@ class OracleFeatures(Control):
     name = "oracle_features"
 
     @staticmethod
-    def width(scene: Scene) -> int:
+    def width(scene: Any) -> int:
         return scene.space.n_features
 
     def vectors(self, batch: Batch) -> Float[np.ndarray, "batch dim"]:
@@ -128,7 +127,7 @@ class Noise(Control):
     reads_codes = False
 
     @staticmethod
-    def width(scene: Scene) -> int:
+    def width(scene: Any) -> int:
         del scene
         return NOISE_WIDTH
 
@@ -142,7 +141,7 @@ class Erased(Control):
     name = "erased"
 
     @staticmethod
-    def width(scene: Scene) -> int:
+    def width(scene: Any) -> int:
         return scene.space.n_objects + 1
 
     def vectors(self, batch: Batch) -> Float[np.ndarray, "batch dim"]:
@@ -158,7 +157,7 @@ class Pixels(Control):
     reads_images = True
 
     @staticmethod
-    def width(scene: Scene) -> int:
+    def width(scene: Any) -> int:
         return 3 * _grid(scene.image_size) ** 2
 
     def vectors(self, batch: Batch) -> Float[np.ndarray, "batch dim"]:
@@ -186,7 +185,7 @@ CONTROLS = tuple(CONTROL_CLASSES)
 names = CONTROLS
 
 
-def describe(config: BackboneConfig, scene: Scene) -> Description:
+def describe(config: BackboneConfig, scene: AnyDataset) -> Description:
     """The one layer of a control on a data set.
 
     Raises:
@@ -195,7 +194,7 @@ def describe(config: BackboneConfig, scene: Scene) -> Description:
     return _control(config, scene).description
 
 
-def load(config: BackboneConfig, scene: Scene, device: torch.device) -> Control:
+def load(config: BackboneConfig, scene: AnyDataset, device: torch.device) -> Control:
     """A control; it computes on the CPU.
 
     Raises:
@@ -205,10 +204,10 @@ def load(config: BackboneConfig, scene: Scene, device: torch.device) -> Control:
     return _control(config, scene)
 
 
-def _control(config: BackboneConfig, scene: Scene) -> Control:
+def _control(config: BackboneConfig, scene: AnyDataset) -> Control:
     cls = control_class(config.name)
     if cls.reads_codes and not has_object_codes(scene):
-        raise BackboneError(f"the control {config.name} is made of object codes, and a data set has none")
+        raise BackboneError(f"the control {config.name} is made of object codes, which the data set does not have")
     return cls(scene, config.seed)
 
 

@@ -6,10 +6,15 @@ import zlib
 from dataclasses import dataclass
 from typing import Any, cast
 
-from frozen.data.dataset import Dataset
+from frozen.data.dataset import Dataset, DatasetSplit
 from frozen.data.readers import READERS
-from frozen.data.scenes import SCENES, SPLITS, Scene, SplitName
+from frozen.data.scenes import SCENES, SPLITS, Scene, Split, SplitName
 from frozen.plain import Plain, plain
+
+AnyDataset = Scene | Dataset
+"""Whatever a study may name."""
+AnySplit = Split | DatasetSplit
+_sizes: dict[tuple[AnyDataset, str], int] = {}
 
 
 @dataclass(frozen=True)
@@ -53,7 +58,7 @@ def _by_path(value: Plain, prefix: str = "") -> dict[str, Plain]:
     }
 
 
-def open_split(config: Scene | Dataset, name: str) -> Any:
+def open_split(config: AnyDataset, name: str) -> Any:
     """A split of a data set, by a name that the data set knows: a `Split` of a scene, else a `DatasetSplit`.
 
     Raises:
@@ -62,12 +67,20 @@ def open_split(config: Scene | Dataset, name: str) -> Any:
     return config.open(cast("SplitName", name))
 
 
-def split_size(config: Scene | Dataset, name: str) -> int | None:
-    """Samples of a split as far as known without opening it, or None."""
-    return config.size(cast("SplitName", name))
+def split_size(config: AnyDataset, name: str) -> int | None:
+    """Samples of a split as far as known without opening it, or None.
+
+    Counted once a process: a plan asks for every capture, and to count 1.8 million files takes seconds.
+    """
+    if (config, name) not in _sizes:
+        size = config.size(cast("SplitName", name))
+        if size is None or config.missing():
+            return size
+        _sizes[config, name] = size
+    return _sizes[config, name]
 
 
-def split_names(config: Scene | Dataset) -> tuple[str, ...]:
+def split_names(config: AnyDataset) -> tuple[str, ...]:
     """Names of a data set's splits; those of a scene are train, validation and test."""
     return getattr(config, "splits", SPLITS)
 
@@ -77,11 +90,11 @@ def split_number(name: str) -> int:
     return SPLITS.index(name) if name in SPLITS else zlib.crc32(name.encode())
 
 
-def label_names(config: Scene | Dataset) -> tuple[str, ...] | None:
+def label_names(config: AnyDataset) -> tuple[str, ...] | None:
     """Labels that every split has, as far as known without its data; None of most scenes, whose splits say it."""
     return getattr(config, "label_names", None)
 
 
-def has_object_codes(config: Scene | Dataset) -> bool:
+def has_object_codes(config: AnyDataset) -> bool:
     """Whether it is a scene: a data set that says which objects an image shows."""
     return hasattr(type(config), "space")

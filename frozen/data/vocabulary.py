@@ -21,34 +21,12 @@ from frozen.terminal import complain, say
 
 VISIBLE = ("animal", "artifact", "body", "food", "object", "person", "plant", "color")
 """Classes of what can be seen: WordNet's lexicographer files of nouns, and the adjectives of colour."""
-_NOUN_FILES = [
-    "Tops",
-    "act",
-    "animal",
-    "artifact",
-    "attribute",
-    "body",
-    "cognition",
-    "communication",
-    "event",
-    "feeling",
-    "food",
-    "group",
-    "location",
-    "motive",
-    "object",
-    "person",
-    "phenomenon",
-    "plant",
-    "possession",
-    "process",
-    "quantity",
-    "relation",
-    "shape",
-    "state",
-    "substance",
-    "time",
-]
+_NOUN_FILES_TEXT = """
+Tops act animal artifact attribute body cognition communication event feeling food group location
+motive object person phenomenon plant possession process quantity relation shape state substance
+time
+"""
+_NOUN_FILES = _NOUN_FILES_TEXT.split()
 """In the order of their numbers, from 3."""
 _FIRST_NOUN_FILE = 3
 _PARTS = {"1": "noun", "2": "verb", "3": "adj", "4": "adv", "5": "adj"}
@@ -56,109 +34,14 @@ _PARTS = {"1": "noun", "2": "verb", "3": "adj", "4": "adv", "5": "adj"}
 _COLOR_HEADS = ("chromatic", "achromatic")
 _COLORS = ("black", "white")
 """Heads of their own in WordNet, like neither."""
-_FUNCTION_WORDS = frozenset(
-    [
-        "a",
-        "about",
-        "above",
-        "after",
-        "all",
-        "am",
-        "an",
-        "and",
-        "any",
-        "are",
-        "as",
-        "at",
-        "be",
-        "been",
-        "below",
-        "but",
-        "by",
-        "can",
-        "could",
-        "did",
-        "do",
-        "does",
-        "down",
-        "for",
-        "from",
-        "had",
-        "has",
-        "have",
-        "he",
-        "her",
-        "here",
-        "hers",
-        "him",
-        "his",
-        "how",
-        "if",
-        "in",
-        "into",
-        "is",
-        "it",
-        "its",
-        "just",
-        "like",
-        "may",
-        "me",
-        "might",
-        "mine",
-        "more",
-        "most",
-        "must",
-        "my",
-        "no",
-        "nor",
-        "not",
-        "of",
-        "off",
-        "on",
-        "or",
-        "our",
-        "out",
-        "over",
-        "she",
-        "should",
-        "so",
-        "some",
-        "such",
-        "than",
-        "that",
-        "the",
-        "their",
-        "them",
-        "then",
-        "there",
-        "these",
-        "they",
-        "this",
-        "those",
-        "through",
-        "to",
-        "too",
-        "under",
-        "up",
-        "us",
-        "was",
-        "we",
-        "were",
-        "what",
-        "when",
-        "where",
-        "which",
-        "who",
-        "whom",
-        "whose",
-        "why",
-        "will",
-        "with",
-        "would",
-        "you",
-        "your",
-    ]
-)
+_FUNCTION_WORDS_TEXT = """
+a about above after all am an and any are as at be been below but by can could did do does down for
+from had has have he her here hers him his how if in into is it its just like may me might mine more
+most must my no nor not of off on or our out over she should so some such than that the their them
+then there these they this those through to too under up us was we were what when where which who
+whom whose why will with would you your
+"""
+_FUNCTION_WORDS = frozenset(_FUNCTION_WORDS_TEXT.split())
 """WordNet takes many of them for nouns: in is indium, us a country, will a testament."""
 _WORDNET = Path("/usr/share/wordnet")
 _FREQUENCIES = "frequency_dictionary_en_82_765.txt"

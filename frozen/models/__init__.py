@@ -29,7 +29,7 @@ from frozen.models._vision import SHIPPED, Pixels, Tower, VisionTransformer
 if TYPE_CHECKING:
     import torch
 
-    from frozen.data.scenes import Scene
+    from frozen.data.spec import AnyDataset
 
 BACKBONE_CONTROLS = ("random_init", "shuffled")
 """Controls that every backbone of a study has: its architecture untrained, and its activations of other samples."""
@@ -55,7 +55,7 @@ def _one_thread_at_a_time(function: Callable[P, R]) -> Callable[P, R]:
 
 
 @_one_thread_at_a_time
-def describe(config: BackboneConfig, scene: Scene, *, head: bool = False) -> Description:
+def describe(config: BackboneConfig, scene: AnyDataset, *, head: bool = False) -> Description:
     """Layers, token layout and size of a backbone on a data set, without weights.
 
     Args:
@@ -87,7 +87,7 @@ def describe(config: BackboneConfig, scene: Scene, *, head: bool = False) -> Des
 
 @_one_thread_at_a_time
 def load(
-    config: BackboneConfig, scene: Scene, device: torch.device, *, head: bool = False, decoder: bool = False
+    config: BackboneConfig, scene: AnyDataset, device: torch.device, *, head: bool = False, decoder: bool = False
 ) -> Backbone:
     """The backbone with its weights.
 
@@ -125,7 +125,7 @@ def load(
 
 
 @_one_thread_at_a_time
-def identify(config: BackboneConfig, scene: Scene) -> Identity:
+def identify(config: BackboneConfig, scene: AnyDataset) -> Identity:
     """What a backbone's activations are known by, without making the model where its file says it.
 
     Raises:

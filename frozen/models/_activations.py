@@ -12,15 +12,13 @@ import torch
 from jaxtyping import Float32
 from torch import Tensor
 
-from frozen.data.dataset import Dataset
-from frozen.data.scenes import Scene
-from frozen.data.spec import open_split, split_names, split_number
+from frozen.data.spec import AnyDataset, open_split, split_names, split_number
 from frozen.models._activation_files import ActivationFile, open_file
 from frozen.models._base import BackboneError, Batch, Description, Reader, TokenLayout, whole
 from frozen.models._config import BackboneConfig
 
 
-def describe_activations(config: BackboneConfig, scene: Scene | Dataset) -> Description:
+def describe_activations(config: BackboneConfig, scene: AnyDataset) -> Description:
     """Layers and token layout, from the header of the file of the data set's first split.
 
     Raises:
@@ -64,7 +62,7 @@ class Activations:
     head = None
     decoder = None
 
-    def __init__(self, config: BackboneConfig, scene: Scene | Dataset) -> None:
+    def __init__(self, config: BackboneConfig, scene: AnyDataset) -> None:
         splits = split_names(scene)
         self._paths = [split_file(config, split) for split in splits]
         self._files = [open_file(path) for path in self._paths]

@@ -16,7 +16,7 @@ from frozen.registry import Registry
 if TYPE_CHECKING:
     import torch
 
-    from frozen.data.scenes import Scene
+    from frozen.data.spec import AnyDataset
 
 ACTIVATION_FILES = (".npz", ".safetensors", ".arrow", ".feather")
 Precision = Literal["float32", "bfloat16", "float16"]
@@ -38,7 +38,7 @@ class Library(Protocol):
         """Names to list; there may be more."""
         ...
 
-    def describe(self, config: BackboneConfig, scene: Scene) -> Description:
+    def describe(self, config: BackboneConfig, scene: AnyDataset) -> Description:
         """Layers, token layout and size, without weights or network.
 
         Raises:
@@ -46,7 +46,7 @@ class Library(Protocol):
         """
         ...
 
-    def load(self, config: BackboneConfig, scene: Scene, device: torch.device) -> Backbone:
+    def load(self, config: BackboneConfig, scene: AnyDataset, device: torch.device) -> Backbone:
         """The backbone with its weights.
 
         Raises:

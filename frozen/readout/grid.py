@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from frozen.data.spec import DatasetSpec
+from frozen.data.spec import DatasetSpec, has_object_codes
 from frozen.models import BACKBONE_CONTROLS, BackboneConfig, Description, describe
 from frozen.paths import written
 from frozen.readout.cells import Mistake, Path
@@ -57,6 +57,17 @@ def readings(study: Study, layers: Layers) -> Iterator[Reading | Mistake]:
                 yield Mistake(path, f"{written(source.backbone.source)}: {error}")
                 continue
             yield Reading(dataset, source.backbone, description, tuple(names), source.control, source.control_of)
+
+
+def without_object_codes(study: Study) -> Iterator[Mistake]:
+    """Data sets of which nobody knows which objects they show, for read-outs that need to know it."""
+    for dataset in study.datasets:
+        if not has_object_codes(dataset.config):
+            yield Mistake(
+                dataset_path(study, dataset),
+                f"{study.readout} reads object codes, which {dataset.name!r} (data: {dataset.scene}) does not have; "
+                "name a scene, or list the objects of each image in a table for `scene: files`",
+            )
 
 
 def dataset_path(study: Study, dataset: DatasetSpec) -> Path:

@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     import torch
     from pydantic import TypeAdapter
 
-    from frozen.data.scenes import Scene, Split
     from frozen.intervals import Estimate, IntervalConfig
 
 LabelArrays = Mapping[str, np.ndarray]
@@ -214,8 +213,12 @@ class Readout(Protocol):
         """Cells of equal value are measured together, in one trial; None for a cell by itself."""
         ...
 
-    def labels(self, split: Split) -> LabelArrays:
-        """What is stored once a split, beside the captures."""
+    def labels(self, split: Any) -> LabelArrays:
+        """What is stored once a split, beside the captures.
+
+        Args:
+            split: a `Split` of a scene, else a `DatasetSplit`; what they lack, `cells` has refused.
+        """
         ...
 
     def cost(self, cell: Cell, sizes: Mapping[str, int]) -> float:
@@ -272,14 +275,14 @@ class Readout(Protocol):
         ...
 
     def exhibits(
-        self, results: FilePath, rows: Sequence[Mapping[str, Any]], datasets: Mapping[str, Scene]
+        self, results: FilePath, rows: Sequence[Mapping[str, Any]], datasets: Mapping[str, Any]
     ) -> Iterable[Exhibit]:
         """What the report shows beside the tables and figures that every read-out has.
 
         Args:
             results: the folder of the study's results, with a file a cell in `samples/` and `curves/`.
             rows: result rows, of done and failed cells.
-            datasets: the study's data sets by name.
+            datasets: the study's data sets by name, a `Scene` or a `Dataset` each.
         """
         ...
 

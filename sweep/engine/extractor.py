@@ -17,8 +17,7 @@ import torch
 from frozen.allocator import keep_freed_memory
 from frozen.capture.capture import in_batches
 from frozen.capture.forward import run_batch
-from frozen.data.scenes import Split
-from frozen.data.spec import open_split
+from frozen.data.spec import AnySplit, open_split
 from frozen.models import Backbone, Batch, TokenLayout, describe, load
 from sweep.engine.block_values import BlockValues
 from sweep.engine.passes import Pass, make_batch
@@ -46,7 +45,7 @@ class Extractor:
         self._ahead = render_threads + 1
         self._renderers = ThreadPoolExecutor(render_threads, "render")
         self._opening, self._computing = Lock(), Lock()
-        self._split: tuple[Any, Split] | None = None
+        self._split: tuple[Any, AnySplit] | None = None
         self._backbone: tuple[Any, Backbone] | None = None
 
     def extract(self, job: Pass, block: int) -> dict[str, pa.Table]:
@@ -70,7 +69,7 @@ class Extractor:
 
     def _rendered(
         self,
-        split: Split,
+        split: AnySplit,
         samples: np.ndarray,
         places: Sequence[np.ndarray],
         labels: Mapping[str, np.ndarray],
@@ -83,7 +82,7 @@ class Extractor:
 
         return Ahead(self._renderers, [maker(rows) for rows in places], self._ahead)
 
-    def _opened(self, job: Pass) -> Split:
+    def _opened(self, job: Pass) -> AnySplit:
         with self._opening:
             if self._split is None or self._split[0] != (job.scene, job.split):
                 self._split = ((job.scene, job.split), open_split(job.scene, job.split))

@@ -5,9 +5,8 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from frozen.capture.capture import Capture
-from frozen.data.dataset import DataError, Dataset
-from frozen.data.scenes import Scene
-from frozen.data.spec import label_names, split_names, split_size
+from frozen.data.dataset import DataError
+from frozen.data.spec import AnyDataset, label_names, split_names, split_size
 from frozen.problems import did_you_mean
 from frozen.readout.cells import Cell, LeftOut, Mistake
 from frozen.readout.grid import dataset_path
@@ -80,7 +79,7 @@ def _unknown(cell: Cell) -> str | None:
     return None
 
 
-def _damage(config: Scene | Dataset) -> str | None:
+def _damage(config: AnyDataset) -> str | None:
     """What is wrong with what a data set tells of itself before it is opened."""
     if config.missing():
         return None

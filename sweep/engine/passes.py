@@ -17,8 +17,7 @@ import numpy as np
 from frozen.capture.capture import Capture
 from frozen.capture.conditions import PLAIN, Condition
 from frozen.capture.reductions import TEXT, Reduction
-from frozen.data.scenes import Scene, Split
-from frozen.data.spec import split_number, split_size
+from frozen.data.spec import AnyDataset, AnySplit, split_number, split_size
 from frozen.models import BackboneConfig, Batch
 from frozen.paths import written
 from frozen.readout.cells import Cell
@@ -40,7 +39,7 @@ class Output(NamedTuple):
 class Pass:
     """One split of one data set through one backbone under one condition."""
 
-    scene: Scene
+    scene: AnyDataset
     split: str
     backbone: BackboneConfig
     outputs: tuple[Output, ...]
@@ -122,12 +121,12 @@ def plan_passes(cells: Iterable[Cell], graph: Graph, present: set[str]) -> list[
     ]
 
 
-def make_batch(split: Split, indices: np.ndarray, *, images: bool, labels: Mapping[str, np.ndarray] = {}) -> Batch:
+def make_batch(split: AnySplit, indices: np.ndarray, *, images: bool, labels: Mapping[str, np.ndarray] = {}) -> Batch:
     """Samples of a split as a backbone sees them; images are rendered only for those that look."""
     pictures = split.images(indices) if images else np.zeros((len(indices), 0, 0, 3), dtype=np.uint8)
-    has_codes = hasattr(split, "object_codes")  # codes are what scenes have, and controls of theirs read
-    codes = split.object_codes[indices] if has_codes else np.zeros((len(indices), 0), np.uint8)
-    features = split.space.feature_codes(codes) if has_codes else codes
+    scene: Any = split if hasattr(split, "object_codes") else None  # controls of scenes read their codes
+    codes = scene.object_codes[indices] if scene is not None else np.zeros((len(indices), 0), np.uint8)
+    features = scene.space.feature_codes(codes) if scene is not None else codes
     return Batch(indices, pictures, codes, features, split_number(split.name), labels)
 
 

@@ -15,8 +15,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from frozen.data.scenes import Missing, Scene
-from frozen.data.spec import split_size
+from frozen.data.dataset import Missing
+from frozen.data.spec import AnyDataset, split_size
 from frozen.models import BackboneConfig
 from frozen.paths import written
 from frozen.readout.cells import Cell
@@ -213,7 +213,7 @@ def _missing_data(cells: Iterable[Cell]) -> dict[str, Missing]:
     return {name: missing for name, missing in found.items() if missing is not None}
 
 
-def _scenes(cells: Iterable[Cell]) -> dict[str, Scene]:
+def _scenes(cells: Iterable[Cell]) -> dict[str, AnyDataset]:
     return {cell.dataset.name: cell.dataset.config for cell in cells}
 
 

@@ -8,8 +8,8 @@ from typing import NamedTuple
 import torch
 
 from frozen.capture.capture import Capture
-from frozen.data.scenes import DataError, Scene, fingerprint
-from frozen.data.spec import open_split
+from frozen.data.dataset import DataError, fingerprint
+from frozen.data.spec import AnyDataset, open_split
 from frozen.models import BackboneConfig, BackboneError, Identity, UnavailableError, identify, load
 from frozen.readout.cells import Cell
 from frozen.readout.grid import backbone_path
@@ -34,7 +34,7 @@ def open_sources(cells: Iterable[Cell], others: Iterable[Cell], study: Study, lo
     Raises:
         StudyError: with every data set or backbone that cannot be opened.
     """
-    opened: dict[tuple[Scene, BackboneConfig, tuple[str, ...], bool, bool], Source | ValueError] = {}
+    opened: dict[tuple[AnyDataset, BackboneConfig, tuple[str, ...], bool, bool], Source | ValueError] = {}
     contents = _Contents()
     sources: dict[Cell, Source] = {}
     problems: dict[StudyProblem, None] = {}
@@ -67,7 +67,7 @@ class MissingDataError(DataError):
 def unavailable(cells: Iterable[Cell]) -> dict[Cell, tuple[str, ...]]:
     """Those of some cells whose data or backbone cannot be had here, with what is missing and how to get it."""
     contents = _Contents()
-    found: dict[tuple[Scene, BackboneConfig], tuple[str, ...]] = {}
+    found: dict[tuple[AnyDataset, BackboneConfig], tuple[str, ...]] = {}
     absent: dict[Cell, tuple[str, ...]] = {}
     for cell in cells:
         pair = (cell.dataset.config, cell.backbone)
@@ -95,13 +95,18 @@ class _Contents:
     """Content hashes, each made once: of data sets, and of backbones whatever the number of data sets."""
 
     def __init__(self) -> None:
-        self._data: dict[tuple[Scene, str], _Data] = {}
-        self._weights: dict[tuple[BackboneConfig, Scene | None], Identity] = {}
-        self._heads: dict[tuple[BackboneConfig, Scene | None], str] = {}
-        self._decoders: dict[tuple[BackboneConfig, Scene | None], str] = {}
+        self._data: dict[tuple[AnyDataset, str], _Data] = {}
+        self._weights: dict[tuple[BackboneConfig, AnyDataset | None], Identity] = {}
+        self._heads: dict[tuple[BackboneConfig, AnyDataset | None], str] = {}
+        self._decoders: dict[tuple[BackboneConfig, AnyDataset | None], str] = {}
 
     def source(
-        self, scene: Scene, backbone: BackboneConfig, splits: tuple[str, ...], needs_head: bool, needs_decoder: bool
+        self,
+        scene: AnyDataset,
+        backbone: BackboneConfig,
+        splits: tuple[str, ...],
+        needs_head: bool,
+        needs_decoder: bool,
     ) -> Source | ValueError:
         """Of some splits of a data set and a backbone, or why one of them cannot be opened."""
         try:
@@ -121,7 +126,7 @@ class _Contents:
             decoder,
         )
 
-    def missing(self, scene: Scene, backbone: BackboneConfig) -> tuple[str, ...]:
+    def missing(self, scene: AnyDataset, backbone: BackboneConfig) -> tuple[str, ...]:
         """What of a data set and a backbone cannot be had; other faults are left for `source` to find."""
         absent = scene.missing()
         lines = [] if absent is None else [str(absent)]
@@ -134,7 +139,7 @@ class _Contents:
                 pass
         return tuple(lines)
 
-    def _data_of(self, scene: Scene, name: str) -> _Data:
+    def _data_of(self, scene: AnyDataset, name: str) -> _Data:
         if (scene, name) not in self._data:
             if missing := scene.missing():
                 raise MissingDataError(str(missing))
@@ -142,20 +147,20 @@ class _Contents:
             self._data[scene, name] = _Data(split.fingerprint, len(split), split.n_skipped)
         return self._data[scene, name]
 
-    def _weights_of(self, backbone: BackboneConfig, scene: Scene) -> Identity:
+    def _weights_of(self, backbone: BackboneConfig, scene: AnyDataset) -> Identity:
         key = (backbone, scene if backbone.depends_on_scene else None)
         if key not in self._weights:
             self._weights[key] = identify(backbone, scene)
         return self._weights[key]
 
-    def _head_of(self, backbone: BackboneConfig, scene: Scene) -> str:
+    def _head_of(self, backbone: BackboneConfig, scene: AnyDataset) -> str:
         key = (backbone, scene if backbone.depends_on_scene else None)
         if key not in self._heads:
             head = load(backbone, scene, torch.device("cpu"), head=True).head
             self._heads[key] = "" if head is None else head.weights_digest
         return self._heads[key]
 
-    def _decoder_of(self, backbone: BackboneConfig, scene: Scene) -> str:
+    def _decoder_of(self, backbone: BackboneConfig, scene: AnyDataset) -> str:
         key = (backbone, scene if backbone.depends_on_scene else None)
         if key not in self._decoders:
             decoder = load(backbone, scene, torch.device("cpu"), decoder=True).decoder

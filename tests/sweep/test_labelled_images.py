@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import textwrap
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +11,9 @@ import pandas as pd
 import pytest
 from PIL import Image
 
+from frozen.data.readers import READERS, ImageFolder
 from frozen.data.scenes import SplitPolicy, TargetShapes
+from frozen.models import BackboneConfig, BackboneError, describe
 from frozen.readout.readout import find_readout
 from sweep.engine.grid import make_grid
 from sweep.study.errors import StudyError
@@ -95,12 +99,40 @@ def test_binding_refuses_what_has_no_object_codes_in_one_line(tmp_path: Path) ->
     assert "\n" not in message
 
 
+def test_a_split_that_a_data_set_lacks_is_named_with_those_it_has(tmp_path: Path) -> None:
+    lab = Lab(tmp_path)
+    (tmp_path / "prototypes.yaml").write_text(STUDY.replace("root: shapes", "root: shapes, folders: [train, val]"))
+    code, output = lab.run("--plan")
+    assert code == 2
+    assert "prototypes.yaml:4: datasets[0]: prototypes reads the split 'test' of 'folder'; its splits are" in output
+    assert "Traceback" not in output
+
+
+def test_controls_made_of_codes_refuse_what_has_none() -> None:
+    dataset = ImageFolder(root="x")
+    for name in ("oracle_objects", "oracle_features", "erased"):
+        with pytest.raises(BackboneError, match="is made of object codes, which the data set does not have"):
+            describe(BackboneConfig(source=f"control:{name}"), dataset)
+    assert describe(BackboneConfig(source="control:noise"), dataset).layout.width == 128
+
+
 def test_a_study_is_planned_before_its_data_is_there(tmp_path: Path) -> None:
     (tmp_path / "study.yaml").write_text(BINDING)
     [dataset] = load_study(str(tmp_path / "study.yaml"), limit=5).datasets
     assert dataset.config.missing().what.endswith("shapes is not there")
     assert dataset.config.size("train") is None
     assert load_study(str(tmp_path / "study.yaml")).resolved()["datasets"][0]["data"] == "imagefolder"
+
+
+def test_every_reader_has_study_lines_in_the_docs_that_load(tmp_path: Path) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "data_sets.md").read_text(encoding="utf-8")
+    section = page.partition("## Data sets without object codes")[2].partition("\n## ")[0]
+    entries = [text for text in re.findall(r"```yaml\n(.*?)```", section, re.DOTALL) if text.startswith("- ")]
+    head, _, tail = BINDING.partition("  - {name: folder, data: imagefolder, root: shapes}\n")
+    (tmp_path / "docs.yaml").write_text(head + textwrap.indent("".join(entries), "  ") + tail)
+    datasets = load_study(str(tmp_path / "docs.yaml")).datasets
+    assert {dataset.scene for dataset in datasets} >= set(READERS) - {"cifar10"}
+    assert all(dataset.config.missing() for dataset in datasets)
 
 
 @pytest.mark.parametrize(

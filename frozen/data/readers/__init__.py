@@ -1,11 +1,12 @@
 """Data sets of labelled images, in the layouts in which they are published."""
 
 from frozen.data.dataset import dataset_problem
-from frozen.data.readers._base import Listing, PhotoDataset, PhotoSplit
+from frozen.data.readers._base import PhotoDataset, PhotoSplit
 from frozen.data.readers._cifar import Cifar10, Cifar100
 from frozen.data.readers._coco import CocoCaptions
 from frozen.data.readers._folder import ImageFolder
 from frozen.data.readers._imagenet import ImageNet, ImageNetS
+from frozen.data.readers._listing import Listing
 from frozen.data.readers._lists import Cub, Places365, Waterbirds
 from frozen.data.readers._segmentation import ImageNetSegmentation
 from frozen.data.readers._table import Table

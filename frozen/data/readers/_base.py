@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import hashlib
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from itertools import repeat
-from pathlib import Path
-from typing import ClassVar, Literal, NamedTuple, TypeVar
+from typing import ClassVar, Literal, TypeVar
 
 import numpy as np
 from jaxtyping import Int, Int32, UInt8
@@ -17,29 +15,14 @@ from jaxtyping import Int, Int32, UInt8
 from frozen.data.dataset import DataError, Missing, fingerprint
 from frozen.data.pixels import UnreadableImageError
 from frozen.data.rasters import Rasters
-from frozen.data.readable import readable
+from frozen.data.readers._listing import Listing, chosen, digest, sound_places
 from frozen.data.transform import Transform
 from frozen.problems import Problem, at_least, did_you_mean, refuse
 
 _VERSION = 1
 """Of what is read from files."""
 
-IS_PATH = {"is_path": True}
-"""Metadata of fields that hold a path; in a study file it is relative to that file."""
-
 AnyPhotoDataset = TypeVar("AnyPhotoDataset", bound="PhotoDataset")
-
-
-class Listing(NamedTuple):
-    """What a split could have, in the order of the disk."""
-
-    images: Rasters
-    labels: Mapping[str, np.ndarray] = {}
-    """By name, one a sample: numbers, or texts; of dtype object where a sample has several."""
-    names: Mapping[str, tuple[str, ...]] = {}
-    """By label, readable names of its values 0, 1, .."""
-    masks: Mapping[str, Rasters] = {}
-    """By name of the label."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -114,7 +97,7 @@ class PhotoDataset(ABC):
     def size(self, name: str) -> int | None:
         """Samples of a split, as far as known without decoding images."""
         if not self.missing():
-            return len(chosen(self, self.listing(name)))
+            return len(chosen(self.listing(name), self.most, self.per_class))
         known = self.known_size(name)
         return known if known is None or self.most is None else min(known, self.most)
 
@@ -136,32 +119,6 @@ class PhotoDataset(ABC):
         return PhotoSplit(self, name)
 
 
-def chosen(dataset: PhotoDataset, listing: Listing, sound: Iterator[bool] | None = None) -> list[int]:
-    """Places in a listing that are samples.
-
-    Args:
-        dataset: whose `per_class` and `most` count.
-        listing: of one of its splits.
-        sound: whether each place can be read; asked only as far as needed.
-    """
-    classes = listing.labels["class"].tolist() if dataset.per_class is not None else None
-    room: dict[int, int] = {}
-    kept: list[int] = []
-    sound = repeat(True) if sound is None else sound
-    for place in range(len(listing.images)):
-        if len(kept) == dataset.most:
-            break
-        if not next(sound):
-            continue
-        if classes is not None:
-            left = room.setdefault(classes[place], dataset.per_class or 0)
-            if not left:
-                continue
-            room[classes[place]] = left - 1
-        kept.append(place)
-    return kept
-
-
 class PhotoSplit:
     """One split of labelled images; which samples it has is decided in the order of the listing."""
 
@@ -179,8 +136,8 @@ class PhotoSplit:
         listing, asked = self.listing, list[bool]()
         sound = None
         if self.dataset.on_bad_image == "skip":
-            sound = _noted(_sound(listing), asked)
-        kept = chosen(self.dataset, listing, sound)
+            sound = _noted(sound_places(listing), asked)
+        kept = chosen(listing, self.dataset.most, self.dataset.per_class, sound)
         if not kept:
             n_bad = asked.count(False)
             reason = f"all {n_bad} of its images cannot be read" if n_bad else "it lists no image"
@@ -208,7 +165,7 @@ class PhotoSplit:
             transform=self.dataset.transform,
             images=self._identities(listing.images),
             masks={name: self._identities(masks) for name, masks in listing.masks.items()},
-            labels={name: _digest(values[self.kept]) for name, values in listing.labels.items()},
+            labels={name: digest(values[self.kept]) for name, values in listing.labels.items()},
             names={name: list(names) for name, names in listing.names.items()},
         )
 
@@ -241,14 +198,14 @@ class PhotoSplit:
         """The images of the given samples, after the transform."""
         side, change = self.dataset.image_size, self.dataset.transform
         images = np.empty((len(indices), side, side, 3), dtype=np.uint8)
-        for image, index in zip(images, indices.tolist(), strict=True):
+        for image, index in zip(images, np.asarray(indices).tolist(), strict=True):
             image[:] = change.image(self._read(self.listing.images, index))
         return images
 
     def _masks(self, rasters: Rasters, indices: Int[np.ndarray, " batch"]) -> Int32[np.ndarray, "batch size size"]:
         side, change = self.dataset.image_size, self.dataset.transform
         masks = np.empty((len(indices), side, side), dtype=np.int32)
-        for mask, index in zip(masks, indices.tolist(), strict=True):
+        for mask, index in zip(masks, np.asarray(indices).tolist(), strict=True):
             mask[:] = change.mask(self._read(rasters, index))
         return masks
 
@@ -282,7 +239,7 @@ class PhotoSplit:
             return self._masks(self.listing.masks[name], indices)
         if name not in self.listing.labels:
             raise ValueError(f"no labels {name!r}; there are {', '.join(self.label_names)}")
-        return self.listing.labels[name][np.asarray(self.kept)[indices]]
+        return self.listing.labels[name][np.asarray(self.kept)[np.asarray(indices)]]
 
     def value_names(self, name: str) -> tuple[str, ...]:
         """Readable names of the values 0, 1, .. of a label; empty where it has none."""
@@ -297,48 +254,7 @@ class PhotoSplit:
         return len(self.kept)
 
 
-def _sound(listing: Listing) -> Iterator[bool]:
-    """Whether image and masks of each place can be read."""
-    places = range(len(listing.images))
-    parts = [readable(rasters, places) for rasters in (listing.images, *listing.masks.values())]
-    return (all(flags) for flags in zip(*parts, strict=True))
-
-
 def _noted(flags: Iterator[bool], into: list[bool]) -> Iterator[bool]:
     for flag in flags:
         into.append(flag)
         yield flag
-
-
-def _digest(values: np.ndarray) -> str:
-    if values.dtype.kind in "OU":
-        text = "\x00".join("\x01".join(v) if isinstance(v, tuple) else str(v) for v in values.tolist())
-        return hashlib.sha256(text.encode()).hexdigest()
-    return hashlib.sha256(f"{values.dtype.str} {values.shape} ".encode() + values.tobytes()).hexdigest()
-
-
-def find_root(root: str, contents: Sequence[str], remedy: str) -> Missing | None:
-    """What is not there of a data set's folder.
-
-    Args:
-        root: the folder.
-        contents: files and folders that must be in it.
-        remedy: how to get them.
-    """
-    folder = Path(root).expanduser()
-    for path in (folder, *(folder / name for name in contents)):
-        if not path.exists():
-            return Missing(f"{path} is not there", remedy)
-    return None
-
-
-def named_places(entries: Sequence[str]) -> dict[str, str]:
-    """Splits with the folder or file of each, from entries NAME or NAME=PLACE."""
-    return {entry.partition("=")[0]: entry.partition("=")[2] or entry.partition("=")[0] for entry in entries}
-
-
-def split_problems(field_name: str, entries: Sequence[str]) -> Iterator[Problem]:
-    """Splits without a name, or two of one name."""
-    names = [entry.partition("=")[0] for entry in entries]
-    if not names or "" in names or len(set(names)) < len(names):
-        yield Problem(field_name, f"must be different names, each NAME or NAME=PLACE, got {list(entries)}")

@@ -14,7 +14,9 @@ import numpy as np
 from jaxtyping import UInt8
 
 from frozen.data.dataset import DataError, Missing
-from frozen.data.readers._base import IS_PATH, Listing, PhotoDataset, find_root
+from frozen.data.readers._base import PhotoDataset
+from frozen.data.readers._listing import Listing
+from frozen.data.readers._places import IS_PATH, find_root
 from frozen.git_lfs import lfs_pointer
 
 _ALLOWED = {(f"{package}.multiarray", "_reconstruct") for package in ("numpy.core", "numpy._core")} | {

@@ -14,9 +14,10 @@ import numpy as np
 from pydantic import BaseModel, ValidationError
 
 from frozen.data.dataset import DataError, Missing
-from frozen.data.readers._base import IS_PATH, Listing
+from frozen.data.readers._listing import Listing
+from frozen.data.readers._places import IS_PATH
 from frozen.data.readers._tars import Sample
-from frozen.data.readers._webdataset import WebDataset, as_labels, json_of_member, text_of
+from frozen.data.readers._webdataset import WebDataset, json_of_member, text_of
 
 _NUMBER = re.compile(r"(\d+)$")
 
@@ -64,7 +65,7 @@ class CocoCaptions(WebDataset):
         names = {} if self.instances is None else {"instances": _instances(Path(self.instances)).names}
         return found._replace(names={**found.names, **names})
 
-    def own_labels(self, samples: Sequence[Sample]) -> dict[str, np.ndarray]:
+    def label_values(self, samples: Sequence[Sample]) -> dict[str, list[Any]]:
         """Captions, numbers of images, and instances."""
         annotations = [json_of_member(sample) for sample in samples]
         given = None if self.captions is None else _captions(Path(self.captions))
@@ -76,15 +77,11 @@ class CocoCaptions(WebDataset):
                 where = self.captions or sample.members.get("json") or sample.key
                 raise DataError(f"{sample.key}: has no caption in {where}; give `captions: dataset_coco.json`")
             texts.append([text.strip() for text in own])
-        found = {
-            "caption": as_labels("caption", [own[0] for own in texts], samples),
-            "captions": as_labels("captions", texts, samples),
-            "image_id": np.array(ids, dtype=np.int64),
-        }
+        found: dict[str, list[Any]] = {"caption": [own[0] for own in texts], "captions": texts, "image_id": ids}
         if self.instances is not None:
             known = _instances(Path(self.instances))
-            found["instances"] = np.stack([known.counts(number) for number in ids])
-        return {**found, **super().own_labels(samples)}
+            found["instances"] = [known.counts(number) for number in ids]
+        return {**found, **super().label_values(samples)}
 
 
 def _image_id(note: Any, key: str) -> int:

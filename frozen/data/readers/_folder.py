@@ -13,7 +13,9 @@ import numpy as np
 
 from frozen.data.dataset import DataError, Missing
 from frozen.data.rasters import FileRasters
-from frozen.data.readers._base import IS_PATH, Listing, PhotoDataset, find_root, named_places, split_problems
+from frozen.data.readers._base import PhotoDataset
+from frozen.data.readers._listing import Listing
+from frozen.data.readers._places import IS_PATH, find_root, named_places, split_problems
 from frozen.problems import Problem
 
 ENDINGS = (".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp")

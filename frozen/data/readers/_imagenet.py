@@ -13,8 +13,10 @@ import numpy as np
 from frozen.data.dataset import DataError, Missing
 from frozen.data.pixels import UnreadableImageError
 from frozen.data.rasters import FileRasters, read_channels
-from frozen.data.readers._base import IS_PATH, Listing, PhotoDataset, find_root, named_places
+from frozen.data.readers._base import PhotoDataset
 from frozen.data.readers._folder import ImageFolder, images_in, read_class_names
+from frozen.data.readers._listing import Listing
+from frozen.data.readers._places import IS_PATH, find_root, named_places
 from frozen.data.readers._webdataset import read_lines
 from frozen.problems import Problem, at_least
 

@@ -11,7 +11,9 @@ import numpy as np
 
 from frozen.data.dataset import DataError, Missing
 from frozen.data.rasters import FileRasters
-from frozen.data.readers._base import IS_PATH, Listing, PhotoDataset, find_root
+from frozen.data.readers._base import PhotoDataset
+from frozen.data.readers._listing import Listing
+from frozen.data.readers._places import IS_PATH, find_root
 from frozen.data.tables import read_table
 
 

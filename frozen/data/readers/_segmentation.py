@@ -12,7 +12,9 @@ import numpy as np
 
 from frozen.data.dataset import DataError, Missing
 from frozen.data.pixels import UnreadableImageError
-from frozen.data.readers._base import IS_PATH, Listing, PhotoDataset
+from frozen.data.readers._base import PhotoDataset
+from frozen.data.readers._listing import Listing
+from frozen.data.readers._places import IS_PATH
 from frozen.git_lfs import lfs_pointer
 
 _NO_H5PY = "reading .mat files needs h5py; install it with `pip install binding-sweep[mat]`"

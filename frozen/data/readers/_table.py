@@ -12,7 +12,9 @@ import numpy as np
 
 from frozen.data.dataset import DataError, Missing
 from frozen.data.rasters import FileRasters, read_numbers
-from frozen.data.readers._base import IS_PATH, Listing, PhotoDataset, named_places, split_problems
+from frozen.data.readers._base import PhotoDataset
+from frozen.data.readers._listing import Listing
+from frozen.data.readers._places import IS_PATH, named_places, split_problems
 from frozen.data.tables import TABLE_ENDINGS, read_table
 from frozen.problems import Problem, at_least
 

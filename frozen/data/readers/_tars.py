@@ -8,7 +8,6 @@ import json
 import re
 import tarfile
 from collections.abc import Iterator, Sequence
-from functools import lru_cache
 from itertools import product
 from pathlib import Path
 from typing import NamedTuple
@@ -89,12 +88,8 @@ def samples_of(tar: Path) -> list[Sample]:
         state = tar.stat()
     except FileNotFoundError:
         raise DataError(f"{tar}: no such archive; put it there, or name fewer shards") from None
-    return _samples_of(tar, state.st_size, state.st_mtime_ns)
-
-
-@lru_cache(maxsize=1024)
-def _samples_of(tar: Path, size: int, changed_at: int) -> list[Sample]:
-    name = hashlib.sha256(f"{_VERSION} {tar.absolute()} {size} {changed_at}".encode()).hexdigest()
+    changed_at = state.st_mtime_ns
+    name = hashlib.sha256(f"{_VERSION} {tar.absolute()} {state.st_size} {changed_at}".encode()).hexdigest()
     cached = cache_folder("tars") / f"{name}.json"
     try:
         found = json.loads(cached.read_text())

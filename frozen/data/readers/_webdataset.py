@@ -12,8 +12,10 @@ import numpy as np
 
 from frozen.data.dataset import DataError, Missing
 from frozen.data.pixels import UnreadableImageError
-from frozen.data.readers._base import IS_PATH, Listing, PhotoDataset, named_places, split_problems
-from frozen.data.readers._tars import Sample, TarRasters, expand_braces, samples_of
+from frozen.data.readers._base import PhotoDataset
+from frozen.data.readers._listing import Listing
+from frozen.data.readers._places import IS_PATH, named_places, split_problems
+from frozen.data.readers._tars import Member, Sample, TarRasters, expand_braces, samples_of
 from frozen.problems import Problem
 
 _IMAGES = ("jpg", "jpeg", "png", "webp")
@@ -79,43 +81,47 @@ class WebDataset(PhotoDataset):
         """Samples of a split; members that are labels are not read for it."""
         if self.missing() or self.per_class is not None:
             return super().size(name)
-        size = len(self.samples(name))
+        size = sum(len(samples_of(tar)) for tar in self.archives(name))
         return size if self.most is None else min(size, self.most)
 
-    def samples(self, name: str) -> list[Sample]:
-        """Samples of a split, in the order of its shards."""
-        return [sample for tar in self.archives(name) for sample in samples_of(tar)]
-
     def listing(self, name: str) -> Listing:
-        samples = self.samples(name)
-        images = [next((s.members[e] for e in _IMAGES if e in s.members), None) for s in samples]
+        images, keys, values = list[Member | None](), list[str](), dict[str, list[Any]]()
+        for tar in self.archives(name):  # one at a time: an archive's index is large
+            samples = samples_of(tar)
+            images += [next((s.members[e] for e in _IMAGES if e in s.members), None) for s in samples]
+            keys += [sample.key for sample in samples]
+            for label, own in self.label_values(samples).items():
+                values.setdefault(label, []).extend(own)
         names = {"class": read_lines(Path(self.class_names))} if self.class_names else {}
-        rasters = TarRasters(images, [sample.key for sample in samples])
-        return Listing(rasters, self.own_labels(samples), names)
+        return Listing(TarRasters(images, keys), {k: as_labels(k, v, keys) for k, v in values.items()}, names)
 
-    def own_labels(self, samples: Sequence[Sample]) -> dict[str, np.ndarray]:
-        """Labels of some samples.
+    def label_values(self, samples: Sequence[Sample]) -> dict[str, list[Any]]:
+        """Labels of some samples, as they stand in their members.
 
         Raises:
-            DataError: a class that is no whole number, JSON that is none.
+            DataError: JSON that is none, an archive that ends in the middle of a label.
         """
-        return {
-            label: as_labels(label, [_value(sample, member) for sample in samples], samples)
-            for label, member in named_places(self.members).items()
-        }
+        wanted = named_places(self.members)
+        return {label: [_value(sample, member) for sample in samples] for label, member in wanted.items()}
 
 
-def as_labels(label: str, values: Sequence[Any], samples: Sequence[Sample]) -> np.ndarray:
-    """Values of members as an array: by the label's name, else by what they are."""
+def as_labels(label: str, values: Sequence[Any], keys: Sequence[str]) -> np.ndarray:
+    """Values of members as an array: by the label's name, else by what they are.
+
+    Raises:
+        DataError: a class that is no whole number.
+    """
+    if values and all(isinstance(value, np.ndarray) for value in values):
+        return np.stack(values)
     if label == "captions":
         found = np.empty(len(values), dtype=object)
         found[:] = [tuple(v) if isinstance(v, list) else tuple(_text(v).splitlines()) for v in values]
         return found
     texts = [_text(value) for value in values]
     if label == "class":
-        for text, sample in zip(texts, samples, strict=True):
+        for text, key in zip(texts, keys, strict=True):
             if not text.isdecimal():
-                raise DataError(f"{sample.key}: its class must be a whole number, got {text!r}")
+                raise DataError(f"{key}: its class must be a whole number, got {text!r}")
         return np.array(list(map(int, texts)), dtype=np.int64)
     if values and all(isinstance(value, int) for value in values):
         return np.array(values, dtype=np.int64)

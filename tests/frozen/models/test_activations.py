@@ -13,10 +13,13 @@ import torch
 from safetensors.torch import save_file
 
 from frozen.capture.views import read
+from frozen.data.readers import ImageFolder
 from frozen.data.scenes import SCENES, SPLITS
-from frozen.models import Backbone, BackboneConfig, BackboneError, TokenNames, describe, load
+from frozen.data.spec import split_number
+from frozen.models import Backbone, BackboneConfig, BackboneError, Batch, TokenNames, describe, load
 from frozen.problems import ConfigurationError
 from frozen.testing import BackboneConformance, batch_of
+from tests.frozen.data.readers.photos import write_folders
 
 TOKENS = TokenNames(n_registers=2, grid=(2, 3))
 Arrays = Mapping[str, np.ndarray]
@@ -193,3 +196,21 @@ def test_a_damaged_file_is_refused(tmp_path: Path, ending: str):
 def test_settings_that_make_no_sense_are_refused(settings: Any, reason: str):
     with pytest.raises(ConfigurationError, match=reason):
         BackboneConfig(**settings)
+
+
+def test_a_data_set_of_other_splits_has_a_file_for_each_of_them(tmp_path: Path) -> None:
+    write_folders(tmp_path / "photos", n=2, splits=("train", "val"))
+    dataset = ImageFolder(root=str(tmp_path / "photos"), folders=("first=train", "second=val"))
+    content = {split: arrays(4 + number, 3) for number, split in enumerate(("first", "second"))}
+    content["second"] = {layer: values[:4] for layer, values in content["second"].items()}
+    for split, values in content.items():
+        write(tmp_path / f"vit_{split}.npz", values)
+    config = config_of(tmp_path, tokens=TokenNames())
+    assert describe(config, dataset).layers == ("embed", "2", "11", "final")
+    backbone = load(config, dataset, torch.device("cpu"))
+    for split, values in content.items():
+        rows = np.arange(1, 3)
+        empty = np.zeros((2, 0), np.uint8)
+        batch = Batch(rows, np.zeros((2, 0, 0, 3), np.uint8), empty, empty, split_number(split))
+        found = backbone.forward(batch)["final"]
+        np.testing.assert_array_equal(found[:, 0].numpy(), values["final"][1:3].astype(np.float32))
