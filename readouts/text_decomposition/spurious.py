@@ -69,7 +69,8 @@ def without_cue(given: Given, policies: Sequence[str]) -> dict[str, Without]:
     """
     config = given.asked.config
     assert isinstance(config, SpuriousConfig)
-    target, cue = _feature(given, config.target, -1), _feature(given, config.cue, 0)
+    otherwise = ("", "") if config.target and config.cue else _defaults(given)
+    target, cue = (_feature(given, *named) for named in zip((config.target, config.cue), otherwise, strict=True))
     if target.name == cue.name:
         raise ValueError(f"target and cue are both {target.name}; name two features of {_names(given)}")
     known = {policy: removed_heads(given, config, policy, target, cue) for policy in policies}
@@ -85,20 +86,36 @@ def without_cue(given: Given, policies: Sequence[str]) -> dict[str, Without]:
 
 
 def _names(given: Given) -> str:
-    return ", ".join(group.name for group in given.space.groups)
+    return ", ".join(given.names)
 
 
-def _feature(given: Given, name: str, otherwise: int) -> Feature:
-    groups = given.space.groups
-    named = [number for number, group in enumerate(groups) if group.name == name]
-    if name and not named:
+def _feature(given: Given, name: str, otherwise: str) -> Feature:
+    """A feature of single objects, or a label.
+
+    Raises:
+        ValueError: no such feature, or scenes that have not exactly one object.
+    """
+    name = name or otherwise
+    if name not in given.names:
         raise ValueError(f"the data set has no feature {name!r}; it has {_names(given)}")
-    number = named[0] if named else otherwise % len(groups)
+    if given.space is None:
+        return Feature(name, given.names[name], given.features("test")[name])
     codes = given.codes("test")
     if (codes.sum(axis=1) != 1).any():
         raise ValueError("classes and cue are features of one object; some scenes have none or several")
-    labels = given.space.value_of_object[codes.argmax(axis=1), number]
-    return Feature(groups[number].name, groups[number].values, labels)
+    number = list(given.names).index(name)
+    return Feature(name, given.names[name], given.space.value_of_object[codes.argmax(axis=1), number])
+
+
+def _defaults(given: Given) -> tuple[str, str]:
+    """Target and cue where a study names none: the class and the first other label, or last and first feature."""
+    names = list(given.names)
+    if given.space is not None:
+        return names[-1], names[0]
+    others = [name for name in names if name not in ("class", "group")]
+    if "class" not in names or not others:
+        raise ValueError(f"a cue needs a label beside the class; there are {_names(given) or 'none with names'}")
+    return "class", others[0]
 
 
 def removed_heads(
@@ -170,6 +187,8 @@ def _left(
         terms = extended(lens, stored, split)[:, : len(lens.terms)]
         left = terms.sum(1) - torch.einsum("st,ntj->snj", chosen, terms - mean)
         for feature, parts in zip((target, cue), found, strict=True):
-            scores = left.numpy() @ given.table.rows(feature.texts).T
+            is_class = feature.name == "class" and given.space is None
+            vectors = given.class_vectors[given.text_of_class] if is_class else given.table.rows(feature.texts)
+            scores = left.numpy() @ vectors.T
             parts.append(credit(scores, np.arange(len(feature.texts)), feature.labels[rows]))
     return np.concatenate(found[0], axis=1), np.concatenate(found[1], axis=1)
