@@ -103,7 +103,8 @@ class SpuriousConfig:
     share: float = 0.5
     """Heads go whose variance the cue tells by so much more than the target does, on validation images."""
     keywords: tuple[str, ...] = ()
-    """Words of the cue: heads go with one of them in most of their texts; by default the cue's values."""
+    """Words of the cue: heads go most of whose explained variance is that of texts with one of them and with no class;
+    by default the cue's values."""
     draws: int = 5
     """Random sets of equally many heads of the same layers, as a control."""
 

@@ -132,7 +132,7 @@ def removed_heads(
     if policy == BY_WORDS:
         words = config.keywords or cue.texts
         named = zip(heads, head_texts(given), strict=True)
-        return [[_name(head) for head, texts in named if names_cue(texts, words, target.texts)]]
+        return [[_name(head) for head, texts in named if cue_share(texts, words, target.texts) > 0.5]]
     return random_heads(chosen, given.lens.n_heads, config.draws, given.asked.shared.seed)
 
 
@@ -140,17 +140,17 @@ def _name(head: Term) -> str:
     return f"{head.layer}.{head.head}"
 
 
-def names_cue(texts: Sequence[str], words: Sequence[str], others: Sequence[str]) -> bool:
-    """Whether most of some texts have one of some words and none of the others."""
+def cue_share(texts: Sequence[tuple[str, float]], words: Sequence[str], others: Sequence[str]) -> float:
+    """Of the variance that some texts explain, the share of those with one of some words and none of the others."""
     pattern, not_meant = (
         re.compile("|".join(rf"\b{re.escape(word)}\b" for word in some), re.IGNORECASE) for some in (words, others)
     )
-    named = [bool(pattern.search(text)) and not not_meant.search(text) for text in texts]
-    return 2 * sum(named) > len(texts)
+    named = [share for text, share in texts if pattern.search(text) and not not_meant.search(text)]
+    return sum(named) / max(sum(share for _, share in texts), 1e-12)
 
 
-def head_texts(given: Given) -> list[list[str]]:
-    """The first texts of every head, chosen on the images that means come from."""
+def head_texts(given: Given) -> list[list[tuple[str, float]]]:
+    """The first texts of every head and the variance each explains, on the images that means come from."""
     texts = next(iter(given.pools.values()))
     moments: Moments | None = None
     for _, stored in given.chunks(given.fit_split):
@@ -159,7 +159,11 @@ def head_texts(given: Given) -> list[list[str]]:
     assert moments is not None
     basis = given.lens.head_basis(given.asked.shared.norm_split).flatten(0, 1)
     span = text_span(moments, basis, torch.from_numpy(given.table.rows(texts)), _TEXTS)
-    return [[texts[number] for number in row] for row in span.texts.tolist()]
+    shares = span.explained.tolist()
+    return [
+        [(texts[number], share) for number, share in zip(*row, strict=True)]
+        for row in zip(span.texts.tolist(), shares, strict=True)
+    ]
 
 
 def random_heads(chosen: Sequence[str], n_heads: int, draws: int, seed: int) -> list[list[str]]:
