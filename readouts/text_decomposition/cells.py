@@ -35,6 +35,7 @@ SPACE = "space"
 EMBEDDING, RECONSTRUCTION, UP_TO_HERE = "embedding", "reconstruction", "attention up to here"
 MLPS, FIRST, BOTH = "mlps", "cls attention", "mlps and cls attention"
 POLICIES = ("all terms", "without heads of the cue", "without heads that name the cue", "without random heads")
+NAMED = "without the named terms"
 MAPS = ("text", "text - other", "other - text", "text - mean")
 
 
@@ -148,7 +149,7 @@ def _of_reading(
     try:
         asked = list(_asked(keys, shared, _n_blocks(reading), heads[0]))
     except ValueError as error:
-        yield Mistake(("sets",), f"{written(reading.backbone.source)}: {error}")
+        yield Mistake(("sets",) if keys.sets else ("spurious",), f"{written(reading.backbone.source)}: {error}")
         return
     for one in asked:
         if reason := _left_out(one, reading.dataset.config):
@@ -213,7 +214,10 @@ def _asked(keys: TextDecompositionStudy, shared: Shared, n_blocks: int, n_heads:
         for layer, term, name in _heads(blocks[-4:], n_heads):
             yield Asked("neighbours", layer, term, shared, (name,), keys.neighbours)
     if "spurious" in keys.analyses:
-        yield from (Asked("spurious", "final", name, shared, (), keys.spurious) for name in POLICIES)
+        for member in keys.spurious.named:
+            _check(member, n_blocks, n_heads)
+        policies = (*POLICIES, NAMED) if keys.spurious.named else POLICIES
+        yield from (Asked("spurious", "final", name, shared, (), keys.spurious) for name in policies)
 
 
 def _left_out_of_photos(asked: Asked, labels: tuple[str, ...]) -> str | None:

@@ -183,7 +183,7 @@ class Given:
         labels = self.columns[f"{split}_labels"]
         found = {name: labels[LABEL + name][:].astype(np.int64) for name in self.names}
         if not found:
-            raise ValueError("the data set has no labels whose values have names")
+            raise ValueError("the data set has no labels that are numbers")
         return found
 
     def pair(self, split: str) -> np.ndarray | None:
@@ -206,9 +206,8 @@ class Given:
 
 
 def value_names(split: Any) -> dict[str, tuple[str, ...]]:
-    """Labels of labelled images that are numbers, and what these are called."""
-    named = {name: tuple(split.value_names(name)) for name in numbered_labels(split)}
-    return {name: names for name, names in named.items() if names}
+    """Labels of labelled images that are numbers, and what these are called; nothing where nobody says."""
+    return {name: tuple(split.value_names(name)) for name in numbered_labels(split)}
 
 
 def numbered_labels(split: Any) -> list[str]:

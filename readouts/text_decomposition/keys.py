@@ -103,8 +103,10 @@ class SpuriousConfig:
     share: float = 0.5
     """Heads go whose variance the cue tells by so much more than the target does, on validation images."""
     keywords: tuple[str, ...] = ()
-    """Words of the cue: heads go most of whose explained variance is that of texts with one of them and with no class;
-    by default the cue's values."""
+    """Words of the cue: heads go most of whose explained variance is that of texts with one of them and no class; by
+    default the cue's values."""
+    named: tuple[str, ...] = ()
+    """Terms that go together, named as in `sets`: the paper's lists of heads, with all MLPs and early layers."""
     draws: int = 5
     """Random sets of equally many heads of the same layers, as a control."""
 
@@ -115,6 +117,9 @@ class SpuriousConfig:
         """Every broken rule."""
         if not -1 <= self.share <= 1:
             yield Problem("share", f"must lie in -1..1, got {self.share}")
+        for name in self.named:
+            if not is_member(name):
+                yield Problem("named", f"{name!r} is no term; write 11.3, 11, mlp.11, init or mlps")
         yield from at_least("draws", self.draws, 1)
 
 

@@ -244,7 +244,8 @@ def _spurious(given: Given, cells: list[Cell]) -> Found:
     found = without_cue(given, [cell.settings.term for cell in cells])
     for cell in cells:
         one = found[cell.settings.term]
-        columns = {"right": one.right, "baseline": one.baseline, "cue_right": one.cue_right}
+        columns = {"right": one.right, "baseline": one.baseline}
+        columns |= {"cue_right": one.cue_right} if len(one.cue_right) else {}
         for group in range(one.n_groups):
             is_in = one.groups == group
             columns |= {f"{IN_GROUP}{group}": is_in, f"{RIGHT_IN}{group}": is_in * one.right}

@@ -16,11 +16,11 @@ import numpy as np
 import torch
 from jaxtyping import Float32, Int64
 
-from readouts.text_decomposition.cells import POLICIES
+from readouts.text_decomposition.cells import NAMED, POLICIES
 from readouts.text_decomposition.given import Given
 from readouts.text_decomposition.keys import SpuriousConfig
 from readouts.text_decomposition.lens import Term
-from readouts.text_decomposition.removal import extended, factors, fit_means
+from readouts.text_decomposition.removal import extended, factors, fit_means, members
 from readouts.text_decomposition.texts import credit
 from readouts.text_decomposition.textspan import Moments, text_span
 
@@ -34,7 +34,7 @@ class Without(NamedTuple):
     Attributes:
         right: float32 [n], credit for the class.
         baseline: float32 [n], with all terms.
-        cue_right: float32 [n], credit for the value of the cue.
+        cue_right: float32 [n], credit for the value of the cue; empty where its values have no names.
         groups: int64 [n], class and value of the cue.
         names: of the groups that occur.
         removed: names of the heads of each set; the control has several, over which credit is averaged.
@@ -42,7 +42,7 @@ class Without(NamedTuple):
 
     right: Float32[np.ndarray, " images"]
     baseline: Float32[np.ndarray, " images"]
-    cue_right: Float32[np.ndarray, " images"]
+    cue_right: Float32[np.ndarray, " known"]
     groups: Int64[np.ndarray, " images"]
     names: Mapping[int, str]
     removed: list[list[str]]
@@ -54,7 +54,7 @@ class Without(NamedTuple):
 
 
 class Feature(NamedTuple):
-    """One feature as a classification: its number, texts and labels of the test images."""
+    """One feature as a classification: its name, texts (none where nobody says) and labels of the test images."""
 
     name: str
     texts: tuple[str, ...]
@@ -74,9 +74,12 @@ def without_cue(given: Given, policies: Sequence[str]) -> dict[str, Without]:
     if target.name == cue.name:
         raise ValueError(f"target and cue are both {target.name}; name two features of {_names(given)}")
     known = {policy: removed_heads(given, config, policy, target, cue) for policy in policies}
-    groups = target.labels * len(cue.texts) + cue.labels
-    n_cues = len(cue.texts)
-    names = {int(g): f"{target.texts[g // n_cues]} · {cue.texts[g % n_cues]}" for g in np.unique(groups)}
+    if not target.texts:
+        raise ValueError(f"the values of {target.name} have no names, by which they could be classes")
+    n_cues = int(cue.labels.max(initial=0)) + 1
+    groups = target.labels * n_cues + cue.labels
+    called = cue.texts or [f"{cue.name} {value}" for value in range(n_cues)]
+    names = {int(g): f"{target.texts[g // n_cues]} · {called[g % n_cues]}" for g in np.unique(groups)}
     found = {}
     baseline = _left(given, [[]], target, cue)[0][0]
     for policy, sets in known.items():
@@ -122,8 +125,8 @@ def removed_heads(
     given: Given, config: SpuriousConfig, policy: str, target: Feature, cue: Feature
 ) -> list[list[str]]:
     """Heads that go: one set, or several of the control."""
-    if policy == ALL:
-        return [[]]
+    if policy in (ALL, NAMED):
+        return [list(config.named) if policy == NAMED else []]
     heads = [term for term in given.lens.terms if term.kind == "head"]
     told = factors(given).fitted
     chosen = [_name(head) for p, head in enumerate(heads) if told[cue.name][p] - told[target.name][p] > config.share]
@@ -181,10 +184,10 @@ def _left(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Credit [sets images] for class and cue without each set of heads."""
     lens, split = given.lens, given.asked.shared.norm_split
-    position = {_name(term): number for number, term in enumerate(lens.terms) if term.kind == "head"}
     chosen = torch.zeros(len(sets), len(lens.terms))
     for row, heads in enumerate(sets):
-        chosen[row, [position[name] for name in heads]] = 1
+        for name in heads:
+            chosen[row, members(name, lens)] = 1
     mean = fit_means(given, split)[: len(lens.terms)]
     found: tuple[list[np.ndarray], list[np.ndarray]] = ([], [])
     for rows, stored in given.chunks("test"):
@@ -192,7 +195,11 @@ def _left(
         left = terms.sum(1) - torch.einsum("st,ntj->snj", chosen, terms - mean)
         for feature, parts in zip((target, cue), found, strict=True):
             is_class = feature.name == "class" and given.space is None
+            if not feature.texts:
+                continue
             vectors = given.class_vectors[given.text_of_class] if is_class else given.table.rows(feature.texts)
             scores = left.numpy() @ vectors.T
             parts.append(credit(scores, np.arange(len(feature.texts)), feature.labels[rows]))
-    return np.concatenate(found[0], axis=1), np.concatenate(found[1], axis=1)
+    nothing = np.zeros((len(sets), 0), np.float32)
+    right, cue_right = (np.concatenate(parts, axis=1) if parts else nothing for parts in found)
+    return right, cue_right
