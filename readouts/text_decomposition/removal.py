@@ -86,7 +86,7 @@ def removed(given: Given, sets: Sequence[Iterable[str]]) -> Removal:
     for rows, stored in given.chunks("test"):
         terms = extended(lens, stored, split)
         whole = terms[:, :n_terms].sum(1)
-        left = whole - torch.einsum("st,ntj->snj", chosen, terms - means)
+        left = whole + (chosen @ means)[:, None] - torch.einsum("st,ntj->snj", chosen, terms)
         labels = given.classes.labels[rows]
         baseline.append(credit(given.scores(whole.numpy()), given.text_of_class, labels))
         right.append(credit(given.scores(left.numpy()), given.text_of_class, labels))

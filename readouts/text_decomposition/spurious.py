@@ -192,7 +192,7 @@ def _left(
     found: tuple[list[np.ndarray], list[np.ndarray]] = ([], [])
     for rows, stored in given.chunks("test"):
         terms = extended(lens, stored, split)[:, : len(lens.terms)]
-        left = terms.sum(1) - torch.einsum("st,ntj->snj", chosen, terms - mean)
+        left = terms.sum(1) + (chosen @ mean)[:, None] - torch.einsum("st,ntj->snj", chosen, terms)
         for feature, parts in zip((target, cue), found, strict=True):
             is_class = feature.name == "class" and given.space is None
             if not feature.texts:
