@@ -47,7 +47,7 @@ def draw_maps(paths: Mapping[str, Path], scene: Scene) -> Figure:
     numbers = next(iter(found.values()))["images"]
     images = split.images(numbers)
     own = named_objects(split.object_codes[numbers])
-    names = [_phrase(split, kind) for kind in own.own]
+    names = [_phrase(split, kind) for kind in own.own.tolist()]
     figure = Figure(figsize=(_INCHES * 1.15 * (len(found) + 1), _INCHES * len(numbers) + 0.35), layout="constrained")
     axes = figure.subplots(len(numbers), len(found) + 1, squeeze=False)
     for row, image in enumerate(images):
