@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from functools import partial
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 from readouts.text_decomposition.exhibits._base import Exhibit, Row, of, panel_of, panels, place
 
 _MEASURES = {"accuracy_percent": "class", "worst_group_percent": "class, worst group", "cue_percent": "cue"}
+_ENDS = {"value": "", "low": "_low", "high": "_high"}
 
 
 def spurious(rows: Sequence[Row]) -> Iterator[Exhibit]:
@@ -29,12 +31,14 @@ def points(rows: Sequence[Row]) -> Iterator[dict[str, Any]]:
     """One for each measure of each row."""
     for row in of(rows, "spurious"):
         for column, label in _MEASURES.items():
-            ends = {
-                name: row.get(f"{column}{end}") for name, end in (("value", ""), ("low", "_low"), ("high", "_high"))
-            }
-            if all(value is not None and value == value for value in ends.values()):
-                numbers = {name: round(float(value), 2) for name, value in ends.items()}
+            ends = {name: _number(row.get(f"{column}{end}")) for name, end in _ENDS.items()}
+            if not any(map(math.isnan, ends.values())):
+                numbers = {name: round(value, 2) for name, value in ends.items()}
                 yield {**place(row), **numbers, "of": panel_of(row), "removed": row["term"], "measure": label}
+
+
+def _number(value: Any) -> float:
+    return math.nan if value is None else float(value)
 
 
 def draw(values: Sequence[dict[str, Any]]) -> dict[str, Any]:
