@@ -117,7 +117,9 @@ def draw_cosines(paths: Mapping[str, Path], heads: Sequence[Row]) -> Figure:
     for axis in axes.flat[len(paths) :]:
         axis.axis("off")
     if drawn is not None:
-        figure.colorbar(drawn, ax=axes, shrink=0.6, label="mean |cos|")
+        bar = figure.colorbar(drawn, ax=axes, shrink=0.6)
+        bar.set_label("mean |cos|", fontsize=7)
+        bar.ax.tick_params(labelsize=7)
     return figure
 
 

@@ -45,7 +45,7 @@ def draw(values: Sequence[dict[str, Any]]) -> dict[str, Any]:
     """A Vega-Lite specification."""
     color = {"field": "measure", "type": "nominal", "title": None, "sort": None, "legend": {"orient": "bottom"}}
     y = {"field": "removed", "type": "nominal", "title": None, "sort": None, "axis": {"labelLimit": 260}}
-    x = {"type": "quantitative", "title": "accuracy, %", "scale": {"domain": [0, 100]}}
+    x = {"type": "quantitative", "title": "accuracy, %", "scale": {"domain": [0, 100]}, "axis": {"tickCount": 5}}
     shared = {"y": y, "yOffset": {"field": "measure", "sort": None}, "color": color}
     tips = [{"field": name} for name in ("removed", "measure", "value", "low", "high")]
     rule = {
