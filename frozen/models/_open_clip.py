@@ -98,7 +98,8 @@ def open_clip_model(config: BackboneConfig) -> tuple[Any, Callable[[Sequence[str
         except (OSError, RuntimeError) as error:
             reason = str(error).partition("\n")[0]
             raise BackboneError(f"open_clip cannot load {name.architecture} {name.weights}: {reason}") from error
-    return model.eval().requires_grad_(requires_grad=False), open_clip.get_tokenizer(name.architecture)
+    tokenizer: Any = open_clip.get_tokenizer(name.architecture)
+    return model.eval().requires_grad_(requires_grad=False), tokenizer
 
 
 def projection(model: Any) -> Float32[np.ndarray, "joint width"]:

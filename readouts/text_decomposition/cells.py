@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 from frozen.capture.capture import Capture
 from frozen.capture.conditions import PLAIN
-from frozen.data.scenes import Scene
+from frozen.data.scenes import SPLITS
 from frozen.intervals import IntervalConfig
 from frozen.models.joint import joint_refusal
 from frozen.paths import written
+from frozen.problems import did_you_mean
 from frozen.readout.cells import Cell, LeftOut, Mistake
 from frozen.readout.grid import Reading, readings
 from frozen.readout.needs import Labels, Product
@@ -33,6 +35,7 @@ SPACE = "space"
 EMBEDDING, RECONSTRUCTION, UP_TO_HERE = "embedding", "reconstruction", "attention up to here"
 MLPS, FIRST, BOTH = "mlps", "cls attention", "mlps and cls attention"
 POLICIES = ("all terms", "without heads of the cue", "without heads that name the cue", "without random heads")
+NAMED = "without the named terms"
 MAPS = ("text", "text - other", "other - text", "text - mean")
 
 
@@ -43,6 +46,7 @@ class Shared:
     means: Means
     norm_split: Split
     templates: tuple[str, ...]
+    classes: str | None
     pools: tuple[str, ...]
     intervals: IntervalConfig
     seed: int
@@ -58,6 +62,7 @@ class Asked:
         term: as its column has it.
         removed: names of terms that are removed, as a study names them.
         config: settings of the analysis, if it has some.
+        split_names: splits that means come from, and that is measured.
         shared: with all cells.
     """
 
@@ -67,6 +72,12 @@ class Asked:
     shared: Shared
     removed: tuple[str, ...] = ()
     config: TextSpanConfig | HeatmapConfig | NeighboursConfig | SpuriousConfig | None = None
+    split_names: tuple[str, str] = ("validation", "test")
+
+    @property
+    def splits(self) -> dict[str, str]:
+        """Names of the splits in the roles validation (means come from it) and test (it is measured)."""
+        return dict(zip(("validation", "test"), self.split_names, strict=True))
 
     @property
     def setting(self) -> str:
@@ -84,7 +95,7 @@ def cells(study: Study) -> Iterator[Cell | LeftOut | Mistake]:
     """Every cell of a study, and what is left out of the grid."""
     keys: TextDecompositionStudy = study.keys
     pools = tuple(dict.fromkeys(config.pool for config in keys.textspan))
-    shared = Shared(keys.means, keys.norm_split, keys.templates, pools, study.intervals, study.seed)
+    shared = Shared(keys.means, keys.norm_split, keys.templates, keys.classes, pools, study.intervals, study.seed)
     for reading in readings(study, ("all",)):
         if isinstance(reading, Mistake):
             yield reading
@@ -113,17 +124,23 @@ def _of_reading(
     study: Study, keys: TextDecompositionStudy, reading: Reading, shared: Shared
 ) -> Iterator[Cell | LeftOut | Mistake]:
     tokens = "heatmap" in keys.analyses
+    try:
+        names = split_names(keys, reading.dataset.config)
+    except ValueError as error:
+        yield Mistake(dataset_path(study, reading), str(error))
+        return
     captures = {
-        split: Capture(
+        role: Capture(
             reading.dataset,
             split,
             reading.backbone,
-            ImageTerms(_n_blocks(reading), tokens and split == "test"),
+            ImageTerms(_n_blocks(reading), tokens and role == "test"),
             dtype=study.store.dtype,
         )
-        for split in ("validation", "test")
+        for role, split in zip(("validation", "test"), names, strict=True)
     }
-    giver = _cell(study, reading, captures, Asked("decomposition", "final", EMBEDDING, shared), None)
+    first = Asked("decomposition", "final", EMBEDDING, shared, split_names=names)
+    giver = _cell(study, reading, captures, first, None)
     yield giver
     if reading.description.is_control or reading.control is not None:
         return  # accuracies at chance: there is nothing to decompose
@@ -132,17 +149,39 @@ def _of_reading(
     try:
         asked = list(_asked(keys, shared, _n_blocks(reading), heads[0]))
     except ValueError as error:
-        yield Mistake(("sets",), f"{written(reading.backbone.source)}: {error}")
+        yield Mistake(("sets",) if keys.sets else ("spurious",), f"{written(reading.backbone.source)}: {error}")
         return
     for one in asked:
         if reason := _left_out(one, reading.dataset.config):
             yield LeftOut(f"{reading.dataset.name} · {one.analysis} · {one.term}", reason)
         else:
-            yield _cell(study, reading, captures, one, giver)
+            yield _cell(study, reading, captures, replace(one, split_names=names), giver)
 
 
-def _left_out(asked: Asked, scene: Scene) -> str | None:
+def dataset_path(study: Study, reading: Reading) -> tuple[str | int, ...]:
+    """Where a study names a data set; those of a grid are one entry."""
+    return ("datasets", list(dict.fromkeys(one.entry for one in study.datasets)).index(reading.dataset.entry))
+
+
+def split_names(keys: TextDecompositionStudy, config: Any) -> tuple[str, str]:
+    """The split that means come from, and the one that is measured.
+
+    Raises:
+        ValueError: a split that the data set does not have.
+    """
+    known: tuple[str, ...] = tuple(getattr(config, "splits", SPLITS))
+    for name in (keys.fit_split, keys.test_split):
+        if name is not None and name not in known:
+            raise ValueError(f"there is no split {name}; {did_you_mean(name, known)}")
+    test = keys.test_split or next((name for name in ("test", "val", "validation") if name in known), known[-1])
+    others = [name for name in ("validation", "val", "train") if name in known and name != test]
+    return keys.fit_split or (others[0] if others else test), test
+
+
+def _left_out(asked: Asked, scene: Any) -> str | None:
     """Why a data set has nothing to ask this of, or None."""
+    if getattr(scene, "space", None) is None:
+        return _left_out_of_photos(asked, tuple(scene.label_names))
     needs_two = asked.analysis == "forced_choice" or "other" in asked.term
     counts = [getattr(scene, name, None) for name in ("min_objects", "max_objects")]
     if needs_two and isinstance(counts[1], int) and (counts[1] < 2 or (counts[0] or 0) > 2):
@@ -175,7 +214,20 @@ def _asked(keys: TextDecompositionStudy, shared: Shared, n_blocks: int, n_heads:
         for layer, term, name in _heads(blocks[-4:], n_heads):
             yield Asked("neighbours", layer, term, shared, (name,), keys.neighbours)
     if "spurious" in keys.analyses:
-        yield from (Asked("spurious", "final", name, shared, (), keys.spurious) for name in POLICIES)
+        for member in keys.spurious.named:
+            _check(member, n_blocks, n_heads)
+        policies = (*POLICIES, NAMED) if keys.spurious.named else POLICIES
+        yield from (Asked("spurious", "final", name, shared, (), keys.spurious) for name in policies)
+
+
+def _left_out_of_photos(asked: Asked, labels: tuple[str, ...]) -> str | None:
+    if asked.analysis == "forced_choice" or "other" in asked.term:
+        return "labelled images do not tell which objects they show"
+    if asked.analysis == "heatmap":
+        return None if "class_mask" in labels else "the data set has no class_mask"
+    if asked.analysis == "spurious" and len({*labels} - {"class", "group", "mask", "class_mask"}) == 0:
+        return "the data set has no label beside the class"
+    return None if "class" in labels else "the data set has no classes"
 
 
 def _heads(blocks: range, n_heads: int) -> list[tuple[str, str, str]]:
@@ -209,7 +261,7 @@ def _check(member: str, n_blocks: int, n_heads: int) -> None:
 def _cell(study: Study, reading: Reading, captures: dict[str, Capture], asked: Asked, giver: Cell | None) -> Cell:
     description, shared = reading.description, asked.shared
     needs: list[tuple[str, object]] = list(captures.items())
-    needs += [(f"{split}_labels", Labels(reading.dataset, split)) for split in captures]
+    needs += [(f"{role}_labels", Labels(reading.dataset, capture.split)) for role, capture in captures.items()]
     if giver is not None:
         needs.append((SPACE, Product(giver.cell_id, SPACE)))
     return Cell(
@@ -234,6 +286,7 @@ def _cell(study: Study, reading: Reading, captures: dict[str, Capture], asked: A
             ("layer", asked.layer),
             ("term", asked.term),
             ("removed", asked.removed),
+            ("splits", asked.split_names),
             ("config", asked.config),
             ("shared", shared),
             ("dtype", study.store.dtype),

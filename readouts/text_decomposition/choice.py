@@ -54,10 +54,10 @@ def choices(given: Given) -> Choice:
 
 def _margins(given: Given, split: str) -> tuple[np.ndarray, np.ndarray]:
     codes = given.codes(split)
-    other = exchanged(codes, given.space)
+    other = exchanged(codes, given.scene_space)
     is_used = (codes != other).any(axis=1)
     true, false = (
-        given.table.rows(captions(some[is_used], given.space, given.grammar)) if is_used.any() else None
+        given.table.rows(captions(some[is_used], given.scene_space, given.grammar)) if is_used.any() else None
         for some in (codes, other)
     )
     if true is None or false is None:

@@ -99,6 +99,8 @@ COLUMNS = {
     "sum_error_own_mean": "the same where each term loses its own mean",
     "removed": "terms that were removed, JSON",
     "group_percents": "accuracy of each class with each value of the cue, JSON",
+    "mean_head_cosine": "mean absolute cosine of what differs from the mean in two heads, over all pairs",
+    "chance_head_cosine": "the same of random directions",
     "n_classes": "classes of the zero-shot classifier",
     "n_class_texts": "distinct texts among them",
     "n_images": "images measured",

@@ -6,12 +6,14 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from jaxtyping import Float32, Int64
 
 from frozen.data.scenes.codes import FeatureSpace
+from frozen.data.spec import open_split
 from frozen.models import load
 from frozen.models.joint import open_joint
 from frozen.problems import shorten
@@ -30,6 +32,12 @@ from readouts.text_decomposition.texts import (
     scene_classes,
 )
 
+OBJECT_CODES, LABEL = "object_codes", "label:"
+"""Columns of labels: codes of scenes, and prefix of the labels of other images."""
+PLAIN, PHOTO = ("{}",), ("a photo of a {}.",)
+"""Templates of scenes, whose classes are captions, and of labelled images."""
+_MOST_BITS = 62
+
 
 @dataclass(frozen=True, eq=False)
 class Given:
@@ -42,9 +50,10 @@ class Given:
         class_vectors: float32 [distinct J], of the distinct texts of classes.
         text_of_class: number of each class's distinct text.
         pools: texts by which heads are described, by name.
+        names: by feature (of a scene) or label (of labelled images), what its values are called.
         scale: factor of the cosine in a score.
         grammar: of captions.
-        space: features of the scenes.
+        space: features of the scenes; None for labelled images.
         columns: of the captures and labels, by need.
         asked: by the first cell.
     """
@@ -55,9 +64,10 @@ class Given:
     class_vectors: Float32[np.ndarray, "distinct joint"]
     text_of_class: Int64[np.ndarray, " classes"]
     pools: Mapping[str, tuple[str, ...]]
+    names: Mapping[str, tuple[str, ...]]
     scale: float
     grammar: str
-    space: FeatureSpace
+    space: FeatureSpace | None
     columns: Mapping[str, Columns]
     asked: Asked
 
@@ -65,27 +75,37 @@ class Given:
     def opened(cls, cell: Cell, inputs: Inputs) -> Given:
         """From the model itself: what the product is made of."""
         asked: Asked = cell.settings
+        shared = asked.shared
         joint = open_joint(cell.backbone)
         lens = Lens.of(load(cell.backbone, cell.dataset.config, torch.device("cpu")), joint)
-        space, shared = cell.dataset.config.space, asked.shared
-        codes = {split: inputs.array(f"{split}_labels", "object_codes") for split in ("validation", "test")}
-        classes = scene_classes(codes["test"], space, joint.grammar)
-        both = np.unique(np.concatenate(list(codes.values())), axis=0)
-        pools = {pool: _pool(pool, space, joint.grammar) for pool in shared.pools}
-        scenes = [*captions(both, space, joint.grammar), *captions(exchanged(both, space), space, joint.grammar)]
-        words = default_pool(space, joint.grammar)
-        table = TextTable.of(
-            [*classes.texts, *scenes, *words, *(text for pool in pools.values() for text in pool)], joint
-        )
+        space: FeatureSpace | None = getattr(cell.dataset.config, "space", None)
+        if space is None:
+            names = value_names(open_split(cell.dataset.config, asked.splits["test"]))
+            classes = _named_classes(inputs, names, shared.classes)
+            texts = [*classes.texts, *(text for some in names.values() for text in some)]
+            templates = shared.templates or PHOTO
+        else:
+            names = {group.name: group.values for group in space.groups}
+            codes = [inputs.array(f"{role}_labels", OBJECT_CODES) for role in ("validation", "test")]
+            classes = scene_classes(codes[1], space, joint.grammar)
+            both = np.unique(np.concatenate(codes), axis=0)
+            scenes = [
+                text for some in (both, exchanged(both, space)) for text in captions(some, space, joint.grammar)
+            ]
+            texts = [*classes.texts, *scenes, *default_pool(space, joint.grammar)]
+            templates = shared.templates or PLAIN
+        pools = {pool: _pool(pool, space, joint.grammar, classes.texts) for pool in shared.pools}
+        table = TextTable.of([*texts, *(text for pool in pools.values() for text in pool)], joint)
         distinct = tuple(dict.fromkeys(classes.texts))
         number = {text: position for position, text in enumerate(distinct)}
         return cls(
             lens,
             table,
             classes,
-            classifier(distinct, shared.templates, joint),
+            classifier(distinct, templates, joint),
             np.array([number[text] for text in classes.texts], dtype=np.int64),
             pools,
+            names,
             joint.scale,
             joint.grammar,
             space,
@@ -102,6 +122,8 @@ class Given:
                 **lens,
                 **self.table.arrays(),
                 **pools,
+                **{f"names:{name}": np.array(values, dtype=str) for name, values in self.names.items()},
+                "classes": np.array(self.classes.texts, dtype=str),
                 "class_vectors": self.class_vectors,
                 "text_of_class": self.text_of_class,
                 "scale": np.array(self.scale),
@@ -113,8 +135,8 @@ class Given:
     def of(cls, cell: Cell, inputs: Inputs) -> Given:
         """From the product."""
         arrays = unpack(inputs.products[SPACE])
-        grammar, space = str(arrays["grammar"]), cell.dataset.config.space
-        named = {kind: {} for kind in ("pool", "lens")}
+        grammar, space = str(arrays["grammar"]), getattr(cell.dataset.config, "space", None)
+        named: dict[str, dict[str, np.ndarray]] = {kind: {} for kind in ("pool", "lens", "names")}
         for name, value in arrays.items():
             kind, colon, rest = name.partition(":")
             if colon:
@@ -122,10 +144,11 @@ class Given:
         return cls(
             Lens.from_arrays(named["lens"]),
             TextTable.from_arrays(arrays),
-            scene_classes(inputs.array("test_labels", "object_codes"), space, grammar),
+            Classes(tuple(arrays["classes"].tolist()), _class_labels(inputs, space, grammar)),
             arrays["class_vectors"],
             arrays["text_of_class"],
             {name: tuple(texts.tolist()) for name, texts in named["pool"].items()},
+            {name: tuple(texts.tolist()) for name, texts in named["names"].items()},
             float(arrays["scale"]),
             grammar,
             space,
@@ -138,9 +161,30 @@ class Given:
         """Where means come from, and where texts are chosen."""
         return "validation" if self.asked.shared.means == "held_out" else "test"
 
+    @property
+    def scene_space(self) -> FeatureSpace:
+        """Features of the scenes.
+
+        Raises:
+            ValueError: labelled images, of which no objects are known.
+        """
+        if self.space is None:
+            raise ValueError("this asks for the objects of scenes, which labelled images do not tell")
+        return self.space
+
     def codes(self, split: str) -> np.ndarray:
         """Object codes of a split, uint8 [images objects]."""
-        return self.columns[f"{split}_labels"]["object_codes"][:]
+        return self.columns[f"{split}_labels"][OBJECT_CODES][:]
+
+    def features(self, split: str) -> dict[str, Int64[np.ndarray, " images"]]:
+        """For each feature of scenes, which of its values an image has, as a number; else the images' labels."""
+        if self.space is not None:
+            return present_values(self.codes(split), self.space)
+        labels = self.columns[f"{split}_labels"]
+        found = {name: labels[LABEL + name][:].astype(np.int64) for name in self.names}
+        if not found:
+            raise ValueError("the data set has no labels that are numbers")
+        return found
 
     def pair(self, split: str) -> np.ndarray | None:
         """Which images of a split belong together, or None."""
@@ -161,19 +205,72 @@ class Given:
         return vectors @ self.class_vectors.T
 
 
-def _pool(name: str, space: FeatureSpace, grammar: str) -> tuple[str, ...]:
-    """Texts of a pool.
+def value_names(split: Any) -> dict[str, tuple[str, ...]]:
+    """Labels of labelled images that are numbers, and what these are called; nothing where nobody says."""
+    return {name: tuple(split.value_names(name)) for name in numbered_labels(split)}
+
+
+def numbered_labels(split: Any) -> list[str]:
+    """Labels that are one whole number an image."""
+    return [
+        name
+        for name in split.label_names
+        if "mask" not in name and (first := split.labels(name, np.arange(min(len(split), 1)))).ndim == 1
+        if first.dtype.kind in "iu"
+    ]
+
+
+def present_values(codes: np.ndarray, space: FeatureSpace) -> dict[str, Int64[np.ndarray, " images"]]:
+    """For each feature, a number for which of its values a scene has."""
+    features = space.feature_codes(codes).astype(np.int64)
+    parts = np.split(features, space.offsets[1:], axis=1)
+    return {
+        group.name: part @ (1 << np.arange(part.shape[1]))
+        for group, part in zip(space.groups, parts, strict=True)
+        if part.shape[1] < _MOST_BITS
+    }
+
+
+def _named_classes(inputs: Inputs, names: Mapping[str, tuple[str, ...]], file: str | None) -> Classes:
+    """Classes of labelled images.
+
+    Raises:
+        ValueError: no names of classes, or not as many as there are classes.
+    """
+    texts = names.get("class", ()) if file is None else _lines(file, "list of classes")
+    labels = _class_labels(inputs, None, "")
+    if not texts:
+        raise ValueError("the data set does not say what its classes are called; name a file with `classes:`")
+    if len(labels) and labels.max() >= len(texts):
+        raise ValueError(f"{len(texts)} names of classes, the data set has class {labels.max()}")
+    return Classes(texts, labels)
+
+
+def _class_labels(inputs: Inputs, space: FeatureSpace | None, grammar: str) -> Int64[np.ndarray, " images"]:
+    """Class of each test image; empty for labelled images without one."""
+    if space is not None:
+        return scene_classes(inputs.array("test_labels", OBJECT_CODES), space, grammar).labels
+    columns = inputs.columns["test_labels"]
+    return columns[f"{LABEL}class"][:].astype(np.int64) if f"{LABEL}class" in columns else np.zeros(0, np.int64)
+
+
+def _pool(name: str, space: FeatureSpace | None, grammar: str, classes: tuple[str, ...]) -> tuple[str, ...]:
+    """Texts of a pool; by default words and phrases of scenes, or the names of classes.
 
     Raises:
         ValueError: a file that cannot be read, or is empty.
     """
-    if name == AUTO:
-        return tuple(default_pool(space, grammar))
+    if name != AUTO:
+        return _lines(name, "pool")
+    return tuple(dict.fromkeys(classes if space is None else default_pool(space, grammar)))
+
+
+def _lines(name: str, what: str) -> tuple[str, ...]:
     try:
         lines = Path(name).expanduser().read_text(encoding="utf-8").splitlines()
     except OSError as error:
-        raise ValueError(f"the pool {shorten(name)} cannot be read: {error.strerror}") from error
+        raise ValueError(f"the {what} {shorten(name)} cannot be read: {error.strerror}") from error
     texts = tuple(dict.fromkeys(line.strip() for line in lines if line.strip()))
     if not texts:
-        raise ValueError(f"the pool {shorten(name)} has no texts; write one a line")
+        raise ValueError(f"the {what} {shorten(name)} has no texts; write one a line")
     return texts

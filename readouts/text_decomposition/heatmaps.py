@@ -37,7 +37,8 @@ def named_objects(codes: np.ndarray) -> Named:
 
 def text_maps(given: Given, tokens: Float32[np.ndarray, "image token joint"], named: Named) -> dict[str, np.ndarray]:
     """Maps [image token] along the object's text, less that of the other one, less the mean of all objects' texts."""
-    kinds = [caption([kind], given.space, given.grammar) for kind in range(given.space.n_objects)]
+    space = given.scene_space
+    kinds = [caption([kind], space, given.grammar) for kind in range(space.n_objects)]
     vectors = given.table.rows(kinds)
     own = vectors[named.own]
     other = np.where((named.other >= 0)[:, None], vectors[named.other], 0)
@@ -76,6 +77,8 @@ def mapped(given: Given, split: Any, config: HeatmapConfig, layout: Any) -> Mapp
     Raises:
         ValueError: a data set without masks, or without objects to name.
     """
+    if given.space is None:
+        return _of_photos(given, split, config, layout)
     if not hasattr(split, "masks"):
         raise ValueError("maps are held against exact masks, which this data set does not have; drawn scenes do")
     named = named_objects(given.codes("test"))
@@ -98,6 +101,31 @@ def mapped(given: Given, split: Any, config: HeatmapConfig, layout: Any) -> Mapp
         for name, one in found.items()
     }
     return Mapped(is_used, columns, first)
+
+
+def _of_photos(given: Given, split: Any, config: HeatmapConfig, layout: Any) -> Mapped:
+    """Maps of the predicted class of labelled images against `class_mask` (paper: class less mean of all classes).
+
+    Raises:
+        ValueError: a data set without `class_mask`.
+    """
+    if "class_mask" not in split.label_names:
+        raise ValueError(f"maps are held against class_mask; the data set has {', '.join(split.label_names)}")
+    vectors = given.class_vectors
+    found: dict[str, dict[str, list[np.ndarray]]] = {}
+    first: dict[str, np.ndarray] = {}
+    for rows, stored in given.chunks("test"):
+        masks = split.labels("class_mask", np.arange(rows.start, rows.stop)) > 0
+        guessed = given.scores(given.lens.embeddings(stored).numpy()).argmax(axis=1)
+        own = vectors[guessed]
+        for name, direction in (("text", own), ("text - mean", own - vectors[given.text_of_class].mean(axis=0))):
+            values = np.einsum("ntj,nj->nt", tokens_of(given, rows, stored), direction)
+            spatial = values[:, layout.n_prefix :].reshape(-1, *layout.grid)
+            first.setdefault(name, spatial)
+            for column, part in _scored(spatial, masks, config).items():
+                found.setdefault(name, {}).setdefault(column, []).append(part)
+    columns = {name: {key: np.concatenate(parts) for key, parts in one.items()} for name, one in found.items()}
+    return Mapped({name: np.ones(given.n_images, bool) for name in found}, columns, first)
 
 
 def tokens_of(given: Given, rows: slice, stored: Stored) -> Float32[np.ndarray, "image token joint"]:

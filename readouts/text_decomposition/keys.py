@@ -103,7 +103,10 @@ class SpuriousConfig:
     share: float = 0.5
     """Heads go whose variance the cue tells by so much more than the target does, on validation images."""
     keywords: tuple[str, ...] = ()
-    """Words of the cue: heads go with one of them in most of their texts; by default the cue's values."""
+    """Words of the cue: heads go most of whose explained variance is that of texts with one of them and no class; by
+    default the cue's values."""
+    named: tuple[str, ...] = ()
+    """Terms that go together, named as in `sets`: the paper's lists of heads, with all MLPs and early layers."""
     draws: int = 5
     """Random sets of equally many heads of the same layers, as a control."""
 
@@ -114,6 +117,9 @@ class SpuriousConfig:
         """Every broken rule."""
         if not -1 <= self.share <= 1:
             yield Problem("share", f"must lie in -1..1, got {self.share}")
+        for name in self.named:
+            if not is_member(name):
+                yield Problem("named", f"{name!r} is no term; write 11.3, 11, mlp.11, init or mlps")
         yield from at_least("draws", self.draws, 1)
 
 
@@ -140,8 +146,15 @@ class TextDecompositionKeys(Border):
     the default), or the evaluated images themselves (the paper)."""
     norm_split: Literal["uniform", "own_mean"] = "uniform"
     """How the mean of the final norm is shared among terms."""
-    templates: Annotated[tuple[str, ...], ModelField(min_length=1)] = ("{}",)
-    """Prompts of the zero-shot classifier; {} is the class."""
+    templates: Annotated[tuple[str, ...], ModelField(min_length=1)] | None = None
+    """Prompts of the zero-shot classifier; {} is the class. By default {} for scenes, whose classes are captions, and
+    `a photo of a {}.` for labelled images."""
+    classes: str | None = None
+    """File with the name of a class a line, for labelled images that do not say what their classes are called."""
+    fit_split: str | None = None
+    """Split that means come from; by default validation, val or train, the first that there is."""
+    test_split: str | None = None
+    """Split that is measured; by default test, or val."""
     sets: dict[str, tuple[str, ...]] = ModelField(default_factory=dict)
     """Sets of terms that are removed together, by name: 11.3 is head 3 of block 11; 11 all its heads, mlp.11 its MLP,
     mlps all MLPs and what enters the first block."""
@@ -170,6 +183,10 @@ class TextDecompositionStudy:
     means: Means
     norm_split: Split
     templates: tuple[str, ...]
+    """Empty for the data set's own."""
+    classes: str | None
+    fit_split: str | None
+    test_split: str | None
     sets: tuple[tuple[str, tuple[str, ...]], ...]
     textspan: tuple[TextSpanConfig, ...]
     """A grid written out."""
@@ -183,7 +200,10 @@ class TextDecompositionStudy:
             "analyses": list(self.analyses),
             "means": self.means,
             "norm_split": self.norm_split,
-            "templates": list(self.templates),
+            "templates": list(self.templates) or None,
+            "classes": self.classes,
+            "fit_split": self.fit_split,
+            "test_split": self.test_split,
             "sets": {name: list(members) for name, members in self.sets},
             "textspan": _regridded(self.textspan),
             "heatmap": mapping_of(self.heatmap),
@@ -211,7 +231,7 @@ def read_keys(reader: StudyReader) -> TextDecompositionStudy | None:
     study = reader.study
     if study is None:
         return None
-    for position, template in enumerate(study.templates):
+    for position, template in enumerate(study.templates or ()):
         if "{}" not in template:
             reader.note(("templates", position), f"must hold {{}}, where the class goes, got {template!r}")
     for name, members in study.sets.items():
@@ -222,7 +242,10 @@ def read_keys(reader: StudyReader) -> TextDecompositionStudy | None:
         analyses=tuple(name for name in ANALYSES if name in study.analyses),
         means=study.means or ("evaluated" if is_paper else "held_out"),
         norm_split=study.norm_split,
-        templates=study.templates,
+        templates=study.templates or (),
+        classes=study.classes,
+        fit_split=study.fit_split,
+        test_split=study.test_split,
         sets=tuple(study.sets.items()),
         textspan=textspan,
         heatmap=heatmap,

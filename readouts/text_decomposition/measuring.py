@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
+from torch import Tensor
 
 from frozen.data.spec import open_split
 from frozen.readout.cells import Cell
@@ -22,6 +23,7 @@ from readouts.text_decomposition.heatmaps import mapped
 from readouts.text_decomposition.keys import HeatmapConfig, TextSpanConfig
 from readouts.text_decomposition.lens import SPLITS, pack
 from readouts.text_decomposition.neighbours import retrieved
+from readouts.text_decomposition.orthogonality import by_chance, orthogonality
 from readouts.text_decomposition.removal import factors, members, removed
 from readouts.text_decomposition.spans import described
 from readouts.text_decomposition.spurious import without_cue
@@ -57,7 +59,7 @@ def measured(cells: Mapping[Cell, Inputs]) -> Iterator[tuple[Cell, Outcome]]:
     asked: Asked = first.settings
     if asked.analysis == "decomposition":
         given = Given.opened(first, inputs)
-        found = [Part(first, *_decomposition(given))]
+        found = [_decomposition(given, first)]
         products = {SPACE: given.packed()}
     else:
         given = Given.of(first, inputs)
@@ -99,19 +101,39 @@ def _flags(row: Mapping[str, Any], given: Given) -> list[str]:
     return found
 
 
-def _decomposition(given: Given) -> tuple[pa.Table, dict[str, object]]:
-    """Zero-shot accuracy of the model's own embedding, and how exactly the terms sum to it."""
+def _decomposition(given: Given, cell: Cell) -> Part:
+    """Zero-shot accuracy of the model's own embedding, how exactly terms sum to it, and how alike heads are."""
+    difference = Tensor()
     errors: dict[str, float] = dict.fromkeys(SPLITS, 0.0)
-    right = []
+    right, error = [], []
     for rows, stored in given.chunks("test"):
         own = given.lens.embeddings(stored)
         for split in SPLITS:
-            difference = given.lens.all_terms(stored, split).sum(1) - own
+            difference = given.lens.all_terms(stored, split).sum(1) - own  # of the last split, image by image
             errors[split] = max(errors[split], float(difference.norm(dim=1).max()))
-        right.append(credit(given.scores(own.numpy()), given.text_of_class, given.classes.labels[rows]))
-    samples = table(given.pair("test"), right=np.concatenate(right))
-    columns = {"sum_error": errors["uniform"], "sum_error_own_mean": errors["own_mean"]}
-    return samples, {**columns, "n_terms": len(given.lens.terms)}
+        error.append(difference.norm(dim=1).numpy())
+        if len(given.classes.labels):
+            right.append(credit(given.scores(own.numpy()), given.text_of_class, given.classes.labels[rows]))
+    known = {"right": np.concatenate(right)} if right else {}
+    samples = table(given.pair("test"), error=np.concatenate(error), **known)
+    cosines = _cosines(given)
+    apart = ~np.eye(len(cosines), dtype=bool)
+    columns: dict[str, object] = {"sum_error": errors["uniform"], "sum_error_own_mean": errors["own_mean"]}
+    columns |= {"n_terms": len(given.lens.terms), "mean_head_cosine": float(cosines[apart].mean())}
+    columns["chance_head_cosine"] = by_chance(len(given.lens.project))
+    return Part(cell, samples, columns, {"cosines.npz": pack({"cosines": cosines})})
+
+
+def _cosines(given: Given) -> np.ndarray:
+    """Mean absolute cosine of every pair of heads, float32 [heads heads]."""
+    split = given.asked.shared.norm_split
+    n_heads = given.lens.n_blocks * given.lens.n_heads
+    total = sum(given.lens.of_heads(stored, split).flatten(1, 2).sum(0) for _, stored in given.chunks("test"))
+    assert isinstance(total, Tensor)
+    parts = (given.lens.of_heads(stored, split).flatten(1, 2) for _, stored in given.chunks("test"))
+    found = orthogonality(parts, total / given.n_images).numpy()
+    assert found.shape == (n_heads, n_heads)
+    return found
 
 
 def _removal(given: Given, cells: list[Cell]) -> Found:
@@ -172,7 +194,7 @@ def members_of_last(given: Given, config: TextSpanConfig) -> list[int]:
 def _heatmap(given: Given, cells: list[Cell]) -> Found:
     config = cells[0].settings.config
     assert isinstance(config, HeatmapConfig)
-    split = open_split(cells[0].dataset.config, "test")
+    split = open_split(cells[0].dataset.config, given.asked.splits["test"])
     found = mapped(given, split, config, cells[0].description.layout)
     pair = given.pair("test")
     for cell in cells:
@@ -222,7 +244,8 @@ def _spurious(given: Given, cells: list[Cell]) -> Found:
     found = without_cue(given, [cell.settings.term for cell in cells])
     for cell in cells:
         one = found[cell.settings.term]
-        columns = {"right": one.right, "baseline": one.baseline, "cue_right": one.cue_right}
+        columns = {"right": one.right, "baseline": one.baseline}
+        columns |= {"cue_right": one.cue_right} if len(one.cue_right) else {}
         for group in range(one.n_groups):
             is_in = one.groups == group
             columns |= {f"{IN_GROUP}{group}": is_in, f"{RIGHT_IN}{group}": is_in * one.right}

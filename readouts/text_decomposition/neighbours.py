@@ -12,7 +12,6 @@ from torch import Tensor
 
 from readouts.text_decomposition.given import Given
 from readouts.text_decomposition.keys import NeighboursConfig
-from readouts.text_decomposition.removal import values
 
 _QUERIES = 500
 _QUERIES_SHOWN = 6
@@ -84,7 +83,7 @@ def retrieved(given: Given, layer: int, heads: Sequence[int]) -> dict[int, Retri
     """Neighbours by some heads of a layer."""
     config = given.asked.config
     assert isinstance(config, NeighboursConfig)
-    known = {split: values(given.codes(split), given.space) for split in ("validation", "test")}
+    known = {split: given.features(split) for split in ("validation", "test")}
     terms = {split: head_terms(given, split, layer) for split in known}
     chance = {name: _chance(numbers) for name, numbers in known["test"].items()}
     found = {}

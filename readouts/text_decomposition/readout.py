@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
 import numpy as np
 import pyarrow as pa
@@ -31,6 +31,7 @@ from readouts.text_decomposition.columns import (
     MEASURES,
 )
 from readouts.text_decomposition.estimates import differences, estimate, estimate_columns
+from readouts.text_decomposition.given import LABEL, numbered_labels
 from readouts.text_decomposition.keys import TextDecompositionKeys, TextDecompositionStudy, read_keys
 from readouts.text_decomposition.measuring import measured
 from readouts.text_decomposition.method import method
@@ -80,7 +81,10 @@ class TextDecomposition:
         return (cell.dataset, cell.backbone, cell.control, asked.bundle)
 
     def labels(self, split: Split) -> dict[str, np.ndarray]:
-        """Object codes, and which scenes are twins."""
+        """Object codes of scenes, and which are twins; of other images, every label that is a number."""
+        if not hasattr(split, "object_codes"):
+            rows, photos = np.arange(len(split)), cast("Any", split)
+            return {f"{LABEL}{name}": photos.labels(name, rows) for name in numbered_labels(photos)}
         labels = {"object_codes": split.object_codes}
         twins = getattr(split, "twins", None)
         if twins is None:

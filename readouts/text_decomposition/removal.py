@@ -11,10 +11,9 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from jaxtyping import Float, Float32, Int64
+from jaxtyping import Float, Float32
 from torch import Tensor
 
-from frozen.data.scenes.codes import FeatureSpace
 from readouts.text_decomposition.given import Given
 from readouts.text_decomposition.lens import Lens, Split, Stored
 from readouts.text_decomposition.texts import credit
@@ -87,7 +86,7 @@ def removed(given: Given, sets: Sequence[Iterable[str]]) -> Removal:
     for rows, stored in given.chunks("test"):
         terms = extended(lens, stored, split)
         whole = terms[:, :n_terms].sum(1)
-        left = whole - torch.einsum("st,ntj->snj", chosen, terms - means)
+        left = whole + (chosen @ means)[:, None] - torch.einsum("st,ntj->snj", chosen, terms)
         labels = given.classes.labels[rows]
         baseline.append(credit(given.scores(whole.numpy()), given.text_of_class, labels))
         right.append(credit(given.scores(left.numpy()), given.text_of_class, labels))
@@ -102,17 +101,6 @@ def fit_means(given: Given, split: Split) -> Float[Tensor, "term joint"]:
         total = total + extended(given.lens, stored, split).double().sum(0)
         count += len(stored.mean)
     return (total / count).float()
-
-
-def values(codes: np.ndarray, space: FeatureSpace) -> dict[str, Int64[np.ndarray, " images"]]:
-    """For each feature, a number for which of its values a scene has."""
-    features = space.feature_codes(codes).astype(np.int64)
-    parts = np.split(features, space.offsets[1:], axis=1)
-    return {
-        group.name: part @ (1 << np.arange(part.shape[1]))
-        for group, part in zip(space.groups, parts, strict=True)
-        if part.shape[1] < 62
-    }
 
 
 class Factors(NamedTuple):
@@ -131,7 +119,7 @@ class Factors(NamedTuple):
 
 def factors(given: Given) -> Factors:
     """Variance of terms between the values of each feature."""
-    found = {split: values(given.codes(split), given.space) for split in {given.fit_split, "test"}}
+    found = {split: given.features(split) for split in {given.fit_split, "test"}}
     names = list(found["test"])
     means, by_value = _value_means(given, found[given.fit_split])
     fitted = _shares(given, given.fit_split, means, by_value, found[given.fit_split])

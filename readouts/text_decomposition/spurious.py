@@ -16,11 +16,11 @@ import numpy as np
 import torch
 from jaxtyping import Float32, Int64
 
-from readouts.text_decomposition.cells import POLICIES
+from readouts.text_decomposition.cells import NAMED, POLICIES
 from readouts.text_decomposition.given import Given
 from readouts.text_decomposition.keys import SpuriousConfig
 from readouts.text_decomposition.lens import Term
-from readouts.text_decomposition.removal import extended, factors, fit_means
+from readouts.text_decomposition.removal import extended, factors, fit_means, members
 from readouts.text_decomposition.texts import credit
 from readouts.text_decomposition.textspan import Moments, text_span
 
@@ -34,7 +34,7 @@ class Without(NamedTuple):
     Attributes:
         right: float32 [n], credit for the class.
         baseline: float32 [n], with all terms.
-        cue_right: float32 [n], credit for the value of the cue.
+        cue_right: float32 [n], credit for the value of the cue; empty where its values have no names.
         groups: int64 [n], class and value of the cue.
         names: of the groups that occur.
         removed: names of the heads of each set; the control has several, over which credit is averaged.
@@ -42,7 +42,7 @@ class Without(NamedTuple):
 
     right: Float32[np.ndarray, " images"]
     baseline: Float32[np.ndarray, " images"]
-    cue_right: Float32[np.ndarray, " images"]
+    cue_right: Float32[np.ndarray, " known"]
     groups: Int64[np.ndarray, " images"]
     names: Mapping[int, str]
     removed: list[list[str]]
@@ -54,7 +54,7 @@ class Without(NamedTuple):
 
 
 class Feature(NamedTuple):
-    """One feature as a classification: its number, texts and labels of the test images."""
+    """One feature as a classification: its name, texts (none where nobody says) and labels of the test images."""
 
     name: str
     texts: tuple[str, ...]
@@ -69,13 +69,17 @@ def without_cue(given: Given, policies: Sequence[str]) -> dict[str, Without]:
     """
     config = given.asked.config
     assert isinstance(config, SpuriousConfig)
-    target, cue = _feature(given, config.target, -1), _feature(given, config.cue, 0)
+    otherwise = ("", "") if config.target and config.cue else _defaults(given)
+    target, cue = (_feature(given, *named) for named in zip((config.target, config.cue), otherwise, strict=True))
     if target.name == cue.name:
         raise ValueError(f"target and cue are both {target.name}; name two features of {_names(given)}")
     known = {policy: removed_heads(given, config, policy, target, cue) for policy in policies}
-    groups = target.labels * len(cue.texts) + cue.labels
-    n_cues = len(cue.texts)
-    names = {int(g): f"{target.texts[g // n_cues]} · {cue.texts[g % n_cues]}" for g in np.unique(groups)}
+    if not target.texts:
+        raise ValueError(f"the values of {target.name} have no names, by which they could be classes")
+    n_cues = int(cue.labels.max(initial=0)) + 1
+    groups = target.labels * n_cues + cue.labels
+    called = cue.texts or [f"{cue.name} {value}" for value in range(n_cues)]
+    names = {int(g): f"{target.texts[g // n_cues]} · {called[g % n_cues]}" for g in np.unique(groups)}
     found = {}
     baseline = _left(given, [[]], target, cue)[0][0]
     for policy, sets in known.items():
@@ -85,28 +89,44 @@ def without_cue(given: Given, policies: Sequence[str]) -> dict[str, Without]:
 
 
 def _names(given: Given) -> str:
-    return ", ".join(group.name for group in given.space.groups)
+    return ", ".join(given.names)
 
 
-def _feature(given: Given, name: str, otherwise: int) -> Feature:
-    groups = given.space.groups
-    named = [number for number, group in enumerate(groups) if group.name == name]
-    if name and not named:
+def _feature(given: Given, name: str, otherwise: str) -> Feature:
+    """A feature of single objects, or a label.
+
+    Raises:
+        ValueError: no such feature, or scenes that have not exactly one object.
+    """
+    name = name or otherwise
+    if name not in given.names:
         raise ValueError(f"the data set has no feature {name!r}; it has {_names(given)}")
-    number = named[0] if named else otherwise % len(groups)
+    if given.space is None:
+        return Feature(name, given.names[name], given.features("test")[name])
     codes = given.codes("test")
     if (codes.sum(axis=1) != 1).any():
         raise ValueError("classes and cue are features of one object; some scenes have none or several")
-    labels = given.space.value_of_object[codes.argmax(axis=1), number]
-    return Feature(groups[number].name, groups[number].values, labels)
+    number = list(given.names).index(name)
+    return Feature(name, given.names[name], given.space.value_of_object[codes.argmax(axis=1), number])
+
+
+def _defaults(given: Given) -> tuple[str, str]:
+    """Target and cue where a study names none: the class and the first other label, or last and first feature."""
+    names = list(given.names)
+    if given.space is not None:
+        return names[-1], names[0]
+    others = [name for name in names if name not in ("class", "group")]
+    if "class" not in names or not others:
+        raise ValueError(f"a cue needs a label beside the class; there are {_names(given) or 'none with names'}")
+    return "class", others[0]
 
 
 def removed_heads(
     given: Given, config: SpuriousConfig, policy: str, target: Feature, cue: Feature
 ) -> list[list[str]]:
     """Heads that go: one set, or several of the control."""
-    if policy == ALL:
-        return [[]]
+    if policy in (ALL, NAMED):
+        return [list(config.named) if policy == NAMED else []]
     heads = [term for term in given.lens.terms if term.kind == "head"]
     told = factors(given).fitted
     chosen = [_name(head) for p, head in enumerate(heads) if told[cue.name][p] - told[target.name][p] > config.share]
@@ -115,7 +135,7 @@ def removed_heads(
     if policy == BY_WORDS:
         words = config.keywords or cue.texts
         named = zip(heads, head_texts(given), strict=True)
-        return [[_name(head) for head, texts in named if names_cue(texts, words, target.texts)]]
+        return [[_name(head) for head, texts in named if cue_share(texts, words, target.texts) > 0.5]]
     return random_heads(chosen, given.lens.n_heads, config.draws, given.asked.shared.seed)
 
 
@@ -123,17 +143,17 @@ def _name(head: Term) -> str:
     return f"{head.layer}.{head.head}"
 
 
-def names_cue(texts: Sequence[str], words: Sequence[str], others: Sequence[str]) -> bool:
-    """Whether most of some texts have one of some words and none of the others."""
+def cue_share(texts: Sequence[tuple[str, float]], words: Sequence[str], others: Sequence[str]) -> float:
+    """Of the variance that some texts explain, the share of those with one of some words and none of the others."""
     pattern, not_meant = (
         re.compile("|".join(rf"\b{re.escape(word)}\b" for word in some), re.IGNORECASE) for some in (words, others)
     )
-    named = [bool(pattern.search(text)) and not not_meant.search(text) for text in texts]
-    return 2 * sum(named) > len(texts)
+    named = [share for text, share in texts if pattern.search(text) and not not_meant.search(text)]
+    return sum(named) / max(sum(share for _, share in texts), 1e-12)
 
 
-def head_texts(given: Given) -> list[list[str]]:
-    """The first texts of every head, chosen on the images that means come from."""
+def head_texts(given: Given) -> list[list[tuple[str, float]]]:
+    """The first texts of every head and the variance each explains, on the images that means come from."""
     texts = next(iter(given.pools.values()))
     moments: Moments | None = None
     for _, stored in given.chunks(given.fit_split):
@@ -142,7 +162,11 @@ def head_texts(given: Given) -> list[list[str]]:
     assert moments is not None
     basis = given.lens.head_basis(given.asked.shared.norm_split).flatten(0, 1)
     span = text_span(moments, basis, torch.from_numpy(given.table.rows(texts)), _TEXTS)
-    return [[texts[number] for number in row] for row in span.texts.tolist()]
+    shares = span.explained.tolist()
+    return [
+        [(texts[number], share) for number, share in zip(*row, strict=True)]
+        for row in zip(span.texts.tolist(), shares, strict=True)
+    ]
 
 
 def random_heads(chosen: Sequence[str], n_heads: int, draws: int, seed: int) -> list[list[str]]:
@@ -160,16 +184,22 @@ def _left(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Credit [sets images] for class and cue without each set of heads."""
     lens, split = given.lens, given.asked.shared.norm_split
-    position = {_name(term): number for number, term in enumerate(lens.terms) if term.kind == "head"}
     chosen = torch.zeros(len(sets), len(lens.terms))
     for row, heads in enumerate(sets):
-        chosen[row, [position[name] for name in heads]] = 1
+        for name in heads:
+            chosen[row, members(name, lens)] = 1
     mean = fit_means(given, split)[: len(lens.terms)]
     found: tuple[list[np.ndarray], list[np.ndarray]] = ([], [])
     for rows, stored in given.chunks("test"):
         terms = extended(lens, stored, split)[:, : len(lens.terms)]
-        left = terms.sum(1) - torch.einsum("st,ntj->snj", chosen, terms - mean)
+        left = terms.sum(1) + (chosen @ mean)[:, None] - torch.einsum("st,ntj->snj", chosen, terms)
         for feature, parts in zip((target, cue), found, strict=True):
-            scores = left.numpy() @ given.table.rows(feature.texts).T
+            is_class = feature.name == "class" and given.space is None
+            if not feature.texts:
+                continue
+            vectors = given.class_vectors[given.text_of_class] if is_class else given.table.rows(feature.texts)
+            scores = left.numpy() @ vectors.T
             parts.append(credit(scores, np.arange(len(feature.texts)), feature.labels[rows]))
-    return np.concatenate(found[0], axis=1), np.concatenate(found[1], axis=1)
+    nothing = np.zeros((len(sets), 0), np.float32)
+    right, cue_right = (np.concatenate(parts, axis=1) if parts else nothing for parts in found)
+    return right, cue_right

@@ -88,7 +88,7 @@ def draw_sets(values: Sequence[dict[str, Any]]) -> dict[str, Any]:
     offset = {"field": "backbone"}
     low, high = (end(value[name] for value in values) for end, name in ((min, "low"), (max, "high")))
     scale = {"domain": [min(-1.0, 1.1 * low), max(1.0, 1.1 * high)]}
-    x = {"type": "quantitative", "title": "change of accuracy, points", "scale": scale}
+    x = {"type": "quantitative", "title": "change of accuracy, points", "scale": scale, "axis": {"tickCount": 5}}
     rule = {
         "mark": {"type": "rule", "strokeWidth": 2},
         "encoding": {

@@ -9,12 +9,15 @@ from frozen.data.scenes import Scene
 from readouts.text_decomposition.exhibits._ablation import ablations
 from readouts.text_decomposition.exhibits._base import Exhibit, Row
 from readouts.text_decomposition.exhibits._heads import heads
-from readouts.text_decomposition.exhibits._pictures import maps, neighbours
+from readouts.text_decomposition.exhibits._pictures import cosines, maps, neighbours
+from readouts.text_decomposition.exhibits._spurious import spurious
 
 
 def exhibits(results: Path, rows: Sequence[Row], datasets: Mapping[str, Scene]) -> Iterator[Exhibit]:
     """Curves first, then heads, then pictures."""
     yield from ablations(rows)
     yield from heads(rows)
+    yield from spurious(rows)
+    yield from cosines(results, rows)
     yield from maps(results, rows, datasets)
     yield from neighbours(results, rows, datasets)

@@ -27,7 +27,7 @@ def maps(results: Path, rows: Sequence[Row], scenes: Mapping[str, Scene]) -> Ite
     groups: dict[tuple[str, str], dict[str, Path]] = {}
     for row in of(rows, "heatmap"):
         path = results / "maps" / f"{row['cell_id']}.npz"
-        if path.is_file() and row["dataset"] in scenes:
+        if path.is_file() and hasattr(scenes.get(str(row["dataset"])), "space"):
             groups.setdefault((str(row["dataset"]), str(row["backbone"])), {})[str(row["term"])] = path
     for (dataset, backbone), paths in list(groups.items())[:_MOST_FIGURES]:
         yield Exhibit(
@@ -47,7 +47,7 @@ def draw_maps(paths: Mapping[str, Path], scene: Scene) -> Figure:
     numbers = next(iter(found.values()))["images"]
     images = split.images(numbers)
     own = named_objects(split.object_codes[numbers])
-    names = [_phrase(split, kind) for kind in own.own]
+    names = [_phrase(split, kind) for kind in own.own.tolist()]
     figure = Figure(figsize=(_INCHES * 1.15 * (len(found) + 1), _INCHES * len(numbers) + 0.35), layout="constrained")
     axes = figure.subplots(len(numbers), len(found) + 1, squeeze=False)
     for row, image in enumerate(images):
@@ -76,11 +76,60 @@ def _picture(axis: Any, image: np.ndarray, title: str) -> None:
     axis.set_title(title, fontsize=7, pad=3)
 
 
+def cosines(results: Path, rows: Sequence[Row]) -> Iterator[Exhibit]:
+    """How alike the outputs of heads are, a matrix for each data set and backbone."""
+    found = {
+        f"{row['dataset']}\n{str(row['backbone']).partition(':')[2]}": path
+        for row in of(rows, "decomposition")
+        if (path := results / "cosines" / f"{row['cell_id']}.npz").is_file()
+    }
+    if found:
+        yield Exhibit(
+            "How alike heads are",
+            "Mean absolute cosine of the outputs of two heads, less their means, for all pairs of heads in the order "
+            "of layers (lines part these); the diagonal is left out.",
+            "Matrices of heads against heads.",
+            partial(draw_cosines, dict(list(found.items())[:_MOST_FIGURES]), list(of(rows, "heads"))),
+        )
+
+
+def draw_cosines(paths: Mapping[str, Path], heads: Sequence[Row]) -> Figure:
+    """A matrix for each path."""
+    n_heads = 1 + max((int(str(row["term"])[5:]) for row in heads if str(row["term"])[:5] == "head "), default=0)
+    columns = min(3, len(paths))
+    rows = -(-len(paths) // columns)
+    figure = Figure(figsize=(2.6 * columns + 0.6, 2.75 * rows), layout="constrained")
+    axes = figure.subplots(rows, columns, squeeze=False)
+    drawn = None
+    for axis, (name, path) in zip(axes.flat, paths.items(), strict=False):
+        values = unpack(path.read_bytes())["cosines"].copy()
+        np.fill_diagonal(values, np.nan)
+        drawn = axis.imshow(values, cmap="viridis", vmin=0, vmax=1)
+        axis.set_title(name, fontsize=8)
+        ticks = np.arange(0, len(values), n_heads)
+        if n_heads > 1:
+            axis.set_xticks(ticks + n_heads / 2 - 0.5, range(len(ticks)), fontsize=7)
+            axis.set_yticks(ticks + n_heads / 2 - 0.5, range(len(ticks)), fontsize=7)
+            for tick in ticks[1:]:
+                axis.axhline(tick - 0.5, color="white", lw=0.5)
+                axis.axvline(tick - 0.5, color="white", lw=0.5)
+        axis.set_xlabel("layer", fontsize=7)
+    for axis in axes.flat[len(paths) :]:
+        axis.axis("off")
+    if drawn is not None:
+        bar = figure.colorbar(drawn, ax=axes, shrink=0.6)
+        bar.set_label("mean |cos|", fontsize=7)
+        bar.ax.tick_params(labelsize=7)
+    return figure
+
+
 def neighbours(results: Path, rows: Sequence[Row], scenes: Mapping[str, Scene]) -> Iterator[Exhibit]:
     """Nearest images by the heads that are most about one feature."""
     groups: dict[tuple[str, str], list[Row]] = {}
     for row in of(rows, "neighbours"):
-        if (results / "neighbours" / f"{row['cell_id']}.npz").is_file() and row["dataset"] in scenes:
+        if (results / "neighbours" / f"{row['cell_id']}.npz").is_file() and hasattr(
+            scenes.get(str(row["dataset"])), "space"
+        ):
             groups.setdefault((str(row["dataset"]), str(row["backbone"])), []).append(row)
     for (dataset, backbone), own in list(groups.items())[:_MOST_FIGURES]:
         own.sort(key=lambda row: -float(row["retrieved_percent"]) / max(float(row["chance_percent"]), 1e-9))

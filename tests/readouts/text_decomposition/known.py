@@ -70,7 +70,7 @@ def given(
     codes = codes or {
         name: np.eye(SPACE.n_objects, dtype=np.uint8)[: len(one["mean"])] for name, one in columns.items()
     }
-    shared = Shared(means, "uniform", ("{}",), ("auto",), IntervalConfig(resamples=100), 0)  # pyright: ignore
+    shared = Shared(means, "uniform", (), None, ("auto",), IntervalConfig(resamples=100), 0)  # pyright: ignore
     n_classes = len(class_vectors)
     return Given(
         lens=asked.pop("lens", None) or lens(),
@@ -79,6 +79,7 @@ def given(
         class_vectors=class_vectors.astype(np.float32),
         text_of_class=np.arange(n_classes),
         pools={},
+        names={group.name: group.values for group in SPACE.groups},
         scale=1.0,
         grammar="plain",
         space=SPACE,

@@ -59,7 +59,7 @@ def made(scene: Any, source: str) -> Given:
     kinds = captions(np.eye(16, dtype=np.uint8), scene.space, joint.grammar)
     usable = [*scenes, *default_pool(scene.space, joint.grammar), *kinds]
     del texts
-    shared = Shared("held_out", "uniform", ("{}",), ("auto",), IntervalConfig(resamples=100), 0)
+    shared = Shared("held_out", "uniform", (), None, ("auto",), IntervalConfig(resamples=100), 0)
     return Given(
         Lens.of(model, joint),
         TextTable.of(usable, joint),
@@ -67,6 +67,7 @@ def made(scene: Any, source: str) -> Given:
         classifier(distinct, ("{}",), joint),
         np.array([distinct.index(text) for text in classes.texts]),
         {},
+        {group.name: group.values for group in scene.space.groups},
         joint.scale,
         joint.grammar,
         scene.space,

@@ -12,7 +12,7 @@ import pytest
 from frozen.intervals import IntervalConfig
 from readouts.text_decomposition.estimates import IN_GROUP, RIGHT_IN, estimate, table
 from readouts.text_decomposition.keys import SpuriousConfig
-from readouts.text_decomposition.spurious import ALL, BY_VARIANCE, RANDOM, names_cue, random_heads, without_cue
+from readouts.text_decomposition.spurious import ALL, BY_VARIANCE, NAMED, RANDOM, cue_share, random_heads, without_cue
 from readouts.text_decomposition.texts import TextTable
 from tests.readouts.text_decomposition.known import SPACE, WIDTH, given, lens, outputs
 
@@ -41,9 +41,10 @@ def test_random_heads_are_equally_many_in_each_layer() -> None:
 
 
 def test_texts_name_a_cue() -> None:
-    assert names_cue(["red", "a blue", "circle"], ["red", "blue"], ["circle"])
-    assert not names_cue(["red circle", "a blue", "circle"], ["red", "blue"], ["circle"])
-    assert not names_cue(["bored", "a blue", "x"], ["red", "blue"], ["circle"])
+    colors, shapes = ["red", "blue"], ["circle"]
+    assert cue_share([("red", 0.5), ("a blue", 0.1), ("circle", 0.2)], colors, shapes) == pytest.approx(0.75)
+    assert cue_share([("red circle", 0.5), ("a blue", 0.5)], colors, shapes) == 0.5
+    assert cue_share([("bored", 1.0)], colors, shapes) == 0
 
 
 def planted():
@@ -98,6 +99,18 @@ def test_without_the_heads_of_the_cue_the_cue_is_lost_and_the_class_is_not() -> 
     assert found[BY_VARIANCE].cue_right.mean() < 0.5
     assert all(len(one) == 1 for one in found[RANDOM].removed)
     assert json.dumps(found[ALL].names)
+
+
+def test_named_terms_go_as_they_are_named() -> None:
+    known = planted()
+    config = SpuriousConfig(target="shape", cue="color", named=("1", "mlps"))
+    object.__setattr__(known, "asked", replace(known.asked, config=config))
+    found = without_cue(known, [NAMED, BY_VARIANCE])
+    assert found[NAMED].removed == [["1", "mlps"]]
+    assert found[NAMED].cue_right.mean() < 0.5
+    assert found[NAMED].right.mean() > 0.99
+    with pytest.raises(ValueError, match="'heads' is no term"):
+        SpuriousConfig(named=("heads",))
 
 
 def test_test_labels_choose_no_heads() -> None:

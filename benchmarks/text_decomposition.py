@@ -1,0 +1,155 @@
+"""Capture and TextSpan against the plain way, in turns, on the processor.
+
+    python -m benchmarks.text_decomposition
+
+Capture: a random ViT of B/16's geometry (2 of its blocks, one image at a time): a bare forward pass, our capture of
+heads and MLPs with and without the token map, and the form that the original code has, which holds what every head
+wrote at every token from every token [images tokens tokens heads width]. TextSpan: heads of 64 numbers in a space of
+512, 3,498 random texts, against the loop over heads and images. Ablation: sets of terms of images that are stored.
+"""
+
+from __future__ import annotations
+
+import json
+import statistics
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch.nn.functional import linear, normalize
+
+from frozen.capture.capture import capture
+from frozen.models import BackboneConfig, Pixels, VisionTransformer
+from frozen.models._timm import tower_of
+from frozen.models._torchvision_ops import declare_missing_operators
+from readouts.text_decomposition.capture import ImageTerms
+from readouts.text_decomposition.textspan import Moments, naive_text_span, text_span
+
+DEPTH, HEADS, WIDTH, IMAGES = 2, 12, 768, 1
+TURNS = 5
+
+
+def backbone() -> VisionTransformer:
+    """Two blocks of ViT-B/16."""
+    declare_missing_operators()
+    from timm.models.vision_transformer import VisionTransformer as Model
+
+    torch.manual_seed(0)
+    model = Model(
+        img_size=224, patch_size=16, embed_dim=WIDTH, depth=DEPTH, num_heads=HEADS, pre_norm=True, num_classes=0
+    )
+    config = BackboneConfig(source="random:vit_base_patch16_224")
+    return VisionTransformer(tower_of(model, 224), config, Pixels((0.5,) * 3, (0.5,) * 3), 224, torch.device("cpu"))
+
+
+class Photos:
+    """Random pixels."""
+
+    def images(self, indices: np.ndarray) -> np.ndarray:
+        return np.random.default_rng(0).integers(0, 256, (len(indices), 224, 224, 3), dtype=np.uint8)
+
+    def __len__(self) -> int:
+        return IMAGES
+
+
+@torch.inference_mode()
+def per_token(model: VisionTransformer, images: np.ndarray) -> None:
+    """What every head writes at every token from every token, of which only the rows of CLS are used."""
+    assert model.trunk is not None
+    handles = []
+    for block in model.trunk.blocks:
+        attention: Any = block.attn
+
+        def hook(module: Any, inputs: tuple[torch.Tensor], _output: torch.Tensor) -> None:
+            x = inputs[0]
+            query, keys, values = module.qkv(x).unflatten(-1, (3, HEADS, -1)).permute(2, 0, 3, 1, 4)
+            weights = (module.scale * query @ keys.transpose(2, 3)).softmax(-1)
+            shares = torch.einsum("bhnm,bhmd->bnmhd", weights, values)
+            wrote = torch.einsum("bnmhd,whd->bnmhw", shares, module.proj.weight.unflatten(1, (HEADS, -1)))
+            del wrote
+
+        handles.append(attention.register_forward_hook(hook))
+    model.trunk.run(images)
+    for handle in handles:
+        handle.remove()
+
+
+def timed(ways: dict[str, Callable[[], object]], turns: int = TURNS) -> dict[str, float]:
+    """Median seconds of each way; the ways take turns."""
+    found: dict[str, list[float]] = {name: [] for name in ways}
+    for way in ways.values():
+        way()
+    for _ in range(turns):
+        for name, way in ways.items():
+            start = time.perf_counter()
+            way()
+            found[name].append(time.perf_counter() - start)
+    return {name: statistics.median(seconds) for name, seconds in found.items()}
+
+
+def captures() -> dict[str, float]:
+    """Seconds of each way for one image."""
+    model, photos = backbone(), Photos()
+    images = photos.images(np.arange(IMAGES))
+
+    @torch.inference_mode()
+    def bare() -> None:
+        assert model.trunk is not None
+        model.trunk.run(images)
+
+    return timed(
+        {
+            "bare forward pass": bare,
+            "heads and MLPs": lambda: capture(model, photos, [ImageTerms(DEPTH)]),
+            "with token map": lambda: capture(model, photos, [ImageTerms(DEPTH, tokens=True)]),
+            "per token, as in the original": lambda: per_token(model, images),
+        },
+        turns=2,
+    )
+
+
+def spans() -> dict[str, float]:
+    """Seconds for ten texts of three heads."""
+    random = torch.Generator().manual_seed(0)
+    basis = torch.randn(3, 512, 64, generator=random, dtype=torch.float64)
+    coordinates = torch.randn(1500, 3, 64, generator=random, dtype=torch.float64)
+    texts = normalize(torch.randn(3498, 512, generator=random, dtype=torch.float64), dim=1)
+
+    def loop() -> None:
+        for head in range(3):
+            naive_text_span(coordinates[:, head] @ basis[head].T, texts, 10, 64)
+
+    return timed({"batched": lambda: text_span(Moments.of(coordinates), basis, texts, 10), "loop": loop}, turns=1)
+
+
+def ablations() -> dict[str, float]:
+    """Seconds for one set of terms of 10,000 stored images: mean, what is left, accuracy among 1,000 classes."""
+    random = torch.Generator().manual_seed(0)
+    terms = torch.randn(10_000, 12, 512, generator=random)
+    whole, classes = torch.randn(10_000, 512, generator=random), torch.randn(1000, 512, generator=random)
+    labels = torch.randint(1000, (10_000,), generator=random)
+
+    def one() -> float:
+        part = terms.sum(1)
+        left = whole + part.mean(0) - part
+        return float((linear(left, classes).argmax(1) == labels).float().mean())
+
+    return timed({"a layer of 12 heads": one}, turns=3)
+
+
+def main() -> None:
+    """Measure, print and keep the numbers."""
+    torch.set_num_threads(1)
+    found = {}
+    for name, measure in (("capture", captures), ("ablation", ablations), ("textspan", spans)):
+        found[name] = measure()
+        print(name, json.dumps(found[name]), flush=True)
+    path = Path(__file__).parent / "results" / "text_decomposition.json"
+    path.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,60 @@
+"""Accuracy without the heads of a cue: for the class, in the worst group, and for the cue itself."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from functools import partial
+from typing import Any
+
+from readouts.text_decomposition.exhibits._base import Exhibit, Row, of, panel_of, panels, place
+
+_MEASURES = {"accuracy_percent": "class", "worst_group_percent": "class, worst group", "cue_percent": "cue"}
+_ENDS = {"value": "", "low": "_low", "high": "_high"}
+
+
+def spurious(rows: Sequence[Row]) -> Iterator[Exhibit]:
+    """Points for every policy."""
+    values = list(points(rows))
+    if values:
+        yield Exhibit(
+            "Without the heads of a cue",
+            "Zero-shot accuracy, with intervals, of the class (in all images, and in the worst group of class and "
+            "cue) and of the cue, with all terms and without heads that were chosen on validation images; random "
+            "heads are equally many in the same layers.",
+            "Points with intervals, a row for each choice of heads.",
+            partial(draw, values),
+        )
+
+
+def points(rows: Sequence[Row]) -> Iterator[dict[str, Any]]:
+    """One for each measure of each row."""
+    for row in of(rows, "spurious"):
+        for column, label in _MEASURES.items():
+            ends = {name: _number(row.get(f"{column}{end}")) for name, end in _ENDS.items()}
+            if not any(map(math.isnan, ends.values())):
+                numbers = {name: round(value, 2) for name, value in ends.items()}
+                yield {**place(row), **numbers, "of": panel_of(row), "removed": row["term"], "measure": label}
+
+
+def _number(value: Any) -> float:
+    return math.nan if value is None else float(value)
+
+
+def draw(values: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """A Vega-Lite specification."""
+    color = {"field": "measure", "type": "nominal", "title": None, "sort": None, "legend": {"orient": "bottom"}}
+    y = {"field": "removed", "type": "nominal", "title": None, "sort": None, "axis": {"labelLimit": 260}}
+    x = {"type": "quantitative", "title": "accuracy, %", "scale": {"domain": [0, 100]}, "axis": {"tickCount": 5}}
+    shared = {"y": y, "yOffset": {"field": "measure", "sort": None}, "color": color}
+    tips = [{"field": name} for name in ("removed", "measure", "value", "low", "high")]
+    rule = {
+        "mark": {"type": "rule", "strokeWidth": 2},
+        "encoding": {"x": {**x, "field": "low"}, "x2": {"field": "high"}, **shared},
+    }
+    point = {
+        "mark": {"type": "point", "filled": True, "size": 50},
+        "encoding": {"x": {**x, "field": "value"}, **shared, "tooltip": tips},
+    }
+    n_rows = len({value["removed"] for value in values})
+    return panels(values, {"width": 300, "height": 52 * n_rows, "layer": [rule, point]}, columns=2)

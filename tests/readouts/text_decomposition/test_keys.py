@@ -1,0 +1,108 @@
+"""What a study says, what is made of it, and mistakes in one message each."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from frozen.readout.cells import Cell, LeftOut, Mistake
+from readouts.text_decomposition.cells import split_names
+from readouts.text_decomposition.readout import TextDecomposition
+from sweep.study.load import StudyError, load_study
+
+STUDY = """\
+name: keys
+readout: text_decomposition
+datasets:
+  - {name: single, scene: fewshapes, max_objects: 1, split: {train: 2, validation: 20, test: 20}}
+backbones: ["shipped:shapes_clip_objects"]
+"""
+
+
+def study(tmp_path: Path, more: str = ""):
+    path = tmp_path / "study.yaml"
+    path.write_text(STUDY + more)
+    return load_study(path)
+
+
+def made(tmp_path: Path, more: str = "") -> list[Cell | LeftOut | Mistake]:
+    return list(TextDecomposition().cells(study(tmp_path, more)))
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        ("analyses: [heads, tails]", "analyses"),
+        ("textspan: {texts: 0}", "must be ≥ 1, got 0"),
+        ("templates: [a photo]", "must hold {}, where the class goes, got 'a photo'"),
+        ("sets: {some: [head 3]}", "'head 3' is no term; write 11.3, 11, mlp.11, init or mlps"),
+        ("heatmap: {threshold: 2.0}", "must lie in 0..1, got 2.0"),
+        ("spurious: {share: 3.0}", "must lie in -1..1, got 3.0"),
+    ],
+)
+def test_mistakes_are_told_in_one_message(tmp_path: Path, more: str, message: str) -> None:
+    with pytest.raises(StudyError) as error:
+        study(tmp_path, more)
+    assert message in str(error.value)
+
+
+def test_terms_that_the_backbone_does_not_have_are_told(tmp_path: Path) -> None:
+    [mistake] = [one for one in made(tmp_path, 'sets: {some: ["9.1"]}') if isinstance(one, Mistake)]
+    assert mistake.message == "shipped:shapes_clip_objects: 9.1: its blocks are numbered 0 to 5"
+
+
+def test_a_backbone_without_texts_is_left_out_with_the_reason(tmp_path: Path) -> None:
+    found = made(tmp_path, "").copy()
+    assert any(isinstance(one, Cell) for one in found)
+    path = tmp_path / "study.yaml"
+    path.write_text(STUDY.replace("shapes_clip_objects", "shapes_vit_objects"))
+    [left] = list(TextDecomposition().cells(load_study(path)))
+    assert isinstance(left, LeftOut)
+    assert "has no text tower here" in left.reason
+
+
+def test_what_needs_two_objects_is_left_out_of_scenes_of_one(tmp_path: Path) -> None:
+    found = made(tmp_path)
+    cells = [one for one in found if isinstance(one, Cell)]
+    assert {cell.column("analysis") for cell in cells} == {
+        "decomposition",
+        "ablation",
+        "heads",
+        "textspan",
+        "heatmap",
+        "neighbours",
+        "spurious",
+    }
+    assert any(isinstance(one, LeftOut) and "never have two objects" in one.reason for one in found)
+
+
+def test_a_grid_of_textspan_becomes_cells_of_their_own(tmp_path: Path) -> None:
+    more = "analyses: [textspan]\ntextspan: {texts: {grid: [2, 3]}, norm_split: {grid: [uniform, own_mean]}}"
+    keys = study(tmp_path, more).keys
+    assert len(keys.textspan) == 4
+    assert keys.resolved()["textspan"]["texts"] == {"grid": [2, 3]}
+    cells = [one for one in made(tmp_path, more) if isinstance(one, Cell)]
+    assert len({cell.column("setting") for cell in cells}) == 5
+    assert len({cell.cell_id for cell in cells}) == len(cells)
+
+
+def test_the_papers_preset_fills_in_what_is_left_out(tmp_path: Path) -> None:
+    keys = study(tmp_path, "preset: paper").keys
+    assert (keys.means, keys.textspan[0].rank, keys.neighbours.metric) == ("evaluated", 80, "dot")
+    own = study(tmp_path, "preset: paper\nmeans: held_out\ntextspan: {rank: 5}\nneighbours: {metric: cosine}").keys
+    assert (own.means, own.textspan[0].rank, own.neighbours.metric) == ("held_out", 5, "cosine")
+    assert study(tmp_path).keys.means == "held_out"
+
+
+def test_splits_are_found_by_their_names(tmp_path: Path) -> None:
+    keys = study(tmp_path).keys
+
+    class Data:
+        splits = ("train", "val")
+
+    assert split_names(keys, Data()) == ("train", "val")
+    assert split_names(keys, object()) == ("validation", "test")
+    other = study(tmp_path, "fit_split: trian").keys
+    with pytest.raises(ValueError, match="no split trian; did you mean 'train'"):
+        split_names(other, Data())
