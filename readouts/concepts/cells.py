@@ -13,12 +13,14 @@ from frozen.data.scenes import SPLITS
 from frozen.data.spec import DatasetSpec
 from frozen.intervals import IntervalConfig
 from frozen.models import BackboneConfig, describe
-from frozen.paths import written
+from frozen.paths import StudyPath, written
 from frozen.readout.cells import Cell, LeftOut, Mistake
 from frozen.readout.grid import Reading, readings
 from frozen.readout.measures import Dimension
 from frozen.readout.needs import Labels, Need, Product
 from frozen.readout.study import Study
+from readouts.concepts.checkpoints import content_digest
+from readouts.concepts.dictionary import DictionaryError
 from readouts.concepts.keys import (
     SCENE_WORDS,
     ClassifierConfig,
@@ -124,6 +126,8 @@ def cells(study: Study) -> Iterator[Cell | LeftOut | Mistake]:
                 yield from _Maker(study, reading, site, corpus or reading.dataset).cells()
             except NamingError as error:
                 yield Mistake(("names",), str(error))
+            except DictionaryError as error:
+                yield Mistake(("dictionaries",), str(error))
 
 
 class _Maker:
@@ -136,8 +140,10 @@ class _Maker:
 
     def cells(self) -> Iterator[Cell | LeftOut]:
         is_corpus = self.reading.dataset == self.corpus
-        for dictionary in self.keys.dictionaries:
-            trainings = [self._dictionary(dictionary, number) for number in range(self.keys.seeds)]
+        for named in self.keys.dictionaries:
+            dictionary = self._opened(named)
+            numbers = range(self.keys.seeds if dictionary.weights is None else 1)
+            trainings = [self._dictionary(dictionary, number) for number in numbers]
             if is_corpus:
                 yield from trainings
                 if len(trainings) > 1:
@@ -153,6 +159,15 @@ class _Maker:
                 if cell is trainings[0]:
                     yield from self._of_classifiers(cell, codes, names)
         yield from (self._probe(one) for one in self.keys.classifiers if one.reads == "features")
+
+    def _opened(self, dictionary: DictionaryConfig) -> DictionaryConfig:
+        """The dictionary with the path of its weights as it is opened; identities say what the study writes."""
+        if dictionary.weights is None:
+            return dictionary
+        path = self.study.folder / Path(dictionary.weights).expanduser()
+        if not path.exists():
+            raise DictionaryError(f"{dictionary.weights}: there is no such file in {self.study.folder}")
+        return replace(dictionary, weights=StudyPath(str(path), dictionary.weights))
 
     @property
     def _has_pairs(self) -> bool:
@@ -172,7 +187,8 @@ class _Maker:
             *((split, self._capture(split, self.corpus)) for split in ("train", "test")),
             ("test_labels", Labels(self.corpus, "test")),
         ]
-        return self._cell(stage, needs, ("dictionary",), replace(self.reading, dataset=self.corpus))
+        content = () if dictionary.weights is None else (("weights", content_digest(Path(str(dictionary.weights)))),)
+        return self._cell(stage, needs, ("dictionary",), replace(self.reading, dataset=self.corpus), content)
 
     def _codes(self, given: Cell) -> Cell:
         stage = self._again(given, "codes", judge=self.judge)

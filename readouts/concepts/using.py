@@ -28,6 +28,7 @@ from readouts.concepts.classifier import (
     with_budget,
 )
 from readouts.concepts.keys import ClassifierConfig, InterventionConfig
+from readouts.concepts.pictures import global_explanations, local_explanations
 from readouts.concepts.rows import outcome
 from readouts.concepts.selectivity import LEAST, Bound, aucs, bound, choose
 
@@ -162,8 +163,12 @@ def classifier_of(cell: Cell, inputs: Inputs) -> Outcome:
         "flags": ["not_converged"] if chosen.kkt > 1e-2 else [],
     }
     content = save({"weights": np.ascontiguousarray(weights)})
-    file = naming.to_bytes(pa.Table.from_pylist(steps))
-    return outcome(cell, row, samples, files={"path.parquet": file}, products={"classifier": content})
+    tables = {"path.parquet": pa.Table.from_pylist(steps)}
+    if config.reads == "codes":
+        tables["local.parquet"] = local_explanations(test, weights, labels["test"])
+        tables["global.parquet"] = global_explanations(test, weights, labels["test"])
+    files = {name: naming.to_bytes(table) for name, table in tables.items() if len(table)}
+    return outcome(cell, row, samples, files=files, products={"classifier": content})
 
 
 def _read(cell: Cell, inputs: Inputs, split: str, config: ClassifierConfig, n: int) -> Codes:
