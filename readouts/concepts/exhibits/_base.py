@@ -15,6 +15,7 @@ from frozen.data.scenes import Scene
 
 Row: TypeAlias = Mapping[str, Any]
 Drawing: TypeAlias = Figure | Mapping[str, Any] | bytes
+_NOTHING = 1e-3
 _OF_DICTIONARY = ("backbone", "site", "dictionary", "training_number")
 
 
@@ -93,8 +94,11 @@ def picture(axes: Axes, image: np.ndarray | None) -> None:
 
 
 def bars(axes: Axes, words: Sequence[str], values: Sequence[float]) -> None:
-    """Horizontal bars with words at their left, the first on top; atoms of one name are two bars."""
-    places = np.arange(len(words))[::-1]
+    """Horizontal bars with words at their left, the first on top; atoms of one name are two bars, zeros none."""
+    n_places = len(words)
+    shown = [(word, value) for word, value in zip(words, values, strict=True) if abs(value) > _NOTHING]
+    words, values = [word for word, _ in shown], [value for _, value in shown]
+    places = np.arange(n_places)[::-1][: len(words)]
     colours = ["#0072B2" if value >= 0 else "#D55E00" for value in values]
     axes.barh(places, values, color=colours, height=0.7)
     axes.set_yticks(places, words, fontsize=7)
@@ -102,5 +106,6 @@ def bars(axes: Axes, words: Sequence[str], values: Sequence[float]) -> None:
     axes.tick_params(axis="y", length=0)
     axes.axvline(0, color="#3d4650", linewidth=0.6)
     axes.margins(x=0.08)
+    axes.set_ylim(-0.6, n_places - 0.4)
     for side in ("top", "right", "left"):
         axes.spines[side].set_visible(False)

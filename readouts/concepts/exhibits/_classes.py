@@ -44,7 +44,7 @@ def _steps(source: Source, row: Row) -> Iterator[dict[str, Any]]:
 def draw_paths(values: Sequence[dict[str, Any]]) -> dict[str, Any]:
     """A Vega-Lite specification."""
     x = {"field": "weights", "type": "quantitative", "title": "weights a class", "scale": {"type": "log"}}
-    y = {"field": "accuracy", "type": "quantitative", "title": "test accuracy, %", "scale": {"domain": [0, 100]}}
+    y = {"field": "accuracy", "type": "quantitative", "title": "test accuracy, %", "scale": {"zero": False}}
     legend = {"orient": "bottom", "columns": 2, "labelLimit": 420, "title": None}
     panel = {
         "width": 300,

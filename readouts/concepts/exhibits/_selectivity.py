@@ -53,7 +53,7 @@ def draw(values: Sequence[dict[str, Any]]) -> dict[str, Any]:
         "title": None,
         "scale": {"domain": list(_COLOURS), "range": list(_COLOURS.values())},
     }
-    scale = {"domain": [0.3, 1.0], "nice": False, "clamp": True}
+    scale = {"domain": [0.3, 1.0], "nice": False, "clamp": True, "zero": False}
     x = {"field": "auc_object", "type": "quantitative", "title": "AUC, object", "scale": scale}
     y = {"field": "auc_bound", "type": "quantitative", "title": "AUC, object against its features apart"}
     tooltip = [
@@ -72,7 +72,8 @@ def draw(values: Sequence[dict[str, Any]]) -> dict[str, Any]:
             "color": colour,
         },
     }
-    half = {"mark": {"type": "rule", "strokeDash": [4, 3], "color": "#8f99a3"}, "encoding": {"y": {"datum": 0.5}}}
+    at_half = {"datum": 0.5, "type": "quantitative", "title": y["title"], "scale": scale}
+    half = {"mark": {"type": "rule", "strokeDash": [4, 3], "color": "#8f99a3"}, "encoding": {"y": at_half}}
     header = {"labelLimit": 520, "title": None}
     return {
         "data": {"values": list(values)},
