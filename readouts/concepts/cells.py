@@ -33,7 +33,7 @@ from readouts.concepts.settings import DictionaryConfig, TrainingConfig
 from readouts.concepts.sites import JOINT, reduction, site_number, site_refusal
 from readouts.concepts.texts import file_texts, scene_texts, text_refusal
 
-NO_DICTIONARY = "none"
+NO_DICTIONARY = "no dictionary"
 VERSION = 1
 """Raised when equal inputs give other numbers; part of every cell's identity."""
 
