@@ -17,7 +17,6 @@ from frozen.readout.outcome import Outcome
 from frozen.rows import ArrayRows
 from readouts.concepts import codes as sparse
 from readouts.concepts import naming
-from readouts.concepts.cells import Stage
 from readouts.concepts.classifier import found_right
 from readouts.concepts.dictionary import Dictionary
 from readouts.concepts.pictures import meta_clusters
@@ -25,6 +24,7 @@ from readouts.concepts.quality import Quality, match, quality
 from readouts.concepts.rows import outcome
 from readouts.concepts.selectivity import aucs
 from readouts.concepts.sites import JOINT, Projected
+from readouts.concepts.stages import Stage
 from readouts.concepts.texts import read_texts, scene_texts, text_side
 from readouts.concepts.training import Member, Trained, train
 

@@ -17,7 +17,6 @@ from frozen.readout.outcome import Outcome
 from readouts.concepts import codes as sparse
 from readouts.concepts import naming
 from readouts.concepts.bound import samples_of
-from readouts.concepts.cells import Stage
 from readouts.concepts.classifier import (
     Codes,
     Solution,
@@ -28,9 +27,11 @@ from readouts.concepts.classifier import (
     with_budget,
 )
 from readouts.concepts.keys import ClassifierConfig, InterventionConfig
+from readouts.concepts.measuring import site_rows
 from readouts.concepts.pictures import global_explanations, local_explanations
 from readouts.concepts.rows import outcome
 from readouts.concepts.selectivity import LEAST, Bound, aucs, bound, choose
+from readouts.concepts.stages import Stage
 
 _SPLITS = ("train", "validation", "test")
 _CONJUNCTION, _FEATURE = 0.75, 0.9
@@ -174,8 +175,6 @@ def classifier_of(cell: Cell, inputs: Inputs) -> Outcome:
 def _read(cell: Cell, inputs: Inputs, split: str, config: ClassifierConfig, n: int) -> Codes:
     if config.reads == "codes":
         return sparse.from_bytes(inputs.products[f"codes_{split}"], n)
-    from readouts.concepts.measuring import site_rows
-
     rows = np.asarray(site_rows(cell, inputs, split)[:], dtype=np.float64)
     return rows.mean(1) if rows.ndim == 3 else rows
 
