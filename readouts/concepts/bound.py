@@ -41,7 +41,7 @@ def samples_of(values: np.ndarray, object_codes: np.ndarray, space: FeatureSpace
     membership = space.membership > 0
     has_all = ~((~features)[:, None] & membership[None]).any(2)
     states = np.where(has_all, np.where(object_codes > 0, _TOGETHER, _APART), 0)
-    columns: dict[str, pa.Array] = {}
+    columns: dict[str, pa.Array] = {"n_objects": pa.array(object_codes.sum(1, dtype=np.int64))}
     for kind in range(space.n_objects):
         columns[f"value_{kind}"] = pa.array(values[:, kind].astype(np.float32))
         columns[f"state_{kind}"] = pa.array(states[:, kind].astype(np.int8))
@@ -52,13 +52,16 @@ def resampled_aucs(samples: pa.Table, resamples: int, seed: int) -> Areas:
     """AUCs of all kinds over one set of resamples of the images."""
     n = len(samples)
     weights = np.random.default_rng(seed).multinomial(n, np.full(n, 1 / n), size=resamples).astype(np.float32)
+    counts = samples.column("n_objects").to_numpy()
     kinds, aucs, drawn = [], [], []
     for kind in range(sum(name.startswith("value_") for name in samples.column_names)):
         values, states = (samples.column(f"{name}_{kind}").to_numpy() for name in ("value", "state"))
         together, apart = np.flatnonzero(states == _TOGETHER), np.flatnonzero(states == _APART)
         if min(len(together), len(apart)) < LEAST:
             continue
-        value, over_resamples = area(values, together, apart, weights)
+        value, over_resamples = area(values, together, apart, counts, weights)
+        if np.isnan(value):
+            continue
         kinds.append(kind)
         aucs.append(value)
         drawn.append(over_resamples)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 
 from frozen.capture.capture import Capture
@@ -11,14 +11,14 @@ from frozen.capture.reductions import WholeSite
 from frozen.capture.sites import Site
 from frozen.data.scenes import SPLITS
 from frozen.data.spec import DatasetSpec
-from frozen.intervals import IntervalConfig
 from frozen.models import BackboneConfig, describe
-from frozen.paths import written
+from frozen.paths import StudyPath, written
 from frozen.readout.cells import Cell, LeftOut, Mistake
 from frozen.readout.grid import Reading, readings
-from frozen.readout.measures import Dimension
 from frozen.readout.needs import Labels, Need, Product
 from frozen.readout.study import Study
+from readouts.concepts.checkpoints import content_digest
+from readouts.concepts.dictionary import DictionaryError
 from readouts.concepts.keys import (
     SCENE_WORDS,
     ClassifierConfig,
@@ -27,83 +27,10 @@ from readouts.concepts.keys import (
     NamesConfig,
 )
 from readouts.concepts.naming import NamingError
-from readouts.concepts.settings import DictionaryConfig, TrainingConfig
+from readouts.concepts.settings import DictionaryConfig
 from readouts.concepts.sites import JOINT, reduction, site_number, site_refusal
+from readouts.concepts.stages import VERSION, Stage
 from readouts.concepts.texts import file_texts, scene_texts, text_refusal
-
-NO_DICTIONARY = "none"
-VERSION = 1
-"""Raised when equal inputs give other numbers; part of every cell's identity."""
-
-STAGES = {
-    "dictionary": "trains it, and models held-out activations with it",
-    "codes": "sparse codes of every split",
-    "names": "a text for every atom",
-    "binding": "whether atoms stand for features or for conjunctions of them",
-    "classifier": "a linear classifier on codes or activations",
-    "intervention": "the classifier without some atoms, or with them alone",
-    "stability": "whether two trainings find the same atoms",
-}
-PRODUCTS = {
-    "dictionary": "encoder, decoder and normalisation, as safetensors",
-    "names": "a row an atom: name, scores, z; parquet",
-    **{f"codes_{split}": f"sparse codes of the {split} split, an Arrow stream" for split in SPLITS},
-    "classifier": "weights, as safetensors",
-}
-_STAGE_TEXT = "what is measured: " + "; ".join(f"{name}: {text}" for name, text in STAGES.items())
-DIMENSIONS = (
-    Dimension("site", "site", "where the activations are from", "depth", order="site_index"),
-    Dimension("stage", "stage", _STAGE_TEXT, "panel"),
-    Dimension("dictionary", "dictionary", "kind, sparsity and atoms a dimension", "line"),
-    Dimension("training_number", "training", "which training of the dictionary, from 0", "detail"),
-    Dimension("variant", "variant", "vocabulary, classifier or intervention", "detail"),
-)
-GRID_COLUMNS = {
-    "site": "where the activations are from",
-    "site_index": "position in depth: embed is -1",
-    "stage": _STAGE_TEXT,
-    "dictionary": "kind, sparsity and atoms a dimension",
-    "training_number": "which training of the dictionary, from 0",
-    "variant": "vocabulary, classifier or intervention; empty where there is none",
-}
-GRID_COLUMN_KINDS = {**dict.fromkeys(GRID_COLUMNS, "text"), "site_index": "number", "training_number": "whole"}
-
-
-@dataclass(frozen=True)
-class Stage:
-    """What one cell does."""
-
-    name: str
-    site: str
-    dictionary: DictionaryConfig | None
-    """None where activations are read without one."""
-    training: TrainingConfig | None
-    number: int
-    """Which training of the dictionary."""
-    corpus: DatasetSpec
-    """What the dictionary was trained on."""
-    intervals: IntervalConfig
-    seed: int
-    names: NamesConfig | None = None
-    texts: tuple[str, ...] = ()
-    classifier: ClassifierConfig | None = None
-    intervention: InterventionConfig | None = None
-    judge: BackboneConfig | None = field(default=None)
-    """Model that judges images, by its needs `judge_test`."""
-
-    @property
-    def label(self) -> str:
-        """Of the dictionary, for people."""
-        return NO_DICTIONARY if self.dictionary is None else self.dictionary.label
-
-    @property
-    def variant(self) -> str:
-        """For people."""
-        if self.intervention is not None:
-            return self.intervention.name
-        if self.classifier is not None:
-            return self.classifier.label
-        return self.names.label if self.names is not None else ""
 
 
 def cells(study: Study) -> Iterator[Cell | LeftOut | Mistake]:
@@ -124,6 +51,8 @@ def cells(study: Study) -> Iterator[Cell | LeftOut | Mistake]:
                 yield from _Maker(study, reading, site, corpus or reading.dataset).cells()
             except NamingError as error:
                 yield Mistake(("names",), str(error))
+            except DictionaryError as error:
+                yield Mistake(("dictionaries",), str(error))
 
 
 class _Maker:
@@ -136,8 +65,10 @@ class _Maker:
 
     def cells(self) -> Iterator[Cell | LeftOut]:
         is_corpus = self.reading.dataset == self.corpus
-        for dictionary in self.keys.dictionaries:
-            trainings = [self._dictionary(dictionary, number) for number in range(self.keys.seeds)]
+        for named in self.keys.dictionaries:
+            dictionary = self._opened(named)
+            numbers = range(self.keys.seeds if dictionary.weights is None else 1)
+            trainings = [self._dictionary(dictionary, number) for number in numbers]
             if is_corpus:
                 yield from trainings
                 if len(trainings) > 1:
@@ -153,6 +84,15 @@ class _Maker:
                 if cell is trainings[0]:
                     yield from self._of_classifiers(cell, codes, names)
         yield from (self._probe(one) for one in self.keys.classifiers if one.reads == "features")
+
+    def _opened(self, dictionary: DictionaryConfig) -> DictionaryConfig:
+        """The dictionary with the path of its weights as it is opened; identities say what the study writes."""
+        if dictionary.weights is None:
+            return dictionary
+        path = self.study.folder / Path(dictionary.weights).expanduser()
+        if not path.exists():
+            raise DictionaryError(f"{dictionary.weights}: there is no such file in {self.study.folder}")
+        return replace(dictionary, weights=StudyPath(str(path), dictionary.weights))
 
     @property
     def _has_pairs(self) -> bool:
@@ -172,7 +112,8 @@ class _Maker:
             *((split, self._capture(split, self.corpus)) for split in ("train", "test")),
             ("test_labels", Labels(self.corpus, "test")),
         ]
-        return self._cell(stage, needs, ("dictionary",), replace(self.reading, dataset=self.corpus))
+        content = () if dictionary.weights is None else (("weights", content_digest(Path(str(dictionary.weights)))),)
+        return self._cell(stage, needs, ("dictionary",), replace(self.reading, dataset=self.corpus), content)
 
     def _codes(self, given: Cell) -> Cell:
         stage = self._again(given, "codes", judge=self.judge)

@@ -21,7 +21,8 @@ MEASURES = (
     ),
     Measure(
         "bound_auc", "Conjunction selectivity", "AUC°", "ratio",
-        "mean over object kinds: how well the best atom tells the object from its features on different objects",
+        "mean over object kinds: how well the best atom tells the object from its features on different objects, "
+        "among images of equally many objects",
     ),
     Measure("kinds_covered", "Object kinds covered", "n°", "count", "object kinds with such an AUC above 0.9"),
     Measure(

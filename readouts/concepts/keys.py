@@ -206,6 +206,10 @@ def read_keys(reader: StudyReader) -> ConceptsStudy | None:
     by_paper = PAPER_CLASSIFIER if is_paper else {}
     classifiers = tuple(_entries(reader, "classifiers", _Classifier, ClassifierConfig, by_paper))
     interventions = tuple(_entries(reader, "interventions", _Intervention, InterventionConfig, {}))
+    sites = reader.raw("sites", ())
+    for place, site in enumerate(sites if isinstance(sites, tuple) else ()):
+        if isinstance(site, str) and (problem := site_problem(site)):
+            reader.note(("sites", place), problem)
     study = reader.study
     if study is None:
         return None
@@ -230,9 +234,6 @@ def _check(
     classifiers: tuple[ClassifierConfig, ...],
     interventions: tuple[InterventionConfig, ...],
 ) -> None:
-    for place, site in enumerate(study.sites):
-        if problem := site_problem(site):
-            reader.note(("sites", place), problem)
     known = [one.get("name") if isinstance(one, Mapping) else one.name for one in reader.raw("datasets", ())]
     if study.corpus is not None and study.corpus not in known:
         reader.note(("corpus",), f"must be one of the data sets {', '.join(map(str, known))}, got {study.corpus!r}")

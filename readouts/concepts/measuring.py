@@ -17,19 +17,21 @@ from frozen.readout.outcome import Outcome
 from frozen.rows import ArrayRows
 from readouts.concepts import codes as sparse
 from readouts.concepts import naming
-from readouts.concepts.cells import Stage
 from readouts.concepts.classifier import found_right
 from readouts.concepts.dictionary import Dictionary
+from readouts.concepts.pictures import meta_clusters
 from readouts.concepts.quality import Quality, match, quality
 from readouts.concepts.rows import outcome
 from readouts.concepts.selectivity import aucs
 from readouts.concepts.sites import JOINT, Projected
+from readouts.concepts.stages import Stage
 from readouts.concepts.texts import read_texts, scene_texts, text_side
 from readouts.concepts.training import Member, Trained, train
 
 DETECTS = 0.9
 """AUC above which an atom counts as a detector of a concept."""
 _SURE = 0.95
+_CLUSTERS = 16
 _SPLITS = ("train", "validation", "test")
 
 
@@ -137,9 +139,10 @@ def codes_of(cell: Cell, inputs: Inputs, device: torch.device) -> Outcome:
     table = pa.table(
         {"atom": np.arange(len(fires), dtype=np.int32), "fires": fires, "samples": tops.samples.tolist()}
     )
-    return outcome(
-        cell, row, pa.table({"l0": active}), files={"strongest.parquet": naming.to_bytes(table)}, products=products
-    )
+    files = {"strongest.parquet": naming.to_bytes(table)}
+    if test.shape[0]:
+        files["clusters.parquet"] = naming.to_bytes(meta_clusters(test, _CLUSTERS, cell.settings.seed))
+    return outcome(cell, row, pa.table({"l0": active}), files=files, products=products)
 
 
 def names_of(cell: Cell, inputs: Inputs, device: torch.device) -> Outcome:

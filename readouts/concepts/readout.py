@@ -21,16 +21,17 @@ from frozen.readout.needs import Inputs
 from frozen.readout.outcome import Outcome
 from frozen.readout.readout import Difference, Method, StudyReader
 from frozen.readout.study import Study
-from readouts.concepts.cells import DIMENSIONS, GRID_COLUMN_KINDS, GRID_COLUMNS, PRODUCTS, VERSION, Stage, cells
+from readouts.concepts.cells import cells
 from readouts.concepts.columns import COLUMN_KINDS, COLUMNS, CONTROLS, FLAGS, MEASURES
 from readouts.concepts.keys import ConceptsKeys, ConceptsStudy, read_keys
 from readouts.concepts.measuring import codes_of, dictionaries, names_of, stability_of
 from readouts.concepts.method import method
+from readouts.concepts.stages import DIMENSIONS, GRID_COLUMN_KINDS, GRID_COLUMNS, PRODUCTS, VERSION, Stage
 from readouts.concepts.stored import compare, recompute
 from readouts.concepts.using import binding_of, classifier_of, intervention_of
 
-_ROWS_A_SECOND = 2e10
-"""Multiplications of a dictionary's training that a core does in a second, about."""
+_MULTIPLICATIONS_A_SECOND = 2e10
+"""That a core does in a dictionary's training, about."""
 
 
 class ConceptsReadout:
@@ -94,7 +95,7 @@ class ConceptsReadout:
     def forecast_s(self, cell: Cell, sizes: Mapping[str, int], device: torch.device) -> float:
         """Seconds, by the number of multiplications."""
         faster = 100 if device.type == "cuda" else 1
-        return 0.5 + self.cost(cell, sizes) / (_ROWS_A_SECOND * faster)
+        return 0.5 + self.cost(cell, sizes) / (_MULTIPLICATIONS_A_SECOND * faster)
 
     def is_upper_bound(self, cell: Cell) -> bool:
         """No: trainings do not stop early."""

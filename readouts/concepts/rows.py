@@ -9,8 +9,8 @@ import pyarrow as pa
 
 from frozen.readout.cells import Cell
 from frozen.readout.outcome import Outcome
-from readouts.concepts.cells import Stage
 from readouts.concepts.columns import COLUMNS
+from readouts.concepts.stages import Stage
 from readouts.concepts.stored import recompute
 
 

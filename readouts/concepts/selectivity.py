@@ -70,7 +70,8 @@ class Bound(NamedTuple):
     """Conjunction selectivity of an atom for an object kind.
 
     Attributes:
-        auc: among images in which all features of the kind are present: on one object, or on different ones.
+        auc: among images in which all features of the kind are present: on one object, or on different ones; only
+            images with equally many objects are held against each other.
         resampled: the same over resamples of the images; missing where one kind of image was not drawn.
         n_positive: images with an object of the kind.
         n_negative: images with its features on different objects only.
@@ -91,7 +92,9 @@ def bound(
 ) -> Bound | None:
     """Whether an atom tells an object from its features on different objects; None with fewer than 30 of either.
 
-    A product of two feature detectors has a large AUC for the object over all images, and one half here.
+    A product of two feature detectors has a large AUC for the object over all images, and one half here. Features on
+    different objects need two of them, so images are compared with those of equally many objects: else an atom that
+    dims with their number would seem to bind.
 
     Args:
         values: of the atom.
@@ -106,25 +109,29 @@ def bound(
     positive, negative = np.flatnonzero(has_features & has_object), np.flatnonzero(has_features & ~has_object)
     if min(len(positive), len(negative)) < LEAST:
         return None
-    value, drawn = area(values, positive, negative, weights)
+    value, drawn = area(values, positive, negative, object_codes.sum(1, dtype=np.int64), weights)
+    if np.isnan(value):
+        return None
     return Bound(value, drawn, len(positive), len(negative))
 
 
 def area(
-    values: np.ndarray, positive: np.ndarray, negative: np.ndarray, weights: np.ndarray
+    values: np.ndarray, positive: np.ndarray, negative: np.ndarray, counts: np.ndarray, weights: np.ndarray
 ) -> tuple[float, np.ndarray]:
-    """AUC of some samples against others, and over resamples; missing where one side was not drawn.
+    """AUC of some samples against others of equal count, and over resamples; missing where no pair was drawn.
 
     Args:
         values: of all samples.
         positive: numbers of those that should be higher.
         negative: numbers of the others.
+        counts: of all samples, such as their number of objects.
         weights: how often each resample draws each sample [resamples samples].
     """
     one, other = values[positive][:, None], values[negative][None]
-    wins = (one > other).astype(np.float32) + 0.5 * (one == other).astype(np.float32)
+    pairs = (counts[positive][:, None] == counts[negative][None]).astype(np.float32)
+    wins = pairs * ((one > other) + 0.5 * (one == other)).astype(np.float32)
     w_one, w_other = weights[:, positive].astype(np.float32), weights[:, negative].astype(np.float32)
-    drawn = np.einsum("rp,rp->r", w_one, w_other @ wins.T, dtype=np.float64)
-    total = w_one.sum(1, dtype=np.float64) * w_other.sum(1, dtype=np.float64)
+    drawn, total = (np.einsum("rp,rp->r", w_one, w_other @ each.T, dtype=np.float64) for each in (wins, pairs))
     over = np.divide(drawn, total, out=np.full(len(drawn), np.nan), where=total > 0)
-    return float(wins.mean(dtype=np.float64)), over
+    n_pairs = float(pairs.sum(dtype=np.float64))
+    return float(wins.sum(dtype=np.float64)) / n_pairs if n_pairs else float("nan"), over

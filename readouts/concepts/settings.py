@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
+from frozen.paths import written
 from frozen.problems import Problem, at_least, did_you_mean, refuse
 from readouts.concepts.dictionary import KINDS, Kind
 
@@ -29,6 +30,9 @@ class DictionaryConfig:
     activations; null takes 0.1, 0.1 and 0.02."""
     learning_rate: float = 3e-3
     """Of Adam, at its highest."""
+    weights: str | None = None
+    """A dictionary that is trained already: a .pt file of the paper's code, a folder of sae-lens, or a .safetensors
+    file of this read-out; it must be of the site's width, and of this kind."""
     dead: Dead | None = None
     """What brings silent atoms back: auxk (they model the residual), resample (they restart at badly modelled rows)
     or none; null takes auxk for the topk kinds and resample for the others."""
@@ -74,7 +78,7 @@ class DictionaryConfig:
     def label(self) -> str:
         """For people: kind, sparsity and size; what else differs is in the cell's id."""
         sparsity = f"k={self.k}" if self.is_topk else f"λ={self.weight:g}"
-        return f"{self.kind} {sparsity} ×{self.expansion:g}"
+        return f"{self.kind} {sparsity} ×{self.expansion:g}" if self.weights is None else written(self.weights)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -175,7 +175,7 @@ class _Drawn:
                 "kinds_covered": (float((found.auc > COVERED).sum()) if n_kinds else math.nan, (0.0, n_kinds)),
             }
             resampled[name] = {
-                "bound_auc": found.resampled.mean(0) if n_kinds else np.zeros(config.resamples),
+                "bound_auc": np.nanmean(found.resampled, 0) if n_kinds else np.zeros(config.resamples),
                 "kinds_covered": (found.resampled > COVERED).sum(0).astype(np.float64),
             }
         return cls(values, resampled, n_samples)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections import defaultdict
 from collections.abc import Sequence
+from pathlib import Path
 from typing import NamedTuple
 
 import torch
@@ -13,7 +14,8 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from frozen.rows import ArrayRows
-from readouts.concepts.dictionary import Dictionary
+from readouts.concepts.checkpoints import read_dictionary
+from readouts.concepts.dictionary import Dictionary, DictionaryError
 from readouts.concepts.settings import DictionaryConfig, TrainingConfig
 from readouts.concepts.stack import Stack, silent_atoms
 from readouts.concepts.stream import Statistics, Stream, statistics
@@ -73,7 +75,11 @@ def train(
     spread = found.deviation if training.centre else found.power**0.5
     scale = width**0.5 / spread if training.scale and spread > 0 else 1.0
     groups: dict[tuple[object, ...], list[int]] = defaultdict(list)
+    trained: dict[int, Trained] = {}
     for place, (config, _) in enumerate(members):
+        if config.weights is not None:
+            trained[place] = Trained(_given(config, width), Curve([], [], []), found, 0, 0.0)
+            continue
         groups[config.kind, config.n_atoms(width), config.learning_rate, config.revival].append(place)
     runs = [
         _Run([members[place] for place in places], width, training, torch.Generator().manual_seed(seed), device)
@@ -81,17 +87,30 @@ def train(
     ]
     on_device = centre.to(device)
     batches = Stream(array, training.batch_size, seed, buffer_bytes).batches()
-    for step, rows in zip(range(training.steps), batches, strict=False):
+    for step, rows in zip(range(training.steps if runs else 0), batches, strict=False):
         x = (rows.to(device) - on_device) * scale
         for run in runs:
             run.step(x, step)
     seconds = time.monotonic() - began
-    trained: dict[int, Trained] = {}
     for run, places in zip(runs, groups.values(), strict=True):
         for i, place in enumerate(places):
             dictionary = run.stack.dictionary(i, centre, scale)
             trained[place] = Trained(dictionary, run.curves[i], found, run.n_restarts[i], seconds)
     return [trained[place] for place in range(len(members))]
+
+
+def _given(config: DictionaryConfig, width: int) -> Dictionary:
+    """A dictionary that is trained already.
+
+    Raises:
+        DictionaryError: one of another kind, or of another width than the site's.
+    """
+    one = read_dictionary(Path(str(config.weights)))
+    if one.kind != config.kind or one.width != width:
+        raise DictionaryError(
+            f"{config.weights}: a {one.kind} dictionary of width {one.width}; {config.kind} of {width} is needed"
+        )
+    return one
 
 
 class _Run:

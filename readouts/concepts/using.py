@@ -17,7 +17,6 @@ from frozen.readout.outcome import Outcome
 from readouts.concepts import codes as sparse
 from readouts.concepts import naming
 from readouts.concepts.bound import samples_of
-from readouts.concepts.cells import Stage
 from readouts.concepts.classifier import (
     Codes,
     Solution,
@@ -28,8 +27,11 @@ from readouts.concepts.classifier import (
     with_budget,
 )
 from readouts.concepts.keys import ClassifierConfig, InterventionConfig
+from readouts.concepts.measuring import site_rows
+from readouts.concepts.pictures import global_explanations, local_explanations
 from readouts.concepts.rows import outcome
 from readouts.concepts.selectivity import LEAST, Bound, aucs, bound, choose
+from readouts.concepts.stages import Stage
 
 _SPLITS = ("train", "validation", "test")
 _CONJUNCTION, _FEATURE = 0.75, 0.9
@@ -162,15 +164,17 @@ def classifier_of(cell: Cell, inputs: Inputs) -> Outcome:
         "flags": ["not_converged"] if chosen.kkt > 1e-2 else [],
     }
     content = save({"weights": np.ascontiguousarray(weights)})
-    file = naming.to_bytes(pa.Table.from_pylist(steps))
-    return outcome(cell, row, samples, files={"path.parquet": file}, products={"classifier": content})
+    tables = {"path.parquet": pa.Table.from_pylist(steps)}
+    if config.reads == "codes":
+        tables["local.parquet"] = local_explanations(test, weights, labels["test"])
+        tables["global.parquet"] = global_explanations(test, weights, labels["test"])
+    files = {name: naming.to_bytes(table) for name, table in tables.items() if len(table)}
+    return outcome(cell, row, samples, files=files, products={"classifier": content})
 
 
 def _read(cell: Cell, inputs: Inputs, split: str, config: ClassifierConfig, n: int) -> Codes:
     if config.reads == "codes":
         return sparse.from_bytes(inputs.products[f"codes_{split}"], n)
-    from readouts.concepts.measuring import site_rows
-
     rows = np.asarray(site_rows(cell, inputs, split)[:], dtype=np.float64)
     return rows.mean(1) if rows.ndim == 3 else rows
 

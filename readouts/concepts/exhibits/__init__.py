@@ -1,5 +1,5 @@
 """What the read-out adds to a report."""
 
-from readouts.concepts.exhibits.gallery import exhibits
+from readouts.concepts.exhibits._all import exhibits
 
 __all__ = ["exhibits"]

@@ -85,3 +85,18 @@ def test_stored_samples_give_the_same_areas(objects, weights) -> None:
 def test_few_images_tell_nothing(objects, weights) -> None:
     assert bound(np.zeros(50), 0, objects[:50], SPACE, weights[:, :50]) is None
     assert resampled_aucs(samples_of(np.zeros((50, 16)), objects[:50], SPACE), 100, 0).kinds == []
+
+
+def test_atoms_that_count_objects_do_not_seem_to_bind(objects, weights) -> None:
+    """Features on different objects need two of them: an atom that dims with their number tells that, and no more."""
+    features = SPACE.feature_codes(objects)
+    dimmed = features[:, 0] / objects.sum(1)
+    kinds = [kind for kind in range(16) if SPACE.membership[kind, 0]]
+    for kind in kinds:
+        found = bound(dimmed, kind, objects, SPACE, weights)
+        assert found is not None
+        assert found.auc == pytest.approx(0.5)
+    together = (objects[:, kinds[0]] > 0) & (features[:, SPACE.membership[kinds[0]] > 0] > 0).all(1)
+    apart = (objects[:, kinds[0]] == 0) & (features[:, SPACE.membership[kinds[0]] > 0] > 0).all(1)
+    one, other = dimmed[together][:, None], dimmed[apart][None]
+    assert ((one > other) + 0.5 * (one == other)).mean() > 0.6  # what is not compared within equal numbers
