@@ -31,7 +31,7 @@ def captioned(rows: Sequence[Row]) -> dict[tuple[str, str, str], list[Row]]:
     """Rows with captions by data set, backbone and translator, in order of depth."""
     found: dict[tuple[str, str, str], list[Row]] = {}
     for row in sorted(rows, key=lambda row: (row["layer_index"], row["layer"] == "final")):
-        if row.get("status") == "done" and row["translator"] != "fit":
+        if row.get("status") == "done":
             found.setdefault((str(row["dataset"]), str(row["backbone"]), str(row["translator"])), []).append(row)
     return found
 
