@@ -50,9 +50,9 @@ class Tower(NamedTuple):
         pool: tokens after the final norm to the image's embedding [batch width], if the model has one.
         embedding_width: of that embedding; 0 where there is none.
         head: the classifier, if the model was loaded with it.
+        notes: what users should know of how it reads images.
         decoder: the caption decoder, if the model was loaded with it.
         caption_context: ids that its captions have at most; 0 without a decoder, whether or not it was loaded.
-        notes: what users should know of how it reads images.
     """
 
     model: nn.Module
@@ -63,9 +63,9 @@ class Tower(NamedTuple):
     pool: Callable[[Tensor], Tensor] | None = None
     embedding_width: int = 0
     head: Head | None = None
+    notes: tuple[str, ...] = ()
     decoder: LayerDecoder | None = None
     caption_context: int = 0
-    notes: tuple[str, ...] = ()
 
     def describe(self, image_size: int) -> Description:
         """Layers, layout and number of parameters."""

@@ -74,7 +74,7 @@ def estimates(
     sums: Mapping[str, Sums], ratios: Sequence[Ratio], config: IntervalConfig, *, seed: int
 ) -> dict[str, Estimate]:
     """Every ratio with its interval."""
-    drawn, n_units = _drawn({"": sums}, config, seed)
+    drawn, n_units = drawn_ratios({"": sums}, config, seed)
     found = {}
     for one in ratios:
         if one.column in sums:
@@ -85,7 +85,7 @@ def estimates(
     return found
 
 
-def _drawn(
+def drawn_ratios(
     cells: Mapping[str, Mapping[str, Sums]], config: IntervalConfig, seed: int
 ) -> tuple[dict[tuple[str, str], Float64[np.ndarray, " resamples"]], int]:
     """Ratios over resamples, by cell and column, and the number of units; a draw without a case keeps the value."""
@@ -190,7 +190,7 @@ def compare(
     """
     _refuse_other_images(cells)
     sums = {name: sums_of(samples) for name, (_, samples) in cells.items()}
-    drawn, n_units = _drawn(sums, config, seed)
+    drawn, n_units = drawn_ratios(sums, config, seed)
     scales = {one.column: one.scale for one in RATIOS}
     found = []
     wanted = list(columns)

@@ -108,7 +108,8 @@ class Answers:
     ) -> None:
         if ask is None and not path.exists():
             raise CategoriserError(f"{path}: is not there; name a file of answers, or let a model give them")
-        self._path, self._model, self._ask, self._nested = path, model, ask, nested
+        self._path, self._model, self._ask = path, model, ask
+        self._nested: Nested = nested
         self._known = dict(_stored(path, model))
 
     def categorise(self, captions: list[str]) -> list[list[Part] | None]:
