@@ -28,26 +28,27 @@ class Emergence(NamedTuple):
 
 
 def emergence(
-    layers: Sequence[pa.Table], columns: Sequence[str], config: IntervalConfig, *, seed: int
+    layers: Sequence[pa.Table], chances: Mapping[str, float], config: IntervalConfig, *, seed: int
 ) -> dict[str, Emergence]:
-    """Of some measures; those that the last layer does not have above 0 are left out.
+    """Of some measures above chance; those that the last layer does not have above chance are left out.
 
     Args:
         layers: samples of the same images, in order of depth.
-        columns: measures that grow with what is known.
+        chances: measures that grow with what is known, and the share (1 is all) that each has by chance.
         config: level and number of resamples.
         seed: of the bootstrap; one draw of images serves all layers.
     """
     cells: Mapping[str, Mapping[str, Sums]] = {str(place): sums_of(table) for place, table in enumerate(layers)}
     drawn, _ = drawn_ratios(cells, config, seed)
     found = {}
-    for column in columns:
-        if column not in cells[str(len(layers) - 1)] or cells[str(len(layers) - 1)][column].value <= 0:
+    last = cells[str(len(layers) - 1)]
+    for column, chance in chances.items():
+        if column not in last or last[column].value <= chance:
             continue
         # what a layer never names is not known there
-        values = np.array([of[column].value if column in of else 0.0 for of in cells.values()])
-        none = np.zeros(config.resamples)
-        curves = np.stack([drawn.get((place, column), none) for place in cells])
+        values = np.array([of[column].value if column in of else chance for of in cells.values()]) - chance
+        none = np.full(config.resamples, chance)
+        curves = np.stack([drawn.get((place, column), none) for place in cells]) - chance
         ends = np.quantile(
             first_at_half(curves), [(1 - config.level) / 2, (1 + config.level) / 2], method="inverted_cdf"
         )
@@ -59,6 +60,6 @@ def emergence(
 def first_at_half(curves: Float64[np.ndarray, "layers draws"]) -> np.ndarray:
     """Place of the first layer at half of the last one's value or more; the last one where that is not above 0."""
     last = curves[-1]
-    reached = np.where(last > 0, curves >= last / 2, False)
+    reached = (last > 0) & (curves >= last / 2)
     reached[-1] = True
     return reached.argmax(axis=0)

@@ -9,7 +9,7 @@ from typing import Any
 
 from frozen.intervals import IntervalConfig
 from readouts.captions.emergence import emergence
-from readouts.captions.exhibits._base import Exhibit, Row, captioned, samples_of
+from readouts.captions.exhibits._base import Exhibit, Row, captioned, panels, samples_of
 
 CURVES = {
     "retrieval_percent": "retrieval",
@@ -68,11 +68,17 @@ def draw_curves(values: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         "axis": {"labelAngle": 0},
     }
     scale = {"domain": [0, 100]}
-    color = {"field": "measure", "type": "nominal", "title": None, "scale": _SCALE, "legend": {"columns": 1}}
+    color = {
+        "field": "measure",
+        "type": "nominal",
+        "title": None,
+        "scale": _SCALE,
+        "legend": {"columns": 1, "symbolOpacity": 1},
+    }
     tooltip = [{"field": name} for name in ("of", "layer", "measure", "percent", "low", "high")]
     return {
         "data": {"values": list(values)},
-        "facet": {"field": "of", "type": "nominal", "title": None, "header": {"labelLimit": 300}},
+        "facet": panels(values),
         "columns": 2,
         "spec": {
             "width": 255,
@@ -110,7 +116,7 @@ def orders(results: Path, rows: Sequence[Row]) -> Iterator[Exhibit]:
             continue
         config = IntervalConfig(level=of[0]["interval_level"], resamples=_RESAMPLES)
         layers = [str(row["layer"]) for row in of]
-        for column, place in emergence(tables, list(CURVES), config, seed=of[0]["seed"]).items():
+        for column, place in emergence(tables, _chances(of[0]), config, seed=of[0]["seed"]).items():
             about = {"dataset": dataset, "backbone": backbone, "translator": translator, "measure": CURVES[column]}
             about |= {"of": f"{backbone}, translator {translator}"}
             ends = {"place": place.place, "low": place.low, "high": place.high}
@@ -119,12 +125,19 @@ def orders(results: Path, rows: Sequence[Row]) -> Iterator[Exhibit]:
     if values:
         yield Exhibit(
             "Order of appearance",
-            "The first layer at which a measure has half of its value at the last layer or more, with the interval "
-            "over images (one draw of images for all layers). Layers are counted from the first one of the study: "
+            "The first layer at which a measure has half of its value at the last layer or more, both above chance "
+            "(forced choice 50 %, retrieval one over the candidates, the others 0), with the interval over images "
+            " (one draw of images for all layers). Layers are counted from the first one of the study: "
             f"{values[0]['layers']}.",
             "Dots with whiskers: the layer at which each measure is half there.",
             partial(draw_orders, values),
         )
+
+
+def _chances(row: Row) -> dict[str, float]:
+    """Share of each measure that is there by chance."""
+    by_chance = {"choice_accuracy_percent": 0.5, "retrieval_percent": 1 / (row.get("candidates") or 1)}
+    return {column: by_chance.get(column, 0.0) for column in CURVES}
 
 
 def draw_orders(values: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
@@ -138,7 +151,7 @@ def draw_orders(values: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     tooltip = [{"field": name} for name in ("of", "measure", "layer", "place", "low", "high")]
     return {
         "data": {"values": list(values)},
-        "facet": {"field": "of", "type": "nominal", "title": None, "header": {"labelLimit": 300}},
+        "facet": panels(values),
         "columns": 2,
         "spec": {
             "width": 220,

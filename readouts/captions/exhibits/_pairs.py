@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from frozen.data.scenes import Scene
-from readouts.captions.exhibits._base import Exhibit, Row, captioned, samples_of
+from readouts.captions.exhibits._base import Exhibit, Row, captioned, panels, samples_of
 from readouts.captions.parsing import Parser
 
 KINDS = {"right": "#009E73", "swapped": "#E69F00", "not there": "#B8C0C8"}
@@ -23,9 +23,9 @@ def pairs(results: Path, rows: Sequence[Row], scenes: Mapping[str, Scene]) -> It
     if values:
         yield Exhibit(
             "Named pairs: right, swapped, or not there",
-            "Of the colour-shape pairs that captions name: an object's own; two words that are both true of the image "
-            "but of different objects; and pairs with a word that is not true. The tick is the share that would be "
-            "right if the shapes of each image were dealt out anew.",
+            "Of the colour-shape pairs that captions name: an object's own; two words that are both true of the "
+            "image but of different objects; and pairs with a word that is not true. The tick is the share that "
+            "would be right if the shapes of each image were dealt out anew.",
             "Stacked bars of pairs by layer.",
             partial(draw_parts, values),
         )
@@ -76,7 +76,7 @@ def draw_parts(values: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     tooltip = [{"field": name} for name in ("of", "layer", "pairs", "percent")]
     return {
         "data": {"values": list(values)},
-        "facet": {"field": "of", "type": "nominal", "title": None, "header": {"labelLimit": 300}},
+        "facet": panels(values),
         "columns": 2,
         "spec": {
             "width": 235,

@@ -23,7 +23,8 @@ def search(results: Path, rows: Sequence[Row]) -> Iterator[Exhibit]:
         for row in of:
             samples = samples_of(results, row)
             texts = [] if samples is None else samples["caption"].slice(0, N_IMAGES).to_pylist()
-            values += [about | {"layer": row["layer"], "image": i, "caption": text} for i, text in enumerate(texts)]
+            about |= {"layer": row["layer"], "place": row["layer_index"]}
+            values += [about | {"image": i, "caption": text} for i, text in enumerate(texts)]
     if values:
         yield Exhibit(
             "Search the captions",
@@ -47,16 +48,24 @@ def draw_search(values: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     ]
     is_found = "(words === '' || test(regexp(words, 'i'), datum.caption))"
     is_there = "(of === '' || ('' + datum.layer) === of)"
+    headings = [
+        {
+            "data": {"values": [{"text": name}]},
+            "mark": {"type": "text", "align": "left" if name == "caption" else "center", "fontWeight": "bold"},
+            "encoding": {"x": {"value": place}, "y": {"value": -10}, "text": {"field": "text", "type": "nominal"}},
+        }
+        for name, place in columns.items()
+    ]
     count = {
         "transform": [{"aggregate": [{"op": "count", "as": "n"}]}],
         "mark": {"type": "text", "align": "right", "fontSize": 11, "color": "#6b7480"},
         "encoding": {
             "x": {"value": 690},
-            "y": {"value": 8},
+            "y": {"value": -10},
             "text": {"field": "n", "type": "quantitative", "format": ",d"},
         },
     }
-    number = {"window": [{"op": "row_number", "as": "line"}], "sort": [{"field": "image"}, {"field": "layer"}]}
+    number = {"window": [{"op": "row_number", "as": "line"}], "sort": [{"field": "image"}, {"field": "place"}]}
     return {
         "data": {"values": list(values)},
         "params": [
@@ -69,6 +78,7 @@ def draw_search(values: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         "layer": [
             {"transform": [number, {"filter": f"datum.line <= {SHOWN}"}], "layer": texts},
             count,
+            *headings,
         ],
         "config": {"view": {"stroke": None}},
     }

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any
 
-from readouts.captions.exhibits._base import Exhibit, Row, captioned
+from readouts.captions.exhibits._base import Exhibit, Row, captioned, panels
 
 LEAST_PERCENT = 5.0
 """Categories that reach this share at some layer have a colour of their own, as in the published figure."""
@@ -54,7 +54,7 @@ def draw_shares(values: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     x = {"field": "layer", "type": "ordinal", "sort": {"field": "place", "op": "min"}, "title": "layer"}
     return {
         "data": {"values": list(values)},
-        "facet": {"field": "of", "type": "nominal", "title": None, "header": {"labelLimit": 300}},
+        "facet": panels(values),
         "columns": 2,
         "spec": {
             "width": 255,
