@@ -63,7 +63,7 @@ def cells(study: Study) -> Iterator[Cell | LeftOut | Mistake]:
     for made in _readings(study, keys):
         if isinstance(made, Mistake):
             yield made
-        elif isinstance(decoder := _decoder(keys, made), Mistake):
+        elif isinstance(decoder := _decoder(study, keys, made), Mistake):
             yield decoder._replace(path=decoder.path or backbone_path(study, made.backbone))
         elif reason := _refused_words(keys, decoder[1]):
             yield Mistake(("decode",), f"{written(decoder[0].source)} {reason}")
@@ -83,12 +83,14 @@ def _readings(study: Study, keys: CaptionStudy) -> Iterator[Reading | Mistake]:
                     yield replace(one, control=control, control_of=written(one.backbone.source))
 
 
-def _decoder(keys: CaptionStudy, reading: Reading) -> tuple[BackboneConfig, Description] | Mistake:
+def _decoder(study: Study, keys: CaptionStudy, reading: Reading) -> tuple[BackboneConfig, Description] | Mistake:
     """The model whose decoder reads a backbone's tokens, or why none does; a mistake of the backbone has no path."""
     source = written(reading.backbone.source)
     if keys.decoder is None:
         if reading.description.caption_context:
-            return reading.backbone, reading.description
+            # a map from random tokens is fitted to the trained tower's last layer: what can the map do by itself?
+            trained = (one for one in study.backbones if written(one.source) == reading.control_of)
+            return next(trained, reading.backbone), reading.description
         advice = "shipped:shapes_coca, for one, has; with `decoder: shipped:shapes_coca` tokens are translated for it"
         return Mistake((), f"{source} has no caption decoder; {advice}")
     try:
