@@ -17,8 +17,8 @@ def sample_table(measurement: Measurement) -> pa.Table:
     """Long table of values in bits: sample, target, seed (position), bits.
 
     Beside the losses of every target it has, as target `entropy`, the samples' own H(O | F = f_i), so that
-    every aggregate follows from the table; and, where asked for, `control` and, of the training samples,
-    `code_length`.
+    every aggregate follows from the table; and, where asked for, `control`, `order_1` and on and, of the training
+    samples, `code_length`.
     """
     values = {**measurement.losses.named(), "entropy": measurement.sample_entropies_bits[None]}
     values |= measurement.extra_bits

@@ -15,11 +15,12 @@ from frozen.capture.reductions import View
 from frozen.capture.sites import Site
 from frozen.capture.views import MODES, Mode, refuses
 from frozen.data.scenes import SPLITS, Scene
+from frozen.data.spec import has_object_codes
 from frozen.intervals import IntervalConfig
 from frozen.paths import written
 from frozen.plain import Plain, plain
 from frozen.readout.cells import Cell, LeftOut, Mistake
-from frozen.readout.grid import Reading, readings
+from frozen.readout.grid import Reading, dataset_path, readings
 from frozen.readout.measures import Dimension
 from frozen.readout.needs import Labels
 from frozen.readout.study import Study
@@ -93,6 +94,9 @@ def cells(study: Study) -> Iterator[Cell | LeftOut | Mistake]:
         keys.extras,
     )
     content = shared.content()  # one object for all cells: it is hashed once
+    if refused := list(_without_codes(study)):
+        yield from refused
+        return
     for reading in readings(study, keys.layers):
         if isinstance(reading, Mistake):
             yield reading
@@ -103,6 +107,17 @@ def cells(study: Study) -> Iterator[Cell | LeftOut | Mistake]:
             modes = ("cls",)
         for mode in modes:
             yield from _of_mode(study, keys, reading, mode, shared, content)
+
+
+def _without_codes(study: Study) -> Iterator[Mistake]:
+    """Data sets of which nobody knows what belongs together."""
+    for dataset in study.datasets:
+        if not has_object_codes(dataset.config):
+            yield Mistake(
+                dataset_path(study, dataset),
+                f"binding reads object codes, which {dataset.name!r} (data: {dataset.scene}) does not have; name a "
+                "scene, or list the objects of each image in a table for `scene: files`",
+            )
 
 
 def _of_mode(

@@ -7,6 +7,14 @@ from frozen.readout.measures import Measure
 
 MEASURES = (
     Measure(
+        "cautious_binding_ratio",
+        "Binding ratio, cautious",
+        "β*_cautious",
+        "ratio",
+        "β*_direct where the scenes were drawn from the declared prior; otherwise the smaller of B*_direct and "
+        "V-information, over H(O|F), so that a wrong prior cannot make noise bind",
+    ),
+    Measure(
         "binding_ratio",
         "Binding ratio",
         "β*",
@@ -21,14 +29,6 @@ MEASURES = (
         "ratio",
         "B*_direct / H(O|F): the same share, by one probe that is given the features; a lower bound if the declared "
         "prior is the true one, which no poor probe can inflate",
-    ),
-    Measure(
-        "cautious_binding_ratio",
-        "Binding ratio, cautious",
-        "β*_cautious",
-        "ratio",
-        "β*_direct where the scenes were drawn from the declared prior; otherwise the smaller of B*_direct and "
-        "V-information, over H(O|F), so that a wrong prior cannot make noise bind",
     ),
     Measure(
         "object_information_ratio",
@@ -69,6 +69,13 @@ EXTRA_MEASURES = (
         "L",
         "bits",
         "online code of O given Z, bits a training sample; less is better",
+    ),
+    Measure(
+        "order_spread_bits",
+        "Spread over orders of the objects",
+        "Δ_order",
+        "bits",
+        "largest less smallest CE_O over four orders of the objects in the chain rule",
     ),
 )
 

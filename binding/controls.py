@@ -5,6 +5,7 @@ The module is a library of models, `control:NAME`, found by its entry point as t
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from pathlib import Path
 from typing import Any, ClassVar
@@ -15,7 +16,9 @@ from jaxtyping import Float
 from torch.nn.functional import adaptive_avg_pool2d
 
 from frozen.data.scenes import Scene
+from frozen.data.spec import has_object_codes
 from frozen.models import BackboneConfig, BackboneError, Batch, Description, Reader, TokenLayout, whole
+from frozen.readout.measures import Expectation
 
 NOISE_WIDTH = 128
 ERASURE_RATE = 0.5
@@ -30,6 +33,25 @@ CONTROL_MEANINGS = {
     "shuffled": "the backbone's last layer with its samples permuted: nothing can be read, B*_direct = 0",
 }
 """What each control is, and what it must give."""
+_RATIO = "direct_binding_ratio"
+_TOO_LOW = (
+    "The probes do not learn what is there, so a small binding ratio says nothing of a layer: train longer, give "
+    "more samples or tune the learning rate."
+)
+_TOO_HIGH = (
+    "What does not bind seems to bind, so no binding ratio of this data set may be read: the declared prior is not "
+    "the true one. Read V-information, or set `prior: estimated`."
+)
+EXPECTATIONS = (
+    Expectation(control="oracle_objects", column=_RATIO, low=0.95, otherwise=_TOO_LOW),
+    Expectation(control="erased", column=_RATIO, low=0.4, high=0.55, otherwise=_TOO_LOW),
+    *(
+        Expectation(control=name, column=_RATIO, low=low, high=high, otherwise=otherwise)
+        for name in ("oracle_features", "noise", "shuffled")
+        for low, high, otherwise in ((-math.inf, 0.01, _TOO_HIGH), (-0.05, math.inf, _TOO_LOW))
+    ),
+)
+"""What the direct binding ratio of a control must be."""
 CONTROL_ALIASES = {"oracle": "oracle_objects"}
 
 
@@ -38,6 +60,7 @@ class Control(ABC):
 
     name: ClassVar[str]
     reads_images: bool = False
+    reads_codes: ClassVar[bool] = True
     trunk = None
     head = None
     decoder = None
@@ -102,6 +125,7 @@ class Noise(Control):
     """Z = standard normal numbers: no information, B_O ≤ 0."""
 
     name = "noise"
+    reads_codes = False
 
     @staticmethod
     def width(scene: Scene) -> int:
@@ -130,6 +154,7 @@ class Pixels(Control):
     """Z = the mean colour of each patch of an 8 x 8 grid (16 x 16 above 64 pixels): what a raw image gives away."""
 
     name = "pixels"
+    reads_codes = False
     reads_images = True
 
     @staticmethod
@@ -165,9 +190,9 @@ def describe(config: BackboneConfig, scene: Scene) -> Description:
     """The one layer of a control on a data set.
 
     Raises:
-        BackboneError: there is no such control.
+        BackboneError: there is no such control, or the data set lacks what it is made of.
     """
-    return control_class(config.name)(scene, config.seed).description
+    return _control(config, scene).description
 
 
 def load(config: BackboneConfig, scene: Scene, device: torch.device) -> Control:
@@ -177,7 +202,14 @@ def load(config: BackboneConfig, scene: Scene, device: torch.device) -> Control:
         BackboneError: there is no such control.
     """
     del device
-    return control_class(config.name)(scene, config.seed)
+    return _control(config, scene)
+
+
+def _control(config: BackboneConfig, scene: Scene) -> Control:
+    cls = control_class(config.name)
+    if cls.reads_codes and not has_object_codes(scene):
+        raise BackboneError(f"the control {config.name} is made of object codes, and a data set has none")
+    return cls(scene, config.seed)
 
 
 def prefetch(config: BackboneConfig) -> list[Path]:

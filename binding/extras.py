@@ -1,4 +1,4 @@
-"""Measures made on request beside those of binding: selectivity, and minimum description length.
+"""Measures made on request beside those of binding: selectivity, description length, spread over orders of objects.
 
 Both look at the objects probe alone, with the hyper-parameters that its tuning chose.
 
@@ -6,24 +6,25 @@ Both look at the objects probe alone, with the hyper-parameters that its tuning 
     selectivity_bits           CE_control - CE_O        what it reads of O beyond that (Hewitt & Liang, 2019)
     description_length_bits    online code of O given Z, mean over the training samples (Voita & Titov, 2020)
     compression                K bits, the uniform code, over that length
+    order_spread_bits          max - min of CE_O over orders of the objects in the chain rule
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Literal
 
 import numpy as np
-from jaxtyping import Float64
+from jaxtyping import Float64, Int
 from numpy import ndarray
 
 from binding.description_length import coding_blocks
 from frozen.data.scenes import Entropies
 from frozen.intervals import Estimate, IntervalConfig, Losses, Means, interval, resample, spread
 
-Extra = Literal["selectivity", "mdl"]
-EXTRAS: tuple[Extra, ...] = ("selectivity", "mdl")
+Extra = Literal["selectivity", "mdl", "orders"]
+EXTRAS: tuple[Extra, ...] = ("selectivity", "mdl", "orders")
 """Names by which a study asks for them, in order."""
 
 EXTRA_ESTIMATES = {
@@ -33,7 +34,28 @@ EXTRA_ESTIMATES = {
     "with `extras: [selectivity]`",
     "description_length_bits": "online code of O given Z, bits a training sample; with `extras: [mdl]`",
     "compression": "uniform code of K bits over the online code; with `extras: [mdl]`",
+    "order_spread_bits": "largest less smallest CE_O over four orders of the objects, the given one among them; with "
+    "`extras: [orders]`",
 }
+N_ORDERS = 3
+"""Orders of the objects beside the given one."""
+_ORDER = "order_"
+
+
+def other_orders(n_objects: int, seed: int) -> Iterator[tuple[str, Int[np.ndarray, " objects"]]]:
+    """Different random orders of the objects, by the name of their losses; cells of one seed have the same."""
+    rng = np.random.default_rng([seed, n_objects])
+    seen = {tuple(range(n_objects))}
+    for number in range(min(N_ORDERS, math.factorial(n_objects) - 1)):
+        while (order := tuple(rng.permutation(n_objects).tolist())) in seen:
+            pass
+        seen.add(order)
+        yield f"{_ORDER}{number + 1}", np.array(order)
+
+
+def of_test_samples(name: str) -> bool:
+    """Whether losses of this name, which an extra brought, are of the test samples."""
+    return name == "control" or name.startswith(_ORDER)
 
 
 def extra_estimates(
@@ -42,27 +64,30 @@ def extra_estimates(
     """The extras that follow from losses, with intervals; those that were not measured are missing.
 
     Args:
-        values: bits by target: `objects` and `control` of the test samples, `code_length` of the training samples.
+        values: bits by target: `objects`, `control` and `order_*` of the test samples, `code_length` of the training
+            samples.
         entropies: exact entropies of the test split; None leaves the information about the control code empty.
         config: level and number of resamples.
         seed: seed of the bootstrap, and of the order in which the training samples were coded.
     """
     found: dict[str, Estimate | None] = {}
-    if "control" in values:
-        found |= _selectivity(values["objects"], values["control"], entropies, config, seed)
+    tested = {name: losses for name, losses in values.items() if of_test_samples(name)}
+    if tested:
+        found |= _of_losses({"objects": values["objects"], **tested}, entropies, config, seed)
     if "code_length" in values:
         found |= _description_length(values["code_length"][0], config, seed)
     return found
 
 
 def derived_extras(means: Means, entropies: Entropies | None) -> dict[str, ndarray | None]:
-    """What follows from mean losses of the `objects` and the `control` probe; nothing where there is no control."""
-    if "control" not in means:
-        return {}
-    return {
-        "control_information_bits": None if entropies is None else entropies.object_bits - means["control"],
-        "selectivity_bits": means["control"] - means["objects"],
-    }
+    """What follows from mean losses of the objects probe on the object code, on `control`, and on other orders."""
+    found: dict[str, ndarray | None] = {}
+    if "control" in means:
+        found["control_information_bits"] = None if entropies is None else entropies.object_bits - means["control"]
+        found["selectivity_bits"] = means["control"] - means["objects"]
+    if orders := [losses for name, losses in means.items() if name.startswith(_ORDER)]:
+        found["order_spread_bits"] = np.ptp(np.stack([means["objects"], *orders]), axis=0)
+    return found
 
 
 def code_length_extras(
@@ -90,14 +115,16 @@ def code_length_extras(
     return {"description_length_bits": (value, drawn), "compression": (uniform / value, uniform / drawn)}
 
 
-def _selectivity(
-    objects: Losses, control: Losses, entropies: Entropies | None, config: IntervalConfig, seed: int
+def _of_losses(
+    losses: Mapping[str, Losses], entropies: Entropies | None, config: IntervalConfig, seed: int
 ) -> dict[str, Estimate | None]:
-    """One draw of seeds and samples serves both losses, so that what the samples share leaves the difference."""
-    drawn = resample({"objects": objects, "control": control}, resamples=config.resamples, seed=seed)
-    point = derived_extras({"control": np.array([control.mean()]), "objects": np.array([objects.mean()])}, entropies)
+    """One draw of seeds and samples serves all losses, so that what the samples share leaves the differences."""
+    drawn = resample(dict(losses), resamples=config.resamples, seed=seed)
+    point = derived_extras({name: np.array([bits.mean()]) for name, bits in losses.items()}, entropies)
     both, seeds = derived_extras(drawn.both, entropies), derived_extras(drawn.seeds, entropies)
-    bounds = {} if entropies is None else {"control_information_bits": (-math.inf, entropies.object_bits)}
+    bounds = {"order_spread_bits": (0.0, math.inf)}
+    if entropies is not None:
+        bounds["control_information_bits"] = (-math.inf, entropies.object_bits)
     found: dict[str, Estimate | None] = {}
     for name, value in point.items():
         drawn_both, between = both[name], seeds[name]

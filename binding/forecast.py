@@ -13,6 +13,7 @@ import torch
 
 from binding._trainer import Trainer
 from binding.description_length import block_batch_size, coding_blocks
+from binding.extras import N_ORDERS
 from binding.fit import Schedule
 from binding.information import TestLosses, measures
 from binding.measurement import default_feature_probe
@@ -100,12 +101,14 @@ def _tuned_s(
 def _extras_s(
     trainer: Trainer, probe: Probe, config: MeasureConfig, sizes: Mapping[str, int], schedule: Schedule
 ) -> float:
-    """The control code is learned with every seed, the online code block by block with the first."""
+    """Control code and other orders are learned with every seed, the online code block by block with the first."""
     if not config.extras:
         return 0.0
     total, costs = 0.0, _costs(trainer, "objects", [probe], config, schedule.batch_size)
     if "selectivity" in config.extras:
         total += config.n_seeds * _whole_s(costs, schedule, sizes)
+    if "orders" in config.extras:
+        total += N_ORDERS * config.n_seeds * _whole_s(costs, schedule, sizes)
     if "mdl" in config.extras:
         first, *later = map(len, coding_blocks(sizes["train"], config.seed))
         batch = schedule.batch_size

@@ -70,6 +70,11 @@ FLAGS = {
 }
 """What each flag of a row means."""
 
+MILD_FLAGS = frozenset(
+    {"excess_unexplained", "objects_probe_excess", "last_epoch", "still_falling", "wide_gap", "range_edge"}
+)
+"""Those that say how B* or a bound could be better; the others change how a number may be read."""
+
 
 Derive = Callable[..., dict[str, np.ndarray | None]]
 """Makes columns of mean losses."""

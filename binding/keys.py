@@ -93,8 +93,8 @@ class BindingKeys(Border):
     keep_probes: Annotated[int | str, WrapValidator(size_in_bytes)] = 10 * 10**6
     """Most bytes of tuned probes kept of each cell, in results/NAME/probes: as many seeds as fit; 0 keeps none."""
     extras: Annotated[tuple[literal(EXTRAS), ...], Distinct] = ()  # pyright: ignore[reportInvalidTypeForm]
-    """Measures that cost more trainings: selectivity, information beyond that about a control code; and mdl, the
-    length of an online code of the objects."""
+    """Measures that cost more trainings: selectivity, information beyond that about a control code; mdl, the
+    length of an online code of the objects; and orders, how much hangs on the order of the objects."""
 
 
 _PROBE = TypeAdapter[Any](ProbeEntry)

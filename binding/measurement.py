@@ -16,7 +16,7 @@ from binding._progress import Stage, progress
 from binding._summary import html_of, summary_of
 from binding._trainer import TargetResult, Trainer
 from binding.control_code import control_codes
-from binding.extras import extra_estimates
+from binding.extras import extra_estimates, other_orders
 from binding.information import Estimate, TestLosses, measures
 from binding.probes import FAMILIES, Probe, Target
 from binding.samples import MeasureConfig, SplitSamples
@@ -203,13 +203,18 @@ def measure_samples(
 
 
 def _extra_bits(trainer: Trainer, samples: SplitSamples, probe: Probe, config: MeasureConfig) -> dict[str, Losses]:
-    """The trainings that extras need, with the tuned objects probe; a control that diverged is left out."""
+    """The trainings that extras need, with the tuned objects probe; a training that diverged is left out."""
     found: dict[str, Losses] = {}
     if "selectivity" in config.extras:
         splits = (samples.train, samples.validation, samples.test)
         codes = control_codes([split.object_codes for split in splits], config.seed)
         with suppress(NothingTrainedError):
             found["control"] = trainer.recoded(codes).refitted("objects", [probe]).test_bits
+    if "orders" in config.extras:
+        for name, order in other_orders(samples.space.n_objects, config.seed):
+            codes = [split.object_codes[:, order] for split in (samples.train, samples.validation, samples.test)]
+            with suppress(NothingTrainedError):
+                found[name] = trainer.recoded(codes).refitted("objects", [probe]).test_bits
     if "mdl" in config.extras:
         found["code_length"] = trainer.online_code_bits(probe)[None]
     return found

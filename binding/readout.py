@@ -24,11 +24,11 @@ from binding._tables import curve_table, sample_table, suggestion_table
 from binding.breakdown import breakdown, seen_in_training
 from binding.cells import DIMENSIONS, GRID_COLUMN_KINDS, GRID_COLUMNS, VERSION, BindingCell, Shared, cells
 from binding.columns import CHOICES, COLUMN_KINDS, COLUMNS, EXTRA_MEASURES, MEASURES
-from binding.controls import CONTROL_ALIASES, CONTROL_MEANINGS
+from binding.controls import CONTROL_ALIASES, CONTROL_MEANINGS, EXPECTATIONS
 from binding.extras import EXTRA_ESTIMATES
 from binding.fit import FitConfig
 from binding.forecast import forecast_s
-from binding.information import FLAGS
+from binding.information import FLAGS, MILD_FLAGS
 from binding.keys import BindingKeys, BindingStudy, read_keys
 from binding.measurement import Measurement, measure_samples
 from binding.method import method
@@ -61,7 +61,9 @@ class BindingReadout:
     choices = CHOICES
     products: ClassVar[Mapping[str, str]] = {}
     flag_meanings = FLAGS
+    mild_flags = MILD_FLAGS
     control_meanings = CONTROL_MEANINGS
+    expectations = EXPECTATIONS
     control_aliases = CONTROL_ALIASES
     column_kinds: ClassVar[Mapping[str, str]] = {**GRID_COLUMN_KINDS, **COLUMN_KINDS}
     parts: ClassVar[Mapping[str, Any]] = {"probes": probes}

@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 
 from binding._tables import by_target
-from binding.extras import code_length_extras, derived_extras, extra_estimates
+from binding.extras import code_length_extras, derived_extras, extra_estimates, of_test_samples
 from binding.information import TestLosses, derived, measures
 from frozen.data.scenes import Entropies
 from frozen.intervals import Estimate, IntervalConfig, Losses, Resampled, p_value, resample, spread, student_interval
@@ -130,8 +130,8 @@ def compare(
 
 def _compared(values: Mapping[str, Losses]) -> dict[str, Losses]:
     """What is of the test samples, and so resampled together."""
-    control = {"control": values["control"]} if "control" in values else {}
-    return {**losses_of(values).named(), **control, "entropy": values["entropy"]}
+    extra = {name: losses for name, losses in values.items() if of_test_samples(name)}
+    return {**losses_of(values).named(), **extra, "entropy": values["entropy"]}
 
 
 def _refuse_other_samples(cells: Mapping[str, Stored], values: Mapping[str, Mapping[str, Losses]]) -> None:

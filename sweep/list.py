@@ -1,4 +1,4 @@
-"""Lists what a study can name: `python -m sweep.list backbones|scenes|readouts|probes [PATTERN]`."""
+"""Lists what a study can name: `python -m sweep.list backbones|scenes|data|readouts|probes [PATTERN]`."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from fnmatch import fnmatch
 
+from frozen.data.readers import READERS
 from frozen.data.scenes import SCENES, ColorShape, Scene
-from frozen.models import LIBRARIES, PAPER, SHIPPED, BackboneConfig, BackboneError, describe
+from frozen.models import LIBRARIES, PAPER, SHIPPED, BackboneConfig, BackboneError, describe, part_names
 from frozen.models._torchvision_ops import declare_missing_operators
 from frozen.models._transformers import FAMILIES as TOWERS
 from frozen.readout.readout import find_readout, readout_names
@@ -84,15 +85,39 @@ def _described(name: str, config: BackboneConfig) -> str:
     return (
         f"{name}: {blocks} blocks, width {layout.width}, {layout.n_tokens} tokens ({tokens}) at "
         f"{found.image_size} px, {found.parameters / 1e6:,.1f}M parameters, "
-        f"{found.forward_flops / 1e9:,.1f} GFLOP an image"
+        f"{found.forward_flops / 1e9:,.1f} GFLOP an image{_parts(config)}"
     )
+
+
+def _parts(config: BackboneConfig) -> str:
+    """What it has beside its trunk: head, text, decoder."""
+    names = part_names(config)
+    return f"; parts: {', '.join(names)}" if names else ""
 
 
 def _scenes(pattern: str | None) -> Iterator[str]:
     for name, cls in SCENES.items():
         if pattern is None or fnmatch(name, pattern):
-            yield f"{name}: {summary(cls)}"
+            yield f"{name}: {summary(cls)} Labels: {', '.join(_scene_labels(cls))}"
     yield from fault_lines(SCENES, pattern)
+
+
+def _scene_labels(cls: type) -> tuple[str, ...]:
+    """Labels of a scene's splits: what one of its defaults says, as far as it can be opened here."""
+    try:
+        scene = cls()
+        split = scene.open("test") if scene.missing() is None else None
+    except (TypeError, ValueError):  # it has no defaults, or data that is damaged
+        split = None
+    return getattr(split, "label_names", ("object_codes",))
+
+
+def _data(pattern: str | None) -> Iterator[str]:
+    for name, cls in READERS.items():
+        if pattern is None or fnmatch(name, pattern):
+            labels = ", ".join(getattr(cls, "label_meanings", {}))
+            yield f"{name}: {summary(cls)}{f' Labels: {labels}' if labels else ''}"
+    yield from fault_lines(READERS, pattern)
 
 
 def _readouts(pattern: str | None) -> Iterator[str]:
@@ -108,6 +133,7 @@ def _readouts(pattern: str | None) -> Iterator[str]:
 _LISTS: dict[str, Callable[[str | None], Iterator[str]]] = {
     "backbones": _backbones,
     "scenes": _scenes,
+    "data": _data,
     "readouts": _readouts,
     **{kind: lines for name in readout_names() for kind, lines in find_readout(name).parts.items()},
 }

@@ -10,7 +10,7 @@ from typing import Any
 
 from frozen.readout.readout import find_readout
 from sweep.results.columns import all_columns
-from sweep.study.schema import json_schema
+from sweep.study.schema import DEFAULT_READOUT, study_form
 
 _STUDIES = """\
 # Study files
@@ -76,6 +76,19 @@ _SECTIONS = {
     "Data set `vgtopattr`": "VgTopAttrDataset",
     "Data set `files`": "FilesDataset",
     "`split` of a data set that is read": "ClevrDatasetSplitSizes",
+    "Data set `imagefolder`": "ImageFolderDataset",
+    "Data set `table`": "TableDataset",
+    "Data set `webdataset`": "WebDatasetDataset",
+    "Data set `cifar10`": "Cifar10Dataset",
+    "Data set `cifar100`": "Cifar100Dataset",
+    "Data set `places365`": "Places365Dataset",
+    "Data set `imagenet`": "ImageNetDataset",
+    "Data set `imagenet_s`": "ImageNetSDataset",
+    "Data set `imagenet_segmentation`": "ImageNetSegmentationDataset",
+    "Data set `coco_captions`": "CocoCaptionsDataset",
+    "Data set `waterbirds`": "WaterbirdsDataset",
+    "Data set `cub`": "CubDataset",
+    "`transform` of a data set named by `data`": "ImageFolderDatasetTransform",
     "Backbone": "Backbone",
     "Probe `linear`": "LinearProbe",
     "Probe `quadratic_concat`": "QuadraticConcatProbe",
@@ -92,7 +105,7 @@ _SECTIONS = {
 
 def studies_page() -> str:
     """docs/studies.md: every key of a study file."""
-    schema = json_schema()
+    schema = study_form(DEFAULT_READOUT).model_json_schema()
     parts = [_STUDIES, "## The file\n", *_keys(schema)]
     for title, name in _SECTIONS.items():
         definition = schema["$defs"][name]  # pyright: ignore

@@ -75,5 +75,5 @@ def test_links_of_the_readme_lead_somewhere() -> None:
 @pytest.mark.parametrize("study", sorted((ROOT / "search_spaces").glob("*.yaml")), ids=lambda path: path.stem)
 def test_every_shipped_study_has_cells(study: Path) -> None:
     space = load_study(study)
-    assert make_grid(space, find_readout("binding"), locate_in(study)).cells
+    assert make_grid(space, find_readout(space.readout), locate_in(study)).cells
     assert space.name == study.stem

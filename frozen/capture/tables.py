@@ -66,7 +66,8 @@ class TableBuilder:
             narrow = value.to(target.dtype) if value.is_cuda else value  # copies within the CPU convert on the way
             target[int(rows[0]) : int(rows[-1]) + 1].copy_(narrow, non_blocking=True)
         elif len(rows):
-            target[torch.from_numpy(rows)] = value.to("cpu", target.dtype)
+            # NumPy's indexing, because torch has none for unsigned types of more than 8 bits
+            target.numpy()[rows] = value.to("cpu", target.dtype).numpy()
 
     def _put_objects(self, column: Column, rows: np.ndarray, given: Values) -> None:
         if len(given) != len(rows):

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import zlib
 from dataclasses import dataclass
-from typing import cast
+from typing import Any, cast
 
-from frozen.data.scenes import Scene, Split, SplitName
+from frozen.data.dataset import Dataset
+from frozen.data.readers import READERS
+from frozen.data.scenes import SCENES, SPLITS, Scene, SplitName
 from frozen.plain import Plain, plain
 
 
@@ -17,8 +20,13 @@ class DatasetSpec:
     """Unique in the study, such as shapes4x4 or shapes[n_colors=2]."""
     scene: str
     """Name of the kind of data set."""
-    config: Scene
-    """Its settings."""
+    config: Any
+    """Its settings: a `Scene`, whose object codes are known, or another `Dataset`."""
+
+    @property
+    def key(self) -> str:
+        """The key of a study that says its kind: `scene`, or `data` for one without object codes."""
+        return "data" if self.scene in READERS and self.scene not in SCENES else "scene"
 
     @property
     def entry(self) -> str:
@@ -45,8 +53,8 @@ def _by_path(value: Plain, prefix: str = "") -> dict[str, Plain]:
     }
 
 
-def open_split(config: Scene, name: str) -> Split:
-    """A split of a data set, by a name that the data set knows.
+def open_split(config: Scene | Dataset, name: str) -> Any:
+    """A split of a data set, by a name that the data set knows: a `Split` of a scene, else a `DatasetSplit`.
 
     Raises:
         DataError: data that is not there or not as it must be.
@@ -54,6 +62,26 @@ def open_split(config: Scene, name: str) -> Split:
     return config.open(cast("SplitName", name))
 
 
-def split_size(config: Scene, name: str) -> int | None:
+def split_size(config: Scene | Dataset, name: str) -> int | None:
     """Samples of a split as far as known without opening it, or None."""
     return config.size(cast("SplitName", name))
+
+
+def split_names(config: Scene | Dataset) -> tuple[str, ...]:
+    """Names of a data set's splits; those of a scene are train, validation and test."""
+    return getattr(config, "splits", SPLITS)
+
+
+def split_number(name: str) -> int:
+    """A number that differs between splits."""
+    return SPLITS.index(name) if name in SPLITS else zlib.crc32(name.encode())
+
+
+def label_names(config: Scene | Dataset) -> tuple[str, ...] | None:
+    """Labels that every split has, as far as known without its data; None of most scenes, whose splits say it."""
+    return getattr(config, "label_names", None)
+
+
+def has_object_codes(config: Scene | Dataset) -> bool:
+    """Whether it is a scene: a data set that says which objects an image shows."""
+    return hasattr(type(config), "space")

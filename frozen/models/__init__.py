@@ -21,8 +21,9 @@ from frozen.models._base import (
 )
 from frozen.models._config import KINDS, LIBRARIES, BackboneConfig, Library, Precision, TokenNames
 from frozen.models._paper import PAPER, PaperChoice, known_description
+from frozen.models._part_names import part_names
 from frozen.models._parts import BLOCK_PARTS, CHANGES, BlockPart, BlockParts, Change, Point, probe
-from frozen.models._trunk import Head, Trunk
+from frozen.models._trunk import Ending, Head, Trunk
 from frozen.models._vision import SHIPPED, Pixels, Tower, VisionTransformer
 
 if TYPE_CHECKING:
@@ -60,7 +61,7 @@ def describe(config: BackboneConfig, scene: Scene, *, head: bool = False) -> Des
     Args:
         config: the backbone.
         scene: the data set.
-        head: whether it is meant with its classifier; only timm's models have one so far.
+        head: whether it is meant with its classifier; timm's models and shipped ones have one.
 
     Raises:
         BackboneError: no such backbone, or one whose token layout cannot be read.
@@ -70,11 +71,11 @@ def describe(config: BackboneConfig, scene: Scene, *, head: bool = False) -> Des
     if config.kind == "activations":
         from frozen.models._activations import describe_activations
 
-        return describe_activations(config)
+        return describe_activations(config, scene)
     if config.library == "shipped":
         from frozen.models._shipped import describe_shipped
 
-        return describe_shipped(config)
+        return describe_shipped(config, head=head)
     if config.library == "hf":
         from frozen.models._transformers import describe_transformers
 
@@ -112,8 +113,8 @@ def load(
         if decoder:
             from frozen.models.opening import shipped_decoder
 
-            return load_shipped(config, device, shipped_decoder(config.architecture, device))
-        return load_shipped(config, device)
+            return load_shipped(config, device, head=head, decoder=shipped_decoder(config.architecture, device))
+        return load_shipped(config, device, head=head)
     if config.library == "hf":
         from frozen.models._transformers import load_transformers
 
@@ -176,6 +177,7 @@ __all__ = [
     "BlockParts",
     "Change",
     "Description",
+    "Ending",
     "Head",
     "Identity",
     "Library",
@@ -193,6 +195,7 @@ __all__ = [
     "describe",
     "identify",
     "load",
+    "part_names",
     "prefetch",
     "probe",
     "whole",

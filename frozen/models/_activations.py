@@ -12,23 +12,25 @@ import torch
 from jaxtyping import Float32
 from torch import Tensor
 
-from frozen.data.scenes import SPLITS, Scene, SplitName
+from frozen.data.dataset import Dataset
+from frozen.data.scenes import Scene
+from frozen.data.spec import open_split, split_names, split_number
 from frozen.models._activation_files import ActivationFile, open_file
 from frozen.models._base import BackboneError, Batch, Description, Reader, TokenLayout, whole
 from frozen.models._config import BackboneConfig
 
 
-def describe_activations(config: BackboneConfig) -> Description:
-    """Layers and token layout, from the header of the file of the training split.
+def describe_activations(config: BackboneConfig, scene: Scene | Dataset) -> Description:
+    """Layers and token layout, from the header of the file of the data set's first split.
 
     Raises:
         BackboneError: a file that is not there, or other tokens than the study says.
     """
-    path = split_file(config, "train")
+    path = split_file(config, split_names(scene)[0])
     return _description(config, path, open_file(path))
 
 
-def split_file(config: BackboneConfig, split: SplitName) -> Path:
+def split_file(config: BackboneConfig, split: str) -> Path:
     """The file of a split."""
     return Path(config.name.replace("{split}", split)).expanduser()
 
@@ -51,7 +53,7 @@ def _depth(layer: str) -> float:
 
 
 class Activations:
-    """Rows of three files, one a split, in the order of the data set's samples.
+    """Rows of files, one a split, in the order of the data set's samples.
 
     Raises:
         BackboneError: files that differ in more than their rows, or do not have a row for each sample.
@@ -62,15 +64,19 @@ class Activations:
     head = None
     decoder = None
 
-    def __init__(self, config: BackboneConfig, scene: Scene) -> None:
-        self._paths = [split_file(config, split) for split in SPLITS]
+    def __init__(self, config: BackboneConfig, scene: Scene | Dataset) -> None:
+        splits = split_names(scene)
+        self._paths = [split_file(config, split) for split in splits]
         self._files = [open_file(path) for path in self._paths]
         self.description = _description(config, self._paths[0], self._files[0])
-        for split, path, file in zip(SPLITS, self._paths, self._files, strict=True):
+        for split, path, file in zip(splits, self._paths, self._files, strict=True):
             if (other := _description(config, path, file)) != self.description:
                 ours, theirs = (f"{' '.join(d.layers)}, width {d.layout.width}" for d in (self.description, other))
                 raise BackboneError(f"{path}: has the layers {theirs}; {self._paths[0].name} has {ours}")
-            _check_rows(path, next(iter(file.shapes.values()))[0], len(scene.open(split)), config.tokens.first_rows)
+            _check_rows(
+                path, next(iter(file.shapes.values()))[0], len(open_split(scene, split)), config.tokens.first_rows
+            )
+        self._by_stream = dict(zip(map(split_number, splits), self._files, strict=True))
 
     @property
     def identity(self) -> str:
@@ -79,14 +85,14 @@ class Activations:
 
     @property
     def weights_digest(self) -> str:
-        """sha256 of the three files' digests."""
+        """sha256 of the files' digests."""
         digests = [_digest(path, path.stat().st_size, path.stat().st_mtime_ns) for path in self._paths]
         return hashlib.sha256("".join(digests).encode()).hexdigest()
 
     def forward(self, batch: Batch, read: Reader = whole) -> dict[str, Any]:
         """The samples' rows as tokens of every layer."""
         values = {
-            layer: read(layer, self._tokens(self._files[batch.stream], layer, batch.indices))
+            layer: read(layer, self._tokens(self._by_stream[batch.stream], layer, batch.indices))
             for layer in self.description.layers
         }
         return {layer: value for layer, value in values.items() if value is not None}

@@ -25,9 +25,10 @@ _PARTS = ("head", "text", "pooler", "decoder", "joint")
 """Prefixes of the tensors that are not the trunk's."""
 
 
-def is_of_trunk(name: str) -> bool:
-    """Whether a tensor of a file belongs to the trunk."""
-    return name.partition(".")[0] not in _PARTS
+def is_of_trunk(name: str, *, also: tuple[str, ...] = ()) -> bool:
+    """Whether a tensor of a file belongs to the trunk, or to a part that is wanted beside it."""
+    part = name.partition(".")[0]
+    return part in also or part not in _PARTS
 
 
 def vision_model(architecture: dict[str, Any]) -> Any:
@@ -65,13 +66,16 @@ def shipped_header(name: str) -> dict[str, str]:
     return _safetensors_header(name)["__metadata__"]
 
 
-def describe_shipped(config: BackboneConfig) -> Description:
-    """A shipped model's description, from its file's header.
+def describe_shipped(config: BackboneConfig, *, head: bool = False) -> Description:
+    """A shipped model's description, from its file's header; with `head`, of the model with its classifier.
 
     Raises:
-        BackboneError: no such model, or one asked to read other weights or another image size.
+        BackboneError: no such model, one asked to read other weights or another image size, or one without a
+            classifier that is wanted with it.
     """
-    architecture = json.loads(shipped_header(config.architecture)["architecture"])
+    header = shipped_header(config.architecture)
+    n_classes = _n_classes(config, header) if head else 0
+    architecture = json.loads(header["architecture"])
     size = architecture["img_size"]
     if config.image_size not in (None, size) or config.weights is not None:
         raise BackboneError(f"{config.source} has its own weights and reads {size} px only")
@@ -79,7 +83,8 @@ def describe_shipped(config: BackboneConfig) -> Description:
     layers = ("embed", *(str(i) for i in range(architecture["depth"])), "final")
     layout = TokenLayout(has_cls=True, n_registers=0, grid=(side, side), width=architecture["embed_dim"])
     entries = _safetensors_header(config.architecture).items()
-    tensors = (entry for key, entry in entries if key != "__metadata__" and is_of_trunk(key))
+    kept = ("head",) if head else ()
+    tensors = (entry for key, entry in entries if key != "__metadata__" and is_of_trunk(key, also=kept))
     width, n_heads = architecture["embed_dim"], architecture["num_heads"]
     return Description(
         layers,
@@ -88,8 +93,20 @@ def describe_shipped(config: BackboneConfig) -> Description:
         parameters=sum(math.prod(entry["shape"]) for entry in tensors),
         parts=plain_shapes(width, n_heads, int(width * architecture["mlp_ratio"])),
         embedding_width=width,
+        n_classes=n_classes,
         caption_context=_caption_context(shipped_header(config.architecture)),
     )
+
+
+def _n_classes(config: BackboneConfig, header: dict[str, str]) -> int:
+    """Classes of a model's classifier.
+
+    Raises:
+        BackboneError: it has none.
+    """
+    if json.loads(header.get("kind", '""')) != "class":
+        raise BackboneError(f"{config.source} has no classifier; shipped:shapes_vit_class, for one, has")
+    return len(json.loads(header["classes"]))
 
 
 def _caption_context(header: dict[str, str]) -> int:
@@ -103,30 +120,37 @@ def identify_shipped(config: BackboneConfig) -> Identity:
     return Identity(identity_of(config, describe_shipped(config).image_size), digest(weights))
 
 
-def _trunk_weights(name: str) -> dict[str, torch.Tensor]:
+def _trunk_weights(name: str, *, also: tuple[str, ...] = ()) -> dict[str, torch.Tensor]:
     from safetensors.torch import load_file
 
-    return {key: value for key, value in load_file(shipped_path(name)).items() if is_of_trunk(key)}
+    return {key: value for key, value in load_file(shipped_path(name)).items() if is_of_trunk(key, also=also)}
 
 
 def load_shipped(
-    config: BackboneConfig, device: torch.device, decoder: LayerDecoder | None = None
+    config: BackboneConfig, device: torch.device, *, head: bool = False, decoder: LayerDecoder | None = None
 ) -> VisionTransformer:
     """The trunk of a model that ships with the project, or its architecture with random weights.
 
     Args:
         config: the model.
         device: where it is to run.
+        head: whether its classifier is wanted; a random one is drawn last, so that the trunk is the same without it.
         decoder: its caption decoder, if it is wanted.
+
+    Raises:
+        BackboneError: as `describe_shipped`.
     """
-    size = describe_shipped(config).image_size
+    described = describe_shipped(config, head=head)
+    size = described.image_size
     header = shipped_header(config.architecture)
     architecture = json.loads(header["architecture"])
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
         model = vision_model(architecture)
+        if head:
+            model.reset_classifier(described.n_classes)
     if config.kind != "random":
-        model.load_state_dict(_trunk_weights(config.architecture))
+        model.load_state_dict(_trunk_weights(config.architecture, also=("head",) if head else ()))
     mean, std = (tuple(json.loads(header[name])) for name in ("mean", "std"))
     pixels = Pixels(mean, std)
     tower = tower_of(model, size)._replace(decoder=decoder, caption_context=_caption_context(header))

@@ -16,7 +16,7 @@ from frozen.models._config import BackboneConfig
 from frozen.models._hub import Repository
 from frozen.models._parts import probe
 from frozen.models._torchvision_ops import declare_missing_operators
-from frozen.models._trunk import Head
+from frozen.models._trunk import Ending, Head
 from frozen.models._vision import (
     ADVICE,
     Pixels,
@@ -51,7 +51,18 @@ def tower_of(model: nn.Module, image_size: int) -> Tower:
     pool = partial(model.forward_head, pre_logits=True) if pools else None  # pyright: ignore
     run: Any = model.forward_features
     notes = dropped_pixels(image_size, patch) if (patch := _patch(model)) else ()
-    return Tower(model, list(blocks), run, layout, parts, pool, width if pools else 0, _head(model), notes)
+    return Tower(
+        model,
+        list(blocks),
+        run,
+        layout,
+        parts,
+        pool,
+        width if pools else 0,
+        _head(model),
+        notes=notes,
+        ending=_ending(model),
+    )
 
 
 def _patch(model: nn.Module) -> int | None:
@@ -73,6 +84,21 @@ def _head(model: Any) -> Head | None:
     return Head(
         linear, (before or nn.Identity(), after or nn.Identity()), model.forward_head, ("head.", "head_dist.")
     )
+
+
+def _ending(model: Any) -> Ending | None:
+    """The norm and the pooling after the blocks; None where there is another norm, or two, or a pooling head."""
+    named = {name: getattr(model, name, None) for name in ("norm", "fc_norm")}
+    norms = {name: norm for name, norm in named.items() if norm is not None and not isinstance(norm, nn.Identity)}
+    pooling = getattr(model, "global_pool", "")
+    has_pool = getattr(model, "attn_pool", None) is not None
+    if pooling not in ("token", "avg") or has_pool or len(norms) != 1:
+        return None
+    [(name, norm)] = norms.items()
+    if not isinstance(norm, nn.LayerNorm):
+        return None
+    skipped = 0 if pooling == "token" or getattr(model, "pool_include_prefix", False) else model.num_prefix_tokens
+    return Ending(norm, name == "fc_norm", pooling, int(skipped))
 
 
 @cache

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import torch
 from jaxtyping import Float, UInt8
@@ -49,6 +49,22 @@ class Head(NamedTuple):
             return self.linear(after(before(tokens)))
 
 
+class Ending(NamedTuple):
+    """What comes after the last block, where that is a layer norm and the pooling of tokens, in either order.
+
+    Attributes:
+        norm: its gain, bias and eps.
+        is_pooled_first: whether the norm sees the pooled token (fc_norm) or every token.
+        pooling: token (the first one) or avg.
+        first_pooled: the first token of the mean; 0 for `token`.
+    """
+
+    norm: nn.LayerNorm
+    is_pooled_first: bool
+    pooling: Literal["token", "avg"]
+    first_pooled: int
+
+
 class Trunk(NamedTuple):
     """Blocks that can be read and changed while they run.
 
@@ -59,6 +75,7 @@ class Trunk(NamedTuple):
         pool: those tokens to the image's embedding [batch width]; None where the model has none.
         is_compiled: whether hooks within the blocks would go unheard.
         device: where it runs.
+        ending: what comes after the blocks; None where it is something else than a layer norm and pooling.
     """
 
     blocks: Sequence[nn.Module]
@@ -67,6 +84,7 @@ class Trunk(NamedTuple):
     pool: Callable[[Tensor], Tensor] | None
     is_compiled: bool
     device: torch.device
+    ending: Ending | None = None
 
 
 def digest(weights: Mapping[str, Tensor]) -> str:

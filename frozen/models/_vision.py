@@ -15,7 +15,7 @@ from torch.nn.functional import interpolate
 from frozen.models._base import BackboneError, Batch, Description, Reader, TokenLayout, whole
 from frozen.models._config import BackboneConfig
 from frozen.models._parts import BlockParts, common_shapes
-from frozen.models._trunk import Head, Trunk, digest
+from frozen.models._trunk import Ending, Head, Trunk, digest
 from frozen.models.decoding import LayerDecoder
 
 SHIPPED = (
@@ -51,6 +51,7 @@ class Tower(NamedTuple):
         embedding_width: of that embedding; 0 where there is none.
         head: the classifier, if the model was loaded with it.
         notes: what users should know of how it reads images.
+        ending: what comes after the blocks, where it is a layer norm and pooling.
         decoder: the caption decoder, if the model was loaded with it.
         caption_context: ids that its captions have at most; 0 without a decoder, whether or not it was loaded.
     """
@@ -64,6 +65,7 @@ class Tower(NamedTuple):
     embedding_width: int = 0
     head: Head | None = None
     notes: tuple[str, ...] = ()
+    ending: Ending | None = None
     decoder: LayerDecoder | None = None
     caption_context: int = 0
 
@@ -159,7 +161,7 @@ class VisionTransformer:
         self._device = device
         self._precision = getattr(torch, config.precision)
         self.head, self.decoder = tower.head, tower.decoder
-        self.trunk = Trunk(tower.blocks, tower.parts, self._run, tower.pool, config.compile, device)
+        self.trunk = Trunk(tower.blocks, tower.parts, self._run, tower.pool, config.compile, device, tower.ending)
         channels = (pixels.mean, pixels.std)
         self._mean, self._std = (255 * torch.tensor(value, device=device).view(3, 1, 1) for value in channels)
         if config.compile:

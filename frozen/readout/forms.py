@@ -9,6 +9,7 @@ import textwrap
 import types
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import MISSING, Field, fields, is_dataclass
+from difflib import get_close_matches
 from functools import cache
 from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
@@ -172,8 +173,13 @@ def _grid(plain: TypeForm, label: str) -> type[Grid]:
 
 
 def _grid_tag(value: object) -> str:
-    is_grid = isinstance(value, Grid) or (isinstance(value, dict) and "grid" in value)
+    is_grid = isinstance(value, Grid) or (isinstance(value, dict) and _is_meant(value, "grid"))
     return "<grid>" if is_grid else "<value>"
+
+
+def _is_meant(mapping: dict[Any, Any], key: str) -> bool:
+    """Whether a mapping has the key, or nothing but a misspelling of it, which is told as that."""
+    return key in mapping or (len(mapping) == 1 and bool(get_close_matches(str(next(iter(mapping))), [key])))
 
 
 def setting(name: str, plain: TypeForm, nested: TypeForm) -> TypeForm:
@@ -204,7 +210,7 @@ def _setting_tag(value: object) -> str:
     if isinstance(value, tuple):
         return "<list>"
     if isinstance(value, dict):
-        return "<choices>" if "choices" in value else "<range>"
+        return "<choices>" if _is_meant(value, "choices") else "<range>"
     return "<value>"
 
 

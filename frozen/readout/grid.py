@@ -59,6 +59,12 @@ def readings(study: Study, layers: Layers) -> Iterator[Reading | Mistake]:
             yield Reading(dataset, source.backbone, description, tuple(names), source.control, source.control_of)
 
 
+def dataset_path(study: Study, dataset: DatasetSpec) -> Path:
+    """Where a study names a data set; those of a grid are one entry."""
+    entries = list(dict.fromkeys(one.entry for one in study.datasets))
+    return ("datasets", entries.index(dataset.entry))
+
+
 def backbone_path(study: Study, backbone: BackboneConfig) -> Path:
     """Where a study names a backbone or control."""
     if backbone in study.backbones:

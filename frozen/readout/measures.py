@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Literal
 
@@ -21,6 +22,20 @@ class Measure:
     symbol: str
     unit: Unit
     meaning: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Expectation:
+    """What a control must give: at least a part of its interval lies between two bounds."""
+
+    control: str
+    """Its name, as a study names it."""
+    column: str
+    """Of the measure."""
+    low: float = -math.inf
+    high: float = math.inf
+    otherwise: str
+    """What it means where it does not hold, and which setting helps: a sentence."""
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ import numpy as np
 
 from frozen.readout.cells import Cell, LeftOut, Mistake, Path
 from frozen.readout.forms import Border
-from frozen.readout.measures import Dimension, Measure
+from frozen.readout.measures import Dimension, Expectation, Measure
 from frozen.readout.needs import Inputs
 from frozen.readout.outcome import Outcome
 from frozen.readout.study import Study
@@ -165,8 +165,18 @@ class Readout(Protocol):
     def flag_meanings(self) -> Mapping[str, str]: ...
 
     @property
+    def mild_flags(self) -> frozenset[str]:
+        """Flags that say how a number could be better; all others change how it may be read."""
+        ...
+
+    @property
     def control_meanings(self) -> Mapping[str, str]:
         """What each control that a study may name is, and what it must give, for readers who do not know it."""
+        ...
+
+    @property
+    def expectations(self) -> tuple[Expectation, ...]:
+        """What controls must give; a report begins with whether they did."""
         ...
 
     @property

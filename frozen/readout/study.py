@@ -113,7 +113,7 @@ class Study:
             "name": self.name,
             "readout": self.readout,
             "seed": self.seed,
-            "datasets": [{"name": d.name, "scene": d.scene, **mapping_of(d.config)} for d in self.datasets],
+            "datasets": [{"name": d.name, d.key: d.scene, **mapping_of(d.config)} for d in self.datasets],
             "backbones": [self._backbone(position) for position in range(len(self.backbones))],
             "controls": list(self.controls),
             **self.keys.resolved(),

@@ -64,6 +64,12 @@ class ReadoutConformance:
         for measure in (*readout.measures, *readout.extra_measures):
             assert {measure.column, f"{measure.column}_low", f"{measure.column}_high"} <= set(readout.columns)
         assert readout.measures, "a read-out has at least one measure"
+        assert readout.mild_flags <= set(readout.flag_meanings)
+        columns_of_measures = {measure.column for measure in readout.measures}
+        for one in readout.expectations:
+            assert one.control in readout.control_meanings
+            assert one.column in columns_of_measures
+            assert one.low <= one.high
         assert set(readout.control_aliases.values()) <= set(readout.control_meanings)
 
     def test_its_keys_are_plain_values(self, study: Study) -> None:
@@ -136,12 +142,16 @@ class ReadoutConformance:
 def measured(readout: Readout, cells: list[Cell]) -> Iterator[tuple[Cell, Outcome]]:
     """Measure cells in this process, each after those whose products it needs."""
     done: dict[str, Outcome] = {}
+    known: dict[Capture | Labels, Columns] = {}
     left = list(cells)
     while left:
         ready = [cell for cell in left if all(need.giver in done for _, need in cell.needs_of(Product))]
         assert ready, "cells need each other's products in a circle"
         for cell in ready:
-            columns = {name: _columns(readout, need) for name, need in cell.needs if not isinstance(need, Product)}
+            columns: dict[str, Columns] = {}
+            for name, need in cell.needs:
+                if not isinstance(need, Product):
+                    columns[name] = known[need] = known[need] if need in known else _columns(readout, need)
             products = {name: done[need.giver].products[need.name] for name, need in cell.needs_of(Product)}
             [(_, outcome)] = readout.measure({cell: Inputs({"cell_id": cell.cell_id}, columns, products)}, _CPU)
             done[cell.cell_id] = outcome

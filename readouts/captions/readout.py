@@ -16,6 +16,7 @@ import torch
 from frozen.data.scenes import GRAMMARS, Scene, Split
 from frozen.intervals import IntervalConfig
 from frozen.readout.cells import Cell, LeftOut, Mistake
+from frozen.readout.measures import Expectation
 from frozen.readout.needs import Inputs
 from frozen.readout.outcome import Outcome
 from frozen.readout.readout import Difference, Method, StudyReader
@@ -43,7 +44,9 @@ class CaptionsReadout:
     choices: ClassVar[Mapping[str, str]] = {}
     products: ClassVar[Mapping[str, str]] = {"translator": "affine map of a layer's tokens to the last layer's"}
     flag_meanings = FLAGS
+    mild_flags: ClassVar[frozenset[str]] = frozenset()
     control_meanings = CONTROL_MEANINGS
+    expectations: ClassVar[tuple[Expectation, ...]] = ()
     control_aliases: ClassVar[Mapping[str, str]] = {}
     column_kinds = COLUMN_KINDS
     parts: ClassVar[Mapping[str, Any]] = {}

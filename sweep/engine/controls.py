@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Mapping
 from typing import Any
 
@@ -10,7 +9,7 @@ import numpy as np
 from jaxtyping import Int
 
 from frozen.capture.capture import Capture
-from frozen.data.scenes import SPLITS
+from frozen.data.spec import split_number
 from frozen.readout.cells import Cell
 from frozen.readout.needs import Columns
 from frozen.rows import ArrayRows
@@ -53,11 +52,6 @@ def as_controlled(cell: Cell, columns: Mapping[str, Columns]) -> Mapping[str, Co
         name: _shuffled(part, [cell.seed, split_number(splits[name])]) if name in splits else part
         for name, part in columns.items()
     }
-
-
-def split_number(name: str) -> int:
-    """A number that differs between splits."""
-    return SPLITS.index(name) if name in SPLITS else zlib.crc32(name.encode())
 
 
 def _shuffled(part: Columns, seed: list[int]) -> Columns:

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from frozen.data.scenes import SPLITS, DataError, Scene
+from frozen.capture.capture import Capture
+from frozen.data.dataset import DataError, Dataset
+from frozen.data.scenes import Scene
+from frozen.data.spec import label_names, split_names, split_size
 from frozen.problems import did_you_mean
 from frozen.readout.cells import Cell, LeftOut, Mistake
+from frozen.readout.grid import dataset_path
 from frozen.readout.measures import Dimension
 from frozen.readout.readout import Readout
 from frozen.readout.study import Study
+from sweep.engine.needs import splits_of
 from sweep.results.columns import all_columns
 from sweep.study.errors import StudyError, StudyProblem
 from sweep.study.load import Locate
@@ -43,6 +48,8 @@ def make_grid(study: Study, readout: Readout, locate: Locate) -> Grid:
             problems[locate(made.path, made.message)] = None
         elif isinstance(made, LeftOut):
             left_out[made] = None
+        elif unknown := _unknown(made):
+            problems[locate(dataset_path(study, made.dataset), unknown)] = None
         else:
             cells[made] = None
     columns = all_columns(readout)
@@ -59,13 +66,27 @@ def make_grid(study: Study, readout: Readout, locate: Locate) -> Grid:
     return Grid(tuple(cells), tuple(left_out), readout.dimensions)
 
 
-def _damage(scene: Scene) -> str | None:
+def _unknown(cell: Cell) -> str | None:
+    """What a cell needs of its data set that such a data set does not have; None where there is nothing to say."""
+    config, name = cell.dataset.config, cell.dataset.name
+    known, labels = split_names(config), label_names(config)
+    for split in splits_of(cell):
+        if split not in known:
+            return f"{cell.readout} reads the split {split!r} of {name!r}; its splits are {', '.join(known)}"
+    for _, need in cell.needs_of(Capture):
+        if absent := [label for label in need.labels if labels is not None and label not in labels]:
+            there = f"its labels are {', '.join(labels)}" if labels else "it has none"
+            return f"{cell.readout} reads the labels {absent[0]!r} of {name!r}; {there}"
+    return None
+
+
+def _damage(config: Scene | Dataset) -> str | None:
     """What is wrong with what a data set tells of itself before it is opened."""
-    if scene.missing():
+    if config.missing():
         return None
     try:
-        _ = scene.space
-        scene.size(SPLITS[0])
+        _ = getattr(config, "space", None)
+        split_size(config, split_names(config)[0])
     except DataError as error:
         return str(error)
     return None

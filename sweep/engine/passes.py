@@ -18,11 +18,10 @@ from frozen.capture.capture import Capture
 from frozen.capture.conditions import PLAIN, Condition
 from frozen.capture.reductions import TEXT, Reduction
 from frozen.data.scenes import Scene, Split
-from frozen.data.spec import split_size
+from frozen.data.spec import split_number, split_size
 from frozen.models import BackboneConfig, Batch
 from frozen.paths import written
 from frozen.readout.cells import Cell
-from sweep.engine.controls import split_number
 from sweep.engine.needs import Graph, splits_of
 
 BLOCK_SAMPLES = 512

@@ -22,6 +22,7 @@ def page_data(
     layout: Layout,
     measures: Sequence[Measure],
     flag_meanings: Mapping[str, str],
+    mild_flags: frozenset[str],
     choices: Mapping[str, str],
     drawings: Sequence[Mapping[str, Any] | None],
     axes: Sequence[ParameterAxis],
@@ -33,6 +34,7 @@ def page_data(
         layout: the dimensions.
         measures: what the rows hold.
         flag_meanings: a sentence for each flag.
+        mild_flags: those that say how a number could be better.
         choices: headings of the columns of chosen settings.
         drawings: Vega-Lite specifications of the read-out's exhibits, None for pictures.
         axes: numbers in which the data sets differ.
@@ -71,7 +73,10 @@ def page_data(
         "failed": [int(row.failed) for row in rows],
         "raised": [[flags.index(flag) for flag in row.flags] for row in rows],
         "estimates": {measure.column: _estimates(rows, measure.column) for measure in measures},
-        "flags": [{"short": short[name], "name": name, "meaning": flag_meanings.get(name, "")} for name in flags],
+        "flags": [
+            {"short": short[name], "name": name, "meaning": flag_meanings.get(name, ""), "mild": name in mild_flags}
+            for name in flags
+        ],
         "choices": _choices(rows, choices),
         "drawings": drawings,
         "parameters": [_axis(axis, names["dataset"]) for axis in axes],

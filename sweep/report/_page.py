@@ -13,7 +13,7 @@ import jinja2
 import pandas as pd
 from markupsafe import Markup
 
-from frozen.readout.measures import Dimension, Measure
+from frozen.readout.measures import Dimension, Expectation, Measure
 from frozen.readout.readout import Exhibit
 from frozen.terminal import printable
 from sweep.report._data import as_script, page_data
@@ -25,6 +25,7 @@ from sweep.report._provenance import dataset_settings, provenance
 from sweep.report._rows import Row, prepared
 from sweep.report._summary import summary
 from sweep.report._vega import vega_script
+from sweep.report._verdict import MOST_ANSWERS, answers, verdict
 from sweep.report._whole import write_whole
 from sweep.results.published import Line, by_place
 
@@ -51,8 +52,12 @@ class Heading:
     title: str
     study_yaml: str = ""
     flag_meanings: Mapping[str, str]
+    mild_flags: frozenset[str] = frozenset()
+    """Flags that say how a number could be better; all others change how it may be read."""
     control_meanings: Mapping[str, str] = field(default_factory=dict)
     """A sentence for each control, in the order in which they are shown."""
+    expectations: Sequence[Expectation] = ()
+    """What controls must give."""
     value_order: Mapping[str, Sequence[str]] = field(default_factory=dict)
     """Values of some dimensions as the study orders them."""
     choices: Mapping[str, str] = field(default_factory=dict)
@@ -115,11 +120,16 @@ def page(
     """The page's HTML; every name from a study or a row is escaped."""
     drawings = [exhibit.specification for exhibit in exhibits]
     axes = parameter_axes(rows)
-    data = page_data(rows, layout, measures, study.flag_meanings, study.choices, drawings, axes)
+    data = page_data(rows, layout, measures, study.flag_meanings, study.mild_flags, study.choices, drawings, axes)
+    found = answers(rows, measures)
     return _template().render(
         study=study,
         published=by_place(study.published),
         summary=summary(rows),
+        verdict=verdict(rows, measures, study.expectations),
+        answers=found[:MOST_ANSWERS],
+        n_more_answers=max(0, len(found) - MOST_ANSWERS),
+        names_dataset=len({row.dataset for row in rows}) > 1,
         progress=_progress(rows, study),
         measures=[(symbol_parts(measure), measure) for measure in measures],
         layout=layout,
@@ -130,7 +140,7 @@ def page(
         controls=_controls(rows, study.control_meanings),
         parameters=axes,
         tables=_tables(rows, measures),
-        flags=_flags(rows, study.flag_meanings),
+        flags=_flags(rows, study.flag_meanings, study.mild_flags),
         failures=_failures(rows),
         provenance=provenance(rows),
         dataset_settings=dataset_settings(rows),
@@ -205,12 +215,19 @@ def _estimate(row: Row, measure: Measure) -> str:
     return " ".join(estimate_text(one.value, one.low, one.high, DECIMALS[measure.unit])).rstrip()
 
 
-def _flags(rows: Sequence[Row], meanings: Mapping[str, str]) -> list[dict[str, Any]]:
+def _flags(rows: Sequence[Row], meanings: Mapping[str, str], mild: frozenset[str]) -> list[dict[str, Any]]:
+    """The flags of the rows, those first that change how a number may be read."""
     short = abbreviations(flag for row in rows for flag in row.flags)
     counts = Counter(flag for row in rows for flag in row.flags)
     return [
-        {"short": name, "name": flag, "n_cells": counts[flag], "meaning": meanings.get(flag, "")}
-        for flag, name in short.items()
+        {
+            "short": name,
+            "name": flag,
+            "n_cells": counts[flag],
+            "meaning": meanings.get(flag, ""),
+            "mild": flag in mild,
+        }
+        for flag, name in sorted(short.items(), key=lambda item: item[0] in mild)
     ]
 
 

@@ -13,10 +13,11 @@ from rich.table import Table
 from rich.text import Text
 
 from frozen.console import Terminal
-from frozen.readout.measures import Dimension, Measure
-from sweep.report._format import DECIMALS, FEWEST_DECIMALS, abbreviations, counted, estimate_text, first_line
+from frozen.readout.measures import Dimension, Expectation, Measure
+from sweep.report._format import DECIMALS, FEWEST_DECIMALS, counted, estimate_text, first_line
 from sweep.report._layout import Layout
 from sweep.report._rows import Estimate, Row, prepared
+from sweep.report._verdict import MOST_ANSWERS, answers, verdict
 
 GAP = 2
 FILE_WIDTH = 100
@@ -40,8 +41,11 @@ def print_table(
     measures: tuple[Measure, ...],
     flag_meanings: Mapping[str, str],
     console: Console | None = None,
+    *,
+    mild_flags: frozenset[str] = frozenset(),
+    expectations: Sequence[Expectation] = (),
 ) -> None:
-    """Print the headline results, one line a cell.
+    """Print the headline results, one line a cell, where each backbone gives most, and whether the controls hold.
 
     Args:
         rows: result rows; each measure has the columns `X`, `X_low` and `X_high`.
@@ -49,6 +53,8 @@ def print_table(
         measures: what the rows hold; the first two are printed.
         flag_meanings: a sentence for each flag.
         console: where to print; standard output if none is given. Numbers are never cut, however narrow it is.
+        mild_flags: those that say how a number could be better; they are counted.
+        expectations: what controls must give.
     """
     console = console or Terminal()
     layout = Layout(dimensions)
@@ -57,7 +63,7 @@ def print_table(
         _say(console, Text("No cell has been measured yet."))
         return
     headline = measures[:2]
-    short = abbreviations(flag for row in cells for flag in row.flags)
+    short = {flag: flag for row in cells for flag in row.flags if flag not in mild_flags}
     names = tuple(one.label for one in layout.dimensions)
     header = (*names, *(measure.symbol for measure in headline), "flags")
     lines = [_line(row, headline, short, DECIMALS) for row in cells]
@@ -71,15 +77,38 @@ def print_table(
     if any(line.is_control for line in lines):
         _say(console, Text("\nControls", style="bold underline"))
         _print_section([line for line in lines if line.is_control], header, widths, len(names), console)
-    _print_legend(cells, headline, short, flag_meanings, console)
+    _print_legend(cells, headline, flag_meanings, mild_flags, console)
     _print_failures(cells, console)
+    _print_answers(cells, measures, expectations, console)
+
+
+def _print_answers(
+    rows: tuple[Row, ...], measures: tuple[Measure, ...], expectations: Sequence[Expectation], console: Console
+) -> None:
+    """Last, where a terminal shows it: where each backbone gives most, and whether the controls hold."""
+    found = answers(rows, measures)
+    if found:
+        _say(console, Text())
+    for one in found[:MOST_ANSWERS]:
+        _say(
+            console,
+            Text(one.sentence if len({row.dataset for row in rows}) == 1 else f"{one.dataset} · {one.sentence}"),
+        )
+    if len(found) > MOST_ANSWERS:
+        _say(console, Text(f"and {len(found) - MOST_ANSWERS} more, in the report", style="dim"))
+    controls = verdict(rows, measures, expectations)
+    if controls is not None:
+        style = {True: "bold green", False: "bold red", None: "yellow"}[controls.holds]
+        for line in (controls.line, *controls.faults):
+            _say(console, Text(line, style=style))
 
 
 def _line(row: Row, headline: tuple[Measure, ...], short: Mapping[str, str], decimals: Mapping[str, int]) -> _Line:
     estimates = [_number(row.estimates[m.column], decimals[m.unit]) for m in headline]
     if row.failed:
         estimates = ["failed", *[""] * (len(headline) - 1)]
-    flags = " ".join(short[flag] for flag in row.flags)
+    n_mild = sum(flag not in short for flag in row.flags)
+    flags = " ".join([*(short[flag] for flag in row.flags if flag in short), *([f"+{n_mild}"] if n_mild else [])])
     cells = (*row.values.values(), *estimates, flags)
     return _Line(row.dataset, row.backbone, row.is_control, row.failed, cells)
 
@@ -153,17 +182,19 @@ def _grid(widths: list[int], n_names: int) -> Table:
 def _print_legend(
     rows: tuple[Row, ...],
     headline: tuple[Measure, ...],
-    short: Mapping[str, str],
     meanings: Mapping[str, str],
+    mild: frozenset[str],
     console: Console,
 ) -> None:
     _say(console, Text())
     for measure in headline:
         _say(console, Text(f"{measure.symbol}  {measure.label} ({measure.unit})", style="dim"))
     counts = Counter(flag for row in rows for flag in row.flags)
-    for flag, name in short.items():
-        of_cells = f"{name}  {flag} ({counted(counts[flag], 'cell')})"
-        _say(console, Text(": ".join(filter(None, (of_cells, meanings.get(flag)))), style="dim"))
+    for flag in sorted(set(counts) - mild):
+        of_cells = f"{flag} ({counted(counts[flag], 'cell')})"
+        _say(console, Text(": ".join(filter(None, (of_cells, meanings.get(flag))))))
+    if could_be_better := [f"{flag} {counts[flag]}" for flag in sorted(counts) if flag in mild]:
+        _say(console, Text(f"+n  could be better, see the report: {', '.join(could_be_better)}", style="dim"))
 
 
 def _print_failures(rows: tuple[Row, ...], console: Console) -> None:

@@ -77,6 +77,8 @@ def write_page(
         title=study.name if study else results.root.name,
         study_yaml=study_yaml,
         flag_meanings=readout.flag_meanings,
+        mild_flags=readout.mild_flags,
+        expectations=readout.expectations,
         control_meanings=readout.control_meanings,
         value_order=_value_order(readout, rows) if study else {},
         choices=readout.choices,
@@ -122,5 +124,13 @@ def show(results: ResultsDirectory, cells: Iterable[Cell], readout: Readout, con
     rows = results.rows()
     kept = [rows[cell.cell_id] for cell in cells if cell.cell_id in rows]
     frame = as_frame(kept, all_columns(readout))
-    print_table(frame, readout.dimensions, readout.measures, readout.flag_meanings, console)
+    print_table(
+        frame,
+        readout.dimensions,
+        readout.measures,
+        readout.flag_meanings,
+        console,
+        mild_flags=readout.mild_flags,
+        expectations=readout.expectations,
+    )
     return sum(row["status"] == "failed" for row in kept)

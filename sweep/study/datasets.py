@@ -1,4 +1,4 @@
-"""Data sets of a study file: grids written out, then the scenes themselves."""
+"""Data sets of a study file: grids written out, then the data sets themselves."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from itertools import product
 from pathlib import Path as FilePath
 from typing import Any, NamedTuple
 
+from frozen.data.readers import READERS
 from frozen.data.scenes import SCENES
 from frozen.data.spec import DatasetSpec
 from frozen.problems import ConfigurationError, show
@@ -22,7 +23,7 @@ from sweep.study.yaml import Path
 MOST_DATASETS = 1000
 
 FieldPath = tuple[str, ...]
-"""A field of a scene, or of what one of its fields holds: ("split", "train")."""
+"""A field of a data set, or of what one of its fields holds: ("split", "train")."""
 
 
 class Given(NamedTuple):
@@ -33,7 +34,7 @@ class Given(NamedTuple):
 
 
 Point = Mapping[FieldPath, Given]
-"""Some fields of a scene."""
+"""Some fields of a data set."""
 
 
 class Axis(NamedTuple):
@@ -53,7 +54,10 @@ def expand(model: Border, path: Path, seed: int, folder: FilePath) -> Iterator[D
         folder: what relative paths are relative to.
     """
     given = model.given()
-    name, scene, vary = given.pop("name"), given.pop("scene"), given.pop("vary", ())
+    name, vary = given.pop("name"), given.pop("vary", ())
+    registry = READERS if "data" in given else SCENES
+    kind = given.pop("data") if "data" in given else given.pop("scene")
+    cls = registry[kind]
     axes = list(_axes(given, path, ()))
     entries = [_point((), entry, (*path, "vary", number)) for number, entry in enumerate(vary)]
     refused = list(_vary_problems(entries, axes, path))
@@ -68,7 +72,8 @@ def expand(model: Border, path: Path, seed: int, folder: FilePath) -> Iterator[D
     for points in product(*(axis.points for axis in axes)):
         varied = [point for point, axis in zip(points, axes, strict=True) if axis.is_varied]
         point = {field: value for one in points for field, value in one.items()}
-        yield from _scene(name + _label(varied), scene, _with_paths(scene, point, folder), path, seed)
+        label = name + _label(varied)
+        yield from _dataset(label, kind, cls, _with_paths(cls, point, folder), path, seed)
 
 
 def _axes(given: Mapping[str, Any], path: Path, holder: FieldPath) -> Iterator[Axis]:
@@ -120,25 +125,27 @@ def _word(value: object) -> str:
     return re.sub(r"[^A-Za-z0-9._+-]+", "-", text)
 
 
-def _scene(name: str, scene: str, point: Point, path: Path, seed: int) -> Iterator[DatasetSpec | Sentence]:
+def _dataset(
+    name: str, kind: str, cls: type, point: Point, path: Path, seed: int
+) -> Iterator[DatasetSpec | Sentence]:
     if not DATASET_NAME.fullmatch(name):
         yield Sentence(path, f"the grid makes the name {name!r}; use a shorter or simpler one")
         return
-    if ("seed",) not in point and any(item.name == "seed" for item in fields(SCENES[scene])):
+    if ("seed",) not in point and any(item.name == "seed" for item in fields(cls)):
         point = {**point, ("seed",): Given(seed, ("seed",))}
     try:
-        config = _construct(SCENES[scene], {field: given.value for field, given in point.items()})
+        config = _construct(cls, {field: given.value for field, given in point.items()})
     except ConfigurationError as error:
         for problem in error.problems:
             field = tuple(problem.field.split("."))
             yield Sentence(point[field].path if field in point else (*path, *field), problem.message)
     else:
-        yield DatasetSpec(name, scene, config)
+        yield DatasetSpec(name, kind, config)
 
 
-def _with_paths(scene: str, point: Point, folder: FilePath) -> Point:
+def _with_paths(cls: type, point: Point, folder: FilePath) -> Point:
     """The same fields, paths as they are opened."""
-    holds_path = {(item.name,) for item in fields(SCENES[scene]) if item.metadata.get("is_path")}
+    holds_path = {(item.name,) for item in fields(cls) if item.metadata.get("is_path")}
     return {
         field: Given(study_path(folder, given.value), given.path)
         if field in holds_path and isinstance(given.value, str)
@@ -148,7 +155,7 @@ def _with_paths(scene: str, point: Point, folder: FilePath) -> Point:
 
 
 def _construct(cls: type, values: Mapping[FieldPath, object]) -> Any:
-    """A scene; what is not given of a nested field is that of the scene's default."""
+    """A data set; what is not given of a nested field is that of its default."""
     own = {field[0]: value for field, value in values.items() if len(field) == 1}
     inner: dict[str, dict[str, Any]] = {}
     for field, value in values.items():

@@ -19,6 +19,7 @@ from pydantic import (
 )
 from pydantic import Field as ModelField
 
+from frozen.data.readers import READERS
 from frozen.data.scenes import SCENES
 from frozen.intervals import IntervalConfig
 from frozen.models import BackboneConfig
@@ -43,6 +44,10 @@ DATASET_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,79}(\[[A-Za-z0-9._=,+-]{
 DEFAULT_READOUT = "binding"
 """Of studies that name none."""
 
+_KIND_TEXTS = {
+    "scene": "Kind of data set whose object codes are known.",
+    "data": "Kind of data set with other labels; python -m sweep.list data shows them.",
+}
 _STUDY_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,79}")
 _NAME_RULE = "must be 1 to 80 letters, digits, dots, dashes or underscores and begin with a letter or digit"
 
@@ -70,7 +75,15 @@ def _text_tag(value: object) -> str:
     return "<text>" if isinstance(value, str) else "<mapping>"
 
 
-def _dataset_model(scene: str, cls: type) -> type[Border]:
+def _scene_model(name: str, cls: type) -> type[Border]:
+    return _dataset_model("scene", name, cls)
+
+
+def _reader_model(name: str, cls: type) -> type[Border]:
+    return _dataset_model("data", name, cls)
+
+
+def _dataset_model(key: str, kind: str, cls: type) -> type[Border]:
     name = cls.__name__
     point = model_of(cls, f"{name}Vary", is_partial=True)
     vary = ModelField(
@@ -83,13 +96,22 @@ def _dataset_model(scene: str, cls: type) -> type[Border]:
         wrap=gridded,
         extra={
             "name": (_named_by(DATASET_NAME), ModelField(description="Unique in the study; part of folder names.")),
-            "scene": (literal([scene]), ModelField(description="Kind of data set.")),
+            key: (literal([kind]), ModelField(description=_KIND_TEXTS[key])),
             "vary": (list_of(point), vary),
         },
     )
 
 
-Dataset: TypeForm = named_in(SCENES, "scene", _dataset_model, {})
+def _dataset_tag(value: object) -> str:
+    has_data = "data" in value and "scene" not in value if isinstance(value, dict) else hasattr(value, "data")
+    return "<data>" if has_data else "<scene>"
+
+
+Dataset: TypeForm = Annotated[
+    Annotated[named_in(SCENES, "scene", _scene_model, {}), Tag("<scene>")]
+    | Annotated[named_in(READERS, "data", _reader_model, {}), Tag("<data>")],
+    Discriminator(_dataset_tag),
+]
 Intervals: TypeForm = model_of(IntervalConfig, "Intervals")
 _backbone_layers = ModelField(default=None, description="Layers of this backbone; null takes the study's.")
 Backbone: TypeForm = Annotated[

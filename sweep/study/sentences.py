@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
+from difflib import get_close_matches
 from typing import Any, NamedTuple
 
 from pydantic import ValidationError
@@ -40,10 +41,18 @@ def sentences(error: ValidationError, value: object, keys: Mapping[int, tuple[st
         value: what it was given.
         keys: for each mapping in it, by its `id`, the keys it can have.
     """
-    for details in error.errors(include_url=False):
+    errors = error.errors(include_url=False)
+    unknown: dict[Path, list[str]] = {}
+    for details in errors:
+        if details["type"] == "extra_forbidden":
+            *holder, name = value_path(details["loc"])
+            unknown.setdefault(tuple(holder), []).append(str(name))
+    for details in errors:
         path = value_path(details["loc"])
         if details["type"] == "too_short" and details["input"]:
             continue  # entries that were refused are not counted
+        if details["type"] == "missing" and get_close_matches(str(path[-1]), unknown.get(path[:-1], ())):
+            continue  # it is there under a misspelt name, which is told
         yield _sentence(details, path, keys.get(id(_at(value, path[:-1])), ()))
 
 
@@ -86,7 +95,8 @@ def _missing(path: Path) -> Sentence:
     *holder, name = path
     if isinstance(name, int):
         return Sentence(tuple(holder), f"too few entries, there is no [{name}]")
-    return Sentence(tuple(holder), f"missing key {name!r}")
+    other = " or 'data'" if holder[:1] == ["datasets"] and name == "scene" else ""
+    return Sentence(tuple(holder), f"missing key {name!r}{other}")
 
 
 def _wrong_name(path: Path, value: object, key: str, *names: str) -> Sentence:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ import pytest
 from binding import FeatureSpace, FitConfig, MeasureConfig, ProbeSpace, SearchConfig, measure
 from binding.control_code import control_codes
 from binding.description_length import block_batch_size, coding_blocks
-from binding.extras import EXTRA_ESTIMATES, EXTRAS, extra_estimates
+from binding.extras import EXTRA_ESTIMATES, EXTRAS, N_ORDERS, extra_estimates
 from binding.information import Estimate
 from binding.measurement import Measurement, measure_samples
 from binding.samples import Samples, SplitSamples
@@ -70,6 +71,31 @@ def test_object_codes_are_read_and_their_control_is_not(of_objects: Measurement)
     assert value(of_objects, "control_information_bits").high < 0.1 * entropies.object_bits
     total = value(of_objects, "selectivity_bits").value + value(of_objects, "control_information_bits").value
     assert total == pytest.approx(value(of_objects, "object_information_bits").value)
+
+
+def test_what_is_read_linearly_does_not_hang_on_the_order_of_the_objects(of_objects: Measurement) -> None:
+    assert value(of_objects, "order_spread_bits").high < 0.1
+
+
+def test_a_number_whose_digits_are_the_objects_is_read_from_the_first_digit_on() -> None:
+    """Each digit follows linearly from the number and the digits before it, and from nothing else."""
+    codes = np.random.default_rng(0).integers(2, size=(1500, 4), dtype=np.uint8)
+    number = codes @ np.array([8.0, 4.0, 2.0, 1.0])
+    config = replace(CONFIG, fit=FitConfig(epochs=40, batch_size=64), extras=("orders",))
+    found = measure(
+        number[:, None].astype(np.float32),
+        codes,
+        FeatureSpace.of(color=2, shape=2),
+        probe=ProbeSpace.of("linear", learning_rate=1.0),
+        config=config,
+    )
+    loss = value(found, "object_loss_bits").value
+    given, others = loss, [bits.mean() for name, bits in found.extra_bits.items() if name.startswith("order_")]
+    assert len(others) == N_ORDERS
+    assert given < 0.4
+    spread = value(found, "order_spread_bits")
+    assert spread.value == pytest.approx(max(given, *others) - min(given, *others))
+    assert spread.low > 1
 
 
 def test_noise_is_not_selective(of_noise: Measurement) -> None:

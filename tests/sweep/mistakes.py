@@ -59,7 +59,7 @@ KEYS: tuple[Mistake, ...] = (
     ("name: small\n", "", "1: missing key 'name'"),
     ("layers: [final]\n", "", "1: missing key 'layers'"),
     ("  - name: shapes\n    scene", "  - scene", "4: datasets[0]: missing key 'name'"),
-    ("    scene: colorshape\n", "", "4: datasets[0]: missing key 'scene'"),
+    ("    scene: colorshape\n", "", "4: datasets[0]: missing key 'scene' or 'data'"),
     ("family: linear", "rank: 1", "12: probes[0]: missing key 'family'"),
     ("rank: 4", "rank: {low: 4}", "14: probes[1].rank: missing key 'high'"),
     ("- timm:vit_tiny_patch16_224", "- {image_size: 4}", "8: backbones[0]: missing key 'source'"),
@@ -71,7 +71,7 @@ NAMES: tuple[Mistake, ...] = (
     ("linear", "lineer", "12: probes[0].family: unknown family 'lineer'; did you mean 'linear'?"),
     ("seed: 0", "readout: bindin", "2: readout: unknown readout 'bindin'; did you mean 'binding'?"),
     ("seed: 0", "controls: [noise, noize]", "2: controls[1]: unknown control 'noize'; did you mean 'noise'?"),
-    ("seed: 0", "extras: [foo]", "2: extras[0]: unknown extra 'foo'; known: selectivity, mdl"),
+    ("seed: 0", "extras: [foo]", "2: extras[0]: unknown extra 'foo'; known: selectivity, mdl, orders"),
     ("[cls]", "[cls, mean_spacial]", "10: modes[1]: unknown mode 'mean_spacial'; did you mean 'mean_spatial'?"),
     (
         "[cls]",

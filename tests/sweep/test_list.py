@@ -4,6 +4,7 @@ import pytest
 
 from binding.controls import CONTROLS
 from binding.probes import FAMILIES
+from frozen.data.readers import READERS
 from frozen.data.scenes import SCENES
 from frozen.models import PAPER, SHIPPED
 from sweep.list import main
@@ -47,6 +48,35 @@ def test_scenes_and_probes_have_a_line_each(capsys: pytest.CaptureFixture[str]) 
     assert [line.partition(":")[0] for line in lines(capsys, "scenes")] == list(SCENES)
     assert [line.partition(":")[0].partition(" ")[0] for line in lines(capsys, "probes")] == list(FAMILIES)
     assert len(lines(capsys, "probes", "*concat")) == 2
+
+
+def test_data_sets_have_a_line_each_with_their_labels(capsys: pytest.CaptureFixture[str]) -> None:
+    found = {line.partition(":")[0]: line for line in lines(capsys, "data")}
+    assert list(found) == list(READERS)
+    assert found["imagenet_s"].endswith("Labels: class, mask, class_mask")
+    assert found["waterbirds"].endswith("Labels: class, place, group")
+    [target] = lines(capsys, "scenes", "targetshapes")
+    assert target.endswith("caption:placed, class, class_mask")
+    [files] = lines(capsys, "scenes", "files")
+    assert files.endswith("Labels: object_codes")
+
+
+@pytest.mark.parametrize(
+    ("name", "parts"),
+    [
+        ("shipped:shapes_vit_class", "; parts: head"),
+        ("shipped:shapes_clip_objects", "; parts: text"),
+        ("shipped:shapes_coca", "; parts: text, decoder"),
+        ("shipped:shapes_vit_objects", "0.1 GFLOP an image"),
+        ("timm:vit_tiny_patch16_224.augreg_in21k_ft_in1k", "; parts: head"),
+        ("timm:vit_small_patch14_dinov2.lvd142m", "GFLOP an image"),
+    ],
+)
+def test_backbones_show_what_they_have_beside_their_trunk(
+    capsys: pytest.CaptureFixture[str], name: str, parts: str
+) -> None:
+    found = [line for line in lines(capsys, "backbones", name) if line.startswith(f"{name}: ")]
+    assert found[0].endswith(parts)
 
 
 def test_a_pattern_without_a_match_is_said(capsys: pytest.CaptureFixture[str]) -> None:

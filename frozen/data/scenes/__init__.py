@@ -1,5 +1,6 @@
 """Data sets whose images have known object codes."""
 
+from frozen.data.pixels import UnreadableImageError, read_rgb
 from frozen.data.scenes._balanced_colorshape import BalancedColorShape
 from frozen.data.scenes._base import (
     SPLITS,
@@ -21,7 +22,6 @@ from frozen.data.scenes._few_shapes import FewShapes
 from frozen.data.scenes._files import Files
 from frozen.data.scenes._making import Device, MadeScene, MakeError, Maker, Worker
 from frozen.data.scenes._occlusionclevr import OcclusionClevr
-from frozen.data.scenes._pixels import UnreadableImageError, read_rgb
 from frozen.data.scenes._sampled_scene import SampledScene, SampledSplit, UniformScene
 from frozen.data.scenes._target_shapes import TargetShapes
 from frozen.data.scenes._twin_shapes import TwinShapes

@@ -2,19 +2,31 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from typing import Literal, NamedTuple, Protocol, get_args, runtime_checkable
 
 import numpy as np
 from jaxtyping import Float64, Int, UInt8
 
+from frozen.data.dataset import DataError, Missing, fingerprint
 from frozen.data.scenes.codes import FeatureSpace
 from frozen.data.scenes.priors import PriorSource
 from frozen.registry import frozen_dataclass_problem
 
 SplitName = Literal["train", "validation", "test"]
 SPLITS: tuple[SplitName, ...] = get_args(SplitName)
+
+__all__ = [
+    "SPLITS",
+    "DataError",
+    "Entropies",
+    "Missing",
+    "Scene",
+    "Split",
+    "SplitName",
+    "fingerprint",
+    "prior_source",
+    "scene_problem",
+]
 
 
 class Entropies(NamedTuple):
@@ -29,22 +41,6 @@ class Entropies(NamedTuple):
     def object_bits(self) -> float:
         """H(O) = H(F) + H(O|F)."""
         return self.feature_bits + self.conditional_bits
-
-
-class Missing(NamedTuple):
-    """What a data set needs and this machine does not have."""
-
-    what: str
-    """What is not there, with the folder, file or variable."""
-    remedy: str
-    """How to get it."""
-
-    def __str__(self) -> str:
-        return f"{self.what}; {self.remedy}"
-
-
-class DataError(ValueError):
-    """Data on disk that is not there or not as it must be; the message names the file and what to do."""
 
 
 @runtime_checkable
@@ -144,15 +140,3 @@ def scene_problem(name: str, part: object) -> str | None:
     known = {*dir(part), *getattr(part, "__dataclass_fields__", ())}
     missing = [member for member in _MEMBERS if member not in known]
     return f"a scene needs {', '.join(missing)}" if missing else None
-
-
-def fingerprint(**content: object) -> str:
-    """Hex digest of plain values; equal content gives equal digests in every process."""
-    text = json.dumps(content, sort_keys=True, separators=(",", ":"), default=_plain)
-    return hashlib.sha256(text.encode()).hexdigest()
-
-
-def _plain(value: object) -> object:
-    if hasattr(value, "__dataclass_fields__"):
-        return {name: getattr(value, name) for name in value.__dataclass_fields__}  # pyright: ignore
-    raise TypeError(f"cannot fingerprint {type(value).__name__}")

@@ -16,8 +16,10 @@ import numpy as np
 from jaxtyping import Float64, Int, UInt8
 from pydantic import BaseModel, ValidationError
 
+from frozen.data.rasters import FileRasters
+from frozen.data.readable import readable
 from frozen.data.scenes._base import SPLITS, DataError, Entropies, Missing, SplitName, fingerprint
-from frozen.data.scenes._images import check_present, read_image, readable
+from frozen.data.scenes._images import check_present, read_image
 from frozen.data.scenes.codes import FeatureSpace
 from frozen.git_lfs import lfs_pointer
 from frozen.problems import Problem, at_least, at_most_largest_image, refuse
@@ -160,7 +162,8 @@ class DiskSplit(ABC):
     def _chosen(self) -> tuple[list[int], int]:
         """Candidates that are kept, and how many were left out on the way to the last of them."""
         paths = self.candidates()
-        sound = readable(paths) if self.disk.on_bad_image == "skip" else repeat(True)
+        rasters = FileRasters(Path(), list(map(str, paths)))
+        sound = readable(rasters, range(len(paths))) if self.disk.on_bad_image == "skip" else repeat(True)
         kept: list[int] = []
         n_left_out = 0
         wanted = self.disk.capped(len(paths))

@@ -1,12 +1,8 @@
-"""Image files as square RGB bytes, and which of them can be read at all."""
+"""Image files as square RGB bytes."""
 
 from __future__ import annotations
 
-import hashlib
-import json
-import os
-from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -14,13 +10,9 @@ import torch
 from jaxtyping import UInt8
 from torch.nn.functional import interpolate
 
+from frozen.data.pixels import UnreadableImageError, read_rgb
 from frozen.data.scenes._base import DataError
-from frozen.data.scenes._pixels import UnreadableImageError, read_rgb
 from frozen.git_lfs import MOST_BYTES, lfs_pointer
-
-_CHUNK = 1024
-_VERSION = 3
-"""Of what is read from a file; what an older one found out about a folder is not asked."""
 
 
 def read_image(path: Path, image_size: int) -> UInt8[np.ndarray, "side side 3"]:
@@ -70,59 +62,3 @@ def _size_bytes(path: Path) -> int | None:
         return path.stat().st_size
     except FileNotFoundError:
         return None
-
-
-def readable(paths: Sequence[Path]) -> Iterator[bool]:
-    """Whether each image can be decoded to its end, in order.
-
-    Every image has to be decoded once for that; what was found is kept in the user's cache folder for as long
-    as the files have the same sizes and times.
-    """
-    for start in range(0, len(paths), _CHUNK):
-        yield from _readable_chunk(paths[start : start + _CHUNK])
-
-
-def _readable_chunk(paths: Sequence[Path]) -> list[bool]:
-    cached = _cache_folder() / f"{_state(paths)}.json"
-    try:
-        bad = set(json.loads(cached.read_text()))
-    except (OSError, ValueError):
-        with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
-            sound = list(pool.map(_can_be_read, paths))
-        _keep(cached, json.dumps([i for i, is_sound in enumerate(sound) if not is_sound]))
-        return sound
-    return [i not in bad for i in range(len(paths))]
-
-
-def _can_be_read(path: Path) -> bool:
-    try:
-        read_rgb(path)
-    except (FileNotFoundError, UnreadableImageError):
-        return False
-    return True
-
-
-def _state(paths: Sequence[Path]) -> str:
-    total = hashlib.sha256(f"{_VERSION}\n".encode())
-    for path in paths:
-        try:
-            found = path.stat()
-            total.update(f"{path.absolute()} {found.st_size} {found.st_mtime_ns}\n".encode())
-        except FileNotFoundError:
-            total.update(f"{path.absolute()} missing\n".encode())
-    return total.hexdigest()
-
-
-def _cache_folder() -> Path:
-    return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "binding-sweep" / "images"
-
-
-def _keep(path: Path, text: str) -> None:
-    """Write a file of the cache; without one, images are only decoded once more."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary.write_text(text)
-        temporary.replace(path)
-    except OSError:
-        temporary.unlink(missing_ok=True)

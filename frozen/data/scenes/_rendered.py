@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 from jaxtyping import UInt8
 
+from frozen.data.pixels import UnreadableImageError, read_rgb
 from frozen.data.scenes._base import DataError
-from frozen.data.scenes._pixels import UnreadableImageError, read_rgb
 
 _PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _PNG_END = b"IEND\xaeB`\x82"

@@ -33,6 +33,8 @@ class TargetShapes(FewShapes):
     """Sizes of the splits and which feature codes they admit."""
 
     salt: ClassVar[str] = "targetshapes_v1"
+    label_names: ClassVar[tuple[str, ...]] = ("object_codes", "mask", "class", "class_mask")
+    """Labels that read-outs may count on before a split is opened."""
 
     def _own_problems(self) -> Iterator[Problem]:
         yield from super()._own_problems()

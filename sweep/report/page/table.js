@@ -22,9 +22,15 @@ const measureColumns = () => measures.map((measure) => ({
 }));
 const flagColumn = () => ({
   title: ["flags"],
-  key: (row) => data.raised[row].length,
-  fill: (row) => data.raised[row].map((at) =>
-    element("span", { class: "flag", title: `${data.flags[at].name}: ${data.flags[at].meaning}` }, data.flags[at].short)),
+  key: (row) => data.raised[row].reduce((sum, at) => sum + (data.flags[at].mild ? 1 : 100), 0),
+  fill: (row) => {
+    const red = data.raised[row].filter((at) => !data.flags[at].mild), mild = data.raised[row].filter((at) => data.flags[at].mild);
+    const told = (at) => `${data.flags[at].name}: ${data.flags[at].meaning}`;
+    return [
+      ...red.map((at) => element("span", { class: "flag red", title: told(at) }, ...breakable(data.flags[at].name))),
+      ...(mild.length ? [element("span", { class: "flag", title: mild.map(told).join("\n") }, mild.map((at) => data.flags[at].short).join(" "))] : []),
+    ];
+  },
 });
 const choiceColumns = () => data.choices.headings.map((heading, position) => {
   const text = (row) => {
@@ -38,7 +44,7 @@ const TABLES = {
   best: {
     label: `Best by ${labels.depth}`,
     columns: () => [...placeColumns(), ...measureColumns(), ...(data.flags.length ? [flagColumn()] : [])],
-    rows: () => grouped(chosenRows, filters.map(({ name }) => name)).map(bestRow).filter((row) => row !== null)
+    rows: () => grouped(chosenRows.filter((row) => !isControl(row)), filters.map(({ name }) => name)).map(bestRow).filter((row) => row !== null)
       .sort((a, b) => columns.control[a] - columns.control[b] || a - b),
   },
   cells: {

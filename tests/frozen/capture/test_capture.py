@@ -237,8 +237,9 @@ def test_reducers_compute_in_full_precision_whatever_the_model_computes_in() -> 
     assert 1e-4 < np.abs(one - two).max() / np.abs(two).max() < 0.05
 
 
-def test_rows_of_a_builder_may_come_in_any_order() -> None:
-    builder = TableBuilder([Column("x", (2,)), Column("t", dtype=TEXT)], 3, "float32", CPU)
+@pytest.mark.parametrize("kind", ["float32", "float16", "uint8", "uint16", "int64"])
+def test_rows_of_a_builder_may_come_in_any_order(kind: str) -> None:
+    builder = TableBuilder([Column("x", (2,), kind), Column("t", dtype=TEXT)], 3, "float32", CPU)
     builder.put(np.array([2, 0]), {"x": torch.tensor([[4.0, 5.0], [0.0, 1.0]]), "t": ["c", "a"]})
     builder.put(np.array([1]), {"x": torch.tensor([[2.0, 3.0]]), "t": ["b"]})
     table = builder.table()

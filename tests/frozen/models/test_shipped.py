@@ -15,7 +15,10 @@ import torch
 from safetensors import safe_open
 from torch import Tensor, nn
 
-from frozen.data.scenes import ColorShape, SplitName, SplitPolicy
+from frozen.capture.capture import capture
+from frozen.capture.reductions import WholeSite
+from frozen.capture.sites import Site
+from frozen.data.scenes import ColorShape, SplitName, SplitPolicy, TargetShapes
 from frozen.models import (
     SHIPPED,
     Backbone,
@@ -223,3 +226,34 @@ def test_loading_leaves_the_state_of_chance_alone() -> None:
     state = torch.get_rng_state()
     load(BackboneConfig(source=f"shipped:{OBJECTS}"), SCENE, torch.device("cpu"))
     assert torch.equal(torch.get_rng_state(), state)
+
+
+CLASS = BackboneConfig(source="shipped:shapes_vit_class")
+
+
+@pytest.mark.parametrize("config", [CLASS, CLASS.untrained(3)], ids=["trained", "untrained"])
+def test_a_classifier_comes_with_the_trunk_and_leaves_it_as_it_is(config: BackboneConfig) -> None:
+    bare, whole = load(config, SCENE, torch.device("cpu")), load(config, SCENE, torch.device("cpu"), head=True)
+    assert bare.head is None
+    assert whole.head is not None
+    assert bare.weights_digest == whole.weights_digest == identify(config, SCENE).weights_digest
+    assert whole.description == describe(config, SCENE, head=True)
+    assert (bare.description.n_classes, whole.description.n_classes) == (0, 16)
+    other = load(CLASS if config.kind == "random" else CLASS.untrained(3), SCENE, torch.device("cpu"), head=True)  # pyright: ignore
+    assert other.head is not None
+    assert other.head.weights_digest != whole.head.weights_digest
+
+
+def test_the_classifier_finds_the_target_as_often_as_its_header_says() -> None:
+    scene = TargetShapes(seed=90_000_000, split=SplitPolicy(train=1, validation=1, test=400))
+    split, model = scene.open("test"), load(CLASS, scene, torch.device("cpu"), head=True)
+    reduction = WholeSite(Site.parse("logits"))
+    table = capture(model, split, [reduction])[reduction]
+    logits = table["activations"].combine_chunks().to_numpy_ndarray()
+    held_out = json.loads(shipped_header("shapes_vit_class")["held_out"])["top1"]
+    assert np.mean(logits.argmax(1) == split.classes) == pytest.approx(held_out, abs=0.02)
+
+
+def test_a_model_without_classifier_is_refused_where_one_is_wanted() -> None:
+    with pytest.raises(BackboneError, match="shapes_vit_objects has no classifier; shipped:shapes_vit_class"):
+        describe(BackboneConfig(source="shipped:shapes_vit_objects"), SCENE, head=True)

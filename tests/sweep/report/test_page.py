@@ -212,7 +212,7 @@ def test_exhibits_are_shown_and_failing_ones_noted(cell, report):
     page = report(pd.DataFrame([cell()]), exhibits=lambda: sketches)
     pictures = [one["src"] for tag, one in page.tags if tag == "img"]
     assert [picture.partition(",")[0] for picture in pictures] == ["data:image/png;base64"] * 2
-    assert pictures[1].endswith("UE5HIGJ5dGVz")
+    assert any(picture.endswith("UE5HIGJ5dGVz") for picture in pictures)
     assert page.data["drawings"] == [None, None, specification, None, None]
     assert "could not be drawn: RuntimeError: no <ink>" in page.text
     assert page.text.count("could not be drawn") == 2

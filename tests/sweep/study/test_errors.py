@@ -82,6 +82,21 @@ def test_all_mistakes_at_once_in_the_order_of_the_file(refused):
     ]
 
 
+def test_a_misspelt_key_of_a_grid_or_a_choice_is_one_mistake(refused):
+    text = changed(
+        ("name: small", "nme: small"),
+        ("n_colors: 2", "n_colors: {grd: [2, 4]}\n    n_shapes: {grid: 3}"),
+        ("rank: 4", "rank: {choises: [4]}\n    weight_decay: {lo: 1, high: 2}"),
+    )
+    assert refused(text) == [
+        "1: nme: unknown key 'nme'; did you mean 'name'?",
+        "6: datasets[0].n_colors.grd: unknown key 'grd'; did you mean 'grid'?",
+        "7: datasets[0].n_shapes.grid: expected a list, got 3",
+        "15: probes[1].rank.choises: unknown key 'choises'; did you mean 'choices'?",
+        "16: probes[1].weight_decay.lo: unknown key 'lo'; did you mean 'low'?",
+    ]
+
+
 def test_a_value_that_cannot_be_read_is_reported_once(refused):
     text = changed(("n_colors: 2", "n_colors: *two"), ("[cls]", "!modes [cls]"), ("epochs: 40", "epochs: .nan"))
     assert refused(text) == [

@@ -71,7 +71,8 @@ def test_the_editors_schema_accepts_studies(text):
 
 
 def test_the_editors_schema_explains_every_setting():
-    definitions = json.loads((FOLDER / "schema.json").read_text(encoding="utf-8"))["$defs"]
+    forms = json.loads((FOLDER / "schema.json").read_text(encoding="utf-8"))["$defs"]
+    definitions = forms["binding"]["$defs"]
     models = [definitions[f"{cls.__name__}Dataset"] for cls in SCENES.values()]
     models += [definitions[f"{cls.__name__}Probe"] for cls in FAMILIES.values()]
     models += [definitions[name] for name in ("Backbone", "Fit", "Search", "Intervals", "Store", "RangeInt")]

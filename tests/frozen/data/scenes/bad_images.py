@@ -74,7 +74,7 @@ class BadImages:
         self, reader: ReaderOf, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         path = reader().open("train").paths[1]
-        monkeypatch.setattr("frozen.data.scenes._pixels.MOST_PIXELS", 300 * 300)
+        monkeypatch.setattr("frozen.data.pixels.MOST_PIXELS", 300 * 300)
         Image.new("1", (301, 300)).save(path, format="PNG")
         expected = f"{path}: cannot be read as an image (301 x 300 pixels are more than the 90,000 that are read; "
         assert complaint(reader()).startswith(expected)

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from frozen.data.pixels import UnreadableImageError, read_rgb
 from frozen.data.scenes import DataError, Files
-from frozen.data.scenes._pixels import UnreadableImageError, read_rgb
 
 
 def scene_of(table: Path) -> Files:

@@ -243,7 +243,7 @@ def test_more_pixels_than_are_read_are_refused_before_they_are_decoded(name: str
 def test_an_icon_with_a_larger_picture_than_it_says_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("frozen.data.scenes._pixels.MOST_PIXELS", 1000)
+    monkeypatch.setattr("frozen.data.pixels.MOST_PIXELS", 1000)
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", None)
     buffer = io.BytesIO()
     Image.new("RGB", (64, 64)).save(buffer, "PNG")
@@ -266,10 +266,10 @@ def test_large_jpegs_are_decoded_at_half_their_size(tmp_path: Path, monkeypatch:
     whole = read_rgb(path)
     with path.open("rb") as file:
         np.testing.assert_array_equal(whole, np.array(JpegImageFile(file)))
-    monkeypatch.setattr("frozen.data.scenes._pixels.MOST_PIXELS", 301 * 200 - 1)
+    monkeypatch.setattr("frozen.data.pixels.MOST_PIXELS", 301 * 200 - 1)
     half = read_rgb(path)
     assert half.shape == (151, 100, 3)
     np.testing.assert_allclose(half[:150].astype(float), whole[:300].reshape(150, 2, 100, 2, 3).mean((1, 3)), atol=3)
-    monkeypatch.setattr("frozen.data.scenes._pixels.MOST_PIXELS", 301 * 200 // 4 - 1)
+    monkeypatch.setattr("frozen.data.pixels.MOST_PIXELS", 301 * 200 // 4 - 1)
     with pytest.raises(UnreadableImageError, match="200 x 301 pixels are more than the 60,196"):
         read_rgb(path)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import struct
 from contextlib import suppress
+from io import BytesIO
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -35,24 +36,40 @@ def read_rgb(path: Path) -> UInt8[np.ndarray, "height width 3"]:
             known range.
     """
     try:
-        with path.open("rb") as file, _opened(file) as image:
+        with path.open("rb") as file:
+            return decode_rgb(file)
+    except FileNotFoundError:
+        raise
+    except UnreadableImageError as error:
+        raise UnreadableImageError(lfs_pointer(path) or str(error)) from error
+    except OSError as error:
+        raise UnreadableImageError(" ".join(str(error).split())) from error
+
+
+def decode_rgb(file: BinaryIO | BytesIO) -> UInt8[np.ndarray, "height width 3"]:
+    """The same of an open file, or of bytes in memory.
+
+    Raises:
+        UnreadableImageError: as `read_rgb`.
+    """
+    try:
+        with _opened(file) as image:
             _bound(image)
             image.load()
             _bound(image)  # an icon's picture may be larger than its own list says
             ImageOps.exif_transpose(image, in_place=True)
             return _rgb(image)
-    except (FileNotFoundError, MemoryError):
+    except MemoryError:
         raise
     except Exception as error:  # each of Pillow's decoders has errors of its own, from SyntaxError to RuntimeError
-        reason = lfs_pointer(path) or " ".join(str(error).split()) or type(error).__name__
-        raise UnreadableImageError(reason) from error
+        raise UnreadableImageError(" ".join(str(error).split()) or type(error).__name__) from error
 
 
 class UnreadableImageError(ValueError):
     """Why a file cannot be read as an image."""
 
 
-def _opened(file: BinaryIO) -> ImageFile:
+def _opened(file: BinaryIO | BytesIO) -> ImageFile:
     """As `Image.open`, without its limit: that one warns or raises, according to a setting of the whole process."""
     Image.init()
     start, reason = file.read(16), "it has no format of images that is known here"
@@ -63,7 +80,7 @@ def _opened(file: BinaryIO) -> ImageFile:
         elif answer:
             file.seek(0)
             with suppress(SyntaxError, IndexError, TypeError, struct.error):  # how a decoder says: none of mine
-                return opener(file, file.name)
+                return opener(file, getattr(file, "name", ""))
     raise UnreadableImageError(reason)
 
 

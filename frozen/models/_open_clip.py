@@ -1,0 +1,132 @@
+"""Text towers of the CLIPs whose image towers timm has, from open_clip, an extra."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from importlib.util import find_spec
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from jaxtyping import Float32
+
+from frozen.models._base import BackboneError
+from frozen.models._config import BackboneConfig
+from frozen.models._torchvision_ops import declare_missing_operators
+
+_ARCHITECTURES = {
+    "vit_base_patch32_clip": "ViT-B-32",
+    "vit_base_patch16_clip": "ViT-B-16",
+    "vit_large_patch14_clip": "ViT-L-14",
+    "vit_huge_patch14_clip": "ViT-H-14",
+    "vit_gigantic_patch14_clip": "ViT-bigG-14",
+}
+_TAGS = {
+    "laion2b": {
+        "ViT-B-32": "laion2b_s34b_b79k",
+        "ViT-B-16": "laion2b_s34b_b88k",
+        "ViT-L-14": "laion2b_s32b_b82k",
+        "ViT-H-14": "laion2b_s32b_b79k",
+        "ViT-bigG-14": "laion2b_s39b_b160k",
+    },
+    "datacompxl": dict.fromkeys(("ViT-B-32", "ViT-B-16", "ViT-L-14"), "datacomp_xl_s13b_b90k"),
+    "openai": dict.fromkeys(("ViT-B-32", "ViT-B-16", "ViT-L-14"), "openai"),
+}
+_BATCH = 256
+
+
+class TextName(NamedTuple):
+    """open_clip's name of a model, and of its weights; None for random ones."""
+
+    architecture: str
+    weights: str | None
+
+
+def text_name(config: BackboneConfig) -> TextName:
+    """The open_clip model that a timm CLIP's text tower belongs to.
+
+    Raises:
+        BackboneError: no CLIP, or one whose texts are not known here.
+    """
+    name, _, tag = config.architecture.partition(".")
+    stem, _, size = name.rpartition("_")
+    has_quick_gelu = stem.endswith("_quickgelu")
+    architecture = _ARCHITECTURES.get(stem.removesuffix("_quickgelu"))
+    if architecture is None:
+        raise BackboneError(
+            f"{config.source} is no CLIP whose text tower is known; there are {', '.join(_ARCHITECTURES)}"
+        )
+    if tag == "openai" and not has_quick_gelu:
+        raise BackboneError(
+            f"{config.source} computes with another GELU than OpenAI's; write {stem}_quickgelu_{size}.openai"
+        )
+    named = architecture + "-336" * (size == "336") + "-quickgelu" * has_quick_gelu
+    if config.kind == "random":
+        return TextName(named, None)
+    if config.weights_file is not None:
+        return TextName(named, str(config.weights_file))
+    if (weights := _TAGS.get(tag, {}).get(architecture)) is None:
+        raise BackboneError(f"of {config.source}, the text tower is not known; known weights are {', '.join(_TAGS)}")
+    return TextName(named, weights)
+
+
+def refusal(config: BackboneConfig) -> str | None:
+    """Why there is no text tower for a timm model, or None; nothing is loaded."""
+    try:
+        text_name(config)
+    except BackboneError as error:
+        return str(error)
+    if find_spec("open_clip") is None:
+        return f"the texts of {config.source} are read by open_clip; pip install 'binding-sweep[open_clip]'"
+    return None
+
+
+def open_clip_model(config: BackboneConfig) -> tuple[Any, Callable[[Sequence[str]], torch.Tensor]]:
+    """The whole model with its weights, on the CPU, and its tokenizer.
+
+    Raises:
+        BackboneError: weights that cannot be had.
+    """
+    declare_missing_operators()
+    import open_clip  # pyright: ignore[reportMissingImports], an extra
+
+    name = text_name(config)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(config.seed)
+        try:
+            model = open_clip.create_model(name.architecture, pretrained=name.weights)
+        except (OSError, RuntimeError) as error:
+            reason = str(error).partition("\n")[0]
+            raise BackboneError(f"open_clip cannot load {name.architecture} {name.weights}: {reason}") from error
+    return model.eval().requires_grad_(requires_grad=False), open_clip.get_tokenizer(name.architecture)
+
+
+def projection(model: Any) -> Float32[np.ndarray, "joint width"]:
+    """From the pooled token to the joint space.
+
+    Raises:
+        BackboneError: an image tower that ends in something else.
+    """
+    project = getattr(model.visual, "proj", None)
+    if not isinstance(project, torch.Tensor):
+        raise BackboneError(f"the image tower {type(model.visual).__name__} does not end in one projection")
+    return project.detach().float().T.contiguous().numpy()
+
+
+def encoder(
+    model: Any, tokenizer: Callable[[Sequence[str]], torch.Tensor]
+) -> Callable[[Sequence[str]], Float32[np.ndarray, "texts joint"]]:
+    """Texts to vectors, in batches; equal texts are read once."""
+
+    @torch.inference_mode()
+    def encode(texts: Sequence[str]) -> Float32[np.ndarray, "texts joint"]:
+        distinct = list(dict.fromkeys(texts))
+        parts = [
+            model.encode_text(tokenizer(distinct[start : start + _BATCH])).float()
+            for start in range(0, len(distinct), _BATCH)
+        ]
+        vectors = torch.cat(parts).numpy() if parts else np.zeros((0, len(projection(model))), np.float32)
+        number = {text: row for row, text in enumerate(distinct)}
+        return vectors[[number[text] for text in texts]]
+
+    return encode

@@ -1,0 +1,30 @@
+"""Which parts beside its trunk a backbone has, told without its weights."""
+
+from __future__ import annotations
+
+from frozen.models._config import BackboneConfig
+
+
+def part_names(config: BackboneConfig) -> tuple[str, ...]:
+    """Head (a classifier), text (a text tower) and decoder (of captions), as far as known without weights.
+
+    Of shipped models the file's header says it, of timm's whether their weights come with a classifier.
+    """
+    if config.library == "shipped":
+        from frozen.models._shipped import shipped_header
+
+        header = shipped_header(config.architecture)
+        return tuple(part for part, key in _SHIPPED_KEYS.items() if key in header)
+    if config.library == "timm":
+        from frozen.models._torchvision_ops import declare_missing_operators
+
+        declare_missing_operators()
+        import timm
+
+        found = timm.get_pretrained_cfg(config.architecture)
+        return ("head",) if found is not None and found.num_classes else ()
+    return ()
+
+
+_SHIPPED_KEYS = {"head": "classes", "text": "text", "decoder": "decoder"}
+"""What a header has where the model has a part."""

@@ -1,0 +1,131 @@
+"""The joint space of images and texts, and the linear maps that lead to it from the heads of a trunk.
+
+space = open_joint(BackboneConfig(source="shipped:shapes_clip_objects"))
+vectors = space.encode(["a red square", "a blue circle"])
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from jaxtyping import Float32
+from torch import nn
+
+from frozen.models._base import BackboneError
+from frozen.models._config import BackboneConfig
+from frozen.models._trunk import Trunk
+
+CLIPS = ("shapes_clip_objects", "shapes_clip_features")
+"""Shipped models with a joint space into which the CLS token is projected."""
+_SCALES = {"ls1": "gamma", "layer_scale1": "lambda1"}
+"""Layer scale of the attention sublayer, by the name of its module."""
+
+
+@dataclass(frozen=True)
+class JointSpace:
+    """Where vectors of images and of texts meet.
+
+    Attributes:
+        project: float32 [joint width], from the image's embedding.
+        bias: float32 [joint], added to it.
+        encode: texts to float32 [texts joint], not normalised; equal texts have equal vectors to the last bit.
+        scale: factor of the cosine in a score.
+        grammar: of the captions that the text tower was trained on; empty where it reads English.
+    """
+
+    project: Float32[np.ndarray, "joint width"]
+    bias: Float32[np.ndarray, " joint"]
+    encode: Callable[[Sequence[str]], Float32[np.ndarray, "texts joint"]]
+    scale: float
+    grammar: str = ""
+
+
+def joint_refusal(config: BackboneConfig) -> str | None:
+    """Why a backbone has no joint space that `open_joint` could open, or None; nothing is loaded."""
+    if config.library == "shipped" and config.architecture in CLIPS:
+        return None
+    if config.library == "timm":
+        from frozen.models._open_clip import refusal
+
+        return refusal(config)
+    return f"{config.source} has no text tower here; shipped:{CLIPS[0]}, for one, has"
+
+
+def open_joint(config: BackboneConfig) -> JointSpace:
+    """The joint space of a backbone, with its text tower on the CPU; of an untrained backbone, untrained too.
+
+    Raises:
+        BackboneError: a backbone without one.
+    """
+    if reason := joint_refusal(config):
+        raise BackboneError(reason)
+    if config.library == "timm":
+        from frozen.models._open_clip import open_clip_model
+
+        return joint_of(*open_clip_model(config))
+    from frozen.models.opening import open_shipped
+
+    model = open_shipped(config.architecture, untrained=config.seed if config.kind == "random" else None)
+    text = model.text
+    assert text is not None
+    project = text.project.detach().numpy()
+    return JointSpace(
+        project, np.zeros(len(project), np.float32), text.encode, text.scale, str(model.header["grammar"])
+    )
+
+
+def joint_of(model: Any, tokenizer: Callable[[Sequence[str]], torch.Tensor]) -> JointSpace:
+    """The joint space of an open_clip model.
+
+    Args:
+        model: with `visual.proj`, `encode_text` and `logit_scale`.
+        tokenizer: texts to ids [texts context].
+
+    Raises:
+        BackboneError: an image tower that does not end in one projection.
+    """
+    from frozen.models._open_clip import encoder, projection
+
+    project = projection(model)
+    bias = np.zeros(len(project), np.float32)
+    return JointSpace(project, bias, encoder(model, tokenizer), float(model.logit_scale.exp()))
+
+
+class OutputMap(NamedTuple):
+    """What an attention sublayer adds to the residual stream, as a linear map of its heads' outputs.
+
+    Attributes:
+        weight: float32 [width, heads * dim], layer scale included.
+        bias: float32 [width].
+    """
+
+    weight: torch.Tensor
+    bias: torch.Tensor
+
+
+def output_map(trunk: Trunk, block: int) -> OutputMap:
+    """The output projection of a block's heads.
+
+    Raises:
+        BackboneError: a block whose heads are not read by a linear layer.
+    """
+    point = trunk.parts[block].points.get("heads")
+    if point is None or not isinstance(point.module, nn.Linear):
+        reason = trunk.parts[block].refused.get("heads", "its heads are not read by a linear layer")
+        raise BackboneError(f"block {block}: {reason}")
+    linear = point.module
+    bias = torch.zeros(linear.out_features, device=linear.weight.device) if linear.bias is None else linear.bias
+    scale = _layer_scale(trunk.blocks[block])
+    return OutputMap((linear.weight.float().T * scale).T, bias.float() * scale)
+
+
+def _layer_scale(block: Any) -> torch.Tensor | float:
+    for name, parameter in _SCALES.items():
+        found = getattr(getattr(block, name, None), parameter, None)
+        if found is not None:
+            return found.float()
+    return 1.0

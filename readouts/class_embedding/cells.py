@@ -1,0 +1,322 @@
+"""The read-out's grid: data sets, backbones, sites, kinds of tokens, and what is asked of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from frozen.capture.capture import Capture
+from frozen.capture.conditions import PLAIN, Condition, NoCls, SelfOnly
+from frozen.capture.reductions import Reduction, View
+from frozen.capture.sites import Site
+from frozen.capture.views import Mode
+from frozen.data.spec import label_names
+from frozen.intervals import IntervalConfig
+from frozen.models import BackboneError, Description, describe
+from frozen.paths import written
+from frozen.plain import Plain
+from frozen.readout.cells import Cell, LeftOut, Mistake
+from frozen.readout.grid import Reading, backbone_path, readings
+from frozen.readout.needs import Labels, Need
+from frozen.readout.study import Study
+from readouts.class_embedding.attribution import Attribution, added_sites
+from readouts.class_embedding.deletion import ENDS, Deletion, Order, kept_counts, refusal
+from readouts.class_embedding.keys import ClassStudy, ConditionName
+from readouts.class_embedding.memories import Memories
+from readouts.class_embedding.patches import MASK, ClassPatches, KeepPatches
+from readouts.class_embedding.ranks import LABEL, ClassRanks
+
+VERSION = 1
+"""Raised when equal inputs give other numbers; part of every cell's identity."""
+PROJECTION = "projection"
+MEMORIES = "memories"
+MEMORY_WEIGHTS = "memory_weights"
+ATTRIBUTION = "attribution"
+PROBE = "probe"
+OUTPUT = Site.parse("logits")
+"""The model's own output."""
+
+
+@dataclass(frozen=True)
+class ClassCell:
+    """How one cell is measured."""
+
+    aspect: str
+    """projection, the name of the condition under which the model runs, or another analysis."""
+    site: Site
+    kind: str
+    rules: ClassStudy
+    seed: int
+    intervals: IntervalConfig
+
+
+def conditions(rules: ClassStudy) -> dict[ConditionName, Condition]:
+    """What each condition of a study does."""
+    return {
+        "self_only": SelfOnly(),
+        "no_cls": NoCls(),
+        "no_cls_renormalised": NoCls(renormalise=True),
+        "context_removed": KeepPatches("class", rules.class_patches),
+        "class_removed": KeepPatches("context", rules.class_patches),
+    }
+
+
+def cells(study: Study) -> Iterator[Cell | LeftOut | Mistake]:
+    """Every possible cell of a study, and what is left out of the grid."""
+    for reading in readings(study, study.keys.layers):
+        if isinstance(reading, Mistake):
+            yield reading
+            continue
+        if mistake := _unlabelled(study, reading):
+            yield mistake
+            continue
+        try:
+            description = describe(reading.backbone, reading.dataset.config, head=True)
+        except BackboneError as error:
+            yield Mistake(backbone_path(study, reading.backbone), str(error))
+            continue
+        if reason := OUTPUT.refusal(description):
+            path = backbone_path(study, reading.backbone)
+            yield Mistake(path, f"{written(reading.backbone.source)} has no class projection: {reason}")
+            continue
+        yield from Grid(study, reading, description).cells()
+
+
+def _unlabelled(study: Study, reading: Reading) -> Mistake | None:
+    if LABEL in (label_names(reading.dataset.config) or ()):
+        return None
+    entries = list(dict.fromkeys(dataset.entry for dataset in study.datasets))
+    message = (
+        f"{reading.dataset.name}: the data set says no class of its images; "
+        "choose one that has classes, such as scene: targetshapes"
+    )
+    return Mistake(("datasets", entries.index(reading.dataset.entry)), message)
+
+
+class Grid:
+    """The cells of one backbone, or control, on one data set."""
+
+    def __init__(self, study: Study, reading: Reading, description: Description) -> None:
+        self._study, self._reading, self._description = study, reading, description
+        self._rules: ClassStudy = study.keys
+        self._has_masks = MASK in (label_names(reading.dataset.config) or ())
+
+    def cells(self) -> Iterator[Cell | LeftOut]:
+        """All of them; what is left out is told once."""
+        yield from self._left_out()
+        sites = self._sites()
+        for site in sites:
+            for token in self._kinds():
+                yield self._projection(site, token)
+        yield self._cell(PROJECTION, OUTPUT, "all", [("here", self._ranks(OUTPUT))])
+        for name in self._rules.conditions:
+            yield from self._under(name)
+        if self._rules.memories:
+            yield from self._memories(sites)
+        if self._rules.attribution:
+            yield from self._attribution(sites)
+        if self._rules.probe:
+            yield from self._probes(sites)
+        if self._rules.deletion and self._reading.control is None:
+            yield from self._deletion()
+
+    def _left_out(self) -> Iterator[LeftOut]:
+        where = self._where
+        if "cls" in self._rules.tokens and not self._description.layout.has_cls:
+            yield LeftOut(f"{where} · cls", "it has no CLS token")
+        if not self._has_masks and {"class", "context"} & {*self._rules.tokens}:
+            yield LeftOut(f"{where} · class and context tokens", "the data set has no masks of its classes")
+        for part in self._rules.parts:
+            if reason := Site(self._blocks()[0], part).refusal(self._description):
+                yield LeftOut(f"{where} · {part}", reason)
+
+    def _blocks(self) -> list[str]:
+        return [layer for layer in self._description.layers if layer.isdigit()]
+
+    def _sites(self) -> list[Site]:
+        found: list[Site] = []
+        for name in self._reading.layers:
+            site = Site.parse(name)
+            if site.layer == "embed" or (site.layer.isdigit() and site.part != "residual"):
+                found.append(site)
+            elif site.layer.isdigit():
+                found += [Site(site.layer, part) for part in self._rules.parts]
+        return [site for site in dict.fromkeys(found) if self._has(site)]
+
+    def _has(self, site: Site) -> bool:
+        return site.refusal(self._description) is None
+
+    def _kinds(self) -> list[str]:
+        layout = self._description.layout
+        there = {
+            "cls": layout.has_cls,
+            "image": layout.n_spatial > 0,
+            "register": layout.n_registers > 0,
+            "class": self._has_masks,
+            "context": self._has_masks,
+        }
+        return [kind for kind in self._rules.tokens if there[kind]]
+
+    def _ranks(self, site: Site, condition: Condition = PLAIN) -> Capture:
+        reading = self._reading
+        return Capture(reading.dataset, self._rules.split, reading.backbone, ClassRanks(site), condition)
+
+    def _patches(self) -> list[tuple[str, Need]]:
+        reading = self._reading
+        return [("patches", Capture(reading.dataset, self._rules.split, reading.backbone, ClassPatches()))]
+
+    def _projection(self, site: Site, token: str) -> Cell:
+        needs: list[tuple[str, Need]] = [("here", self._ranks(site))]
+        if (before := self._before(site)) is not None:
+            needs.append(("before", self._ranks(before)))
+            sublayers = [Site(site.layer, part) for part in ("attention", "mlp")]
+            if site.part == "residual" and all(map(self._has, sublayers)):
+                needs += [(sublayer.part, self._ranks(sublayer)) for sublayer in sublayers]
+        if self._has_masks and token in ("image", "class", "context"):
+            needs += self._patches()
+        return self._cell(PROJECTION, site, token, needs)
+
+    def _before(self, site: Site) -> Site | None:
+        """What a site's class logit is compared with."""
+        if not site.layer.isdigit():
+            return None
+        number = int(site.layer)
+        mid = Site(site.layer, "mid")
+        if site.part == "mlp" and self._rules.sublayer_input == "sublayer_input" and self._has(mid):
+            return mid
+        return Site(str(number - 1)) if number else Site("embed")
+
+    def _under(self, name: ConditionName) -> Iterator[Cell | LeftOut]:
+        """Cells of the last block and of the output under a condition."""
+        condition = conditions(self._rules)[name]
+        where = f"{self._where} · {name}"
+        if isinstance(condition, KeepPatches) and not self._has_masks:
+            yield LeftOut(where, "the data set has no masks of its classes")
+            return
+        if reason := condition.refusal(self._description):
+            yield LeftOut(where, reason)
+            return
+        last = Site(self._blocks()[-1])
+        for token in [kind for kind in self._kinds() if kind in ("cls", "image", "register")]:
+            yield self._cell(name, last, token, [("here", self._ranks(last, condition))])
+        yield self._cell(name, OUTPUT, "all", [("here", self._ranks(OUTPUT, condition))])
+
+    def _memories(self, sites: list[Site]) -> Iterator[Cell]:
+        layout = self._description.layout
+        for site in sites:
+            if site.part not in ("attention", "mlp"):
+                continue
+            reduction = Memories(int(site.layer), site.part)
+            if any(not self._has(one) for one in reduction.sites):
+                continue
+            needs: list[tuple[str, Need]] = [("here", self._capture(reduction)), ("output", self._ranks(OUTPUT))]
+            for token in ("cls", "all") if layout.has_cls else ("all",):
+                yield self._cell(MEMORIES, site, token, needs)
+            needs = [("here", self._capture(reduction)), ("labels", self._labels(self._rules.split))]
+            yield self._cell(MEMORY_WEIGHTS, site, "all", needs)
+
+    def _attribution(self, sites: list[Site]) -> Iterator[Cell | LeftOut]:
+        reduction = Attribution(len(self._blocks()))
+        if reason := next((reason for site in reduction.sites if (reason := site.refusal(self._description))), None):
+            yield LeftOut(f"{self._where} · attribution", reason)
+            return
+        for site in sites:
+            if site in added_sites(len(self._blocks())):
+                yield self._cell(ATTRIBUTION, site, "all", [("here", self._capture(reduction))])
+
+    def _probes(self, sites: list[Site]) -> Iterator[Cell]:
+        train, test = self._rules.probe_split, self._rules.split
+        labels = [("train_labels", self._labels(train)), ("test_labels", self._labels(test))]
+        modes: dict[str, Mode] = {"cls": "cls", "image": "mean_spatial"}
+        if self._rules.probe_positions == "all":
+            modes["image"] = "all"
+        for site in sites:
+            for token in [kind for kind in self._kinds() if kind in modes]:
+                view = View(site, modes[token])
+                needs: list[tuple[str, Need]] = [("train", self._capture(view, train)), ("test", self._capture(view))]
+                yield self._cell(PROBE, site, token, [*needs, *labels])
+
+    def _deletion(self) -> Iterator[Cell | LeftOut]:
+        if reason := refusal(self._description):
+            yield LeftOut(f"{self._where} · deletion", reason)
+            return
+        known: tuple[Order, ...] = self._rules.deletion
+        orders: tuple[Order, ...] = tuple(order for order in known if order != "mask" or self._has_masks)
+        reduction = Deletion(
+            n_blocks=len(self._blocks()),
+            counts=kept_counts(self._description.layout.n_spatial, self._rules.deletion_steps),
+            orders=orders,
+            softmax=self._rules.softmax,
+            n_random=self._rules.random_orders,
+            seed=self._study.seed,
+        )
+        needs: list[tuple[str, Need]] = [("here", self._capture(reduction))]
+        if self._has_masks:
+            needs += self._patches()
+        for order in orders:
+            for end in ENDS:
+                yield self._cell(f"keep_{end}_relevant", OUTPUT, order, needs)
+
+    @property
+    def _where(self) -> str:
+        return f"{self._reading.dataset.name} · {written(self._reading.backbone.source)}"
+
+    def _capture(self, reduction: Reduction, split: str | None = None) -> Capture:
+        reading = self._reading
+        dtype = self._study.store.dtype
+        return Capture(reading.dataset, split or self._rules.split, reading.backbone, reduction, dtype=dtype)
+
+    def _labels(self, split: str) -> Labels:
+        return Labels(self._reading.dataset, split)
+
+    def _cell(self, aspect: str, site: Site, token: str, needs: list[tuple[str, Need]]) -> Cell:
+        study, reading, layer = self._study, self._reading, str(site)
+        is_output = site == OUTPUT
+        return Cell(
+            readout=study.readout,
+            dataset=reading.dataset,
+            backbone=reading.backbone,
+            description=self._description,
+            columns=(
+                ("layer", layer),
+                ("layer_index", self._description.layer_number(layer)),
+                ("depth_fraction", 1.0 if is_output else self._description.depth_fraction(layer)),
+                ("aspect", aspect),
+                ("part", "all" if is_output else site.part),
+                ("token", token),
+            ),
+            names=(aspect, layer, token),
+            settings=ClassCell(aspect, site, token, self._rules, study.seed, study.intervals),
+            identity=(
+                ("readout", f"{study.readout} {VERSION}"),
+                ("dataset", reading.dataset),
+                ("backbone", reading.backbone),
+                ("split", self._rules.split),
+                ("layer", layer),
+                ("aspect", aspect),
+                ("token", token),
+                ("rules", plain_rules(self._rules, aspect)),
+                ("intervals", study.intervals),
+                ("seed", study.seed),
+            ),
+            needs=tuple(needs),
+            control=reading.control,
+            control_of=reading.control_of,
+            seed=study.seed,
+        )
+
+
+_WHICH = {"layers", "parts", "tokens", "split", "conditions", "memories", "attribution", "deletion", "probe"}
+"""Settings that say which cells there are, and no more."""
+_OF_DELETION = {"deletion_steps", "random_orders", "softmax", "auc"}
+_OF_PROBES = {"probe_split", "probe_alpha", "probe_positions"}
+
+
+def plain_rules(rules: ClassStudy, aspect: str) -> dict[str, Plain]:
+    """The settings that a cell depends on."""
+    left_out = set(_WHICH)
+    if not aspect.startswith("keep_"):
+        left_out |= _OF_DELETION
+    if aspect != PROBE:
+        left_out |= _OF_PROBES
+    return {name: value for name, value in rules.resolved().items() if name not in left_out}

@@ -1,0 +1,20 @@
+"""The exhibits of a study, in order."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from frozen.data.scenes import Scene
+from readouts.class_embedding.exhibits._base import Exhibit
+from readouts.class_embedding.exhibits._depth import depth_exhibits
+from readouts.class_embedding.exhibits._images import image_exhibits
+from readouts.class_embedding.exhibits._removal import removal_exhibits
+
+
+def exhibits(results: Path, rows: Sequence[Mapping[str, Any]], datasets: Mapping[str, Scene]) -> Iterator[Exhibit]:
+    """Of every data set and backbone: curves over depth, conditions and deletion, drawings on images."""
+    yield from depth_exhibits(rows)
+    yield from removal_exhibits(results, rows)
+    yield from image_exhibits(results, rows, datasets)

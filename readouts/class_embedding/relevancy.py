@@ -1,0 +1,133 @@
+"""Relevancy of image tokens for a class, from gradients of every block's class projection (section 6 of the paper).
+
+For block b: z = P(a_b) at CLS, the class projection of what attention adds; l = cross-entropy of z and the class. The
+relevancy of token j is the sum over blocks and heads of -dl / dA[h, CLS, j]. Since what a head reads at CLS is
+K[h] = sum_j A[h, CLS, j] V[h, j], that derivative is <dl / dK[h], V[h, j]>: no attention weights are needed, and one
+small backward pass a block through the output projection, the norm and the classifier, for a whole batch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import ExitStack
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from frozen.capture.reductions import ForwardPass
+from frozen.models import Backbone, BackboneError, Head
+
+Softmax = Literal["single", "double"]
+CHUNK = 16
+"""Images that the baseline of Chefer et al. differentiates at once: it holds all attention weights."""
+
+
+def class_loss(
+    logits: Float[Tensor, "batch classes"], classes: Int[Tensor, " batch"], softmax: Softmax
+) -> Float[Tensor, " batch"]:
+    """Cross-entropy; with the softmax taken twice, as the paper's programs have it, later blocks weigh more."""
+    scores = logits.softmax(-1) if softmax == "double" else logits
+    return nn.functional.cross_entropy(scores, classes, reduction="none")
+
+
+def block_relevancy(
+    head: Head,
+    contribution: Callable[[Tensor], Tensor],
+    keys: Float[Tensor, "batch heads width"],
+    values: Float[Tensor, "batch tokens heads width"],
+    classes: Int[Tensor, " batch"],
+    softmax: Softmax,
+) -> Float[Tensor, "batch heads tokens"]:
+    """Minus the derivative of one block's loss by the attention weights from CLS to every token.
+
+    Args:
+        head: the classifier.
+        contribution: what the heads' outputs at one token [batch heads * width] add to it [batch width].
+        keys: outputs of the heads at CLS.
+        values: of all tokens.
+        classes: for which the tokens are relevant.
+        softmax: single or double.
+    """
+    with torch.inference_mode(mode=False), torch.enable_grad():
+        leaf = keys.clone().requires_grad_()
+        loss = class_loss(head.project(contribution(leaf.flatten(1))), classes.clone(), softmax)
+        (slope,) = torch.autograd.grad(loss.sum(), leaf)
+    return -torch.einsum("bhd,bthd->bht", slope, values)
+
+
+def contribution(model: Backbone, block: int) -> Callable[[Tensor], Tensor]:
+    """What outputs of heads, side by side, add to the residual stream: projection, layer scale, later norms."""
+    assert model.trunk is not None
+    module, parts = model.trunk.blocks[block], model.trunk.parts[block]
+    # by `forward`, past the hooks: they are what is being read meanwhile
+    steps: list[Callable[[Tensor], Tensor]] = [parts.points["heads"].module.forward]
+    scales = (getattr(module, name, None) for name in ("ls1", "layer_scale1"))
+    steps += [scale.forward for scale in scales if isinstance(scale, nn.Module)]
+    if isinstance(gamma := getattr(module, "gamma_1", None), Tensor):
+        steps.append(lambda x: gamma * x)
+    if type(module).__name__ == "ResPostBlock":
+        steps.append(module.get_submodule("norm1").forward)
+
+    def apply(heads: Tensor) -> Tensor:
+        for step in steps:
+            heads = step(heads)
+        return heads
+
+    return apply
+
+
+def check_contribution(model: Backbone, block: int, found: Tensor, true: Tensor) -> None:
+    """Refuse a block whose heads reach the residual stream in another way than is known.
+
+    Raises:
+        BackboneError: what was found is not what attention adds.
+    """
+    if not torch.allclose(found, true, rtol=1e-2, atol=1e-3 * float(true.abs().max())):
+        raise BackboneError(
+            f"{model.identity}: what the heads of block {block} add is not their projection and scale, so that "
+            "relevancy cannot be computed; leave out `deletion`"
+        )
+
+
+def chefer_relevancy(forward: ForwardPass, classes: Int[Tensor, " batch"]) -> Float[Tensor, "batch spatial"]:
+    """Relevancy by Chefer et al. (2021): R += mean_h relu(A dz / dA) R over the blocks, from CLS to image tokens.
+
+    Raises:
+        BackboneError: a model that does not show its attention weights.
+    """
+    images, model = forward.batch.images, forward.model
+    starts = range(0, len(images), CHUNK)
+    with torch.inference_mode(mode=False), torch.enable_grad():
+        parts = [_chefer(model, images[at : at + CHUNK], classes[at : at + CHUNK].clone()) for at in starts]
+    return torch.cat(parts)
+
+
+def _chefer(model: Backbone, images: np.ndarray, classes: Tensor) -> Tensor:
+    trunk, head = model.trunk, model.head
+    assert trunk is not None
+    assert head is not None
+    seen: list[Tensor] = []
+
+    def keep(_module: nn.Module, _inputs: Any, weights: Tensor) -> Tensor:
+        seen.append(weights if weights.requires_grad else weights.detach().requires_grad_())
+        return seen[-1]
+
+    with ExitStack() as stack:
+        for parts in trunk.parts:
+            attention: Any = parts.attention
+            if attention is None:
+                raise BackboneError(f"{model.identity} does not show its attention weights; leave out chefer")
+            stack.callback(setattr, attention, "fused_attn", attention.fused_attn)
+            attention.fused_attn = False
+            stack.callback(attention.attn_drop.register_forward_hook(keep).remove)
+        logits = head.pooled(trunk.run(images))
+        score = logits.gather(1, classes[:, None]).sum()
+        slopes = torch.autograd.grad(score, seen)
+    n_tokens = seen[0].shape[-1]
+    relevancy = torch.eye(n_tokens, device=logits.device).expand(len(images), -1, -1)
+    for weights, slope in zip(seen, slopes, strict=True):
+        relevancy = relevancy + (weights * slope).clamp(min=0).mean(1).detach() @ relevancy
+    return relevancy[:, 0, model.description.layout.n_prefix :]

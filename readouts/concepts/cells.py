@@ -1,0 +1,330 @@
+"""The read-out's grid: sites, dictionaries and what is made of each, stage by stage."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from frozen.capture.capture import Capture
+from frozen.capture.reductions import WholeSite
+from frozen.capture.sites import Site
+from frozen.data.scenes import SPLITS
+from frozen.data.spec import DatasetSpec
+from frozen.intervals import IntervalConfig
+from frozen.models import BackboneConfig, describe
+from frozen.paths import written
+from frozen.readout.cells import Cell, LeftOut, Mistake
+from frozen.readout.grid import Reading, readings
+from frozen.readout.measures import Dimension
+from frozen.readout.needs import Labels, Need, Product
+from frozen.readout.study import Study
+from readouts.concepts.keys import (
+    SCENE_WORDS,
+    ClassifierConfig,
+    ConceptsStudy,
+    InterventionConfig,
+    NamesConfig,
+)
+from readouts.concepts.naming import NamingError
+from readouts.concepts.settings import DictionaryConfig, TrainingConfig
+from readouts.concepts.sites import JOINT, reduction, site_number, site_refusal
+from readouts.concepts.texts import file_texts, scene_texts, text_refusal
+
+NO_DICTIONARY = "none"
+VERSION = 1
+"""Raised when equal inputs give other numbers; part of every cell's identity."""
+
+STAGES = {
+    "dictionary": "trains it, and models held-out activations with it",
+    "codes": "sparse codes of every split",
+    "names": "a text for every atom",
+    "binding": "whether atoms stand for features or for conjunctions of them",
+    "classifier": "a linear classifier on codes or activations",
+    "intervention": "the classifier without some atoms, or with them alone",
+    "stability": "whether two trainings find the same atoms",
+}
+PRODUCTS = {
+    "dictionary": "encoder, decoder and normalisation, as safetensors",
+    "names": "a row an atom: name, scores, z; parquet",
+    **{f"codes_{split}": f"sparse codes of the {split} split, an Arrow stream" for split in SPLITS},
+    "classifier": "weights, as safetensors",
+}
+_STAGE_TEXT = "what is measured: " + "; ".join(f"{name}: {text}" for name, text in STAGES.items())
+DIMENSIONS = (
+    Dimension("site", "site", "where the activations are from", "depth", order="site_index"),
+    Dimension("stage", "stage", _STAGE_TEXT, "panel"),
+    Dimension("dictionary", "dictionary", "kind, sparsity and atoms a dimension", "line"),
+    Dimension("training_number", "training", "which training of the dictionary, from 0", "detail"),
+    Dimension("variant", "variant", "vocabulary, classifier or intervention", "detail"),
+)
+GRID_COLUMNS = {
+    "site": "where the activations are from",
+    "site_index": "position in depth: embed is -1",
+    "stage": _STAGE_TEXT,
+    "dictionary": "kind, sparsity and atoms a dimension",
+    "training_number": "which training of the dictionary, from 0",
+    "variant": "vocabulary, classifier or intervention; empty where there is none",
+}
+GRID_COLUMN_KINDS = {**dict.fromkeys(GRID_COLUMNS, "text"), "site_index": "number", "training_number": "whole"}
+
+
+@dataclass(frozen=True)
+class Stage:
+    """What one cell does."""
+
+    name: str
+    site: str
+    dictionary: DictionaryConfig | None
+    """None where activations are read without one."""
+    training: TrainingConfig | None
+    number: int
+    """Which training of the dictionary."""
+    corpus: DatasetSpec
+    """What the dictionary was trained on."""
+    intervals: IntervalConfig
+    seed: int
+    names: NamesConfig | None = None
+    texts: tuple[str, ...] = ()
+    classifier: ClassifierConfig | None = None
+    intervention: InterventionConfig | None = None
+    judge: BackboneConfig | None = field(default=None)
+    """Model that judges images, by its needs `judge_test`."""
+
+    @property
+    def label(self) -> str:
+        """Of the dictionary, for people."""
+        return NO_DICTIONARY if self.dictionary is None else self.dictionary.label
+
+    @property
+    def variant(self) -> str:
+        """For people."""
+        if self.intervention is not None:
+            return self.intervention.name
+        if self.classifier is not None:
+            return self.classifier.label
+        return self.names.label if self.names is not None else ""
+
+
+def cells(study: Study) -> Iterator[Cell | LeftOut | Mistake]:
+    """Every possible cell of a study, and what is left out of the grid."""
+    keys: ConceptsStudy = study.keys
+    corpus = next((one for one in study.datasets if one.name == keys.corpus), None)
+    for reading in readings(study, ("all",)):
+        if isinstance(reading, Mistake):
+            yield reading
+            continue
+        if reading.backbone.kind == "control":
+            continue
+        for site in keys.sites:
+            if reason := site_refusal(site, reading.backbone, reading.description):
+                yield LeftOut(f"{written(reading.backbone.source)} · {site}", reason)
+                continue
+            try:
+                yield from _Maker(study, reading, site, corpus or reading.dataset).cells()
+            except NamingError as error:
+                yield Mistake(("names",), str(error))
+
+
+class _Maker:
+    """Makes the cells of one site of one backbone on one data set."""
+
+    def __init__(self, study: Study, reading: Reading, site: str, corpus: DatasetSpec) -> None:
+        self.study, self.reading, self.site, self.corpus = study, reading, site, corpus
+        self.keys: ConceptsStudy = study.keys
+        self.judge = BackboneConfig(source=self.keys.judge) if self.keys.judge else None
+
+    def cells(self) -> Iterator[Cell | LeftOut]:
+        is_corpus = self.reading.dataset == self.corpus
+        for dictionary in self.keys.dictionaries:
+            trainings = [self._dictionary(dictionary, number) for number in range(self.keys.seeds)]
+            if is_corpus:
+                yield from trainings
+                if len(trainings) > 1:
+                    yield self._stability(dictionary, trainings)
+            for cell in trainings:
+                codes = self._codes(cell)
+                yield codes
+                names = [one for one in self._names(cell) if isinstance(one, Cell)]
+                if is_corpus:
+                    yield from self._names(cell)
+                if self._has_pairs:
+                    yield self._binding(cell, codes)
+                if cell is trainings[0]:
+                    yield from self._of_classifiers(cell, codes, names)
+        yield from (self._probe(one) for one in self.keys.classifiers if one.reads == "features")
+
+    @property
+    def _has_pairs(self) -> bool:
+        """Whether the data set can show features of one object kind on different objects."""
+        scene = self.reading.dataset.config
+        return len(scene.space.groups) > 1 and getattr(scene, "max_objects", 2) > 1
+
+    def _of_classifiers(self, given: Cell, codes: Cell, names: list[Cell]) -> Iterator[Cell]:
+        on_codes = [self._classifier(given, codes, one) for one in self.keys.classifiers if one.reads == "codes"]
+        yield from on_codes
+        for one in self.keys.interventions if on_codes else ():
+            yield self._intervention(codes, on_codes[0], names, one)
+
+    def _dictionary(self, dictionary: DictionaryConfig, number: int) -> Cell:
+        stage = self._stage("dictionary", dictionary, number)
+        needs: list[tuple[str, Need]] = [
+            *((split, self._capture(split, self.corpus)) for split in ("train", "test")),
+            ("test_labels", Labels(self.corpus, "test")),
+        ]
+        return self._cell(stage, needs, ("dictionary",), replace(self.reading, dataset=self.corpus))
+
+    def _codes(self, given: Cell) -> Cell:
+        stage = self._again(given, "codes", judge=self.judge)
+        needs: list[tuple[str, Need]] = [("dictionary", Product(given.cell_id, "dictionary"))]
+        needs += [(split, self._capture(split)) for split in SPLITS]
+        needs += self._judged(self.judge)
+        return self._cell(stage, needs, tuple(f"codes_{split}" for split in SPLITS))
+
+    def _judged(self, judge: BackboneConfig | None) -> list[tuple[str, Need]]:
+        """Embeddings of the test images in another model."""
+        if judge is None:
+            return []
+        view = WholeSite(Site("final", "embedding"))
+        capture = Capture(self.reading.dataset, "test", judge, view, dtype=self.study.store.dtype)
+        return [("judge_test", capture)]
+
+    def _names(self, given: Cell) -> Iterator[Cell | LeftOut]:
+        for names in self.keys.names:
+            own = self._again(given, "names", names=names, texts=self._texts(names), corpus=self.corpus)
+            needs: list[tuple[str, Need]] = [
+                ("dictionary", Product(given.cell_id, "dictionary")),
+                ("test", self._capture("test", self.corpus)),
+                ("test_labels", Labels(self.corpus, "test")),
+            ]
+            if names.images:
+                judge = BackboneConfig(source=names.images)
+                if reason := text_refusal(judge):
+                    yield LeftOut(f"{names.label} · {self.site}", reason)
+                    continue
+                view = WholeSite(Site("final", "embedding"))
+                needs.append(("judge_test", Capture(self.corpus, "test", judge, view, dtype=self.study.store.dtype)))
+                own = replace(own, judge=judge)
+            elif self.site != JOINT:
+                where = f"{written(self.reading.backbone.source)} · {self.site} · names"
+                yield LeftOut(
+                    where, f"only {JOINT} is a space of texts; give `images: shipped:...` to name by images"
+                )
+                continue
+            yield self._cell(own, needs, ("names",), replace(self.reading, dataset=self.corpus))
+
+    def _texts(self, names: NamesConfig) -> tuple[str, ...]:
+        if not isinstance(names.words, str):
+            return names.words
+        if names.words == SCENE_WORDS:
+            return scene_texts(self.corpus.config)
+        return file_texts(self.study.folder / Path(names.words).expanduser())
+
+    def _binding(self, given: Cell, codes: Cell) -> Cell:
+        stage = self._again(given, "binding")
+        needs: list[tuple[str, Need]] = [
+            *((f"codes_{split}", Product(codes.cell_id, f"codes_{split}")) for split in ("validation", "test")),
+            *((f"{split}_labels", Labels(self.reading.dataset, split)) for split in ("validation", "test")),
+        ]
+        return self._cell(stage, needs, ())
+
+    def _classifier(self, given: Cell, codes: Cell, classifier: ClassifierConfig) -> Cell:
+        stage = self._again(given, "classifier", classifier=classifier)
+        needs: list[tuple[str, Need]] = [
+            *((f"{split}_labels", Labels(self.reading.dataset, split)) for split in SPLITS),
+            *((f"codes_{split}", Product(codes.cell_id, f"codes_{split}")) for split in SPLITS),
+        ]
+        return self._cell(stage, needs, ("classifier",))
+
+    def _probe(self, classifier: ClassifierConfig) -> Cell:
+        """The linear probe on the activations themselves, of which there is one for all dictionaries."""
+        stage = replace(self._stage("classifier", self.keys.dictionaries[0], 0), classifier=classifier)
+        stage = replace(stage, dictionary=None, training=None, corpus=self.reading.dataset)
+        needs: list[tuple[str, Need]] = [
+            *((f"{split}_labels", Labels(self.reading.dataset, split)) for split in SPLITS),
+            *((split, self._capture(split)) for split in SPLITS),
+        ]
+        return self._cell(stage, needs, ("classifier",))
+
+    def _intervention(
+        self, codes: Cell, classifier: Cell, names: list[Cell], intervention: InterventionConfig
+    ) -> Cell:
+        stage = self._again(classifier, "intervention", intervention=intervention)
+        needs: list[tuple[str, Need]] = [
+            ("classifier", Product(classifier.cell_id, "classifier")),
+            ("codes_test", Product(codes.cell_id, "codes_test")),
+            ("test_labels", Labels(self.reading.dataset, "test")),
+        ]
+        if names:
+            needs.append(("names", Product(names[0].cell_id, "names")))
+            stage = replace(stage, names=names[0].settings.names, texts=names[0].settings.texts)
+        return self._cell(stage, needs, ())
+
+    def _stability(self, dictionary: DictionaryConfig, trainings: list[Cell]) -> Cell:
+        stage = self._stage("stability", dictionary, 0)
+        needs: list[tuple[str, Need]] = [
+            (f"dictionary_{number}", Product(cell.cell_id, "dictionary")) for number, cell in enumerate(trainings)
+        ]
+        needs.append(("test", self._capture("test", self.corpus)))
+        return self._cell(stage, needs, (), extra=(("n_trainings", len(trainings)),))
+
+    def _stage(self, name: str, dictionary: DictionaryConfig, number: int) -> Stage:
+        return Stage(
+            name,
+            self.site,
+            dictionary,
+            self.keys.training,
+            number,
+            self.corpus,
+            self.study.intervals,
+            self.study.seed,
+        )
+
+    def _again(self, cell: Cell, name: str, **others: object) -> Stage:
+        return replace(cell.settings, name=name, **others)  # pyright: ignore[reportArgumentType]
+
+    def _capture(self, split: str, dataset: DatasetSpec | None = None) -> Capture:
+        reading = self.reading
+        view = reduction(self.site, reading.description)
+        return Capture(dataset or reading.dataset, split, reading.backbone, view, dtype=self.study.store.dtype)
+
+    def _cell(
+        self,
+        stage: Stage,
+        needs: list[tuple[str, Need]],
+        gives: tuple[str, ...],
+        reading: Reading | None = None,
+        extra: tuple[tuple[str, object], ...] = (),
+    ) -> Cell:
+        reading = reading or self.reading
+        description = describe(reading.backbone, reading.dataset.config) if reading != self.reading else None
+        description = description or reading.description
+        return Cell(
+            readout=self.study.readout,
+            dataset=reading.dataset,
+            backbone=reading.backbone,
+            description=description,
+            columns=(
+                ("site", stage.site),
+                ("site_index", site_number(stage.site, description)),
+                ("stage", stage.name),
+                ("dictionary", stage.label),
+                ("training_number", stage.number),
+                ("variant", stage.variant),
+            ),
+            names=(stage.site, stage.name, stage.label, f"#{stage.number}", stage.variant),
+            settings=stage,
+            identity=(
+                ("readout", f"{self.study.readout} {VERSION}"),
+                ("dataset", reading.dataset),
+                ("backbone", reading.backbone),
+                ("stage", stage),
+                ("dtype", self.study.store.dtype),
+                *extra,
+            ),
+            needs=tuple(needs),
+            gives=gives,
+            control=reading.control,
+            control_of=reading.control_of,
+            seed=stage.seed,
+        )

@@ -1,0 +1,161 @@
+"""The read-out: what a study says with `readout: concepts`.
+
+It fulfils the contract `frozen.readout.readout.Readout`, and knows nothing of the engine.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import pyarrow as pa
+import torch
+
+from frozen.data.scenes import Scene, Split
+from frozen.intervals import IntervalConfig
+from frozen.readout.cells import Cell, LeftOut, Mistake
+from frozen.readout.measures import Expectation
+from frozen.readout.needs import Inputs
+from frozen.readout.outcome import Outcome
+from frozen.readout.readout import Difference, Method, StudyReader
+from frozen.readout.study import Study
+from readouts.concepts.cells import DIMENSIONS, GRID_COLUMN_KINDS, GRID_COLUMNS, PRODUCTS, VERSION, Stage, cells
+from readouts.concepts.columns import COLUMN_KINDS, COLUMNS, CONTROLS, FLAGS, MEASURES
+from readouts.concepts.keys import ConceptsKeys, ConceptsStudy, read_keys
+from readouts.concepts.measuring import codes_of, dictionaries, names_of, stability_of
+from readouts.concepts.method import method
+from readouts.concepts.stored import compare, recompute
+from readouts.concepts.using import binding_of, classifier_of, intervention_of
+
+_ROWS_A_SECOND = 2e10
+"""Multiplications of a dictionary's training that a core does in a second, about."""
+
+
+class ConceptsReadout:
+    """Dictionaries of what a backbone uses, names of their atoms, and classifiers on top."""
+
+    version = VERSION
+    keys = ConceptsKeys
+    dimensions = DIMENSIONS
+    measures = MEASURES
+    extra_measures = ()
+    columns = COLUMNS
+    grid_columns = GRID_COLUMNS
+    choices: ClassVar[Mapping[str, str]] = {}
+    products = PRODUCTS
+    flag_meanings = FLAGS
+    mild_flags: ClassVar[frozenset[str]] = frozenset({"many_dead", "poor_model", "nothing_to_bind"})
+    control_meanings = CONTROLS
+    expectations: ClassVar[tuple[Expectation, ...]] = ()
+    control_aliases: ClassVar[Mapping[str, str]] = {}
+    column_kinds: ClassVar[Mapping[str, str]] = {**GRID_COLUMN_KINDS, **COLUMN_KINDS}
+    parts: ClassVar[Mapping[str, Any]] = {}
+
+    def read(self, reader: StudyReader) -> ConceptsStudy | None:
+        """The read-out's keys of a study."""
+        return read_keys(reader)
+
+    def cells(self, study: Study) -> Iterator[Cell | LeftOut | Mistake]:
+        """Sites and dictionaries, stage by stage."""
+        return cells(study)
+
+    def warnings(self, cells: Sequence[Cell]) -> Iterator[str]:
+        """None."""
+        del cells
+        return iter(())
+
+    def bundle(self, cell: Cell) -> Hashable:
+        """All dictionaries of a site train on one stream; of the other stages, all cells of a site share a trial."""
+        stage: Stage = cell.settings
+        return (cell.dataset, cell.backbone, cell.control, stage.site, stage.name)
+
+    def labels(self, split: Split) -> dict[str, np.ndarray]:
+        """Object codes."""
+        return {"object_codes": split.object_codes}
+
+    def cost(self, cell: Cell, sizes: Mapping[str, int]) -> float:
+        """About how many multiplications the cell takes."""
+        stage: Stage = cell.settings
+        width = cell.description.embedding_width or cell.description.layout.width
+        if stage.dictionary is None or stage.training is None:
+            return 2e4 * sum(sizes.values())
+        n_atoms = stage.dictionary.n_atoms(width)
+        if stage.name == "dictionary":
+            return 6.0 * width * n_atoms * stage.training.batch_size * stage.training.steps
+        return 2.0 * width * n_atoms * sum(sizes.values())
+
+    def forecast_key(self, cell: Cell) -> Hashable:
+        """Stage, dictionary and width."""
+        stage: Stage = cell.settings
+        return (stage.name, stage.dictionary, stage.training, cell.description.layout.width)
+
+    def forecast_s(self, cell: Cell, sizes: Mapping[str, int], device: torch.device) -> float:
+        """Seconds, by the number of multiplications."""
+        faster = 100 if device.type == "cuda" else 1
+        return 0.5 + self.cost(cell, sizes) / (_ROWS_A_SECOND * faster)
+
+    def is_upper_bound(self, cell: Cell) -> bool:
+        """No: trainings do not stop early."""
+        del cell
+        return False
+
+    def measure(self, cells: Mapping[Cell, Inputs], device: torch.device) -> Iterator[tuple[Cell, Outcome]]:
+        """Measure the cells of one stage."""
+        if next(iter(cells)).settings.name == "dictionary":
+            yield from dictionaries(cells, device)
+            return
+        for cell, inputs in cells.items():
+            yield cell, _measured(cell, inputs, device)
+
+    def has_samples(self, row: Mapping[str, Any]) -> bool:
+        """Every cell has samples: images, or atoms."""
+        del row
+        return True
+
+    def recompute(self, row: Mapping[str, Any], samples: pa.Table) -> dict[str, object]:
+        """The columns that follow from the samples."""
+        return recompute(row, samples)
+
+    def compare(
+        self,
+        cells: Mapping[str, tuple[Mapping[str, Any], pa.Table]],
+        pairs: Iterable[tuple[str, str]],
+        columns: Iterable[str],
+        config: IntervalConfig,
+        *,
+        seed: int,
+    ) -> list[Difference]:
+        """Paired differences between cells of one stage."""
+        return compare(cells, pairs, columns, config, seed=seed)
+
+    def exhibits(
+        self, results: Path, rows: Sequence[Mapping[str, Any]], datasets: Mapping[str, Scene]
+    ) -> Iterable[Any]:
+        """Drawings for the report."""
+        from readouts.concepts.exhibits import exhibits  # brings matplotlib, which measuring does without
+
+        return exhibits(results, rows, datasets)
+
+    def method(self, study: Study, rows: Sequence[Mapping[str, Any]]) -> Method:
+        """What a paper says of the measurement, and cites."""
+        return method(study, rows)
+
+
+def _measured(cell: Cell, inputs: Inputs, device: torch.device) -> Outcome:
+    match cell.settings.name:
+        case "codes":
+            return codes_of(cell, inputs, device)
+        case "names":
+            return names_of(cell, inputs, device)
+        case "stability":
+            return stability_of(cell, inputs, device)
+        case "binding":
+            return binding_of(cell, inputs)
+        case "classifier":
+            return classifier_of(cell, inputs)
+        case "intervention":
+            return intervention_of(cell, inputs)
+        case other:
+            raise AssertionError(f"no stage {other}")

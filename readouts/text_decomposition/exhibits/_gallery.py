@@ -1,0 +1,20 @@
+"""All exhibits of a study, in the order of the page."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+from frozen.data.scenes import Scene
+from readouts.text_decomposition.exhibits._ablation import ablations
+from readouts.text_decomposition.exhibits._base import Exhibit, Row
+from readouts.text_decomposition.exhibits._heads import heads
+from readouts.text_decomposition.exhibits._pictures import maps, neighbours
+
+
+def exhibits(results: Path, rows: Sequence[Row], datasets: Mapping[str, Scene]) -> Iterator[Exhibit]:
+    """Curves first, then heads, then pictures."""
+    yield from ablations(rows)
+    yield from heads(rows)
+    yield from maps(results, rows, datasets)
+    yield from neighbours(results, rows, datasets)

@@ -1,0 +1,114 @@
+"""Pictures: maps of texts over images, and the nearest images by single heads."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from frozen.data.scenes import Scene
+from frozen.data.spec import open_split
+from readouts.text_decomposition.exhibits._base import Exhibit, Row, of
+from readouts.text_decomposition.heatmaps import named_objects
+from readouts.text_decomposition.lens import unpack
+
+_INCHES = 1.25
+_MOST_FIGURES = 6
+_MOST_HEADS = 6
+_MOST_NEIGHBOURS = 6
+
+
+def maps(results: Path, rows: Sequence[Row], scenes: Mapping[str, Scene]) -> Iterator[Exhibit]:
+    """Maps of each data set and backbone."""
+    groups: dict[tuple[str, str], dict[str, Path]] = {}
+    for row in of(rows, "heatmap"):
+        path = results / "maps" / f"{row['cell_id']}.npz"
+        if path.is_file() and row["dataset"] in scenes:
+            groups.setdefault((str(row["dataset"]), str(row["backbone"])), {})[str(row["term"])] = path
+    for (dataset, backbone), paths in list(groups.items())[:_MOST_FIGURES]:
+        yield Exhibit(
+            f"Maps of texts: {dataset}, {backbone}",
+            "What all heads read from each patch, along the text of the first object of the scene's caption, less "
+            "that of the last one, the other way round, and less the mean of the texts of all objects. Red adds to "
+            "the score, blue takes from it; each map has its own scale.",
+            f"Test images of {dataset}, and beside each its maps.",
+            partial(draw_maps, paths, scenes[dataset]),
+        )
+
+
+def draw_maps(paths: Mapping[str, Path], scene: Scene) -> Figure:
+    """A row for each image, a column for each map."""
+    split = open_split(scene, "test")
+    found = {name: unpack(path.read_bytes()) for name, path in paths.items()}
+    numbers = next(iter(found.values()))["images"]
+    images = split.images(numbers)
+    own = named_objects(split.object_codes[numbers])
+    names = [_phrase(split, kind) for kind in own.own]
+    figure = Figure(figsize=(_INCHES * 1.15 * (len(found) + 1), _INCHES * len(numbers) + 0.35), layout="constrained")
+    axes = figure.subplots(len(numbers), len(found) + 1, squeeze=False)
+    for row, image in enumerate(images):
+        _picture(axes[row, 0], image, names[row] if row else f"image\n{names[row]}")
+        for column, (name, one) in enumerate(found.items(), start=1):
+            axis = axes[row, column]
+            _picture(axis, image, name if row == 0 else "")
+            values = one["maps"][row]
+            most = float(np.abs(values).max()) or 1.0
+            height, width = image.shape[:2]
+            axis.imshow(
+                values, cmap="RdBu_r", vmin=-most, vmax=most, alpha=0.72, extent=(0, width, height, 0), zorder=2
+            )
+    return figure
+
+
+def _phrase(split: Any, kind: int) -> str:
+    return f"a {split.space.object_names[kind]}" if kind >= 0 else ""
+
+
+def _picture(axis: Any, image: np.ndarray, title: str) -> None:
+    height, width = image.shape[:2]
+    axis.imshow(image, extent=(0, width, height, 0))
+    axis.set_xticks([])
+    axis.set_yticks([])
+    axis.set_title(title, fontsize=7, pad=3)
+
+
+def neighbours(results: Path, rows: Sequence[Row], scenes: Mapping[str, Scene]) -> Iterator[Exhibit]:
+    """Nearest images by the heads that are most about one feature."""
+    groups: dict[tuple[str, str], list[Row]] = {}
+    for row in of(rows, "neighbours"):
+        if (results / "neighbours" / f"{row['cell_id']}.npz").is_file() and row["dataset"] in scenes:
+            groups.setdefault((str(row["dataset"]), str(row["backbone"])), []).append(row)
+    for (dataset, backbone), own in list(groups.items())[:_MOST_FIGURES]:
+        own.sort(key=lambda row: -float(row["retrieved_percent"]) / max(float(row["chance_percent"]), 1e-9))
+        yield Exhibit(
+            f"Neighbours by head: {dataset}, {backbone}",
+            f"One test image at the left, and its nearest ones by the output of single heads: the {_MOST_HEADS} "
+            "heads whose neighbours are most often alike in one feature, which is named.",
+            f"Rows of test images of {dataset}, a row for each head.",
+            partial(draw_neighbours, results, own[:_MOST_HEADS], scenes[dataset]),
+        )
+
+
+def draw_neighbours(results: Path, rows: Sequence[Row], scene: Scene) -> Figure:
+    """A row for each head: the query, then its neighbours."""
+    split = open_split(scene, "test")
+    figure = Figure(
+        figsize=(_INCHES * 0.8 * (_MOST_NEIGHBOURS + 2), _INCHES * len(rows) * 0.85), layout="constrained"
+    )
+    axes = figure.subplots(len(rows), _MOST_NEIGHBOURS + 1, squeeze=False)
+    for number, row in enumerate(rows):
+        nearest = unpack((results / "neighbours" / f"{row['cell_id']}.npz").read_bytes())["nearest"]
+        query = number % len(nearest)
+        shown = np.concatenate([[query], nearest[query, :_MOST_NEIGHBOURS]])
+        images = split.images(shown)
+        for column, image in enumerate(images):
+            _picture(axes[number, column], image, "query" if number == 0 and column == 0 else "")
+        for column in range(len(images), _MOST_NEIGHBOURS + 1):
+            axes[number, column].axis("off")
+        label = f"{row['layer']}.{str(row['term'])[5:]} {row['factor']}\n{row['retrieved_percent']:.0f}% alike"
+        axes[number, 0].set_ylabel(label, fontsize=7, rotation=0, ha="right", va="center", labelpad=6)
+    return figure

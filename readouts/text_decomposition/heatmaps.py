@@ -1,0 +1,160 @@
+"""Maps of a text over an image, and the segmentation made of them (paper, section 5).
+
+A map is what all heads read from each token, along a text. It is held against the exact mask of the object that the
+text names: by its largest patch (pointing game), and pixel by pixel after a threshold.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float, Float32
+from torch.nn.functional import interpolate
+
+from readouts.text_decomposition.given import Given
+from readouts.text_decomposition.keys import HeatmapConfig
+from readouts.text_decomposition.lens import Stored
+from readouts.text_decomposition.texts import caption
+
+
+class Named(NamedTuple):
+    """The object of each scene that its map is about, and another one of the scene; -1 where there is none."""
+
+    own: np.ndarray
+    other: np.ndarray
+
+
+def named_objects(codes: np.ndarray) -> Named:
+    """The first and the last object of each scene's code."""
+    kinds = [np.flatnonzero(code) for code in codes]
+    own = [int(some[0]) if len(some) else -1 for some in kinds]
+    other = [int(some[-1]) if len(some) > 1 else -1 for some in kinds]
+    return Named(np.array(own, np.int64), np.array(other, np.int64))
+
+
+def text_maps(given: Given, tokens: Float32[np.ndarray, "image token joint"], named: Named) -> dict[str, np.ndarray]:
+    """Maps [image token] along the object's text, less that of the other one, less the mean of all objects' texts."""
+    kinds = [caption([kind], given.space, given.grammar) for kind in range(given.space.n_objects)]
+    vectors = given.table.rows(kinds)
+    own = vectors[named.own]
+    other = np.where((named.other >= 0)[:, None], vectors[named.other], 0)
+    directions = {
+        "text": own,
+        "text - other": own - other,
+        "other - text": other - own,
+        "text - mean": own - vectors.mean(axis=0),
+    }
+    return {name: np.einsum("ntj,nj->nt", tokens, direction) for name, direction in directions.items()}
+
+
+class Mapped(NamedTuple):
+    """What there is of each kind of map.
+
+    Attributes:
+        is_used: test images that have it.
+        columns: of the samples of these.
+        first: the maps of the first test images.
+    """
+
+    is_used: dict[str, Bool[np.ndarray, " images"]]
+    columns: dict[str, dict[str, np.ndarray]]
+    first: dict[str, Float32[np.ndarray, "images row column"]]
+
+
+def mapped(given: Given, split: Any, config: HeatmapConfig, layout: Any) -> Mapped:
+    """Every map of the test images against the masks.
+
+    Args:
+        given: with a token map.
+        split: the test split, with masks.
+        config: the threshold.
+        layout: of the tokens.
+
+    Raises:
+        ValueError: a data set without masks, or without objects to name.
+    """
+    if not hasattr(split, "masks"):
+        raise ValueError("maps are held against exact masks, which this data set does not have; drawn scenes do")
+    named = named_objects(given.codes("test"))
+    found: dict[str, dict[str, list[np.ndarray]]] = {}
+    first: dict[str, np.ndarray] = {}
+    for rows, stored in given.chunks("test"):
+        masks = split.masks(np.arange(rows.start, rows.stop))
+        own = Named(named.own[rows], named.other[rows])
+        object_masks = (masks == own.own[:, None, None] + 1) & (own.own >= 0)[:, None, None]
+        maps = text_maps(given, tokens_of(given, rows, stored), own)
+        for name, values in maps.items():
+            spatial = values[:, layout.n_prefix :].reshape(-1, *layout.grid)
+            first.setdefault(name, spatial)
+            for column, part in _scored(spatial, object_masks, config).items():
+                found.setdefault(name, {}).setdefault(column, []).append(part)
+    has_own, has_other = named.own >= 0, named.other >= 0
+    is_used = {name: has_own & has_other if "other" in name else has_own for name in found}
+    columns = {
+        name: {column: np.concatenate(parts)[is_used[name]] for column, parts in one.items()}
+        for name, one in found.items()
+    }
+    return Mapped(is_used, columns, first)
+
+
+def tokens_of(given: Given, rows: slice, stored: Stored) -> Float32[np.ndarray, "image token joint"]:
+    """What all heads read from each token, in the joint space."""
+    token_map = torch.from_numpy(np.array(given.columns["test"]["token_map"][rows], np.float32))
+    return given.lens.of_tokens(stored, token_map).numpy()
+
+
+def _scored(
+    maps: Float32[np.ndarray, "image row column"],
+    masks: Bool[np.ndarray, "image height width"],
+    config: HeatmapConfig,
+) -> dict[str, np.ndarray]:
+    grid, size = maps.shape[1:], masks.shape[1:]
+    touched = interpolate(torch.from_numpy(masks[:, None].astype(np.float32)), size=grid, mode="area")[:, 0] > 0
+    touched = touched.flatten(1).numpy()
+    flat = maps.reshape(len(maps), -1)
+    large = interpolate(torch.from_numpy(maps[:, None].copy()), size=size, mode="bilinear", align_corners=False)
+    scaled = scale(large[:, 0].numpy())
+    threshold = scaled.mean(axis=(1, 2), keepdims=True) if config.threshold is None else config.threshold
+    scores = segmentation(scaled > threshold, masks)
+    precision = [average_precision(one, mask) for one, mask in zip(scaled, masks, strict=True)]
+    return {
+        "pointed": np.take_along_axis(touched, flat.argmax(axis=1)[:, None], axis=1)[:, 0],
+        "touched": touched.mean(axis=1),
+        "precision": np.array(precision),
+        **scores,
+    }
+
+
+def scale(maps: Float[np.ndarray, "image height width"]) -> Float[np.ndarray, "image height width"]:
+    """Each map clipped at 0 and scaled to 0..1 by itself; all 0 where nothing is above it."""
+    above = np.maximum(maps, 0)
+    low, high = above.min(axis=(1, 2), keepdims=True), above.max(axis=(1, 2), keepdims=True)
+    return (above - low) / np.where(high > low, high - low, 1)
+
+
+def segmentation(
+    found: Bool[np.ndarray, "image height width"], truth: Bool[np.ndarray, "image height width"]
+) -> Mapping[str, np.ndarray]:
+    """Pixels of each image: right ones, and intersection and union of the object and of the rest."""
+    count = {"right_pixels": found == truth, "pixels": np.ones_like(truth)}
+    count |= {"object_both": found & truth, "object_either": found | truth}
+    count |= {"rest_both": ~found & ~truth, "rest_either": ~found | ~truth}
+    return {name: values.sum(axis=(1, 2)) for name, values in count.items()}
+
+
+def average_precision(scores: Float[np.ndarray, "height width"], truth: Bool[np.ndarray, "height width"]) -> float:
+    """Area under precision over recall of the two classes together: rest by 1 - score, object by score (paper).
+
+    Equal scores are one threshold, as in scikit-learn's average_precision_score.
+    """
+    values = np.concatenate([1 - scores.ravel(), scores.ravel()])
+    is_true = np.concatenate([~truth.ravel(), truth.ravel()])
+    order = np.argsort(-values, kind="stable")
+    values, is_true = values[order], is_true[order]
+    ends = np.append(np.flatnonzero(np.diff(values)), len(values) - 1)
+    hits = is_true.cumsum()[ends]
+    precision, recall = hits / (ends + 1), hits / max(int(is_true.sum()), 1)
+    return float((np.diff(recall, prepend=0) * precision).sum())

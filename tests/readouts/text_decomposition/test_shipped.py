@@ -1,0 +1,154 @@
+"""The shipped CLIPs: what their files say of them, seen through the decomposition."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from frozen.capture.capture import capture
+from frozen.data.scenes import FewShapes, SplitPolicy, TwinShapes
+from frozen.intervals import IntervalConfig
+from frozen.models import BackboneConfig, load
+from frozen.models._shipped import shipped_header
+from frozen.models.joint import open_joint
+from readouts.text_decomposition.capture import ImageTerms
+from readouts.text_decomposition.cells import Asked, Shared
+from readouts.text_decomposition.choice import choices, preferred
+from readouts.text_decomposition.given import Given
+from readouts.text_decomposition.heatmaps import mapped, named_objects, text_maps, tokens_of
+from readouts.text_decomposition.keys import HeatmapConfig
+from readouts.text_decomposition.lens import Lens, Stored
+from readouts.text_decomposition.removal import factors
+from readouts.text_decomposition.texts import (
+    TextTable,
+    captions,
+    classifier,
+    credit,
+    default_pool,
+    exchanged,
+    scene_classes,
+)
+from tests.readouts.text_decomposition.towers import columns
+
+N = 300
+
+
+def made(scene: Any, source: str) -> Given:
+    """Everything to measure with, from the real model on fresh scenes."""
+    config = BackboneConfig(source=source)
+    model, joint = load(config, scene, torch.device("cpu")), open_joint(config)
+    splits = {name: scene.open(name) for name in ("validation", "test")}
+    kept = {
+        name: columns(next(iter(capture(model, split, [ImageTerms(6, tokens=True)]).values())))
+        for name, split in splits.items()
+    }
+    codes = {name: split.object_codes for name, split in splits.items()}
+    classes = scene_classes(codes["test"], scene.space, joint.grammar)
+    distinct = list(dict.fromkeys(classes.texts))
+    scenes = [
+        text
+        for one in codes.values()
+        for some in (one, exchanged(one, scene.space))
+        for text in captions(some, scene.space, joint.grammar)
+    ]
+    texts = [*scenes, *default_pool(scene.space, joint.grammar), *(f"a {name}" for name in scene.space.object_names)]
+    kinds = captions(np.eye(16, dtype=np.uint8), scene.space, joint.grammar)
+    usable = [*scenes, *default_pool(scene.space, joint.grammar), *kinds]
+    del texts
+    shared = Shared("held_out", "uniform", ("{}",), ("auto",), IntervalConfig(resamples=100), 0)
+    return Given(
+        Lens.of(model, joint),
+        TextTable.of(usable, joint),
+        classes,
+        classifier(distinct, ("{}",), joint),
+        np.array([distinct.index(text) for text in classes.texts]),
+        {},
+        joint.scale,
+        joint.grammar,
+        scene.space,
+        {**kept, **{f"{name}_labels": {"object_codes": one} for name, one in codes.items()}},
+        Asked("heads", "final", "embedding", shared),
+    )
+
+
+def few(size: int) -> FewShapes:
+    policy = SplitPolicy(train=2, validation=N, test=N)
+    return FewShapes(seed=5150, min_objects=size, max_objects=size, split=policy)
+
+
+@pytest.fixture(scope="module")
+def singles() -> Given:
+    return made(few(1), "shipped:shapes_clip_features")
+
+
+@pytest.fixture(scope="module")
+def pairs() -> Given:
+    return made(few(2), "shipped:shapes_clip_objects")
+
+
+def accuracy(given: Given) -> float:
+    stored = Stored.of(given.columns["test"])
+    scores = given.scores(given.lens.all_terms(stored).sum(1).numpy())
+    return float(credit(scores, given.text_of_class, given.classes.labels).mean())
+
+
+def header(name: str) -> dict[str, float]:
+    return json.loads(shipped_header(name)["held_out"])
+
+
+def test_zero_shot_accuracy_is_what_the_file_says(pairs: Given) -> None:
+    assert accuracy(pairs) == pytest.approx(header("shapes_clip_objects")["two_objects"], abs=0.02)
+
+
+def test_random_weights_are_at_chance() -> None:
+    found = accuracy(made(few(1), "random:shipped:shapes_clip_objects"))
+    assert abs(found - 1 / 16) < 4 * (1 / 16 * 15 / 16 / N) ** 0.5
+
+
+def test_twins_are_told_apart_by_one_model_and_not_by_the_other() -> None:
+    scene = TwinShapes(seed=5150, split=SplitPolicy(train=2, validation=200, test=200))
+    found = choices(made(scene, "shipped:shapes_clip_objects"))
+    expected = header("shapes_clip_objects")["forced_choice"]
+    assert float(preferred(found.margins[:, -1]).mean()) == pytest.approx(expected, abs=0.02)
+    assert np.allclose(found.margins[:, :-1].sum(1), found.margins[:, -1], atol=1e-5)
+    assert 0.95 < float(found.bits[:, -1].mean()) <= 1
+    none = choices(made(scene, "shipped:shapes_clip_features"))
+    assert (none.margins == 0).all()
+    assert float(preferred(none.margins).mean()) == 0.5
+
+
+def test_a_text_lands_on_its_object_and_the_other_text_does_not(pairs: Given) -> None:
+    found = mapped(pairs, few(2).open("test"), HeatmapConfig(), _layout())
+    own, other = (found.columns[name] for name in ("text - other", "other - text"))
+    error = float(own["touched"].std() / len(own["touched"]) ** 0.5)
+    assert own["pointed"].mean() > 0.89
+    assert other["pointed"].mean() < own["touched"].mean() + 5 * max(error, 0.01)
+
+
+def _layout() -> Any:
+    config = BackboneConfig(source="shipped:shapes_clip_objects")
+    return load(config, few(2), torch.device("cpu")).description.layout
+
+
+def test_a_map_sums_to_the_difference_of_the_scores(pairs: Given) -> None:
+    rows = slice(0, 50)
+    stored = Stored.of(pairs.columns["test"], rows)
+    named = named_objects(pairs.codes("test")[rows])
+    maps = text_maps(pairs, tokens_of(pairs, rows, stored), named)["text - other"]
+    kinds = captions(np.eye(16, dtype=np.uint8), pairs.space, pairs.grammar)
+    direction = pairs.table.rows(kinds)[named.own] - pairs.table.rows(kinds)[named.other]
+    rest = np.einsum("ntj,nj->n", pairs.lens.of_mlps(stored).numpy(), direction)
+    whole = (pairs.lens.embeddings(stored).numpy() * direction).sum(1)
+    assert np.allclose(maps.sum(1) + rest, whole, atol=1e-5)
+
+
+def test_some_late_head_is_about_colour_alone(singles: Given) -> None:
+    found = factors(singles)
+    share = found.between.sum(1) / found.total.sum(0)
+    color = share[list(found.fitted).index("color")]
+    late = [p for p, term in enumerate(singles.lens.terms) if term.kind == "head" and term.layer >= 4]
+    assert color[late].max() > 0.9

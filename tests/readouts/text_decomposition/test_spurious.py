@@ -1,0 +1,120 @@
+"""Heads of a cue: chosen without test labels, against random heads of the same layers; groups by hand."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from frozen.intervals import IntervalConfig
+from readouts.text_decomposition.estimates import IN_GROUP, RIGHT_IN, estimate, table
+from readouts.text_decomposition.keys import SpuriousConfig
+from readouts.text_decomposition.spurious import ALL, BY_VARIANCE, RANDOM, names_cue, random_heads, without_cue
+from readouts.text_decomposition.texts import TextTable
+from tests.readouts.text_decomposition.known import SPACE, WIDTH, given, lens, outputs
+
+N = 160
+WORDS = tuple(value for group in SPACE.groups for value in group.values)
+
+
+def test_worst_group_by_hand() -> None:
+    right = np.array([1, 1, 0, 1, 0, 0, 1, 1])
+    groups = np.array([0, 0, 0, 1, 1, 1, 1, 3])
+    columns = {}
+    for group in range(4):
+        columns[f"{IN_GROUP}{group}"] = groups == group
+        columns[f"{RIGHT_IN}{group}"] = (groups == group) * right
+    found = estimate({0: table(None, right=right, **columns)}, IntervalConfig(resamples=100), seed=0)[0]
+    assert found["worst_group_percent"].value == 50
+    assert found["accuracy_percent"].value == pytest.approx(62.5)
+
+
+def test_random_heads_are_equally_many_in_each_layer() -> None:
+    chosen = ["11.0", "11.3", "10.2"]
+    for heads in random_heads(chosen, 12, 5, seed=0):
+        assert len(set(heads)) == 3
+        assert Counter(name.partition(".")[0] for name in heads) == {"11": 2, "10": 1}
+    assert random_heads(chosen, 12, 5, seed=0) != random_heads(chosen, 12, 5, seed=1)
+
+
+def test_texts_name_a_cue() -> None:
+    assert names_cue(["red", "a blue", "circle"], ["red", "blue"], ["circle"])
+    assert not names_cue(["red circle", "a blue", "circle"], ["red", "blue"], ["circle"])
+    assert not names_cue(["bored", "a blue", "x"], ["red", "blue"], ["circle"])
+
+
+def planted():
+    """Head 1.0 writes the colour's direction and head 0.1 the shape's; texts are these directions."""
+    codes = {
+        name: np.eye(16, dtype=np.uint8)[np.random.default_rng(s).integers(16, size=N)]
+        for s, name in enumerate(("validation", "test"))
+    }
+    weights = lens()
+    output = 0.01 * weights.output
+    for value in range(3):
+        output[1, value, value] = 10
+        output[0, 4 + value, 3 + value] = 10
+    own = replace(
+        weights,
+        output=output,
+        output_bias=0 * weights.output_bias,
+        gain=0 * weights.gain + 1,
+        norm_bias=0 * weights.norm_bias,
+    )
+    points = np.concatenate([np.eye(3), -np.ones((1, 3))]).astype(np.float32)
+    columns = {}
+    for number, name in enumerate(codes):
+        one = outputs(N, number)
+        kinds = codes[name].argmax(1)
+        one["heads"] *= 0.1
+        one["mlps"] *= 0.1
+        one["mean"] *= 0
+        one["heads"][:, 1, 0] += points[kinds // 4]
+        one["heads"][:, 0, 1] += points[kinds % 4]
+        columns[name] = one
+    vectors = np.zeros((8, WIDTH), np.float32)
+    vectors[:4, :3], vectors[4:, 4:7] = points, points
+    return given(
+        columns,
+        np.zeros(N, int),
+        np.eye(WIDTH),
+        codes=codes,
+        lens=own,
+        table=TextTable(WORDS, vectors),
+        config=SpuriousConfig(target="shape", cue="color"),
+        analysis="spurious",
+    )
+
+
+def test_without_the_heads_of_the_cue_the_cue_is_lost_and_the_class_is_not() -> None:
+    found = without_cue(planted(), [ALL, BY_VARIANCE, RANDOM])
+    assert found[BY_VARIANCE].removed == [["1.0"]]
+    assert found[ALL].right.mean() > 0.99
+    assert found[ALL].cue_right.mean() > 0.99
+    assert found[BY_VARIANCE].right.mean() > 0.99
+    assert found[BY_VARIANCE].cue_right.mean() < 0.5
+    assert all(len(one) == 1 for one in found[RANDOM].removed)
+    assert json.dumps(found[ALL].names)
+
+
+def test_test_labels_choose_no_heads() -> None:
+    one, other = planted(), planted()
+    rng = np.random.default_rng(9)
+    other.columns["test_labels"]["object_codes"] = rng.permutation(other.columns["test_labels"]["object_codes"])
+    assert (
+        without_cue(one, [BY_VARIANCE])[BY_VARIANCE].removed == without_cue(other, [BY_VARIANCE])[BY_VARIANCE].removed
+    )
+
+
+def test_mistakes_are_named() -> None:
+    known = planted()
+    for config, message in (
+        (SpuriousConfig(target="size"), "no feature 'size'; it has color, shape"),
+        (SpuriousConfig(target="color", cue="color"), "target and cue are both color"),
+    ):
+        object.__setattr__(known, "asked", replace(known.asked, config=config))
+        with pytest.raises(ValueError, match=message):
+            without_cue(known, [ALL])
