@@ -15,6 +15,7 @@ from frozen.paths import written
 from frozen.plain import mapping_of
 from frozen.readout.cells import Cell, LeftOut, Mistake
 from frozen.readout.grid import Reading, backbone_path, readings
+from frozen.readout.measures import Expectation
 from frozen.readout.needs import Labels, Need
 from frozen.readout.study import Study
 from readouts.captions.categories.models import CategoriesConfig
@@ -33,6 +34,19 @@ CONTROL_MEANINGS = {
     "shuffled": "captions and likelihoods of other images: retrieval at chance, image specificity 0 or less",
     **OWN_CONTROLS,
 }
+_TELLS = "Captions of what tells nothing of its image are told from others: look for a leak between images."
+EXPECTATIONS = (
+    Expectation(control="shuffled", column="specificity_bits", high=0.0, otherwise=_TELLS),
+    Expectation(control="random_init", column="specificity_bits", high=0.0, otherwise=_TELLS),
+    Expectation(
+        control="blank",
+        column="choice_accuracy_percent",
+        low=50.0,
+        high=50.0,
+        otherwise="Without an image one of two bindings is preferred: use scenes with their twins (twinshapes), or "
+        "more of them.",
+    ),
+)
 _COUNTED_OBJECTS = 3
 """There are count words for so many."""
 
