@@ -76,8 +76,8 @@ class Description(NamedTuple):
             ways in which a forward pass can be changed, with the shape (). Empty where blocks are closed.
         embedding_width: of the image's embedding, pooled after the final norm; 0 where there is none.
         n_classes: of the classifier; 0 without one.
-        caption_context: ids that a caption of its decoder has at most, start and end among them; 0 without a decoder.
         notes: what users should know of how it reads images.
+        caption_context: ids that a caption of its decoder has at most, start and end among them; 0 without a decoder.
     """
 
     layers: tuple[str, ...]
@@ -88,8 +88,8 @@ class Description(NamedTuple):
     parts: tuple[tuple[str, tuple[int, ...] | str], ...] = ()
     embedding_width: int = 0
     n_classes: int = 0
-    caption_context: int = 0
     notes: tuple[str, ...] = ()
+    caption_context: int = 0
 
     def part(self, name: str) -> tuple[int, ...] | str:
         """Shape of one token at a part of a block, or the reason why it cannot be read."""

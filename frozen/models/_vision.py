@@ -50,10 +50,10 @@ class Tower(NamedTuple):
         pool: tokens after the final norm to the image's embedding [batch width], if the model has one.
         embedding_width: of that embedding; 0 where there is none.
         head: the classifier, if the model was loaded with it.
-        decoder: the caption decoder, if the model was loaded with it.
-        caption_context: ids that its captions have at most; 0 without a decoder, whether or not it was loaded.
         notes: what users should know of how it reads images.
         ending: what comes after the blocks, where it is a layer norm and pooling.
+        decoder: the caption decoder, if the model was loaded with it.
+        caption_context: ids that its captions have at most; 0 without a decoder, whether or not it was loaded.
     """
 
     model: nn.Module
@@ -64,10 +64,10 @@ class Tower(NamedTuple):
     pool: Callable[[Tensor], Tensor] | None = None
     embedding_width: int = 0
     head: Head | None = None
-    decoder: LayerDecoder | None = None
-    caption_context: int = 0
     notes: tuple[str, ...] = ()
     ending: Ending | None = None
+    decoder: LayerDecoder | None = None
+    caption_context: int = 0
 
     def describe(self, image_size: int) -> Description:
         """Layers, layout and number of parameters."""

@@ -6,16 +6,19 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from frozen.capture.capture import Capture
+from frozen.capture.reductions import WholeSite
 from frozen.capture.sites import Site
 from frozen.data.scenes import Grammar, Scene
 from frozen.intervals import IntervalConfig
-from frozen.models import BACKBONE_CONTROLS, BackboneConfig
+from frozen.models import BACKBONE_CONTROLS, BackboneConfig, Description, describe
 from frozen.paths import written
 from frozen.plain import mapping_of
 from frozen.readout.cells import Cell, LeftOut, Mistake
 from frozen.readout.grid import Reading, backbone_path, readings
+from frozen.readout.measures import Expectation
 from frozen.readout.needs import Labels, Need
 from frozen.readout.study import Study
+from readouts.captions.categories.models import CategoriesConfig
 from readouts.captions.decode import Choices, DecodeConfig, Memory, Verbalise
 from readouts.captions.keys import CaptionStudy
 
@@ -31,7 +34,21 @@ CONTROL_MEANINGS = {
     "shuffled": "captions and likelihoods of other images: retrieval at chance, image specificity 0 or less",
     **OWN_CONTROLS,
 }
+_TELLS = "Captions of what tells nothing of its image are told from others: look for a leak between images."
+EXPECTATIONS = (
+    Expectation(control="shuffled", column="specificity_bits", high=0.0, otherwise=_TELLS),
+    Expectation(control="random_init", column="specificity_bits", high=0.0, otherwise=_TELLS),
+    Expectation(
+        control="blank",
+        column="choice_accuracy_percent",
+        low=50.0,
+        high=50.0,
+        otherwise="Without an image one of two bindings is preferred: use scenes with their twins (twinshapes), or "
+        "more of them.",
+    ),
+)
 _COUNTED_OBJECTS = 3
+"""There are count words for so many."""
 
 
 @dataclass(frozen=True)
@@ -47,6 +64,11 @@ class CaptionCell:
     split: str
     seed: int
     intervals: IntervalConfig
+    categories: CategoriesConfig
+    decoder: BackboneConfig | None = None
+    """The model whose decoder reads translated tokens; None without a translator."""
+    ridge: float | None = None
+    """Penalty of the translator."""
 
 
 def cells(study: Study) -> Iterator[Cell | LeftOut | Mistake]:
@@ -55,14 +77,12 @@ def cells(study: Study) -> Iterator[Cell | LeftOut | Mistake]:
     for made in _readings(study, keys):
         if isinstance(made, Mistake):
             yield made
-        elif not made.description.caption_context:
-            source = written(made.backbone.source)
-            message = f"{source} has no caption decoder; shipped:shapes_coca, for one, has"
-            yield Mistake(backbone_path(study, made.backbone), message)
-        elif reason := _refused_words(keys, made):
-            yield Mistake(("decode",), reason)
+        elif isinstance(decoder := _decoder(study, keys, made), Mistake):
+            yield decoder._replace(path=decoder.path or backbone_path(study, made.backbone))
+        elif reason := _refused_words(keys, decoder[1]):
+            yield Mistake(("decode",), f"{written(decoder[0].source)} {reason}")
         else:
-            yield from _of_reading(study, keys, made)
+            yield from _of_reading(study, keys, made, decoder[0])
 
 
 def _readings(study: Study, keys: CaptionStudy) -> Iterator[Reading | Mistake]:
@@ -77,13 +97,36 @@ def _readings(study: Study, keys: CaptionStudy) -> Iterator[Reading | Mistake]:
                     yield replace(one, control=control, control_of=written(one.backbone.source))
 
 
-def _refused_words(keys: CaptionStudy, reading: Reading) -> str | None:
+def _decoder(study: Study, keys: CaptionStudy, reading: Reading) -> tuple[BackboneConfig, Description] | Mistake:
+    """The model whose decoder reads a backbone's tokens, or why none does; a mistake of the backbone has no path."""
+    source = written(reading.backbone.source)
+    if keys.decoder is None:
+        if reading.description.caption_context:
+            # a map from random tokens is fitted to the trained tower's last layer: what can the map do by itself?
+            trained = (one for one in study.backbones if written(one.source) == reading.control_of)
+            return next(trained, reading.backbone), reading.description
+        advice = "shipped:shapes_coca, for one, has; with `decoder: shipped:shapes_coca` tokens are translated for it"
+        return Mistake((), f"{source} has no caption decoder; {advice}")
+    try:
+        model = BackboneConfig(source=keys.decoder)
+        found = describe(model, reading.dataset.config)
+    except ValueError as error:
+        return Mistake(("decoder",), str(error))
+    own, its = reading.description.layout.n_tokens, found.layout.n_tokens
+    if not found.caption_context:
+        return Mistake(("decoder",), f"{keys.decoder} has no caption decoder; shipped:shapes_coca, for one, has")
+    if "affine" not in keys.translators:
+        return Mistake(("translators",), f"must hold affine for tokens to be translated for {keys.decoder}")
+    if own != its:
+        return Mistake((), f"{source} has {own} tokens, {keys.decoder} {its}: only equally many can be translated")
+    return model, found
+
+
+def _refused_words(keys: CaptionStudy, description: Description) -> str | None:
     """Why the decoder cannot keep the bounds on the number of words, or None."""
-    most = reading.description.caption_context - 2
+    most = description.caption_context - 2
     asked = max(keys.decode.max_words or 0, keys.decode.min_words, len(keys.decode.prefix.split()))
-    if asked > most:
-        return f"{written(reading.backbone.source)} writes at most {most} words, {asked} are asked for"
-    return None
+    return f"writes at most {most} words, {asked} are asked for" if asked > most else None
 
 
 def grammar_of(scene: Scene, grammar: Grammar) -> tuple[Grammar | None, str]:
@@ -96,17 +139,36 @@ def grammar_of(scene: Scene, grammar: Grammar) -> tuple[Grammar | None, str]:
     return grammar, ""
 
 
-def _of_reading(study: Study, keys: CaptionStudy, reading: Reading) -> Iterator[Cell]:
+def _of_reading(study: Study, keys: CaptionStudy, reading: Reading, decoder: BackboneConfig) -> Iterator[Cell]:
     grammar, _ = grammar_of(reading.dataset.config, keys.grammar)
     choices = Choices(grammar, keys.candidates) if grammar and keys.candidates else None
     # what tells nothing of the image tells nothing at any depth: one layer is enough
     is_flat = reading.control in ("shuffled", "blank")
     for layer in reading.layers[-1:] if is_flat else reading.layers:
-        settings = CaptionCell(layer, "none", keys.decode, choices, grammar, keys.split, study.seed, study.intervals)
-        yield _cell(study, reading, settings)
+        plain = CaptionCell(
+            layer,
+            "none",
+            keys.decode,
+            choices,
+            grammar,
+            keys.split,
+            study.seed,
+            study.intervals,
+            keys.categories,
+        )
+        if "none" in keys.translators and reading.description.caption_context:
+            yield _cell(study, reading, plain)
+        if "affine" in keys.translators and reading.control in (None, "random_init"):
+            yield _cell(study, reading, replace(plain, translator="affine", decoder=decoder, ridge=keys.ridge))
 
 
 def _captures(reading: Reading, settings: CaptionCell, dtype: str) -> Iterator[tuple[str, Need]]:
+    """Captions, which were decoded where the backbone ran; with a translator, tokens of two splits."""
+    if settings.translator == "affine":
+        whole = WholeSite(Site.parse(settings.layer))
+        for name, split in (("fit", "train"), ("tokens", settings.split)):
+            yield name, Capture(reading.dataset, split, reading.backbone, whole, dtype=dtype)
+        return
     memory: Memory = "blank" if reading.control == "blank" else "own"
     layers = reading.layers if reading.control == "permuted_layers" else (settings.layer,)
     for layer in layers:
@@ -131,9 +193,10 @@ def _cell(study: Study, reading: Reading, settings: CaptionCell) -> Cell:
             ("dataset", reading.dataset),
             ("backbone", backbone),
             ("layers", list(reading.layers) if reading.control == "permuted_layers" else []),
-            ("settings", mapping_of(settings)),
+            ("settings", {**mapping_of(settings), "categories": settings.categories.content()}),
         ),
         needs=tuple(needs),
+        gives=("translator",) if settings.translator == "affine" else (),
         control=reading.control,
         control_of=reading.control_of,
         seed=study.seed,

@@ -14,7 +14,7 @@ GRID_COLUMNS = {
     "layer": "embed, number of a block, or final",
     "layer_index": "position in depth: embed is -1",
     "depth_fraction": "0 at embed, 1 at final",
-    "translator": "none; affine: tokens are mapped to the last layer's first; fit: the map is fitted",
+    "translator": "none; affine: tokens are first mapped to those of the last layer",
 }
 
 
@@ -205,6 +205,7 @@ _PLAIN = {
     "top_caption": "the most frequent caption; of several, the first in the alphabet",
     "candidates": "captions that a scene's own is told from in retrieval, itself among them",
     "translator_r2": "share of the variance of the last layer's tokens that the fitted map explains, on other images",
+    "n_fit": "training images of the map, a fifth of them to judge it",
     "shares": "JSON: category of caption parts to its share in percent, and the ends of its interval",
     "unknown_words_percent": "of the words of captions, those in no dictionary of the categories",
     "unparsed": "answers of the categoriser that could not be read",
@@ -239,6 +240,7 @@ COLUMN_KINDS = {
     "distinct_captions": "whole?",
     "candidates": "whole?",
     "unparsed": "whole?",
+    "n_fit": "whole?",
     "n_test": "whole",
     "n_units": "whole",
     "seed": "whole",

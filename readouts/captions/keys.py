@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated, Any
 
 from pydantic import ConfigDict, TypeAdapter
@@ -10,14 +11,17 @@ from pydantic import Field as ModelField
 
 from frozen.data.scenes import GRAMMARS, Grammar
 from frozen.plain import Plain, mapping_of
+from frozen.problems import ConfigurationError, Problem
 from frozen.readout.forms import Border, list_of, literal, model_of
 from frozen.readout.layers import Layers, LayersForm, read_layers, resolved_layers
 from frozen.readout.readout import StudyReader
+from readouts.captions.categories.models import CategoriesConfig
 from readouts.captions.decode import DecodeConfig
 
 TRANSLATORS = ("none", "affine")
 _TOLD = tuple(grammar for grammar in GRAMMARS if grammar != "partial")
 _Decode = model_of(DecodeConfig, "Decode")
+_Categories = model_of(CategoriesConfig, "Categories")
 
 
 class CaptionKeys(Border):
@@ -37,11 +41,17 @@ class CaptionKeys(Border):
     """True captions from which each scene's own is told in retrieval, itself among them; 0: no likelihoods at all."""
     translators: list_of(literal(TRANSLATORS)) = ("none",)  # pyright: ignore[reportInvalidTypeForm]
     """none: tokens as they are; affine: mapped to the last layer's by a map fitted on the training images."""
+    decoder: str | None = None
+    """Model whose decoder reads the translated tokens, such as shipped:shapes_coca; with it, every ViT with as many
+    tokens can be translated. By default each backbone's own, which also reads the tokens as they are."""
+    categories: _Categories = ModelField(default_factory=_Categories)  # pyright: ignore[reportInvalidTypeForm]
+    """How parts of captions get their categories; by default a word list."""
     ridge: Annotated[float, ModelField(ge=0)] = 1e-3
     """Penalty of the fitted maps, in units of the mean variance of the tokens."""
 
 
 _DECODE = TypeAdapter[Any](_Decode)
+_CATEGORIES = TypeAdapter[Any](_Categories)
 
 
 @dataclass(frozen=True)
@@ -54,6 +64,8 @@ class CaptionStudy:
     grammar: Grammar
     candidates: int
     translators: tuple[str, ...]
+    decoder: str | None
+    categories: CategoriesConfig
     ridge: float
 
     def resolved(self) -> dict[str, Plain]:
@@ -65,6 +77,8 @@ class CaptionStudy:
             "grammar": self.grammar,
             "candidates": self.candidates,
             "translators": list(self.translators),
+            "decoder": self.decoder,
+            "categories": mapping_of(self.categories),
             "ridge": self.ridge,
         }
 
@@ -73,6 +87,8 @@ def read_keys(reader: StudyReader) -> CaptionStudy | None:
     """The keys of a study; None if they have mistakes, which are noted."""
     given = reader.section("decode", _DECODE)
     decode = given and reader.make(("decode",), lambda: DecodeConfig(**given.given()))
+    named = reader.section("categories", _CATEGORIES)
+    categories = named and reader.make(("categories",), lambda: _categories(named.given()))
     study = reader.study
     if study is None:
         return None
@@ -80,8 +96,31 @@ def read_keys(reader: StudyReader) -> CaptionStudy | None:
     if 0 < study.candidates < 2:
         reader.note(("candidates",), f"must be 0 or at least 2, got {study.candidates}")
         return None
-    if decode is None or layers is None:
+    if decode is None or layers is None or categories is None:
         return None
     return CaptionStudy(
-        layers, study.split, decode, study.grammar, study.candidates, tuple(study.translators), study.ridge
+        layers,
+        study.split,
+        decode,
+        study.grammar,
+        study.candidates,
+        tuple(study.translators),
+        study.decoder,
+        categories,
+        study.ridge,
     )
+
+
+def _categories(given: dict[str, Any]) -> CategoriesConfig:
+    """The answers' file by its absolute path: cells are measured in other folders.
+
+    Raises:
+        ConfigurationError: settings that lack something, or stored answers that are not there.
+    """
+    if given.get("answers"):
+        given = {**given, "answers": str(Path(given["answers"]).expanduser().absolute())}
+    found = CategoriesConfig(**given)
+    if found.by == "replay" and not Path(found.answers).exists():
+        problem = Problem("answers", f"{found.answers} is not there; name a file of stored answers")
+        raise ConfigurationError("categories", [problem])
+    return found

@@ -2,25 +2,109 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from functools import lru_cache
+from typing import Any, NamedTuple
+
 import numpy as np
+import pyarrow as pa
 import torch
 
+from frozen.capture.capture import capture
+from frozen.capture.reductions import WholeSite
+from frozen.capture.sites import Site
+from frozen.data.spec import open_split
+from frozen.models import load
+from frozen.models.decoding import LayerDecoder
 from frozen.readout.cells import Cell
 from frozen.readout.needs import Columns, Inputs
 from frozen.readout.outcome import Outcome
+from readouts.captions.categories.lexicon import unknown_words
+from readouts.captions.categories.models import CategoriesConfig, Categoriser
+from readouts.captions.categories.shares import caption_shares
 from readouts.captions.cells import CaptionCell
 from readouts.captions.columns import COLUMNS
+from readouts.captions.decode import decoded, draw_keys
 from readouts.captions.parsing import Parser
 from readouts.captions.scoring import Written, sample_table
 from readouts.captions.stored import recompute
+from readouts.captions.translating import fit
+
+_IMAGES_AT_ONCE = 256
 
 
-def measured(cell: Cell, inputs: Inputs, device: torch.device) -> Outcome:
-    """Measure one cell."""
-    del device
+@lru_cache(maxsize=1)
+def _categoriser(config: CategoriesConfig) -> Categoriser:
+    """Kept for the cells of a bundle: it may hold a language model."""
+    return config.make()
+
+
+class Targets(NamedTuple):
+    """What translators of one model are fitted to.
+
+    Attributes:
+        decoder: reads translated tokens.
+        tokens: of the last layer of the decoder's own image tower, of the training images [images tokens width].
+    """
+
+    decoder: LayerDecoder
+    tokens: np.ndarray
+
+    @classmethod
+    def of(cls, cell: Cell, device: torch.device) -> Targets:
+        """Run the training images through the decoder's own image tower."""
+        own: CaptionCell = cell.settings
+        assert own.decoder is not None
+        scene = cell.dataset.config
+        model = load(own.decoder, scene, device, decoder=True)
+        assert model.decoder is not None
+        [table] = capture(model, open_split(scene, "train"), [WholeSite(Site("final"))]).values()
+        column: Any = table["activations"].combine_chunks()
+        return cls(model.decoder, column.to_numpy_ndarray())
+
+
+def measure(cells: Mapping[Cell, Inputs], device: torch.device) -> Iterator[tuple[Cell, Outcome]]:
+    """Measure the cells of a bundle: captions that are there, or captions of translated tokens, written here."""
+    targets: Targets | None = None
+    for cell, inputs in cells.items():
+        own: CaptionCell = cell.settings
+        if own.translator == "affine":
+            targets = targets or Targets.of(cell, device)
+            yield cell, _translated(cell, inputs, targets, device)
+        else:
+            written = _permuted(cell, inputs) if cell.control == "permuted_layers" else _captured(cell, inputs)
+            yield cell, outcome(cell, inputs, written, own)
+
+
+def _translated(cell: Cell, inputs: Inputs, targets: Targets, device: torch.device) -> Outcome:
     own: CaptionCell = cell.settings
-    written = _permuted(cell, inputs) if cell.control == "permuted_layers" else _captured(cell, inputs)
-    return outcome(cell, inputs, written, own)
+    assert own.ridge is not None
+    fitted = inputs.columns["fit"]["activations"]
+    translator, explained = fit(fitted, targets.tokens, ridge=own.ridge)
+    tokens = inputs.columns["tokens"]["activations"]
+    rows = np.arange(len(tokens))
+    split: Any = open_split(cell.dataset.config, own.split)
+    names = own.choices.labels if own.choices else ()
+    texts = {name: split.labels(name, rows).tolist() for name in names}
+    parts = []
+    for start in range(0, len(rows), _IMAGES_AT_ONCE):
+        here = rows[start : start + _IMAGES_AT_ONCE]
+        memory = targets.decoder.memory(
+            translator.apply(torch.from_numpy(tokens[here].astype(np.float32)).to(device))
+        )
+        chosen = [[texts[name][i] for i in here] for name in names]
+        parts.append(decoded(targets.decoder, memory, own.decode, chosen, draw_keys(here, Site(own.layer))))
+    nats = np.concatenate([part["choice_nats"] for part in parts]).astype(np.float64) if names else None
+    written = Written(
+        [text for part in parts for text in part["caption"]],
+        [bits for part in parts for bits in part["step_bits"]],
+        np.concatenate([part["ended"] for part in parts]),
+        nats,
+    )
+    found = outcome(cell, inputs, written, own)
+    row = {**found.row, "translator_r2": explained, "n_fit": len(fitted)}
+    return replace(found, row=row, products={"translator": translator.to_bytes()})
 
 
 def outcome(cell: Cell, inputs: Inputs, written: Written, own: CaptionCell) -> Outcome:
@@ -34,7 +118,13 @@ def outcome(cell: Cell, inputs: Inputs, written: Written, own: CaptionCell) -> O
         true,
         is_shuffled=cell.control == "shuffled",
     )
+    parts = _categoriser(own.categories).categorise(list(written.captions))
+    shares = caption_shares(parts)
+    samples = samples.append_column("shares", pa.FixedShapeTensorArray.from_numpy_ndarray(shares))
+    unknown, words = np.sum([unknown_words(text) for text in written.captions], axis=0)
     row = dict.fromkeys(COLUMNS) | {
+        "unparsed": sum(one is None for one in parts),
+        "unknown_words_percent": 100.0 * float(unknown) / float(max(words, 1)),
         "seed": own.seed,
         "interval_level": own.intervals.level,
         "interval_resamples": own.intervals.resamples,

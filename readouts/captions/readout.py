@@ -16,15 +16,14 @@ import torch
 from frozen.data.scenes import GRAMMARS, Scene, Split
 from frozen.intervals import IntervalConfig
 from frozen.readout.cells import Cell, LeftOut, Mistake
-from frozen.readout.measures import Expectation
 from frozen.readout.needs import Inputs
 from frozen.readout.outcome import Outcome
 from frozen.readout.readout import Difference, Method, StudyReader
 from frozen.readout.study import Study
-from readouts.captions.cells import CONTROL_MEANINGS, VERSION, CaptionCell, cells, grammar_of
+from readouts.captions.cells import CONTROL_MEANINGS, EXPECTATIONS, VERSION, CaptionCell, cells, grammar_of
 from readouts.captions.columns import COLUMN_KINDS, COLUMNS, DIMENSIONS, FLAGS, GRID_COLUMNS, MEASURES
 from readouts.captions.keys import CaptionKeys, CaptionStudy, read_keys
-from readouts.captions.measuring import measured
+from readouts.captions.measuring import measure
 from readouts.captions.method import method
 from readouts.captions.stored import compare, recompute
 
@@ -46,7 +45,7 @@ class CaptionsReadout:
     flag_meanings = FLAGS
     mild_flags: ClassVar[frozenset[str]] = frozenset()
     control_meanings = CONTROL_MEANINGS
-    expectations: ClassVar[tuple[Expectation, ...]] = ()
+    expectations = EXPECTATIONS
     control_aliases: ClassVar[Mapping[str, str]] = {}
     column_kinds = COLUMN_KINDS
     parts: ClassVar[Mapping[str, Any]] = {}
@@ -114,12 +113,12 @@ class CaptionsReadout:
 
     def measure(self, cells: Mapping[Cell, Inputs], device: torch.device) -> Iterator[tuple[Cell, Outcome]]:
         """Measure the cells, one after another."""
-        for cell, inputs in cells.items():
-            yield cell, measured(cell, inputs, device)
+        return measure(cells, device)
 
     def has_samples(self, row: Mapping[str, Any]) -> bool:
-        """Whether the cell has captions; that of a fit has none."""
-        return row["translator"] != "fit"
+        """Every cell has captions."""
+        del row
+        return True
 
     def recompute(self, row: Mapping[str, Any], samples: pa.Table) -> dict[str, object]:
         """The columns that follow from stored captions."""

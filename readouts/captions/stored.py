@@ -6,6 +6,7 @@ are drawn anew. Differences of two cells are of the same draw.
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -16,6 +17,7 @@ from jaxtyping import Float64, Int64
 
 from frozen.intervals import Estimate, IntervalConfig, interval, p_value, resample, spread, student_interval
 from frozen.readout.readout import Difference
+from readouts.captions.categories.names import CATEGORIES
 from readouts.captions.columns import RATIOS, TEMPLATE_PERCENT, Ratio
 
 Row = Mapping[str, Any]
@@ -72,7 +74,7 @@ def estimates(
     sums: Mapping[str, Sums], ratios: Sequence[Ratio], config: IntervalConfig, *, seed: int
 ) -> dict[str, Estimate]:
     """Every ratio with its interval."""
-    drawn, n_units = _drawn({"": sums}, config, seed)
+    drawn, n_units = drawn_ratios({"": sums}, config, seed)
     found = {}
     for one in ratios:
         if one.column in sums:
@@ -83,7 +85,7 @@ def estimates(
     return found
 
 
-def _drawn(
+def drawn_ratios(
     cells: Mapping[str, Mapping[str, Sums]], config: IntervalConfig, seed: int
 ) -> tuple[dict[tuple[str, str], Float64[np.ndarray, " resamples"]], int]:
     """Ratios over resamples, by cell and column, and the number of units; a draw without a case keeps the value."""
@@ -122,12 +124,34 @@ def recompute(row: Row, samples: pa.Table) -> dict[str, object]:
         columns |= dict(zip((one.column, f"{one.column}_low", f"{one.column}_high"), values, strict=True))
     return {
         **columns,
+        "shares": json.dumps(_shares(samples, config, row["seed"])),
         "distinct_captions": len(set(captions)),
         "top_caption": top,
         "n_test": len(captions),
         "n_units": len(np.unique(samples["unit"].to_numpy())),
         "flags": _flags(found),
     }
+
+
+def _shares(samples: pa.Table, config: IntervalConfig, seed: int) -> dict[str, list[float]]:
+    """Share in percent of every category that occurs, with its interval; captions without a part are left out."""
+    if "shares" not in samples.column_names:
+        return {}
+    column: Any = samples["shares"].combine_chunks()
+    values = column.to_numpy_ndarray() if hasattr(column, "to_numpy_ndarray") else np.array(column.to_pylist())
+    _, unit = np.unique(samples["unit"].to_numpy(), return_inverse=True)
+    has_parts = ~np.isnan(values[:, 0])
+    under = _by_unit(has_parts.astype(np.float64), unit)
+    if not has_parts.any():
+        return {}
+    sums = {
+        name: Sums(_by_unit(np.where(has_parts, of, 0.0), unit), under)
+        for name, of in zip(CATEGORIES, values.T, strict=True)
+        if np.nansum(of) > 0
+    }
+    ratios = [Ratio(name, "", "", 1.0, 100.0, "", "", "percent", "") for name in sums]
+    found = estimates(sums, ratios, config, seed=seed)
+    return {name: [round(value, 4) for value in estimate] for name, estimate in found.items()}
 
 
 def top_caption(captions: Sequence[str]) -> str | None:
@@ -166,7 +190,7 @@ def compare(
     """
     _refuse_other_images(cells)
     sums = {name: sums_of(samples) for name, (_, samples) in cells.items()}
-    drawn, n_units = _drawn(sums, config, seed)
+    drawn, n_units = drawn_ratios(sums, config, seed)
     scales = {one.column: one.scale for one in RATIOS}
     found = []
     wanted = list(columns)

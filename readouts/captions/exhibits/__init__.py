@@ -8,7 +8,11 @@ from typing import Any
 
 from frozen.data.scenes import Scene
 from readouts.captions.exhibits._base import Exhibit
+from readouts.captions.exhibits._curves import curves, orders
 from readouts.captions.exhibits._ladder import ladders
+from readouts.captions.exhibits._pairs import pairs
+from readouts.captions.exhibits._search import search
+from readouts.captions.exhibits._shares import shares
 
 
 def exhibits(results: Path, rows: Sequence[Mapping[str, Any]], scenes: Mapping[str, Scene]) -> Iterator[Exhibit]:
@@ -20,3 +24,8 @@ def exhibits(results: Path, rows: Sequence[Mapping[str, Any]], scenes: Mapping[s
         scenes: the data sets of the study, by name.
     """
     yield from ladders(results, rows, scenes)
+    yield from curves(rows)
+    yield from orders(results, rows)
+    yield from pairs(results, rows, scenes)
+    yield from shares(rows)
+    yield from search(results, rows)

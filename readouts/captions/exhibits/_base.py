@@ -28,11 +28,13 @@ class Exhibit(NamedTuple):
 
 
 def captioned(rows: Sequence[Row]) -> dict[tuple[str, str, str], list[Row]]:
-    """Rows with captions by data set, backbone and translator, in order of depth."""
+    """Rows with captions by data set, backbone and translator, controls last; each in order of depth."""
     found: dict[tuple[str, str, str], list[Row]] = {}
-    for row in sorted(rows, key=lambda row: (row["layer_index"], row["layer"] == "final")):
-        if row.get("status") == "done" and row["translator"] != "fit":
-            found.setdefault((str(row["dataset"]), str(row["backbone"]), str(row["translator"])), []).append(row)
+    done = [row for row in rows if row.get("status") == "done"]
+    for row in sorted(
+        done, key=lambda row: (bool(row.get("is_control")), row["layer_index"], row["layer"] == "final")
+    ):
+        found.setdefault((str(row["dataset"]), str(row["backbone"]), str(row["translator"])), []).append(row)
     return found
 
 
@@ -40,3 +42,9 @@ def samples_of(results: Path, row: Row) -> pa.Table | None:
     """Per-image results of a cell; None where the file is gone."""
     path = results / "samples" / f"{row['cell_id']}.parquet"
     return pq.read_table(path) if path.exists() else None
+
+
+def panels(values: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Facets of a specification, one for each value of the field `of`, in the order in which they come."""
+    order = list(dict.fromkeys(value["of"] for value in values))
+    return {"field": "of", "type": "nominal", "title": None, "sort": order, "header": {"labelLimit": 300}}

@@ -15,9 +15,10 @@ STUDY = """\
 name: conformance
 readout: captions
 datasets:
-  - {name: twins, scene: twinshapes, split: {train: 8, validation: 2, test: 16}}
+  - {name: twins, scene: twinshapes, split: {train: 12, validation: 2, test: 16}}
 backbones: ["shipped:shapes_coca"]
 layers: [embed, 5]
+translators: [none, affine]
 candidates: 3
 controls: [random_init, shuffled, blank, permuted_layers]
 intervals: {resamples: 100}

@@ -1,0 +1,1 @@
+"""What captions speak of: their parts by category, from a lexicon, a language model, or stored answers."""

@@ -1,0 +1,162 @@
+"""Categories of caption parts: the lexicon, odd answers of language models, answers that are kept."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from frozen.problems import ConfigurationError
+from readouts.captions.categories.answers import Part, parts_of
+from readouts.captions.categories.lexicon import Lexicon, lexicon, unknown_words
+from readouts.captions.categories.models import CategoriesConfig, CategoriserError
+from readouts.captions.categories.names import CATEGORIES, FUNCTION, merged
+from readouts.captions.categories.shares import caption_shares, released
+
+LEXICON = Lexicon()
+
+
+def test_every_word_has_one_of_the_categories() -> None:
+    assert len(CATEGORIES) == len(set(CATEGORIES)) == 35
+    assert len(lexicon()) > 378
+    assert set(lexicon().values()) <= {*CATEGORIES, FUNCTION}
+
+
+def test_function_words_are_apart_from_words_that_nobody_knows() -> None:
+    [parts] = LEXICON.categorise(["A brown dog and the wqzx, 2 apples"])
+    assert parts is not None
+    assert [part.category for part in parts] == [
+        "color",
+        "animal",
+        "UNKNOWN",
+        "quantity & number & size",
+        "UNKNOWN",
+    ]
+    assert unknown_words("A brown dog and the wqzx") == (1, 6)
+    assert LEXICON.categorise(["of the"]) == [[]]
+
+
+@pytest.mark.parametrize(
+    ("answer", "kept", "lost"),
+    [
+        ('{"red": ["color", "", ""], "red": ["color", "", ""]}', ["color", "color"], ["color", "color"]),
+        ('{"a": {"red": ["color", "", ""]}, "dog": ["animal"]}', ["color", "animal"], ["animal"]),
+        ('{"red": "color", "dog": ["animal", "", ""]}', ["animal"], ["animal"]),
+        ('{"red": ["color", ""', None, None),
+        ('["red"]', None, None),
+        ('{"red": ["crimson", "color", ""], "it": ["", "", ""], "x": []}', ["UNKNOWN"] * 3, ["UNKNOWN"] * 3),
+    ],
+)
+def test_odd_answers(answer: str, kept: list[str] | None, lost: list[str] | None) -> None:
+    for nested, expected in (("flatten", kept), ("drop", lost)):
+        parts = parts_of(answer, nested=nested)  # pyright: ignore[reportArgumentType]
+        assert (None if parts is None else [part.category for part in parts]) == expected
+
+
+def test_labels_are_merged_whatever_their_case() -> None:
+    assert merged("Furniture ") == "indoor scene"
+    assert merged("MALE") == "person"
+    assert merged("Food & Drink") == "food & drink"
+    assert {merged(category) for category in CATEGORIES} == set(CATEGORIES)
+
+
+def test_shares_add_up_and_captions_without_parts_leave_the_mean() -> None:
+    captions = ["a red dog", "of", "two cats standing on a table", "red red blue"]
+    shares = caption_shares(LEXICON.categorise(captions))
+    np.testing.assert_allclose(shares[[0, 2, 3]].sum(axis=1), 100)
+    assert np.isnan(shares[1]).all()
+    assert shares[3, CATEGORIES.index("color")] == 100
+    order = [2, 0, 3, 1]
+    again = caption_shares(LEXICON.categorise([captions[i] for i in order]))
+    np.testing.assert_array_equal(again, shares[order])
+    assert np.isnan(caption_shares([None])).all()
+
+
+def test_a_released_file_of_answers_is_replayed(tmp_path: Path) -> None:
+    path = tmp_path / "labels.json"
+    path.write_text(json.dumps(['{"red": ["color"], "dog": ["animal"]}', "no JSON", "{}", '{"blue": ["colour"]}']))
+    count, shares = released(path)
+    assert count == 2
+    assert shares["color"] == 75
+    assert shares["animal"] == 25
+
+
+class Server(BaseHTTPRequestHandler):
+    """Answers as an OpenAI-compatible endpoint does; the first request finds it busy."""
+
+    asked: list[dict[str, Any]]
+    keys: list[str | None]
+
+    def do_POST(self) -> None:
+        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        self.keys.append(self.headers["Authorization"])
+        self.asked.append(body)
+        caption = body["messages"][-1]["content"]
+        if caption == "refused":
+            self.send_error(401)
+            return
+        if len(self.asked) == 1:
+            self.send_error(503)
+            return
+        content = json.dumps({caption: ["animal", "", ""]})
+        reply = json.dumps({"choices": [{"message": {"content": content}}]}).encode()
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(reply)))
+        self.end_headers()
+        self.wfile.write(reply)
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@pytest.fixture
+def server() -> Iterator[str]:
+    Server.asked, Server.keys = [], []
+    with HTTPServer(("127.0.0.1", 0), Server) as found:
+        thread = threading.Thread(target=found.serve_forever)
+        thread.start()
+        yield f"http://127.0.0.1:{found.server_port}/v1"
+        found.shutdown()
+        thread.join()
+
+
+def test_an_endpoint_is_asked_once_a_caption_and_its_answers_are_replayed(
+    server: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MY_KEY", "a-key")
+    path = tmp_path / "answers.jsonl"
+    config = CategoriesConfig(
+        by="endpoint", model="m", url=server, answers=str(path), key_variable="MY_KEY", requests_a_second=1000
+    )
+    expected: list[Any] = [[Part("dog", "animal")], [Part("cat", "animal")], [Part("dog", "animal")]]
+    assert config.make().categorise(["dog", "cat", "dog"]) == expected
+    assert len(Server.asked) == 3  # one of them found the server busy
+    assert set(Server.keys) == {"Bearer a-key"}
+    assert "a-key" not in path.read_text()
+    assert config.make().categorise(["dog", "cat", "dog"]) == expected
+    assert len(Server.asked) == 3
+    path.write_text(path.read_text() + '{"caption": "co')  # killed while it wrote
+    stored = CategoriesConfig(by="replay", answers=str(path))
+    assert stored.make().categorise(["cat", "cow"]) == [[Part("cat", "animal")], None]
+    assert stored.content()["digest"] != CategoriesConfig(by="lexicon").content()
+
+
+def test_an_endpoint_that_refuses_is_an_error_and_nothing_is_kept(server: str, tmp_path: Path) -> None:
+    path = tmp_path / "answers.jsonl"
+    config = CategoriesConfig(by="endpoint", model="m", url=server, answers=str(path), requests_a_second=1000)
+    with pytest.raises(CategoriserError, match="answers 401"):
+        config.make().categorise(["refused"])
+    assert not path.exists()
+
+
+def test_what_is_missing_is_said_at_once(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match="url: is needed where categories are by endpoint"):
+        CategoriesConfig(by="endpoint", model="m", answers="a")
+    with pytest.raises(CategoriserError, match="is not there"):
+        CategoriesConfig(by="replay", answers=str(tmp_path / "none")).make()
