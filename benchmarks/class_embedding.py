@@ -108,9 +108,9 @@ class Bench:
     def relevancy_plain(self) -> None:
         """A backward pass for every token and block, one image at a time."""
         for index in range(self.n):
+            found = self.kept(np.array([index]))
             with torch.enable_grad():
                 for number, block in enumerate(self.trunk.blocks):
-                    found = self.kept_cache[index]
                     attention: Any = block.get_submodule("attn")
                     n_heads = attention.num_heads
                     value = found[f"value_{number}"].chunk(3, -1)[2].unflatten(-1, (n_heads, -1)).transpose(1, 2)
@@ -123,16 +123,8 @@ class Bench:
                         torch.autograd.grad(loss, weights, retain_graph=True)
 
     def relevancy_ours(self) -> None:
-        """The closed form; the forward pass is in it, and not in the plain way."""
-        n_tokens = self.model.description.layout.n_spatial
-        capture(self.model, self.split, [Deletion(self.n_blocks, (n_tokens,), ("relevancy",), "double")])
-
-    @property
-    def kept_cache(self) -> list[dict[str, torch.Tensor]]:
-        """What the plain way had put into files."""
-        if not hasattr(self, "_cache"):
-            self._cache = [self.kept(np.array([index])) for index in range(self.n)]
-        return self._cache
+        """The closed form."""
+        capture(self.model, self.split, [Deletion(self.n_blocks, (), ("relevancy",), "double")])
 
     @torch.no_grad()
     def deletion_plain(self) -> None:
@@ -183,8 +175,6 @@ def main() -> None:
     torch.set_num_threads(1)
     bench = Bench(given.model, given.images)
     for name in given.only:
-        if name == "relevancy":
-            len(bench.kept_cache)
         least = {}
         for _ in range(ROUNDS):
             for way in ("plain", "ours"):

@@ -51,7 +51,7 @@ class Deletion:
 
     Attributes:
         n_blocks: of the model.
-        counts: numbers of tokens that are kept.
+        counts: numbers of tokens that are kept; none for maps alone.
         orders: relevancy, chefer, mask (the share of the class, an oracle) and random.
         softmax: of relevancy.
         n_random: random orders, each shared by all images.
@@ -175,6 +175,8 @@ class _DeletionReducer:
         ]
 
     def _curves(self, order: Int[Tensor, "batch spatial"]) -> Float[Tensor, "batch end count"]:
+        if not self._reduction.counts:
+            return torch.zeros(len(order), len(ENDS), 0)
         ends = [torch.stack([self._right(order, n, end) for n in self._reduction.counts], dim=1) for end in ENDS]
         return torch.stack(ends, dim=1)
 

@@ -99,16 +99,17 @@ def _pictures(
     suffixes = dataset_suffixes(distinct(row.dataset for row in rows))
     for measure in measures:
         for dataset, suffix in suffixes.items():
-            of_dataset = _with_panels_of(measure, [row for row in rows if row.dataset == dataset])
-            if any(not row.is_control for row in of_dataset):
+            of_dataset = _in_filled_panels(measure, [row for row in rows if row.dataset == dataset])
+            if any(row.estimates[measure.column].is_defined for row in of_dataset if not row.is_control):
                 name, caption = f"{kind}_{measure.column}{suffix}", f"{measure.label} {what}, {dataset}"
                 yield Picture(name, caption, draw(of_dataset, measure, dataset))
 
 
-def _with_panels_of(measure: Measure, rows: Sequence[Row]) -> list[Row]:
-    """Rows in panels that have an estimate of a measure: where a panel has none, it would be empty."""
-    drawn = {row.panel for row in rows if row.estimates[measure.column].is_defined and not row.is_control}
-    return [row for row in rows if row.panel in drawn or (row.is_control and not row.control_of)]
+def _in_filled_panels(measure: Measure, rows: Sequence[Row]) -> list[Row]:
+    """Rows without those of panels that would be empty: where no cell has the measure, and none failed."""
+    shown = (row for row in rows if not row.is_control)
+    filled = {row.panel for row in shown if row.failed or row.estimates[measure.column].is_defined}
+    return [row for row in rows if row.panel in filled or (row.is_control and not row.control_of)]
 
 
 def dataset_suffixes(datasets: list[str]) -> dict[str, str]:

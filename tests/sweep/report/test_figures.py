@@ -28,6 +28,14 @@ def test_data_sets_without_an_estimate_are_left_out(cell, read, layout, measures
     assert [picture.name for picture in curve_pictures(rows, measures[:1], layout)] == ["layer_curves_grip_ratio_a"]
 
 
+def test_panels_without_the_measure_are_left_out(cell, read, layout, measures):
+    rows = read([cell(0.5, mode="cls"), cell(float("nan"), mode="mean_spatial"), cell(0.4, mode="all", status="failed")])
+    [with_failed] = curve_pictures(rows, measures[:1], layout)
+    assert len(with_failed.figure.axes) == 2
+    [alone] = curve_pictures([row for row in rows if not row.failed], measures[:1], layout)
+    assert len(alone.figure.axes) == 1
+
+
 @pytest.mark.parametrize(("ending", "beginning"), [("png", b"\x89PNG"), ("pdf", b"%PDF"), ("svg", b"<?xml")])
 def test_the_same_rows_draw_the_same_file(study, read, layout, measures, ending, beginning):
     rows = read(study)
