@@ -168,5 +168,4 @@ class KeepPatches:
 
 def known_labels(config: object) -> tuple[str, ...]:
     """Labels that a data set says all its splits have, without its data: of readers, and of scenes with classes."""
-    names = getattr(config, "label_names", None)
-    return tuple(getattr(config, "label_kinds", ()) if names is None else names)
+    return tuple(getattr(config, "label_names", None) or ())
