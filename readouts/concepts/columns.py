@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from frozen.readout.measures import Measure
+from frozen.readout.measures import Expectation, Measure
 
 MEASURES = (
     Measure("explained_variance", "Explained variance", "EV", "ratio", "1 − Σ‖x − x̂‖² / Σ‖x − μ‖² of test images"),
@@ -100,3 +100,12 @@ CONTROLS = {
     "random_init": "the same backbone with random weights: its atoms should not be nameable",
     "shuffled": "activations of other images: dictionaries stay, what they tell of an image must fall to chance",
 }
+EXPECTATIONS = (
+    Expectation(
+        control="shuffled",
+        column="bound_auc",
+        low=0.4,
+        high=0.6,
+        otherwise="Codes of other images tell what an image binds, so no selectivity of this study may be read.",
+    ),
+)

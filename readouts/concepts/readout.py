@@ -16,13 +16,12 @@ import torch
 from frozen.data.scenes import Scene, Split
 from frozen.intervals import IntervalConfig
 from frozen.readout.cells import Cell, LeftOut, Mistake
-from frozen.readout.measures import Expectation
 from frozen.readout.needs import Inputs
 from frozen.readout.outcome import Outcome
 from frozen.readout.readout import Difference, Method, StudyReader
 from frozen.readout.study import Study
 from readouts.concepts.cells import cells
-from readouts.concepts.columns import COLUMN_KINDS, COLUMNS, CONTROLS, FLAGS, MEASURES
+from readouts.concepts.columns import COLUMN_KINDS, COLUMNS, CONTROLS, EXPECTATIONS, FLAGS, MEASURES
 from readouts.concepts.keys import ConceptsKeys, ConceptsStudy, read_keys
 from readouts.concepts.measuring import codes_of, dictionaries, names_of, stability_of
 from readouts.concepts.method import method
@@ -49,7 +48,7 @@ class ConceptsReadout:
     flag_meanings = FLAGS
     mild_flags: ClassVar[frozenset[str]] = frozenset({"many_dead", "poor_model", "nothing_to_bind"})
     control_meanings = CONTROLS
-    expectations: ClassVar[tuple[Expectation, ...]] = ()
+    expectations = EXPECTATIONS
     control_aliases: ClassVar[Mapping[str, str]] = {}
     column_kinds: ClassVar[Mapping[str, str]] = {**GRID_COLUMN_KINDS, **COLUMN_KINDS}
     parts: ClassVar[Mapping[str, Any]] = {}
