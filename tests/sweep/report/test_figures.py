@@ -29,7 +29,9 @@ def test_data_sets_without_an_estimate_are_left_out(cell, read, layout, measures
 
 
 def test_panels_without_the_measure_are_left_out(cell, read, layout, measures):
-    rows = read([cell(0.5, mode="cls"), cell(float("nan"), mode="mean_spatial"), cell(0.4, mode="all", status="failed")])
+    rows = read(
+        [cell(0.5, mode="cls"), cell(float("nan"), mode="mean_spatial"), cell(0.4, mode="all", status="failed")]
+    )
     [with_failed] = curve_pictures(rows, measures[:1], layout)
     assert len(with_failed.figure.axes) == 2
     [alone] = curve_pictures([row for row in rows if not row.failed], measures[:1], layout)
