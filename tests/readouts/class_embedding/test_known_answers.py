@@ -22,7 +22,7 @@ from readouts.class_embedding.ranks import ABSENT, ClassRanks, twice_ranks
 from tests.readouts.class_embedding.nets import columns_of
 
 N, C = 300, 16
-SCENE = TargetShapes(seed=91_000_000, split=SplitPolicy(train=1, validation=1, test=N))
+SCENE: Any = TargetShapes(seed=91_000_000, split=SplitPolicy(train=1, validation=1, test=N))
 SPLIT = SCENE.open("test")
 OUTPUT = ClassRanks(Site.parse("logits"))
 
