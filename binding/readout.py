@@ -42,6 +42,7 @@ from frozen.capture.views import shape
 from frozen.data.scenes import SPLITS, Scene, Split, prior_source
 from frozen.intervals import IntervalConfig
 from frozen.readout.cells import Cell, LeftOut, Mistake
+from frozen.readout.measures import Headline
 from frozen.readout.needs import Inputs
 from frozen.readout.outcome import Outcome
 from frozen.readout.readout import Difference, Method, StudyReader
@@ -55,6 +56,7 @@ class BindingReadout:
     keys = BindingKeys
     dimensions = DIMENSIONS
     measures = MEASURES
+    headline = Headline(column="cautious_binding_ratio", beside="binding_ratio")
     extra_measures = EXTRA_MEASURES
     columns = COLUMNS
     grid_columns = GRID_COLUMNS

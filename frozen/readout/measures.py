@@ -36,6 +36,20 @@ class Expectation:
     high: float = math.inf
     otherwise: str
     """What it means where it does not hold, and which setting helps: a sentence."""
+    where: tuple[tuple[str, str], ...] = ()
+    """Only of rows with these values of dimensions."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Headline:
+    """What a report says first of each backbone: the best of some rows by one measure."""
+
+    column: str
+    """Of the measure; more is better."""
+    beside: str | None = None
+    """Of a measure that stands beside it."""
+    where: tuple[tuple[str, str], ...] = ()
+    """Only of rows with these values of dimensions."""
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ import numpy as np
 
 from frozen.readout.cells import Cell, LeftOut, Mistake, Path
 from frozen.readout.forms import Border
-from frozen.readout.measures import Dimension, Expectation, Measure
+from frozen.readout.measures import Dimension, Expectation, Headline, Measure
 from frozen.readout.needs import Inputs
 from frozen.readout.outcome import Outcome
 from frozen.readout.study import Study
@@ -133,6 +133,11 @@ class Readout(Protocol):
     @property
     def measures(self) -> tuple[Measure, ...]:
         """Headline measures, the most important first."""
+        ...
+
+    @property
+    def headline(self) -> Headline:
+        """What a report says first of each backbone."""
         ...
 
     @property

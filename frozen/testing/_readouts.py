@@ -70,6 +70,9 @@ class ReadoutConformance:
             assert one.control in readout.control_meanings
             assert one.column in columns_of_measures
             assert one.low <= one.high
+            assert {name for name, _ in one.where} <= set(names)
+        assert {readout.headline.column, readout.headline.beside or readout.headline.column} <= columns_of_measures
+        assert {name for name, _ in readout.headline.where} <= set(names)
         assert set(readout.control_aliases.values()) <= set(readout.control_meanings)
 
     def test_its_keys_are_plain_values(self, study: Study) -> None:

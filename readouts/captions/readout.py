@@ -16,6 +16,7 @@ import torch
 from frozen.data.scenes import GRAMMARS, Scene, Split
 from frozen.intervals import IntervalConfig
 from frozen.readout.cells import Cell, LeftOut, Mistake
+from frozen.readout.measures import Headline
 from frozen.readout.needs import Inputs
 from frozen.readout.outcome import Outcome
 from frozen.readout.readout import Difference, Method, StudyReader
@@ -37,6 +38,7 @@ class CaptionsReadout:
     keys = CaptionKeys
     dimensions = DIMENSIONS
     measures = MEASURES
+    headline = Headline(column="exact_percent", beside="choice_accuracy_percent")
     extra_measures = ()
     columns = COLUMNS
     grid_columns = GRID_COLUMNS

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from frozen.readout.measures import Dimension, Measure, Unit
+from frozen.readout.measures import Dimension, Expectation, Measure, Unit
 
 
 class Quantity(NamedTuple):
@@ -194,3 +194,13 @@ CONTROLS = {
     "random_init": "the same backbone with random weights and a random classifier: identifiability is about one half",
     "shuffled": "activations of other images",
 }
+EXPECTATIONS = (
+    Expectation(
+        control="random_init",
+        column="identifiability",
+        low=0.4,
+        high=0.6,
+        where=(("aspect", "projection"),),
+        otherwise="A model that never saw an image tells their classes: labels leak into what is read.",
+    ),
+)

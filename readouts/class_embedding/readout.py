@@ -16,7 +16,7 @@ import torch
 from frozen.data.scenes import Scene, Split
 from frozen.intervals import IntervalConfig
 from frozen.readout.cells import Cell, LeftOut, Mistake
-from frozen.readout.measures import Expectation, Measure
+from frozen.readout.measures import Headline, Measure
 from frozen.readout.needs import Inputs
 from frozen.readout.outcome import Outcome
 from frozen.readout.readout import Difference, Method, StudyReader
@@ -27,6 +27,7 @@ from readouts.class_embedding.columns import (
     COLUMNS,
     CONTROLS,
     DIMENSIONS,
+    EXPECTATIONS,
     FLAGS,
     GRID_COLUMNS,
     MEASURES,
@@ -49,6 +50,9 @@ class ClassEmbedding:
     keys = ClassKeys
     dimensions = DIMENSIONS
     measures = MEASURES
+    headline = Headline(
+        column="identifiability", beside="rate_percent", where=(("aspect", "projection"), ("part", "residual"))
+    )
     extra_measures: tuple[Measure, ...] = ()
     columns = COLUMNS
     grid_columns = GRID_COLUMNS
@@ -58,7 +62,7 @@ class ClassEmbedding:
     flag_meanings = FLAGS
     mild_flags: ClassVar[frozenset[str]] = frozenset({"few_images"})
     control_meanings = CONTROLS
-    expectations: ClassVar[tuple[Expectation, ...]] = ()
+    expectations = EXPECTATIONS
     control_aliases: ClassVar[Mapping[str, str]] = {}
     parts: ClassVar[Mapping[str, Any]] = {}
 

@@ -16,6 +16,7 @@ import torch
 from frozen.data.scenes import Scene, Split
 from frozen.intervals import IntervalConfig
 from frozen.readout.cells import Cell, LeftOut, Mistake
+from frozen.readout.measures import Headline
 from frozen.readout.needs import Inputs
 from frozen.readout.outcome import Outcome
 from frozen.readout.readout import Difference, Method, StudyReader
@@ -40,6 +41,7 @@ class ConceptsReadout:
     keys = ConceptsKeys
     dimensions = DIMENSIONS
     measures = MEASURES
+    headline = Headline(column="bound_auc", where=(("stage", "binding"),))
     extra_measures = ()
     columns = COLUMNS
     grid_columns = GRID_COLUMNS

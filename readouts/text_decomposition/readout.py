@@ -13,7 +13,7 @@ import torch
 from frozen.data.scenes import Scene, Split
 from frozen.intervals import IntervalConfig
 from frozen.readout.cells import Cell, LeftOut, Mistake
-from frozen.readout.measures import Expectation
+from frozen.readout.measures import Expectation, Headline
 from frozen.readout.needs import Inputs
 from frozen.readout.outcome import Outcome
 from frozen.readout.readout import Difference, Method, StudyReader
@@ -47,6 +47,7 @@ class TextDecomposition:
     keys = TextDecompositionKeys
     dimensions = DIMENSIONS
     measures = MEASURES
+    headline = Headline(column="accuracy_percent", where=(("analysis", "decomposition"),))
     extra_measures = EXTRA_MEASURES
     columns = COLUMNS
     grid_columns = GRID_COLUMNS

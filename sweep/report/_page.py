@@ -13,7 +13,7 @@ import jinja2
 import pandas as pd
 from markupsafe import Markup
 
-from frozen.readout.measures import Dimension, Expectation, Measure
+from frozen.readout.measures import Dimension, Expectation, Headline, Measure
 from frozen.readout.readout import Exhibit
 from frozen.terminal import printable
 from sweep.report._data import as_script, page_data
@@ -56,6 +56,8 @@ class Heading:
     """Flags that say how a number could be better; all others change how it may be read."""
     control_meanings: Mapping[str, str] = field(default_factory=dict)
     """A sentence for each control, in the order in which they are shown."""
+    headline: Headline | None = None
+    """What is said first of each backbone; None takes the first measure of all rows."""
     expectations: Sequence[Expectation] = ()
     """What controls must give."""
     value_order: Mapping[str, Sequence[str]] = field(default_factory=dict)
@@ -121,7 +123,7 @@ def page(
     drawings = [exhibit.specification for exhibit in exhibits]
     axes = parameter_axes(rows)
     data = page_data(rows, layout, measures, study.flag_meanings, study.mild_flags, study.choices, drawings, axes)
-    found = answers(rows, measures)
+    found = answers(rows, measures, study.headline)
     return _template().render(
         study=study,
         published=by_place(study.published),

@@ -13,7 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from frozen.console import Terminal
-from frozen.readout.measures import Dimension, Expectation, Measure
+from frozen.readout.measures import Dimension, Expectation, Headline, Measure
 from sweep.report._format import DECIMALS, FEWEST_DECIMALS, counted, estimate_text, first_line
 from sweep.report._layout import Layout
 from sweep.report._rows import Estimate, Row, prepared
@@ -43,6 +43,7 @@ def print_table(
     console: Console | None = None,
     *,
     mild_flags: frozenset[str] = frozenset(),
+    headline: Headline | None = None,
     expectations: Sequence[Expectation] = (),
 ) -> None:
     """Print the headline results, one line a cell, where each backbone gives most, and whether the controls hold.
@@ -54,6 +55,7 @@ def print_table(
         flag_meanings: a sentence for each flag.
         console: where to print; standard output if none is given. Numbers are never cut, however narrow it is.
         mild_flags: those that say how a number could be better; they are counted.
+        headline: what is said of each backbone; None takes the first measure of all rows.
         expectations: what controls must give.
     """
     console = console or Terminal()
@@ -62,14 +64,14 @@ def print_table(
     if not cells:
         _say(console, Text("No cell has been measured yet."))
         return
-    headline = measures[:2]
+    printed = measures[:2]
     short = {flag: flag for row in cells for flag in row.flags if flag not in mild_flags}
     names = tuple(one.label for one in layout.dimensions)
-    header = (*names, *(measure.symbol for measure in headline), "flags")
-    lines = [_line(row, headline, short, DECIMALS) for row in cells]
+    header = (*names, *(measure.symbol for measure in printed), "flags")
+    lines = [_line(row, printed, short, DECIMALS) for row in cells]
     if not _fits(header, lines, _room(console)):
         lines = [
-            _line(row, headline, short, {unit: min(many, FEWEST_DECIMALS) for unit, many in DECIMALS.items()})
+            _line(row, printed, short, {unit: min(many, FEWEST_DECIMALS) for unit, many in DECIMALS.items()})
             for row in cells
         ]
     widths = _widths(header, lines, _room(console), len(names))
@@ -77,16 +79,20 @@ def print_table(
     if any(line.is_control for line in lines):
         _say(console, Text("\nControls", style="bold underline"))
         _print_section([line for line in lines if line.is_control], header, widths, len(names), console)
-    _print_legend(cells, headline, flag_meanings, mild_flags, console)
+    _print_legend(cells, printed, flag_meanings, mild_flags, console)
     _print_failures(cells, console)
-    _print_answers(cells, measures, expectations, console)
+    _print_answers(cells, measures, headline, expectations, console)
 
 
 def _print_answers(
-    rows: tuple[Row, ...], measures: tuple[Measure, ...], expectations: Sequence[Expectation], console: Console
+    rows: tuple[Row, ...],
+    measures: tuple[Measure, ...],
+    headline: Headline | None,
+    expectations: Sequence[Expectation],
+    console: Console,
 ) -> None:
     """Last, where a terminal shows it: where each backbone gives most, and whether the controls hold."""
-    found = answers(rows, measures)
+    found = answers(rows, measures, headline)
     if found:
         _say(console, Text())
     for one in found[:MOST_ANSWERS]:

@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
-from frozen.readout.measures import Expectation, Measure
+from frozen.readout.measures import Expectation, Headline, Measure
 from sweep.report._format import DECIMALS, decimal, estimate_text
 from sweep.report._rows import Estimate, Row
 
@@ -53,7 +53,8 @@ def verdict(rows: Sequence[Row], measures: Sequence[Measure], expectations: Sequ
     broken = [(one, row) for one, row in found if not _holds(row.estimates[one.column], one)]
     if not broken:
         ranges = dict.fromkeys(_range(one, found, known[one.column]) for one, _ in found)
-        return Verdict(True, f"Controls hold: {', '.join(ranges)}.")
+        symbols = dict.fromkeys(known[one.column].symbol for one, _ in found)
+        return Verdict(True, f"Controls hold ({', '.join(symbols)}): {', '.join(ranges)}.")
     faults = [_fault(one, row, known[one.column]) for one, row in broken]
     more = len(faults) - _MOST_FAULTS
     told = faults[:_MOST_FAULTS] + ([f"and {more} more"] if more > 0 else [])
@@ -63,12 +64,19 @@ def verdict(rows: Sequence[Row], measures: Sequence[Measure], expectations: Sequ
     return Verdict(False, line, (*told, *advice))
 
 
-def answers(rows: Iterable[Row], measures: Sequence[Measure]) -> list[Answer]:
-    """Each backbone's cell with the largest first measure, a data set each; controls do not compete."""
-    first, second = measures[0], measures[1] if len(measures) > 1 else None
+def answers(rows: Iterable[Row], measures: Sequence[Measure], headline: Headline | None = None) -> list[Answer]:
+    """Each backbone's cell with the largest headline measure, a data set each; controls do not compete."""
+    known = {measure.column: measure for measure in measures}
+    chosen = headline or Headline(column=measures[0].column)
+    first, second = known[chosen.column], known[chosen.beside] if chosen.beside else None
     best: dict[tuple[str, str], Row] = {}
     for row in rows:
-        if row.is_control or row.failed or not row.estimates[first.column].is_defined:
+        if (
+            row.is_control
+            or row.failed
+            or not row.estimates[first.column].is_defined
+            or not _is_at(row, chosen.where)
+        ):
             continue
         place = (row.dataset, row.backbone)
         if place not in best or row.estimates[first.column].value > best[place].estimates[first.column].value:
@@ -86,7 +94,12 @@ def answers(rows: Iterable[Row], measures: Sequence[Measure]) -> list[Answer]:
 
 
 def _answers_to(row: Row, one: Expectation) -> bool:
-    return row.control == one.control and not row.failed and row.estimates[one.column].is_defined
+    known = row.control == one.control and not row.failed and row.estimates[one.column].is_defined
+    return known and _is_at(row, one.where)
+
+
+def _is_at(row: Row, where: Iterable[tuple[str, str]]) -> bool:
+    return all(row.values[name] == value for name, value in where)
 
 
 def _holds(estimate: Estimate, one: Expectation) -> bool:

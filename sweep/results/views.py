@@ -78,6 +78,7 @@ def write_page(
         study_yaml=study_yaml,
         flag_meanings=readout.flag_meanings,
         mild_flags=readout.mild_flags,
+        headline=readout.headline,
         expectations=readout.expectations,
         control_meanings=readout.control_meanings,
         value_order=_value_order(readout, rows) if study else {},
@@ -131,6 +132,7 @@ def show(results: ResultsDirectory, cells: Iterable[Cell], readout: Readout, con
         readout.flag_meanings,
         console,
         mild_flags=readout.mild_flags,
+        headline=readout.headline,
         expectations=readout.expectations,
     )
     return sum(row["status"] == "failed" for row in kept)

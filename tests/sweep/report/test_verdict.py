@@ -23,7 +23,7 @@ def rows(cell, read):
 def test_controls_hold_where_their_intervals_reach_what_is_expected(rows, measures) -> None:
     found = verdict(rows(small=0.5, noise=0.02, oracle=0.94), measures, (NOISE, ORACLE))
     assert found is not None
-    assert found == (True, "Controls hold: noise 0.02, oracle 0.94.", ())
+    assert found == (True, "Controls hold (γ*): noise 0.02, oracle 0.94.", ())
 
 
 def test_what_fails_is_told_with_its_number_its_bound_and_its_remedy(rows, measures) -> None:
