@@ -34,7 +34,7 @@ probes: [{family: linear, learning_rate: 0.5}]
 fit: {epochs: 3, batch_size: 128}
 search: {suggestions: 1}
 intervals: {resamples: 200}
-extras: [selectivity, mdl]
+extras: [selectivity, mdl, orders]
 """
 
 
