@@ -15,7 +15,7 @@ from frozen.readout.study import Study
 from frozen.terminal import complain, say
 from sweep.report._publication import FIGURE_FORMATS, TABLE_FORMATS, write_figures, write_tables
 from sweep.results.columns import all_columns
-from sweep.results.directory import ResultsDirectory, Row, as_frame
+from sweep.results.directory import LinkError, ResultsDirectory, Row, as_frame
 from sweep.results.rows import row_files
 from sweep.results.stored import study_rows
 from sweep.results.views import write_page
@@ -86,7 +86,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         while arguments.watch:
             seen = _wait_for_change(arguments.results, seen)
             _write(arguments)
-    except ReportError as error:
+    except (ReportError, LinkError) as error:
         complain(error)
         return USER_ERROR
     except KeyboardInterrupt:
@@ -116,7 +116,7 @@ def _write(arguments: argparse.Namespace) -> None:
         ("tables", arguments.tables, write_tables),
     ):
         if formats:
-            folder = found.results.root / kind
+            folder = found.results.made_folder(kind)
             written = write(frame, found.readout.dimensions, measures, name, formats, folder)
             say(f"{kind}: {len(written)} files in {folder}")
 

@@ -114,7 +114,7 @@ class ResultsDirectory:
 
     def set_aside(self, damage: Damage) -> Path:
         """Move what is no row out of the way of the row that will be there; returns where it is now."""
-        folder = self._made_folder(DAMAGED)
+        folder = self.made_folder(DAMAGED)
         place, number = folder / damage.path.name, 1
         while os.path.lexists(place):
             number += 1
@@ -177,7 +177,7 @@ class ResultsDirectory:
             made[self.root / folder / f"{cell}.{suffix}"] = partial(_write_bytes, content)
         made[path] = lambda temporary: temporary.write_text(text)
         for target, write in made.items():
-            self._made_folder(target.parent.name)
+            self.made_folder(target.parent.name)
             _atomically(target, write)
         for old in stale - set(made):
             old.unlink(missing_ok=True)
@@ -187,7 +187,12 @@ class ResultsDirectory:
         folders = (path for path in self.root.glob("*") if path.is_dir() and not path.is_symlink())
         return sorted(file for folder in folders if folder.name != DAMAGED for file in folder.glob(f"{cell}.*"))
 
-    def _made_folder(self, name: str) -> Path:
+    def made_folder(self, name: str) -> Path:
+        """A folder of the results, made if it is not there.
+
+        Raises:
+            LinkError: it is a link to elsewhere, or no folder.
+        """
         folder = self.root / name
         if folder.is_symlink() or (folder.exists() and not folder.is_dir()):
             raise LinkError(f"{folder} must be a folder, and is none; move it away")

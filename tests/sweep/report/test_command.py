@@ -57,6 +57,18 @@ def results(tmp_path) -> ResultsDirectory:
     return results
 
 
+@pytest.mark.parametrize(("option", "kind"), [("--figures", "svg"), ("--tables", "csv")])
+def test_nothing_is_written_through_a_folder_that_is_a_link(
+    results, tmp_path, capsys, option: str, kind: str
+) -> None:
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    (results.root / option.removeprefix("--")).symlink_to(elsewhere)
+    assert main([str(results.root), option, kind]) == 2
+    assert "must be a folder, and is none; move it away" in capsys.readouterr().err
+    assert list(elsewhere.iterdir()) == []
+
+
 def test_a_report_while_the_study_runs(results, capsys) -> None:
     with results.locked():
         assert main([str(results.root)]) == 0
