@@ -1,0 +1,45 @@
+"""`python -m sweep`: all commands under one name."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import sweep
+from sweep.__main__ import COMMANDS
+
+
+def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([sys.executable, "-m", "sweep", *arguments], capture_output=True, text=True, check=False)
+
+
+def test_every_command_is_listed() -> None:
+    listed = run()
+    assert (listed.returncode, listed.stderr) == (0, "")
+    found = {line.split()[3] for line in listed.stdout.splitlines() if line.startswith("python -m sweep ")}
+    folder = Path(str(sweep.__file__)).parent
+    there = {path.stem for path in folder.glob("*.py") if not path.stem.startswith("_")} | {"report"}
+    assert found == set(COMMANDS) == there - {"reference"}  # which writes this project's own docs
+
+
+def test_a_command_runs_as_its_module_does() -> None:
+    assert (
+        run("list", "probes").stdout
+        == subprocess.run(
+            [sys.executable, "-m", "sweep.list", "probes"], capture_output=True, text=True, check=True
+        ).stdout
+    )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [(("rum", "x.yaml"), "no command 'rum'; did you mean 'run'?"), (("run", "none.yaml"), "there is no such file")],
+)
+def test_a_mistake_is_one_line(arguments: tuple[str, ...], message: str) -> None:
+    refused = run(*arguments)
+    assert refused.returncode == 2
+    assert message in refused.stderr
+    assert "Traceback" not in refused.stderr
