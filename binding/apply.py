@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 import sys
 from collections.abc import Iterator, Sequence
@@ -20,7 +19,7 @@ from frozen.capture.views import read, refuses, shape
 from frozen.data.scenes import UnreadableImageError, read_rgb
 from frozen.models import LIBRARIES, Backbone, BackboneConfig, BackboneError, Batch, Description, load
 from frozen.problems import shorten
-from frozen.terminal import complain, say
+from frozen.terminal import Arguments, complain, say
 
 _SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")
 
@@ -201,7 +200,7 @@ def images_in(arguments: Sequence[Path]) -> list[Path]:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Print what tuned probes say of images; returns the exit code."""
-    parser = argparse.ArgumentParser(
+    parser = Arguments(
         prog="python -m binding.apply", description="Read the objects of new images with the tuned probes of a cell."
     )
     parser.add_argument("probes", type=Path, help="results/NAME/probes/CELL.safetensors")

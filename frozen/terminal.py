@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import argparse
 import os
 import re
 import sys
 from contextlib import suppress
-from typing import Any
+from typing import Any, NoReturn
 
 _COLOURS = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]")
 _ACTING = re.compile(
@@ -38,6 +39,15 @@ def without_colours(text: str) -> str:
 def _escaped(found: re.Match[str]) -> str:
     code = ord(found[0])
     return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
+
+
+class Arguments(argparse.ArgumentParser):
+    """Reads a command's arguments; a mistake in them is one line."""
+
+    def error(self, message: str) -> NoReturn:
+        """End the command with exit code 2."""
+        complain(f"{self.prog}: {message}; `{self.prog} --help` says what there is")
+        sys.exit(2)
 
 
 def say(text: object) -> None:

@@ -14,7 +14,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from frozen.terminal import complain, say
+from frozen.terminal import Arguments, complain, say
 
 _DAY_S = 86400.0
 _HEX_DIGITS = frozenset("0123456789abcdef")
@@ -101,7 +101,7 @@ def chosen(
 
 def parser() -> argparse.ArgumentParser:
     """The command line's arguments."""
-    arguments = argparse.ArgumentParser(
+    arguments = Arguments(
         prog="python -m sweep.clean",
         description="List entries of the activation store, and remove them with --delete. Results are never touched. "
         "Not while a run uses the store.",

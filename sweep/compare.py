@@ -17,7 +17,7 @@ from frozen.console import Terminal
 from frozen.intervals import IntervalConfig, holm
 from frozen.readout.measures import Measure
 from frozen.readout.readout import Difference, Readout, measured
-from frozen.terminal import complain, on_one_line, say
+from frozen.terminal import Arguments, complain, on_one_line, say
 from sweep.results.directory import ResultsDirectory
 from sweep.results.spreadsheet import csv_text
 from sweep.results.stored import ResultsError, StoredCell, StoredResults, open_results
@@ -31,7 +31,7 @@ _MOST_SHOWN = 10
 
 def parser() -> argparse.ArgumentParser:
     """The command line's arguments."""
-    arguments = argparse.ArgumentParser(
+    arguments = Arguments(
         prog="python -m sweep.compare",
         description="Differences between cells with paired intervals: one draw of seeds and samples serves both. "
         "p-values are two-sided, from the bootstrap's standard error and Student's t; those of a table are corrected "

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from fnmatch import fnmatch
@@ -14,7 +13,7 @@ from frozen.models._torchvision_ops import declare_missing_operators
 from frozen.models._transformers import FAMILIES as TOWERS
 from frozen.readout.readout import find_readout, readout_names
 from frozen.registry import fault_lines, summary
-from frozen.terminal import complain, say
+from frozen.terminal import Arguments, complain, say
 
 _SCENE: Scene = ColorShape()  # pyright: ignore[reportAssignmentType], its properties are cached
 _DEFAULT_TIMM = "vit_*dinov2*"
@@ -22,7 +21,7 @@ _DEFAULT_TIMM = "vit_*dinov2*"
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; returns its exit code."""
-    parser = argparse.ArgumentParser(
+    parser = Arguments(
         prog="python -m sweep.list",
         description="One line for each backbone, data set, read-out or part of a read-out that a study can name. "
         "No weights are loaded and nothing is downloaded.",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import os
 import shutil
 import sys
@@ -11,7 +10,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import NamedTuple
 
-from frozen.terminal import complain, say
+from frozen.terminal import Arguments, complain, say
 from sweep.results.columns import VOLATILE_COLUMNS
 from sweep.results.directory import BusyError, LinkError, ResultsDirectory, Row
 from sweep.results.rows import read_rows, shown
@@ -142,7 +141,7 @@ def _copy_cells(source: Path, target: Path, cells: Sequence[str]) -> None:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Join two results directories; returns the exit code."""
-    parser = argparse.ArgumentParser(
+    parser = Arguments(
         prog="python -m sweep.merge",
         description="Add the cells of one results directory to another; run the study again for table and report.",
         epilog="exit codes: 0 joined, 1 some cells have two results and nothing was written, 2 a mistake",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,7 +10,7 @@ from rich.console import Console
 
 from frozen.console import Terminal
 from frozen.models import BackboneConfig, BackboneError, prefetch
-from frozen.terminal import complain
+from frozen.terminal import Arguments, complain
 from sweep.engine.plan import human_bytes
 from sweep.study.load import StudyError, load_study
 
@@ -20,7 +19,7 @@ DONE, USER_ERROR, INTERRUPTED = 0, 2, 130
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; returns its exit code."""
-    parser = argparse.ArgumentParser(
+    parser = Arguments(
         prog="python -m sweep.prefetch",
         description="Download the newest weights of every backbone of some studies. Afterwards they run without "
         "a network (HF_HUB_OFFLINE=1). A run takes the cached weights as they are; this command renews them.",

@@ -17,7 +17,7 @@ from rich.console import Console
 
 from frozen.console import Terminal
 from frozen.data.scenes import DataError, Device, MadeScene, MakeError, Maker, Missing, Worker
-from frozen.terminal import complain
+from frozen.terminal import Arguments, complain
 from sweep.live.countdown import Countdown, countdown
 
 DONE, INCOMPLETE, USER_ERROR, INTERRUPTED = 0, 1, 2, 130
@@ -27,7 +27,7 @@ _SHOWN_ERRORS = 3
 
 def parser() -> argparse.ArgumentParser:
     """The command line's arguments."""
-    arguments = argparse.ArgumentParser(
+    arguments = Arguments(
         prog="python -m sweep.render",
         description="Make the images that the data sets of a study lack. The same command goes on where it stopped.",
         epilog="exit codes: 0 everything is there, 1 something could not be made, 2 a mistake, 130 interrupted",

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from frozen.terminal import complain
+from frozen.terminal import Arguments, complain
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -36,7 +36,7 @@ GO_ON = "rows and table hold what is done, and the same command goes on where th
 
 def parser() -> argparse.ArgumentParser:
     """The command line's arguments."""
-    arguments = argparse.ArgumentParser(
+    arguments = Arguments(
         prog="python -m sweep.run",
         description="Measure every cell of a study. Running the same command again does only what is missing.",
         epilog="exit codes: 0 all cells done, 1 some cells failed, 2 it cannot run as asked (a mistake, a full "

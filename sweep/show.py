@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 import sys
 from collections import Counter
@@ -16,7 +15,7 @@ from rich.text import Text
 
 from frozen.console import Terminal
 from frozen.readout.readout import Readout, find_readout
-from frozen.terminal import complain, on_one_line, say
+from frozen.terminal import Arguments, complain, on_one_line, say
 from sweep.results.columns import VOLATILE_COLUMNS
 from sweep.results.directory import ResultsDirectory, Row
 from sweep.results.stored import StudyRows, study_rows
@@ -177,7 +176,7 @@ def find(rows: Mapping[str, Row], prefix: str) -> Row:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Print a study or a cell; returns the exit code."""
-    parser = argparse.ArgumentParser(prog="python -m sweep.show", description="Show a study, or one of its cells.")
+    parser = Arguments(prog="python -m sweep.show", description="Show a study, or one of its cells.")
     parser.add_argument("results", type=Path, help="folder of a study's results, such as results/quickstart")
     what = parser.add_mutually_exclusive_group()
     what.add_argument("--cell", metavar="ID", help="a cell, by the beginning of its id")

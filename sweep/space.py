@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 import sys
 from collections.abc import Sequence
 
-from frozen.terminal import complain, say
+from frozen.terminal import Arguments, complain, say
 from sweep.study.errors import StudyError
 from sweep.study.load import load_study
 from sweep.study.schema import json_schema
@@ -16,7 +15,7 @@ from sweep.study.yaml import dump_yaml
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Print the JSON schema, or check a study file and print it with all defaults filled in."""
-    parser = argparse.ArgumentParser(prog="python -m sweep.space", description=main.__doc__)
+    parser = Arguments(prog="python -m sweep.space", description=main.__doc__)
     what = parser.add_mutually_exclusive_group(required=True)
     what.add_argument("--schema", action="store_true", help="print the JSON schema of study files")
     what.add_argument("study", nargs="?", help="study file to check")

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from frozen.console import Terminal
-from frozen.terminal import complain
+from frozen.terminal import Arguments, complain
 from sweep.results.directory import CELLS_FILE
 from sweep.results.stored import ResultsError, StoredCell, StoredResults, open_results
 
@@ -28,7 +28,7 @@ _ROUNDING = 1e-9
 
 def parser() -> argparse.ArgumentParser:
     """The command line's arguments."""
-    arguments = argparse.ArgumentParser(
+    arguments = Arguments(
         prog="python -m sweep.verify",
         description="Recompute every aggregate and interval from the stored per-sample losses, and a few cells from "
         "scratch: data, activations, tuning, training.",

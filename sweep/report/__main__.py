@@ -12,7 +12,7 @@ from pathlib import Path
 
 from frozen.readout.readout import Readout, find_readout, measured
 from frozen.readout.study import Study
-from frozen.terminal import complain, say
+from frozen.terminal import Arguments, complain, say
 from sweep.report._publication import FIGURE_FORMATS, TABLE_FORMATS, write_figures, write_tables
 from sweep.results.columns import all_columns
 from sweep.results.directory import LinkError, ResultsDirectory, Row, as_frame
@@ -45,7 +45,7 @@ class _Found:
 
 def parser() -> argparse.ArgumentParser:
     """The command line's arguments."""
-    arguments = argparse.ArgumentParser(
+    arguments = Arguments(
         prog="python -m sweep.report",
         description="Write report.html from the rows that are there, also while the study runs.",
     )

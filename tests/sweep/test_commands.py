@@ -43,3 +43,16 @@ def test_a_mistake_is_one_line(arguments: tuple[str, ...], message: str) -> None
     assert refused.returncode == 2
     assert message in refused.stderr
     assert "Traceback" not in refused.stderr
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_a_mistake_in_the_arguments_is_one_line(name: str) -> None:
+    refused = subprocess.run(
+        [sys.executable, "-m", f"sweep.{name}", "a", "b", "c", "--nonsense"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert refused.returncode == 2
+    assert refused.stderr.startswith(f"python -m sweep.{name}: ")
+    assert refused.stderr.count("\n") == 1
