@@ -50,7 +50,10 @@ def test_shipped_studies(name, tmp_path):
     space = load_study(path)
     assert space.name == path.stem
     (tmp_path / "resolved.yaml").write_text(dump_yaml(space.resolved()), encoding="utf-8")
-    assert load_study(tmp_path / "resolved.yaml") == space
+    again = load_study(tmp_path / "resolved.yaml")
+    assert again.resolved() == space.resolved()
+    if not any(dataset.key == "data" for dataset in space.datasets):  # their folders lie beside the study
+        assert again == space
 
 
 def test_the_editors_schema_is_up_to_date(capsys):
