@@ -13,6 +13,7 @@ from binding.extras import code_length_extras, derived_extras, extra_estimates, 
 from binding.information import TestLosses, derived, measures
 from frozen.data.scenes import Entropies
 from frozen.intervals import Estimate, IntervalConfig, Losses, Resampled, p_value, resample, spread, student_interval
+from frozen.readout.comparing import IncomparableError, refuse_other_samples
 from frozen.readout.readout import Difference
 
 Row = Mapping[str, Any]
@@ -25,10 +26,6 @@ _FROM_LOSSES = (
     "objects_probe_excess",
     "seeds_disagree",
 )
-
-
-class IncomparableError(ValueError):
-    """Two cells that were not measured on the same test samples."""
 
 
 class Stored(NamedTuple):
@@ -135,15 +132,9 @@ def _compared(values: Mapping[str, Losses]) -> dict[str, Losses]:
 
 
 def _refuse_other_samples(cells: Mapping[str, Stored], values: Mapping[str, Mapping[str, Losses]]) -> None:
+    refuse_other_samples({name: (cell.row, cell.row["n_test"]) for name, cell in cells.items()})
     names = list(cells)
     for name in names[1:]:
-        first, other = cells[names[0]].row, cells[name].row
-        if first["data_fingerprint"] != other["data_fingerprint"]:
-            raise IncomparableError(
-                f"{names[0]} and {name} are not on the same test samples: data set {first['dataset']} "
-                f"({first['data_fingerprint'][:8]}) and {other['dataset']} ({other['data_fingerprint'][:8]}); "
-                "compare cells of one data set"
-            )
         if not np.array_equal(values[names[0]]["entropy"], values[name]["entropy"]):
             raise IncomparableError(f"{names[0]} and {name} have samples with other entropies; run sweep.verify")
 

@@ -16,6 +16,7 @@ from frozen.data.spec import open_split
 from frozen.intervals import IntervalConfig
 from frozen.models import load
 from frozen.readout.cells import Cell
+from frozen.readout.comparing import IncomparableError
 from frozen.readout.needs import Columns, Inputs, Labels, Product
 from frozen.readout.outcome import Outcome
 from frozen.readout.readout import Readout
@@ -136,6 +137,15 @@ class ReadoutConformance:
             assert difference.difference.value == 0
             assert difference.difference.low <= 0 <= difference.difference.high
             assert difference.p_value == pytest.approx(1.0)
+
+    def test_cells_of_other_data_are_not_compared(self, readout: Readout, outcomes: dict[Cell, Outcome]) -> None:
+        cell, outcome = next((cell, one) for cell, one in outcomes.items() if one.samples is not None)
+        row: Any = {**_row(cell, outcome), "dataset": cell.dataset.name, "data_fingerprint": "here"}
+        samples: Any = outcome.samples
+        cells = {"one": (row, samples), "other": ({**row, "data_fingerprint": "elsewhere"}, samples)}
+        columns = [measure.column for measure in readout.measures]
+        with pytest.raises(IncomparableError, match="not on the same samples"):
+            list(readout.compare(cells, [("one", "other")], columns, IntervalConfig(resamples=100), seed=0))
 
     def test_it_says_what_a_paper_says_of_it(self, readout: Readout, study: Study, outcomes: Any) -> None:
         rows = [_row(cell, outcome) for cell, outcome in outcomes.items()]

@@ -15,7 +15,8 @@ import numpy as np
 import pyarrow as pa
 from jaxtyping import Float64, Int64
 
-from frozen.intervals import Estimate, IntervalConfig, interval, p_value, resample, spread, student_interval
+from frozen.intervals import Estimate, IntervalConfig, interval, resample, spread
+from frozen.readout.comparing import difference, refuse_other_samples
 from frozen.readout.readout import Difference
 from readouts.captions.categories.names import CATEGORIES
 from readouts.captions.columns import RATIOS, TEMPLATE_PERCENT, Ratio
@@ -171,10 +172,6 @@ def _flags(found: Mapping[str, Estimate]) -> list[str]:
     return flags
 
 
-class IncomparableError(ValueError):
-    """Two cells that were not measured on the same images."""
-
-
 def compare(
     cells: Mapping[str, tuple[Row, pa.Table]],
     pairs: Iterable[tuple[str, str]],
@@ -188,7 +185,7 @@ def compare(
     Raises:
         IncomparableError: cells of other images.
     """
-    _refuse_other_images(cells)
+    refuse_other_samples({name: (row, len(samples)) for name, (row, samples) in cells.items()})
     sums = {name: sums_of(samples) for name, (_, samples) in cells.items()}
     drawn, n_units = drawn_ratios(sums, config, seed)
     scales = {one.column: one.scale for one in RATIOS}
@@ -200,18 +197,6 @@ def compare(
                 continue
             scale = scales[column]
             values = scale * sums[one][column].value, scale * sums[other][column].value
-            value = values[0] - values[1]
-            deviations = spread(value, scale * (drawn[one, column] - drawn[other, column]), [], n_units, seed=seed)
-            estimate = student_interval(value, deviations, config.level)
-            found.append(Difference(one, other, column, values, estimate, p_value(value, deviations)))
+            resampled = scale * (drawn[one, column] - drawn[other, column])
+            found.append(difference(one, other, column, values, resampled, n_units, level=config.level, seed=seed))
     return found
-
-
-def _refuse_other_images(cells: Mapping[str, tuple[Row, pa.Table]]) -> None:
-    first, *others = cells.items()
-    for name, (row, samples) in others:
-        if row["data_fingerprint"] != first[1][0]["data_fingerprint"] or len(samples) != len(first[1][1]):
-            raise IncomparableError(
-                f"{first[0]} and {name} are not on the same images: data sets {first[1][0]['dataset']} and "
-                f"{row['dataset']}; compare cells of one data set"
-            )

@@ -13,7 +13,8 @@ import numpy as np
 import pyarrow as pa
 from jaxtyping import Float
 
-from frozen.intervals import Estimate, IntervalConfig, interval, p_value, resample, spread, student_interval
+from frozen.intervals import IntervalConfig, interval, resample, spread
+from frozen.readout.comparing import difference, refuse_other_samples
 from frozen.readout.readout import Difference
 from readouts.class_embedding.columns import BOUNDS, MEASURES
 
@@ -128,7 +129,7 @@ def differences(
     wanted = [measure.column for measure in MEASURES if measure.column in set(columns)]
     known = list(pairs)
     for one, other in known:
-        _check_same(one, other, cells)
+        refuse_other_samples({name: (cells[name][0], len(tables[name])) for name in (one, other)})
     drawn: _Drawn = {}
     for size in {len(table) for table in tables.values()}:
         drawn |= _drawn({name: table for name, table in tables.items() if len(table) == size}, config, seed)
@@ -138,18 +139,9 @@ def differences(
             if (one, column) not in drawn or (other, column) not in drawn:
                 continue
             (first, draws, n_samples), (second, others, _) = drawn[one, column], drawn[other, column]
-            value = first - second
-            width = spread(value, draws - others, [], n_samples, seed=seed)
-            estimate: Estimate = student_interval(value, width, config.level)
-            found.append(Difference(one, other, column, (first, second), estimate, p_value(value, width)))
+            both, of = draws - others, (first, second)
+            found.append(difference(one, other, column, of, both, n_samples, level=config.level, seed=seed))
     return found
-
-
-def _check_same(one: str, other: str, cells: Mapping[str, tuple[Mapping[str, Any], pa.Table]]) -> None:
-    (row, samples), (other_row, other_samples) = cells[one], cells[other]
-    prints = row.get("data_fingerprint"), other_row.get("data_fingerprint")
-    if prints[0] != prints[1] or len(samples) != len(other_samples):
-        raise ValueError(f"{one} and {other} were not measured on the same images")
 
 
 def permutation_p(value: float, permuted: np.ndarray) -> float:

@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from frozen.intervals import Estimate, IntervalConfig, interval, p_value, resample, spread, student_interval
+from frozen.intervals import IntervalConfig, interval, resample, spread
+from frozen.readout.comparing import difference, refuse_other_samples
 from frozen.readout.readout import Difference
 from readouts.concepts.bound import COVERED, resampled_aucs
 
@@ -106,12 +107,11 @@ def compare(
     Raises:
         ValueError: cells of different stages or samples.
     """
-    first_name, (first, first_samples) = next(iter(cells.items()))
-    for name, (row, samples) in cells.items():
+    first_name, (first, _) = next(iter(cells.items()))
+    for name, (row, _) in cells.items():
         if row["stage"] != first["stage"]:
             raise ValueError(f"{first_name} is a cell of the stage {first['stage']}, {name} of {row['stage']}")
-        if row["data_fingerprint"] != first["data_fingerprint"] or len(samples) != len(first_samples):
-            raise ValueError(f"{first_name} and {name} were not measured on the same samples")
+    refuse_other_samples({name: (row, len(samples)) for name, (row, samples) in cells.items()})
     drawn = _Drawn.of(first["stage"], {name: samples for name, (_, samples) in cells.items()}, config, seed)
     wanted, found = list(columns), []
     for one, other in pairs:
@@ -120,11 +120,9 @@ def compare(
             if both[0] is None or both[1] is None or math.isnan(both[0][0] - both[1][0]):
                 continue
             values = both[0][0], both[1][0]
-            value = values[0] - values[1]
-            resampled = _finite(drawn.resampled[one][column] - drawn.resampled[other][column], value)
-            of = spread(value, resampled, [], drawn.n_samples, seed=seed)
-            estimate: Estimate = student_interval(value, of, config.level)
-            found.append(Difference(one, other, column, values, estimate, p_value(value, of)))
+            resampled = _finite(drawn.resampled[one][column] - drawn.resampled[other][column], values[0] - values[1])
+            n_samples = drawn.n_samples
+            found.append(difference(one, other, column, values, resampled, n_samples, level=config.level, seed=seed))
     return found
 
 

@@ -13,7 +13,8 @@ from typing import Any, TypeVar
 import numpy as np
 import pyarrow as pa
 
-from frozen.intervals import Estimate, IntervalConfig, interval, p_value, resample, spread, student_interval
+from frozen.intervals import Estimate, IntervalConfig, interval, resample, spread
+from frozen.readout.comparing import difference, refuse_other_samples
 from frozen.readout.readout import Difference
 
 PAIR = "pair"
@@ -129,7 +130,7 @@ def estimate_columns(estimates: Mapping[str, Estimate]) -> dict[str, float]:
 
 
 def differences(
-    tables: Mapping[str, pa.Table],
+    cells: Mapping[str, tuple[Mapping[str, Any], pa.Table]],
     pairs: Iterable[tuple[str, str]],
     columns: Iterable[str],
     config: IntervalConfig,
@@ -139,14 +140,11 @@ def differences(
     """Paired differences of measures between cells.
 
     Raises:
-        ValueError: cells that were not measured on equally many images.
+        IncomparableError: cells of other images.
     """
+    tables = {name: samples for name, (_, samples) in cells.items()}
     units = {name: _units(table) for name, table in tables.items()}
-    sizes = {len(next(iter(one.values()))) for one in units.values()}
-    if len(sizes) > 1:
-        raise ValueError(
-            f"the cells were measured on different samples: {', '.join(map(str, sorted(sizes)))} of them"
-        )
+    refuse_other_samples({name: (row, _n_units(units[name])) for name, (row, _) in cells.items()})
     flat = {f"{name} {column}": values[None] for name, one in units.items() for column, values in one.items()}
     drawn = resample(flat, resamples=config.resamples, seed=seed)
     known = {name: estimators(table) for name, table in tables.items()}
@@ -157,21 +155,15 @@ def differences(
             if known[one][column].columns != known[other][column].columns:
                 raise ValueError(f"{one} and {other} have other groups")
             formula, needed = known[one][column].formula, known[one][column].columns
-            values = [float(formula({c: units[name][c].mean() for c in needed})) for name in (one, other)]
-            both = [formula({c: drawn.both[f"{name} {c}"] for c in needed}) for name in (one, other)]
-            value = values[0] - values[1]
-            found = spread(value, both[0] - both[1], [], drawn.n_samples, seed=seed)
-            made.append(
-                Difference(
-                    one,
-                    other,
-                    column,
-                    (values[0], values[1]),
-                    student_interval(value, found, config.level),
-                    p_value(value, found),
-                )
-            )
+            first, second = (float(formula({c: units[name][c].mean() for c in needed})) for name in (one, other))
+            drawn_of = [formula({c: drawn.both[f"{name} {c}"] for c in needed}) for name in (one, other)]
+            both, n_units = drawn_of[0] - drawn_of[1], drawn.n_samples
+            made.append(difference(one, other, column, (first, second), both, n_units, level=config.level, seed=seed))
     return made
+
+
+def _n_units(columns: Mapping[str, np.ndarray]) -> int:
+    return len(next(iter(columns.values())))
 
 
 def _units(samples: pa.Table) -> dict[str, np.ndarray]:

@@ -138,8 +138,7 @@ class TextDecomposition:
         seed: int,
     ) -> list[Difference]:
         """Paired differences between cells measured on the same images."""
-        tables = {name: samples for name, (_, samples) in cells.items()}
-        return differences(tables, pairs, columns, config, seed=seed)
+        return differences(cells, pairs, columns, config, seed=seed)
 
     def exhibits(
         self, results: Path, rows: Sequence[Mapping[str, Any]], datasets: Mapping[str, Scene]

@@ -10,10 +10,11 @@ import pytest
 
 from frozen.data.scenes.codes import FeatureSpace
 from frozen.intervals import IntervalConfig
+from frozen.readout.comparing import IncomparableError
 from readouts.captions.columns import RATIOS
 from readouts.captions.parsing import Parser
 from readouts.captions.scoring import Written, bits_of, calibrated_bits, choice_columns, sample_table
-from readouts.captions.stored import IncomparableError, compare, estimates, recompute, sums_of, top_caption
+from readouts.captions.stored import compare, estimates, recompute, sums_of, top_caption
 
 N = 400
 UNITS = np.arange(N) // 2
@@ -151,7 +152,7 @@ def test_differences_are_paired_and_refuse_other_images() -> None:
     assert found.values == (75, 50)
     assert found.difference.low <= 25 <= found.difference.high
     assert found.p_value < 1e-6
-    with pytest.raises(IncomparableError, match="not on the same images"):
+    with pytest.raises(IncomparableError, match="not on the same samples"):
         compare(
             {"one": (ROW, one), "other": (ROW | {"data_fingerprint": "e"}, other)},
             [("one", "other")],
