@@ -14,10 +14,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from binding.apply import activations, folder_in, open_backbone
-from binding.exhibits._base import Exhibit
 from binding.probe_file import ProbeFile, ProbeFileError
 from binding.probes import AttentionQuadratic
 from frozen.data.scenes import Scene
+from frozen.readout.exhibit import Exhibit
 
 N_IMAGES, MOST_OBJECTS = 3, 6
 MOST_DRAWN = 6

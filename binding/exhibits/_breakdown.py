@@ -9,7 +9,7 @@ from typing import Any
 
 import pyarrow.parquet as pq
 
-from binding.exhibits._base import Exhibit
+from frozen.readout.exhibit import Exhibit
 
 _PLACE = ("dataset", "backbone", "mode", "probe")
 _MOST_CELLS = 60

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any
 
-from binding.exhibits._base import Exhibit
+from frozen.readout.exhibit import Exhibit
 
 PARTS = {"features": "#0072B2", "binding": "#E69F00", "unread": "#B8C0C8"}
 """Parts of H(O) and their colours (Okabe and Ito), from left to right."""

@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import Any
 
 from binding.exhibits._attention import attention_maps
-from binding.exhibits._base import Exhibit
 from binding.exhibits._breakdown import breakdowns
 from binding.exhibits._budget import bits_budgets
 from binding.exhibits._importance import importances
 from binding.exhibits._scenes import scene_pictures
 from frozen.data.scenes import Scene
+from frozen.readout.exhibit import Exhibit
 
 
 def exhibits(results: Path, rows: Sequence[Mapping[str, Any]], scenes: Mapping[str, Scene]) -> Iterator[Exhibit]:

@@ -14,7 +14,7 @@ import optuna
 import pyarrow.parquet as pq
 from optuna.importance import PedAnovaImportanceEvaluator, get_param_importances
 
-from binding.exhibits._base import Exhibit
+from frozen.readout.exhibit import Exhibit
 
 MOST_CELLS = 400
 """Cells that are read, evenly chosen where there are more; each is a file."""

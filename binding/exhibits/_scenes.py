@@ -9,8 +9,8 @@ from functools import partial
 import numpy as np
 from matplotlib.figure import Figure
 
-from binding.exhibits._base import Exhibit
 from frozen.data.scenes import Scene
+from frozen.readout.exhibit import Exhibit
 
 N_IMAGES = 6
 _LETTERS_A_LINE, _MOST_NAMED = 20, 8

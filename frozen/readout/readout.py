@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, runtime_checkable
 import numpy as np
 
 from frozen.readout.cells import Cell, LeftOut, Mistake, Path
+from frozen.readout.exhibit import Exhibit
 from frozen.readout.forms import Border
 from frozen.readout.measures import Dimension, Expectation, Headline, Measure
 from frozen.readout.needs import Inputs
@@ -58,30 +59,6 @@ class StudyReader(Protocol):
     @property
     def study(self) -> Any:
         """The file's values as their form has them; None if one of them does not fit."""
-        ...
-
-
-@runtime_checkable
-class Exhibit(Protocol):
-    """A titled drawing that a read-out adds to the report."""
-
-    @property
-    def title(self) -> str: ...
-
-    @property
-    def caption(self) -> str: ...
-
-    @property
-    def alternative(self) -> str:
-        """What the drawing shows, for readers who cannot see it."""
-        ...
-
-    def draw(self) -> Any:
-        """A matplotlib figure, a Vega-Lite specification (a mapping), or a PNG (bytes).
-
-        Where the values of a specification have the fields dataset, backbone or a dimension of the read-out, the
-        report's filters apply to them. Anything raised becomes a note in the report, which is written all the same.
-        """
         ...
 
 

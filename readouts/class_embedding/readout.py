@@ -16,6 +16,7 @@ import torch
 from frozen.data.scenes import Scene, Split
 from frozen.intervals import IntervalConfig
 from frozen.readout.cells import Cell, LeftOut, Mistake
+from frozen.readout.exhibit import Exhibit
 from frozen.readout.measures import Headline, Measure
 from frozen.readout.needs import Inputs
 from frozen.readout.outcome import Outcome
@@ -33,7 +34,7 @@ from readouts.class_embedding.columns import (
     MEASURES,
 )
 from readouts.class_embedding.estimates import config_of, differences, estimates
-from readouts.class_embedding.exhibits import Exhibit, exhibits
+from readouts.class_embedding.exhibits import exhibits
 from readouts.class_embedding.keys import ClassKeys, ClassStudy, read_keys
 from readouts.class_embedding.measuring import measure_cells
 from readouts.class_embedding.method import method

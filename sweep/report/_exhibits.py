@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from frozen.readout.readout import Exhibit
+from frozen.readout.exhibit import Exhibit
 
 DOTS_AN_INCH = 200
 

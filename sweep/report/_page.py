@@ -13,8 +13,8 @@ import jinja2
 import pandas as pd
 from markupsafe import Markup
 
+from frozen.readout.exhibit import Exhibit
 from frozen.readout.measures import Dimension, Expectation, Headline, Measure
-from frozen.readout.readout import Exhibit
 from frozen.terminal import printable
 from sweep.report._data import as_script, page_data
 from sweep.report._exhibits import Shown, shown

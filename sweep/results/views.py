@@ -11,7 +11,8 @@ from typing import Any
 from rich.console import Console
 
 from frozen.readout.cells import Cell
-from frozen.readout.readout import Exhibit, Readout, measured
+from frozen.readout.exhibit import Exhibit
+from frozen.readout.readout import Readout, measured
 from frozen.readout.study import Study
 from sweep.results.columns import all_columns
 from sweep.results.directory import CELLS_FILE, DAMAGED, ResultsDirectory, Row, as_frame

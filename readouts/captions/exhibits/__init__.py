@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from frozen.data.scenes import Scene
-from readouts.captions.exhibits._base import Exhibit
+from frozen.readout.exhibit import Exhibit
 from readouts.captions.exhibits._curves import curves, orders
 from readouts.captions.exhibits._ladder import ladders
 from readouts.captions.exhibits._pairs import pairs

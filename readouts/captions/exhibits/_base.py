@@ -1,30 +1,15 @@
-"""What an exhibit is, and the rows that one is of."""
+"""The rows that an exhibit is of."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, TypeAlias
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-from matplotlib.figure import Figure
 
-Drawing: TypeAlias = Figure | Mapping[str, Any] | bytes
-"""A matplotlib figure, a Vega-Lite specification, or a PNG."""
 Row: TypeAlias = Mapping[str, Any]
-
-
-class Exhibit(NamedTuple):
-    """A titled drawing of a report; drawn only when the report is written, so that one failure stays alone."""
-
-    title: str
-    caption: str
-    alternative: str
-    """What the drawing shows, for readers who cannot see it."""
-    draw: Callable[[], Drawing]
-    """Draws it. Where the values of a Vega-Lite specification have the fields dataset, backbone or translator, the
-    filters of the report apply to them."""
 
 
 def captioned(rows: Sequence[Row]) -> dict[tuple[str, str, str], list[Row]]:

@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from frozen.intervals import IntervalConfig
+from frozen.readout.exhibit import Exhibit
 from readouts.captions.emergence import emergence
-from readouts.captions.exhibits._base import Exhibit, Row, captioned, panels, samples_of
+from readouts.captions.exhibits._base import Row, captioned, panels, samples_of
 
 CURVES = {
     "retrieval_percent": "retrieval",

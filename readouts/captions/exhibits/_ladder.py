@@ -13,7 +13,8 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from frozen.data.scenes import Scene
-from readouts.captions.exhibits._base import Exhibit, Row, captioned, samples_of
+from frozen.readout.exhibit import Exhibit
+from readouts.captions.exhibits._base import Row, captioned, samples_of
 from readouts.captions.parsing import Pair, Parser, words_of
 
 N_IMAGES = 4

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from frozen.data.scenes import Scene
-from readouts.captions.exhibits._base import Exhibit, Row, captioned, panels, samples_of
+from frozen.readout.exhibit import Exhibit
+from readouts.captions.exhibits._base import Row, captioned, panels, samples_of
 from readouts.captions.parsing import Parser
 
 KINDS = {"right": "#009E73", "swapped": "#E69F00", "not there": "#B8C0C8"}

@@ -7,7 +7,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from readouts.captions.exhibits._base import Exhibit, Row, captioned, samples_of
+from frozen.readout.exhibit import Exhibit
+from readouts.captions.exhibits._base import Row, captioned, samples_of
 
 N_IMAGES = 60
 SHOWN = 24

@@ -7,7 +7,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any
 
-from readouts.captions.exhibits._base import Exhibit, Row, captioned, panels
+from frozen.readout.exhibit import Exhibit
+from readouts.captions.exhibits._base import Row, captioned, panels
 
 LEAST_PERCENT = 5.0
 """Categories that reach this share at some layer have a colour of their own, as in the published figure."""

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from frozen.data.scenes import Scene
-from readouts.class_embedding.exhibits._base import Exhibit
+from frozen.readout.exhibit import Exhibit
 from readouts.class_embedding.exhibits._depth import depth_exhibits
 from readouts.class_embedding.exhibits._images import image_exhibits
 from readouts.class_embedding.exhibits._removal import removal_exhibits

@@ -1,13 +1,12 @@
-"""What an exhibit is, and what all drawings of this read-out share."""
+"""What all drawings of this read-out share."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 
 Row = Mapping[str, Any]
 COLOURS = {
@@ -23,16 +22,6 @@ COLOURS = {
     "random": "#777777",
 }
 """Of kinds of tokens, and of orders in which they are removed; Okabe and Ito's."""
-
-
-class Exhibit(NamedTuple):
-    """A titled drawing of a report; drawn only when the report is written, so that one failure stays alone."""
-
-    title: str
-    caption: str
-    alternative: str
-    """What the drawing shows, for readers who cannot see it."""
-    draw: Callable[[], Figure]
 
 
 def pairs(rows: Sequence[Row]) -> Iterator[tuple[str, str, list[Row]]]:

@@ -9,7 +9,8 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from frozen.intervals import holm
-from readouts.class_embedding.exhibits._base import COLOURS, Exhibit, Row, chosen, draw_line, dress, is_there, pairs
+from frozen.readout.exhibit import Exhibit
+from readouts.class_embedding.exhibits._base import COLOURS, Row, chosen, draw_line, dress, is_there, pairs
 
 _PARTS = ("residual", "mid", "attention", "mlp")
 _KINDS = ("cls", "image", "class", "context", "register")

@@ -16,7 +16,8 @@ from matplotlib.patches import Rectangle
 
 from frozen.data.scenes import Scene
 from frozen.data.spec import open_split
-from readouts.class_embedding.exhibits._base import Exhibit, Row, chosen, pairs
+from frozen.readout.exhibit import Exhibit
+from readouts.class_embedding.exhibits._base import Row, chosen, pairs
 from readouts.class_embedding.patches import MASK, known_labels
 
 N_IMAGES = 5

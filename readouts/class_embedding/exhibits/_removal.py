@@ -10,7 +10,8 @@ import numpy as np
 import pyarrow.parquet as pq
 from matplotlib.figure import Figure
 
-from readouts.class_embedding.exhibits._base import COLOURS, Exhibit, Row, chosen, is_there, pairs
+from frozen.readout.exhibit import Exhibit
+from readouts.class_embedding.exhibits._base import COLOURS, Row, chosen, is_there, pairs
 from readouts.class_embedding.exhibits._images import file_of
 
 _ENDS = {"keep_most_relevant": "most relevant tokens kept", "keep_least_relevant": "least relevant tokens kept"}

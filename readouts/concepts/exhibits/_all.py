@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from frozen.data.scenes import Scene
+from frozen.readout.exhibit import Exhibit
 from readouts.concepts.exhibits._atoms import atom_galleries, atom_tables
-from readouts.concepts.exhibits._base import Exhibit, Source
+from readouts.concepts.exhibits._base import Source
 from readouts.concepts.exhibits._classes import global_pictures, local_pictures, paths
 from readouts.concepts.exhibits._clusters import cluster_pictures
 from readouts.concepts.exhibits._selectivity import selectivities

@@ -8,7 +8,8 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
-from readouts.concepts.exhibits._base import Exhibit, Row, Source, about, picture
+from frozen.readout.exhibit import Exhibit
+from readouts.concepts.exhibits._base import Row, Source, about, picture
 
 _ATOMS, _IMAGES = 8, 4
 _MOST_FIGURES = 4

@@ -1,31 +1,20 @@
-"""What an exhibit is, and where its numbers lie."""
+"""Where the numbers of an exhibit lie."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 import pyarrow.parquet as pq
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 
 from frozen.data.scenes import Scene
 
 Row: TypeAlias = Mapping[str, Any]
-Drawing: TypeAlias = Figure | Mapping[str, Any] | bytes
 _NOTHING = 1e-3
 _OF_DICTIONARY = ("backbone", "site", "dictionary", "training_number")
-
-
-class Exhibit(NamedTuple):
-    """A titled drawing; drawn only when the report is written, so that one failure stays alone."""
-
-    title: str
-    caption: str
-    alternative: str
-    draw: Callable[[], Drawing]
 
 
 class Source(NamedTuple):

@@ -8,7 +8,8 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
-from readouts.concepts.exhibits._base import Exhibit, Row, Source, about, bars, picture
+from frozen.readout.exhibit import Exhibit
+from readouts.concepts.exhibits._base import Row, Source, about, bars, picture
 
 _MOST_FIGURES = 3
 _LOCAL, _CLASSES = 4, 6

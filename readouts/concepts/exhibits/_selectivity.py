@@ -6,7 +6,8 @@ from collections.abc import Iterator, Sequence
 from functools import partial
 from typing import Any
 
-from readouts.concepts.exhibits._base import Exhibit, Row, Source
+from frozen.readout.exhibit import Exhibit
+from readouts.concepts.exhibits._base import Row, Source
 
 _COLOURS = {"conjunction": "#E69F00", "feature": "#0072B2", "other": "#8f99a3"}
 

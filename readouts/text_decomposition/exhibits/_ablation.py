@@ -6,8 +6,9 @@ from collections.abc import Iterator, Sequence
 from functools import partial
 from typing import Any
 
+from frozen.readout.exhibit import Exhibit
 from readouts.text_decomposition.cells import UP_TO_HERE
-from readouts.text_decomposition.exhibits._base import Exhibit, Row, of, panels, place
+from readouts.text_decomposition.exhibits._base import Row, of, panels, place
 
 _BASELINE = "none"
 

@@ -1,23 +1,11 @@
-"""What an exhibit is, and what all of them need."""
+"""What all exhibits need."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, NamedTuple, TypeAlias
-
-from matplotlib.figure import Figure
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, TypeAlias
 
 Row: TypeAlias = Mapping[str, Any]
-Drawing: TypeAlias = Figure | Mapping[str, Any] | bytes
-
-
-class Exhibit(NamedTuple):
-    """A titled drawing; drawn only when the report is written."""
-
-    title: str
-    caption: str
-    alternative: str
-    draw: Callable[[], Drawing]
 
 
 def of(rows: Sequence[Row], analysis: str) -> Iterator[Row]:

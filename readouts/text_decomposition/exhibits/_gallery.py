@@ -6,8 +6,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from frozen.data.scenes import Scene
+from frozen.readout.exhibit import Exhibit
 from readouts.text_decomposition.exhibits._ablation import ablations
-from readouts.text_decomposition.exhibits._base import Exhibit, Row
+from readouts.text_decomposition.exhibits._base import Row
 from readouts.text_decomposition.exhibits._heads import heads
 from readouts.text_decomposition.exhibits._pictures import cosines, maps, neighbours
 from readouts.text_decomposition.exhibits._spurious import spurious

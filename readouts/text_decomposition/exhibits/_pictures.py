@@ -12,7 +12,8 @@ from matplotlib.figure import Figure
 
 from frozen.data.scenes import Scene
 from frozen.data.spec import open_split
-from readouts.text_decomposition.exhibits._base import Exhibit, Row, of
+from frozen.readout.exhibit import Exhibit
+from readouts.text_decomposition.exhibits._base import Row, of
 from readouts.text_decomposition.heatmaps import named_objects
 from readouts.text_decomposition.lens import unpack
 

@@ -7,7 +7,8 @@ from collections.abc import Iterator, Sequence
 from functools import partial
 from typing import Any
 
-from readouts.text_decomposition.exhibits._base import Exhibit, Row, of, panel_of, panels, place
+from frozen.readout.exhibit import Exhibit
+from readouts.text_decomposition.exhibits._base import Row, of, panel_of, panels, place
 
 _MEASURES = {"accuracy_percent": "class", "worst_group_percent": "class, worst group", "cue_percent": "cue"}
 _ENDS = {"value": "", "low": "_low", "high": "_high"}

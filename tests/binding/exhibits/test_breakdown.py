@@ -10,8 +10,8 @@ import pyarrow.parquet as pq
 import pytest
 import vl_convert
 
-from binding.exhibits._base import Exhibit
 from binding.exhibits._breakdown import breakdowns, draw_counts, parts
+from frozen.readout.exhibit import Exhibit
 
 
 def row(cell: str, *, layer: str = "2", bits: float = 1.0, **changes: Any) -> dict[str, Any]:

@@ -17,7 +17,8 @@ from binding.exhibits._budget import best_layers, budget
 from binding.exhibits._importance import Trial, importance, tried
 from binding.exhibits._scenes import object_names
 from frozen.data.scenes import ColorShape, SplitPolicy
-from frozen.readout.readout import Exhibit, find_readout
+from frozen.readout.exhibit import Exhibit
+from frozen.readout.readout import find_readout
 
 SIZES = SplitPolicy(train=4, validation=4, test=8)
 SCENE = ColorShape(n_colors=3, n_shapes=2, max_objects=3, image_size=48, object_size=10, split=SIZES)

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from frozen.data.scenes import FewShapes, SplitPolicy
-from frozen.readout.readout import Exhibit
+from frozen.readout.exhibit import Exhibit
 from readouts.text_decomposition.exhibits import exhibits
 from readouts.text_decomposition.exhibits._heads import matrix
 from readouts.text_decomposition.lens import pack

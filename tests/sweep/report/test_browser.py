@@ -16,8 +16,9 @@ import pyarrow.parquet as pq
 import pytest
 from playwright.sync_api import Browser, Page, sync_playwright
 
-from binding.exhibits import Exhibit, exhibits
+from binding.exhibits import exhibits
 from binding.exhibits._importance import draw_importances
+from frozen.readout.exhibit import Exhibit
 from sweep.report import Heading, write_report
 from tests.sweep.report.conftest import DIMENSIONS
 from tests.sweep.report.test_layout import ACCURACY, GRIDS, NAMED, rows_of

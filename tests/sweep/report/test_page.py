@@ -1,12 +1,13 @@
 import json
 from collections.abc import Callable
 from html.parser import HTMLParser
-from typing import Any, NamedTuple
+from typing import Any
 
 import pandas as pd
 import pytest
 from matplotlib.figure import Figure
 
+from frozen.readout.exhibit import Exhibit
 from sweep.report import Heading, write_report
 from sweep.report._vega import vega_script
 from tests.sweep.report.conftest import CHOICES, DIMENSIONS
@@ -190,11 +191,8 @@ def test_values_stand_in_the_order_of_the_study(cell, report):
     assert page.data["names"]["probe"] == ["linear", "linear #2", "quadratic", "dnn", "attention"]
 
 
-class Sketch(NamedTuple):
-    title: str
-    draw: Callable[[], Any]
-    caption: str = "a caption"
-    alternative: str = "a drawing"
+def sketch(title: str, draw: Callable[[], Any]) -> Exhibit:
+    return Exhibit(title, "a caption", "a drawing", draw)
 
 
 def test_exhibits_are_shown_and_failing_ones_noted(cell, report):
@@ -203,11 +201,11 @@ def test_exhibits_are_shown_and_failing_ones_noted(cell, report):
 
     specification = {"mark": "bar", "data": {"values": [{"probe": "</script>"}]}}
     sketches = [
-        Sketch("Figure", lambda: Figure(figsize=(1, 1))),
-        Sketch("Broken", broken),
-        Sketch("Bars", lambda: specification),
-        Sketch("Picture", lambda: b"PNG bytes"),
-        Sketch("Wrong", lambda: 7),
+        sketch("Figure", lambda: Figure(figsize=(1, 1))),
+        sketch("Broken", broken),
+        sketch("Bars", lambda: specification),
+        sketch("Picture", lambda: b"PNG bytes"),
+        sketch("Wrong", lambda: 7),
     ]
     page = report(pd.DataFrame([cell()]), exhibits=lambda: sketches)
     pictures = [one["src"] for tag, one in page.tags if tag == "img"]
@@ -221,7 +219,7 @@ def test_exhibits_are_shown_and_failing_ones_noted(cell, report):
 
 def test_a_readout_that_cannot_even_list_its_exhibits(cell, report):
     def some():
-        yield Sketch("First", lambda: {"mark": "bar"})
+        yield sketch("First", lambda: {"mark": "bar"})
         raise OSError("gone")
 
     page = report(pd.DataFrame([cell()]), exhibits=some)
