@@ -42,6 +42,7 @@ from frozen.capture.views import shape
 from frozen.data.scenes import SPLITS, Scene, Split, prior_source
 from frozen.intervals import IntervalConfig
 from frozen.readout.cells import Cell, LeftOut, Mistake
+from frozen.readout.defaults import ReadoutDefaults
 from frozen.readout.measures import Headline
 from frozen.readout.needs import Inputs
 from frozen.readout.outcome import Outcome
@@ -49,7 +50,7 @@ from frozen.readout.readout import Difference, Method, StudyReader
 from frozen.readout.study import Study
 
 
-class BindingReadout:
+class BindingReadout(ReadoutDefaults):
     """Measures binding information."""
 
     version = VERSION
@@ -61,7 +62,6 @@ class BindingReadout:
     columns = COLUMNS
     grid_columns = GRID_COLUMNS
     choices = CHOICES
-    products: ClassVar[Mapping[str, str]] = {}
     flag_meanings = FLAGS
     mild_flags = MILD_FLAGS
     control_meanings = CONTROL_MEANINGS
@@ -81,9 +81,6 @@ class BindingReadout:
     def warnings(self, cells: Sequence[Cell]) -> Iterator[str]:
         """Data sets with next to nothing to bind, trainings with few steps, data sets that share scenes."""
         return chain(little_to_bind(cells), few_steps(cells), shared_scenes(cells))
-
-    def bundle(self, cell: Cell) -> None:
-        """Every cell is a trial of its own."""
 
     def labels(self, split: Split) -> dict[str, np.ndarray]:
         """Object codes, H(O | F = f_i) and, where the prior is known, its log-odds."""
@@ -135,11 +132,6 @@ class BindingReadout:
         """Measure the cells, one after another."""
         for cell, inputs in cells.items():
             yield cell, _measured(cell, inputs, device)
-
-    def has_samples(self, row: Mapping[str, Any]) -> bool:
-        """Every cell has test losses."""
-        del row
-        return True
 
     def recompute(self, row: Mapping[str, Any], samples: pa.Table) -> dict[str, object]:
         """The columns that follow from stored losses."""

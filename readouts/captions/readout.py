@@ -16,6 +16,7 @@ import torch
 from frozen.data.scenes import GRAMMARS, Scene, Split
 from frozen.intervals import IntervalConfig
 from frozen.readout.cells import Cell, LeftOut, Mistake
+from frozen.readout.defaults import ReadoutDefaults
 from frozen.readout.measures import Headline
 from frozen.readout.needs import Inputs
 from frozen.readout.outcome import Outcome
@@ -31,7 +32,7 @@ from readouts.captions.stored import compare, recompute
 _DECODED_A_SECOND = {"cpu": 200.0, "cuda": 5000.0}
 
 
-class CaptionsReadout:
+class CaptionsReadout(ReadoutDefaults):
     """Measures what layers say of images."""
 
     version = VERSION
@@ -39,18 +40,13 @@ class CaptionsReadout:
     dimensions = DIMENSIONS
     measures = MEASURES
     headline = Headline(column="exact_percent", beside="choice_accuracy_percent")
-    extra_measures = ()
     columns = COLUMNS
     grid_columns = GRID_COLUMNS
-    choices: ClassVar[Mapping[str, str]] = {}
     products: ClassVar[Mapping[str, str]] = {"translator": "affine map of a layer's tokens to the last layer's"}
     flag_meanings = FLAGS
-    mild_flags: ClassVar[frozenset[str]] = frozenset()
     control_meanings = CONTROL_MEANINGS
     expectations = EXPECTATIONS
-    control_aliases: ClassVar[Mapping[str, str]] = {}
     column_kinds = COLUMN_KINDS
-    parts: ClassVar[Mapping[str, Any]] = {}
 
     def read(self, reader: StudyReader) -> CaptionStudy | None:
         """The read-out's keys of a study."""
@@ -108,19 +104,9 @@ class CaptionsReadout:
         per_caption = 1 + (len(own.choices.labels) if own.choices else 0) / 4
         return n_captions * per_caption / _DECODED_A_SECOND.get(device.type, 200.0) + 0.2
 
-    def is_upper_bound(self, cell: Cell) -> bool:
-        """No training stops early."""
-        del cell
-        return False
-
     def measure(self, cells: Mapping[Cell, Inputs], device: torch.device) -> Iterator[tuple[Cell, Outcome]]:
         """Measure the cells, one after another."""
         return measure(cells, device)
-
-    def has_samples(self, row: Mapping[str, Any]) -> bool:
-        """Every cell has captions."""
-        del row
-        return True
 
     def recompute(self, row: Mapping[str, Any], samples: pa.Table) -> dict[str, object]:
         """The columns that follow from stored captions."""

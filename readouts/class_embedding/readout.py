@@ -16,8 +16,9 @@ import torch
 from frozen.data.scenes import Scene, Split
 from frozen.intervals import IntervalConfig
 from frozen.readout.cells import Cell, LeftOut, Mistake
+from frozen.readout.defaults import ReadoutDefaults
 from frozen.readout.exhibit import Exhibit
-from frozen.readout.measures import Headline, Measure
+from frozen.readout.measures import Headline
 from frozen.readout.needs import Inputs
 from frozen.readout.outcome import Outcome
 from frozen.readout.readout import Difference, Method, StudyReader
@@ -44,7 +45,7 @@ _SECONDS_A_SAMPLE = 2e-5
 """Of one cell's aggregates: 40 ms for 2,000 images, most of it the bootstrap's draws."""
 
 
-class ClassEmbedding:
+class ClassEmbedding(ReadoutDefaults):
     """Measures when a token becomes its class."""
 
     version = VERSION
@@ -54,18 +55,13 @@ class ClassEmbedding:
     headline = Headline(
         column="identifiability", beside="rate_percent", where=(("aspect", "projection"), ("part", "residual"))
     )
-    extra_measures: tuple[Measure, ...] = ()
     columns = COLUMNS
     grid_columns = GRID_COLUMNS
-    choices: ClassVar[Mapping[str, str]] = {}
-    products: ClassVar[Mapping[str, str]] = {}
     column_kinds = COLUMN_KINDS
     flag_meanings = FLAGS
     mild_flags: ClassVar[frozenset[str]] = frozenset({"few_images"})
     control_meanings = CONTROLS
     expectations = EXPECTATIONS
-    control_aliases: ClassVar[Mapping[str, str]] = {}
-    parts: ClassVar[Mapping[str, Any]] = {}
 
     def read(self, reader: StudyReader) -> ClassStudy | None:
         """The read-out's keys of a study."""
@@ -74,11 +70,6 @@ class ClassEmbedding:
     def cells(self, study: Study) -> Iterator[Cell | LeftOut | Mistake]:
         """Data sets, backbones, sites, kinds of tokens, conditions."""
         return cells(study)
-
-    def warnings(self, cells: Sequence[Cell]) -> Iterable[str]:
-        """None."""
-        del cells
-        return ()
 
     def bundle(self, cell: Cell) -> Hashable:
         """All cells of one backbone on one data set share a trial: their captures are read once."""
@@ -102,20 +93,10 @@ class ClassEmbedding:
         del cell, device
         return _SECONDS_A_SAMPLE * sum(sizes.values())
 
-    def is_upper_bound(self, cell: Cell) -> bool:
-        """No: nothing stops early."""
-        del cell
-        return False
-
     def measure(self, cells: Mapping[Cell, Inputs], device: torch.device) -> Iterator[tuple[Cell, Outcome]]:
         """Measure the cells, some at a time."""
         del device
         return measure_cells(cells)
-
-    def has_samples(self, row: Mapping[str, Any]) -> bool:
-        """Every cell has a value an image."""
-        del row
-        return True
 
     def recompute(self, row: Mapping[str, Any], samples: pa.Table) -> Mapping[str, object]:
         """All measures and their intervals; p-values need the tokens and stay as they are."""

@@ -16,6 +16,7 @@ import torch
 from frozen.data.scenes import Scene, Split
 from frozen.intervals import IntervalConfig
 from frozen.readout.cells import Cell, LeftOut, Mistake
+from frozen.readout.defaults import ReadoutDefaults
 from frozen.readout.measures import Headline
 from frozen.readout.needs import Inputs
 from frozen.readout.outcome import Outcome
@@ -34,7 +35,7 @@ _MULTIPLICATIONS_A_SECOND = 2e10
 """That a core does in a dictionary's training, about."""
 
 
-class ConceptsReadout:
+class ConceptsReadout(ReadoutDefaults):
     """Dictionaries of what a backbone uses, names of their atoms, and classifiers on top."""
 
     version = VERSION
@@ -42,18 +43,14 @@ class ConceptsReadout:
     dimensions = DIMENSIONS
     measures = MEASURES
     headline = Headline(column="bound_auc", where=(("stage", "binding"),))
-    extra_measures = ()
     columns = COLUMNS
     grid_columns = GRID_COLUMNS
-    choices: ClassVar[Mapping[str, str]] = {}
     products = PRODUCTS
     flag_meanings = FLAGS
     mild_flags: ClassVar[frozenset[str]] = frozenset({"many_dead", "poor_model", "nothing_to_bind"})
     control_meanings = CONTROLS
     expectations = EXPECTATIONS
-    control_aliases: ClassVar[Mapping[str, str]] = {}
     column_kinds: ClassVar[Mapping[str, str]] = {**GRID_COLUMN_KINDS, **COLUMN_KINDS}
-    parts: ClassVar[Mapping[str, Any]] = {}
 
     def read(self, reader: StudyReader) -> ConceptsStudy | None:
         """The read-out's keys of a study."""
@@ -62,11 +59,6 @@ class ConceptsReadout:
     def cells(self, study: Study) -> Iterator[Cell | LeftOut | Mistake]:
         """Sites and dictionaries, stage by stage."""
         return cells(study)
-
-    def warnings(self, cells: Sequence[Cell]) -> Iterator[str]:
-        """None."""
-        del cells
-        return iter(())
 
     def bundle(self, cell: Cell) -> Hashable:
         """All dictionaries of a site train on one stream; of the other stages, all cells of a site share a trial."""
@@ -98,11 +90,6 @@ class ConceptsReadout:
         faster = 100 if device.type == "cuda" else 1
         return 0.5 + self.cost(cell, sizes) / (_MULTIPLICATIONS_A_SECOND * faster)
 
-    def is_upper_bound(self, cell: Cell) -> bool:
-        """No: trainings do not stop early."""
-        del cell
-        return False
-
     def measure(self, cells: Mapping[Cell, Inputs], device: torch.device) -> Iterator[tuple[Cell, Outcome]]:
         """Measure the cells of one stage."""
         if next(iter(cells)).settings.name == "dictionary":
@@ -110,11 +97,6 @@ class ConceptsReadout:
             return
         for cell, inputs in cells.items():
             yield cell, _measured(cell, inputs, device)
-
-    def has_samples(self, row: Mapping[str, Any]) -> bool:
-        """Every cell has samples: images, or atoms."""
-        del row
-        return True
 
     def recompute(self, row: Mapping[str, Any], samples: pa.Table) -> dict[str, object]:
         """The columns that follow from the samples."""

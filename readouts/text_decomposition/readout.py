@@ -13,7 +13,8 @@ import torch
 from frozen.data.scenes import Scene, Split
 from frozen.intervals import IntervalConfig
 from frozen.readout.cells import Cell, LeftOut, Mistake
-from frozen.readout.measures import Expectation, Headline
+from frozen.readout.defaults import ReadoutDefaults
+from frozen.readout.measures import Headline
 from frozen.readout.needs import Inputs
 from frozen.readout.outcome import Outcome
 from frozen.readout.readout import Difference, Method, StudyReader
@@ -40,7 +41,7 @@ _SECONDS = {"decomposition": 2e-4, "removal": 1e-4, "textspan": 1e-4, "heatmap":
 """Of one image on one core of 2024, in a bundle of the shipped models' size."""
 
 
-class TextDecomposition:
+class TextDecomposition(ReadoutDefaults):
     """Splits a CLIP's image embedding among heads and MLPs, and reads the parts in words."""
 
     version = VERSION
@@ -51,17 +52,13 @@ class TextDecomposition:
     extra_measures = EXTRA_MEASURES
     columns = COLUMNS
     grid_columns = GRID_COLUMNS
-    choices: ClassVar[Mapping[str, str]] = {}
     products: ClassVar[Mapping[str, str]] = {
         SPACE: "weights between the outputs of heads and the joint space, texts and their vectors (npz)"
     }
     flag_meanings = FLAGS
     mild_flags: ClassVar[frozenset[str]] = frozenset({"few_images"})
     control_meanings = CONTROLS
-    expectations: ClassVar[tuple[Expectation, ...]] = ()
-    control_aliases: ClassVar[Mapping[str, str]] = {}
     column_kinds: ClassVar[Mapping[str, str]] = {**GRID_COLUMN_KINDS, **COLUMN_KINDS}
-    parts: ClassVar[Mapping[str, Any]] = {}
 
     def read(self, reader: StudyReader) -> TextDecompositionStudy | None:
         """The read-out's keys of a study."""
@@ -70,11 +67,6 @@ class TextDecomposition:
     def cells(self, study: Study) -> Iterator[Cell | LeftOut | Mistake]:
         """Data sets and backbones, then analyses, layers and terms."""
         return cells(study)
-
-    def warnings(self, cells: Sequence[Cell]) -> Iterator[str]:
-        """None."""
-        del cells
-        return iter(())
 
     def bundle(self, cell: Cell) -> Hashable:
         """All terms of one analysis of a backbone on a data set."""
@@ -108,20 +100,10 @@ class TextDecomposition:
         size = cell.description.layout.width * len(cell.description.layers) / 1024
         return _SECONDS.get(str(asked.bundle[0]), 1e-4) * sizes.get("test", 0) * size
 
-    def is_upper_bound(self, cell: Cell) -> bool:
-        """No: nothing stops early."""
-        del cell
-        return False
-
     def measure(self, cells: Mapping[Cell, Inputs], device: torch.device) -> Iterator[tuple[Cell, Outcome]]:
         """Measure the cells of a bundle."""
         del device
         return measured(cells)
-
-    def has_samples(self, row: Mapping[str, Any]) -> bool:
-        """Every cell has results image by image."""
-        del row
-        return True
 
     def recompute(self, row: Mapping[str, Any], samples: pa.Table) -> dict[str, object]:
         """The estimates and their intervals."""

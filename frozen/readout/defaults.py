@@ -1,0 +1,40 @@
+"""What most read-outs declare alike."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any, ClassVar
+
+from frozen.readout.cells import Cell
+from frozen.readout.measures import Expectation, Measure
+
+
+class ReadoutDefaults:
+    """A base for read-outs: nothing optional is declared, no training stops early, every cell has samples."""
+
+    extra_measures: ClassVar[tuple[Measure, ...]] = ()
+    choices: ClassVar[Mapping[str, str]] = {}
+    products: ClassVar[Mapping[str, str]] = {}
+    mild_flags: ClassVar[frozenset[str]] = frozenset()
+    expectations: ClassVar[tuple[Expectation, ...]] = ()
+    control_aliases: ClassVar[Mapping[str, str]] = {}
+    parts: ClassVar[Mapping[str, Callable[[str | None], Iterator[str]]]] = {}
+
+    def warnings(self, cells: Sequence[Cell]) -> Iterable[str]:
+        """None."""
+        del cells
+        return ()
+
+    def bundle(self, cell: Cell) -> Any:
+        """Every cell is a trial of its own."""
+        del cell
+
+    def is_upper_bound(self, cell: Cell) -> bool:
+        """No: nothing stops early."""
+        del cell
+        return False
+
+    def has_samples(self, row: Mapping[str, Any]) -> bool:
+        """Every cell has them."""
+        del row
+        return True
