@@ -71,6 +71,13 @@ def show(value: object) -> str:
     return "a mapping" if isinstance(value, Mapping) else "a list"
 
 
+def plural(noun: str) -> str:
+    """`layers`, `classes`, `dictionaries`."""
+    if noun.endswith("y") and noun[-2:-1] not in "aeiou":
+        return f"{noun[:-1]}ies"
+    return f"{noun}es" if noun.endswith(("s", "x", "ch", "sh")) else f"{noun}s"
+
+
 def path_text(path: tuple[str | int, ...]) -> str:
     """A path as messages show it: probes[1].rank."""
     steps = [f"[{shorten(str(step))}]" if isinstance(step, int) else f".{shorten(step)}" for step in path]

@@ -19,6 +19,7 @@ from frozen.data.dataset import Missing
 from frozen.data.spec import AnyDataset, split_size
 from frozen.models import BackboneConfig
 from frozen.paths import written
+from frozen.problems import plural
 from frozen.readout.cells import Cell
 from frozen.readout.measures import Dimension
 from frozen.readout.readout import Readout
@@ -115,7 +116,7 @@ def print_plan(plan: Plan, readout: Readout, console: Console) -> None:
     """Show what there is to do and what it needs."""
     depths = [one for one in readout.dimensions if one.role == "depth"]
     others = [one for one in readout.dimensions if one.role != "depth"]
-    heads = [f"{one.label}s" for one in depths]
+    heads = [plural(one.label) for one in depths]
     table = Table("data set", "backbone", *heads, "cells", "to do", box=SIMPLE, pad_edge=False)
     for column in table.columns:
         column.overflow = "fold"
@@ -128,7 +129,7 @@ def print_plan(plan: Plan, readout: Readout, console: Console) -> None:
         names = (Text(on_one_line(name)) for name in (dataset, backbone, *values))
         table.add_row(*names, str(len(cells)), str(sum(cell in to_do for cell in cells)))
     console.print(table)
-    named = "; ".join(f"{one.label}s: {_values(plan.grid.cells, one)}" for one in others)
+    named = "; ".join(f"{plural(one.label)}: {_values(plan.grid.cells, one)}" for one in others)
     if named:
         console.print(named, soft_wrap=True, highlight=False, markup=False)
     for line in _costs(plan.to_do):

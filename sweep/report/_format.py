@@ -6,6 +6,7 @@ import math
 import re
 from collections.abc import Iterable
 
+from frozen.problems import plural
 from frozen.readout.measures import Measure
 
 NOTHING = "–"
@@ -83,11 +84,6 @@ def percent(level: float) -> str:
 def counted(count: int, noun: str) -> str:
     """`1 cell`, `2 cells`."""
     return f"{count} {noun}" if count == 1 else f"{count} {plural(noun)}"
-
-
-def plural(noun: str) -> str:
-    """`layers`, `classes`."""
-    return f"{noun}es" if noun.endswith(("s", "x", "ch", "sh")) else f"{noun}s"
 
 
 def first_line(error: str) -> str:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +12,13 @@ import jinja2
 import pandas as pd
 from markupsafe import Markup
 
+from frozen.problems import plural
 from frozen.readout.exhibit import Exhibit
 from frozen.readout.measures import Dimension, Expectation, Headline, Measure
 from frozen.terminal import printable
 from sweep.report._data import as_script, page_data
 from sweep.report._exhibits import Shown, shown
-from sweep.report._format import DECIMALS, abbreviations, counted, estimate_text, first_line, plural, symbol_parts
+from sweep.report._format import DECIMALS, abbreviations, counted, estimate_text, first_line, symbol_parts
 from sweep.report._layout import Layout, labelled, listed
 from sweep.report._parameters import parameter_axes
 from sweep.report._provenance import dataset_settings, provenance
@@ -42,7 +42,7 @@ SCRIPTS = (
     "parameters.js",
     "main.js",
 )
-MOST_ERRORS, MOST_PLACES = 100, 12
+MOST_ERRORS, MOST_PLACES, MOST_OPEN_EXHIBITS = 100, 12, 12
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -138,7 +138,7 @@ def page(
         labels=_labels(layout),
         has_choices=any(row.choices for row in rows),
         exhibits=exhibits,
-        n_pictures=len(list(takewhile(lambda one: one.picture, exhibits))),
+        n_open=MOST_OPEN_EXHIBITS,
         controls=_controls(rows, study.control_meanings),
         parameters=axes,
         tables=_tables(rows, measures),
