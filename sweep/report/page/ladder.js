@@ -1,6 +1,8 @@
 // Each line of the other figures at its best depth, across: a line a combination of panel dimensions, a panel a backbone.
 const LEAST_LADDER_WIDTH = 300;
 const LONGEST_NAME = 24;
+// between slanted names and between steep ones, so that they do not overlap
+const SLANTED_STEP = 28, STEEP_STEP = 18;
 
 const ladderPanels = () => {
   const limits = valueLimits(chosenRows);
@@ -9,7 +11,10 @@ const ladderPanels = () => {
   const longest = Math.max(...lines.map((name) => Math.min(name.length, LONGEST_NAME)));
   const xOf = (width) => ({
     field: "line", type: "ordinal", sort: lines, title: null, scale: { type: "point", padding: 0.5, domain: lines },
-    axis: { labelLimit: Math.max(110, width / lines.length), labelAngle: lines.length * 6.5 * longest > width ? -25 : 0 },
+    axis: {
+      labelLimit: Math.max(110, width / lines.length),
+      labelAngle: lines.length * 6.5 * longest <= width ? 0 : lines.length * SLANTED_STEP <= width ? -25 : -50,
+    },
   });
   return grouped(cells, ["dataset", "backbone"]).map((rows) => (width) => {
     const best = grouped(rows, [PANEL, LINE]).map(bestRow).filter((row) => row !== null);
@@ -24,4 +29,4 @@ const ladderPanels = () => {
 };
 const startLadder = (place) => addPanels(
   place, (count) => `${state.measure.label} by ${labels.line}, ${counted(count, "panel")}; the numbers are in the tables.`,
-  ladderPanels, LEAST_LADDER_WIDTH);
+  ladderPanels, Math.max(LEAST_LADDER_WIDTH, STEEP_STEP * names[LINE].length));
