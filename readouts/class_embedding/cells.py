@@ -15,7 +15,7 @@ from frozen.models import BackboneError, Description, describe
 from frozen.paths import written
 from frozen.plain import Plain
 from frozen.readout.cells import Cell, LeftOut, Mistake
-from frozen.readout.grid import Reading, backbone_path, readings
+from frozen.readout.grid import Reading, backbone_path, dataset_path, readings
 from frozen.readout.needs import Labels, Need
 from frozen.readout.study import Study
 from readouts.class_embedding.attribution import Attribution, added_sites
@@ -84,12 +84,11 @@ def cells(study: Study) -> Iterator[Cell | LeftOut | Mistake]:
 def _unlabelled(study: Study, reading: Reading) -> Mistake | None:
     if LABEL in known_labels(reading.dataset.config):
         return None
-    entries = list(dict.fromkeys(dataset.entry for dataset in study.datasets))
     message = (
         f"{reading.dataset.name}: the data set says no class of its images; "
         "choose one that has classes, such as scene: targetshapes"
     )
-    return Mistake(("datasets", entries.index(reading.dataset.entry)), message)
+    return Mistake(dataset_path(study, reading.dataset), message)
 
 
 class Grid:

@@ -14,7 +14,7 @@ from frozen.models.joint import joint_refusal
 from frozen.paths import written
 from frozen.problems import did_you_mean
 from frozen.readout.cells import Cell, LeftOut, Mistake
-from frozen.readout.grid import Reading, readings
+from frozen.readout.grid import Reading, dataset_path, readings
 from frozen.readout.needs import Labels, Product
 from frozen.readout.study import Study
 from readouts.text_decomposition.capture import ImageTerms
@@ -127,7 +127,7 @@ def _of_reading(
     try:
         names = split_names(keys, reading.dataset.config)
     except ValueError as error:
-        yield Mistake(dataset_path(study, reading), str(error))
+        yield Mistake(dataset_path(study, reading.dataset), str(error))
         return
     captures = {
         role: Capture(
@@ -156,11 +156,6 @@ def _of_reading(
             yield LeftOut(f"{reading.dataset.name} · {one.analysis} · {one.term}", reason)
         else:
             yield _cell(study, reading, captures, replace(one, split_names=names), giver)
-
-
-def dataset_path(study: Study, reading: Reading) -> tuple[str | int, ...]:
-    """Where a study names a data set; those of a grid are one entry."""
-    return ("datasets", list(dict.fromkeys(one.entry for one in study.datasets)).index(reading.dataset.entry))
 
 
 def split_names(keys: TextDecompositionStudy, config: Any) -> tuple[str, str]:

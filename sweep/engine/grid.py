@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from frozen.capture.capture import Capture
 from frozen.data.dataset import DataError
 from frozen.data.spec import AnyDataset, label_names, split_names, split_size
+from frozen.models import BACKBONE_CONTROLS
 from frozen.problems import did_you_mean
 from frozen.readout.cells import Cell, LeftOut, Mistake
 from frozen.readout.grid import dataset_path
@@ -42,15 +44,17 @@ def make_grid(study: Study, readout: Readout, locate: Locate) -> Grid:
         raise StudyError(problems)
     cells: dict[Cell, None] = {}
     left_out: dict[LeftOut, None] = {}
+    mistakes: list[Mistake] = []
     for made in readout.cells(study):
         if isinstance(made, Mistake):
-            problems[locate(made.path, made.message)] = None
+            mistakes.append(made)
         elif isinstance(made, LeftOut):
             left_out[made] = None
         elif unknown := _unknown(made):
             problems[locate(dataset_path(study, made.dataset), unknown)] = None
         else:
             cells[made] = None
+    problems |= {locate(one.path, one.message): None for one in _told_once(mistakes, study)}
     columns = all_columns(readout)
     for number, published in enumerate(study.published):
         if published.column not in columns:
@@ -63,6 +67,13 @@ def make_grid(study: Study, readout: Readout, locate: Locate) -> Grid:
     if problems:
         raise StudyError(problems)
     return Grid(tuple(cells), tuple(left_out), readout.dimensions)
+
+
+def _told_once(mistakes: Sequence[Mistake], study: Study) -> Iterator[Mistake]:
+    """Mistakes without those of untrained twins where their backbones have some: the same is amiss with both."""
+    of_backbones = any(one.path[:1] == ("backbones",) for one in mistakes)
+    twins = {("controls", number) for number, name in enumerate(study.controls) if name in BACKBONE_CONTROLS}
+    return (one for one in mistakes if not (of_backbones and one.path[:2] in twins))
 
 
 def _unknown(cell: Cell) -> str | None:

@@ -107,9 +107,13 @@ def _wrong_name(path: Path, value: object, key: str, *names: str) -> Sentence:
     return Sentence((*path, key), _not_among((*path, key), value[key], names))
 
 
+def _singular(noun: str) -> str:
+    return f"{noun[:-2]}is" if noun.endswith("yses") else noun.removesuffix("s")
+
+
 def _not_among(path: Path, value: object, names: tuple[str, ...] | list[str]) -> str:
     if not isinstance(value, str):
         return f"expected one of {', '.join(names)}, got {show(value)}"
     words = [step for step in path if isinstance(step, str)]
-    noun = words[-1] if isinstance(path[-1], str) else words[-1].removesuffix("s")
+    noun = words[-1] if isinstance(path[-1], str) else _singular(words[-1])
     return f"unknown {noun} {show(value)}; {did_you_mean(value, names)}"

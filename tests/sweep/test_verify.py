@@ -258,7 +258,7 @@ def test_an_interrupted_comparison_is_quiet(
 def test_cells_of_different_samples_are_refused(measured: Path, capsys: pytest.CaptureFixture[str]) -> None:
     one, other = (cells_of(measured, dataset=name)[0] for name in ("shapes", "fewer"))
     assert compare.main([str(measured), one, other]) == 2
-    assert "not on the same test samples" in capsys.readouterr().err
+    assert "not on the same samples" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

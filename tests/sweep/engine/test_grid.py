@@ -19,9 +19,11 @@ from frozen.data.spec import DatasetSpec
 from frozen.models import BackboneConfig, describe
 from frozen.readout.cells import LeftOut
 from frozen.readout.layers import LayerStride, resolve_layers
+from frozen.readout.readout import find_readout
 from frozen.readout.study import Study
+from sweep.engine.grid import make_grid
 from sweep.results.columns import IDENTITY_COLUMNS, SCHEMA_VERSION, identity_columns
-from sweep.study.load import StudyError, load_study
+from sweep.study.load import StudyError, load_study, locate_in
 from tests.sweep.engine.grids import STUDY, GridOf, ids
 
 SHIPPED_LAYERS = ["embed", "0", "1", "2", "3", "4", "5", "final"]
@@ -275,3 +277,20 @@ def test_layers_of_a_backbone_take_the_place_of_the_studys(grid_of: GridOf) -> N
 def test_layers_that_a_backbone_names_and_has_not_are_found_where_they_stand(grid_of: GridOf) -> None:
     with pytest.raises(StudyError, match=r"backbones\[0\].layers: shipped:shapes_vit_objects: there is no layer 9"):
         grid_of("backbones=[{source: shipped:shapes_vit_objects, layers: [9]}]")
+
+
+def test_what_is_amiss_with_a_backbone_and_its_untrained_twin_is_told_once() -> None:
+    path = Path(__file__).parents[3] / "search_spaces" / "class_embedding.yaml"
+    override = "backbones=[shipped:shapes_vit_objects]"
+    study = load_study(path, (override,))
+    assert "random_init" in study.controls
+    with pytest.raises(StudyError) as refusal:
+        make_grid(study, find_readout(study.readout), locate_in(path, (override,)))
+    assert str(refusal.value).count("has no classifier") == 1
+    assert "backbones[0]: shipped:shapes_vit_objects has no classifier" in str(refusal.value)
+
+
+def test_a_name_that_is_not_among_those_of_a_list_is_told_in_the_singular() -> None:
+    path = Path(__file__).parents[3] / "search_spaces" / "text_decomposition.yaml"
+    with pytest.raises(StudyError, match=r"unknown analysis 'headz'; did you mean 'heads'\?"):
+        load_study(path, ("analyses=[headz]",))
