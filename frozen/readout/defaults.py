@@ -15,6 +15,7 @@ class ReadoutDefaults:
     extra_measures: ClassVar[tuple[Measure, ...]] = ()
     choices: ClassVar[Mapping[str, str]] = {}
     products: ClassVar[Mapping[str, str]] = {}
+    files: ClassVar[Mapping[str, str]] = {}
     mild_flags: ClassVar[frozenset[str]] = frozenset()
     expectations: ClassVar[tuple[Expectation, ...]] = ()
     control_aliases: ClassVar[Mapping[str, str]] = {}
