@@ -9,7 +9,7 @@ from frozen.problems import shorten
 
 
 def lines_of(name: str, what: str) -> tuple[str, ...]:
-    """The distinct lines of a file, without empty ones.
+    """The lines of a file, without empty ones; classes may share a name.
 
     Raises:
         ValueError: a file that cannot be read, or is empty.
@@ -19,7 +19,7 @@ def lines_of(name: str, what: str) -> tuple[str, ...]:
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is no UTF-8"
         raise ValueError(f"the {what} {shorten(name)} cannot be read: {reason}") from error
-    texts = tuple(dict.fromkeys(line.strip() for line in lines if line.strip()))
+    texts = tuple(line.strip() for line in lines if line.strip())
     if not texts:
         raise ValueError(f"the {what} {shorten(name)} has no texts; write one a line")
     return texts

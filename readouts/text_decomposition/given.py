@@ -261,5 +261,5 @@ def _pool(name: str, space: FeatureSpace | None, grammar: str, classes: tuple[st
         ValueError: a file that cannot be read, or is empty.
     """
     if name != AUTO:
-        return lines_of(name, "pool")
+        return tuple(dict.fromkeys(lines_of(name, "pool")))
     return tuple(dict.fromkeys(classes if space is None else default_pool(space, grammar)))
