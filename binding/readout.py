@@ -33,6 +33,7 @@ from binding.keys import BindingKeys, BindingStudy, read_keys
 from binding.measurement import Measurement, measure_samples
 from binding.method import method
 from binding.parts import probes
+from binding.predictions import predictions
 from binding.probe_file import ProbeFile
 from binding.probes import HeadShape, Probe, Target
 from binding.samples import MeasureConfig, Samples, SplitSamples
@@ -43,6 +44,7 @@ from frozen.data.scenes import SPLITS, Scene, Split, prior_source
 from frozen.intervals import IntervalConfig
 from frozen.readout.cells import Cell, LeftOut, Mistake
 from frozen.readout.defaults import ReadoutDefaults
+from frozen.readout.exhibit import ShownSample
 from frozen.readout.measures import Headline
 from frozen.readout.needs import Inputs
 from frozen.readout.outcome import Outcome
@@ -161,6 +163,14 @@ class BindingReadout(ReadoutDefaults):
 
         return exhibits(results, rows, datasets)
 
+    def shown_samples(
+        self, results: Path, row: Mapping[str, Any], datasets: Mapping[str, Scene]
+    ) -> Iterable[ShownSample]:
+        """Test images by the loss of the direct probe, with true and read objects."""
+        from binding.exhibits import shown_samples
+
+        return shown_samples(results, row, datasets)
+
     def method(self, study: Study, rows: Sequence[Mapping[str, Any]]) -> Method:
         """What a paper says of the measurement, and cites."""
         return method(study, rows)
@@ -198,16 +208,26 @@ def _measured(cell: Cell, inputs: Inputs, device: torch.device) -> Outcome:
         curves=curve_table(measurement),
         suggestions=suggestion_table(measurement),
         steps=_steps(measurement, shared.fit, len(splits["train"].activations)),
-        files=_files(details, _probe_file(measurement, cell, inputs.known), own.keep_probes_bytes),
+        files=_files(
+            {
+                "details": details,
+                "predictions": predictions(measurement.targets["direct"].head_bits, splits["test"].object_codes),
+            },
+            _probe_file(measurement, cell, inputs.known),
+            own.keep_probes_bytes,
+        ),
     )
 
 
-def _files(details: pa.Table, probes: ProbeFile, most_bytes: int) -> dict[str, bytes]:
-    """details.parquet and, where they are small enough, the tuned probes as probes.safetensors."""
-    table = BytesIO()
-    pq.write_table(details, table)
+def _files(tables: Mapping[str, pa.Table], probes: ProbeFile, most_bytes: int) -> dict[str, bytes]:
+    """Tables as NAME.parquet and, where they are small enough, the tuned probes as probes.safetensors."""
+    files = {}
+    for name, table in tables.items():
+        buffer = BytesIO()
+        pq.write_table(table, buffer)
+        files[f"{name}.parquet"] = buffer.getvalue()
     kept = probes.to_bytes(most_bytes)
-    return {"details.parquet": table.getvalue()} | ({} if kept is None else {"probes.safetensors": kept})
+    return files | ({} if kept is None else {"probes.safetensors": kept})
 
 
 def _steps(measurement: Measurement, fit: FitConfig, n_train: int) -> int:

@@ -38,6 +38,7 @@ rows/CELL.json        one row a cell, written atomically: the truth
 samples/CELL.parquet  test losses: sample, target, seed, bits; as `code_length` the code of each training sample
 curves/CELL.parquet   learning curves: target, seed, epoch, train_bits, validation_bits; suggestions in its metadata
 details/CELL.parquet  information per conjunction and per number of objects
+predictions/CELL.parquet  of every test sample the loss of the direct probe in bits, and the objects that it reads
 probes/CELL.safetensors  tuned probes, if they are small enough (`keep_probes`); python -m binding.apply uses them
 results.parquet .csv  the rows of the study as a table: one row a cell
 cells.json            which rows are the study's

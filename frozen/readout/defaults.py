@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any, ClassVar
 
 from frozen.readout.cells import Cell
+from frozen.readout.exhibit import ShownSample
 from frozen.readout.measures import Expectation, Measure
 
 
@@ -43,3 +45,10 @@ class ReadoutDefaults:
         """Every cell has them."""
         del row
         return True
+
+    def shown_samples(
+        self, results: Path, row: Mapping[str, Any], datasets: Mapping[str, Any]
+    ) -> Iterable[ShownSample]:
+        """None."""
+        del results, row, datasets
+        return ()
