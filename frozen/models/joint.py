@@ -130,10 +130,8 @@ def joint_of(model: Any, tokenizer: Callable[[Sequence[str]], torch.Tensor]) -> 
     """
     from frozen.models._open_clip import encoder, projection
 
-    project = projection(model)
-    no_bias, offset = np.zeros(len(project), np.float32), getattr(model, "logit_bias", None)
-    scale = float(model.logit_scale.exp())
-    return JointSpace(project, no_bias, encoder(model, tokenizer), scale, offset=float(offset or 0.0))
+    offset, scale = getattr(model, "logit_bias", None), float(model.logit_scale.exp())
+    return JointSpace(*projection(model), encoder(model, tokenizer), scale, offset=float(offset or 0.0))
 
 
 class OutputMap(NamedTuple):

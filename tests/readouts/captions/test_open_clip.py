@@ -11,8 +11,10 @@ from shutil import copytree
 import pandas as pd
 import pytest
 
+from frozen.models._torchvision_ops import declare_missing_operators
 from tests.frozen.models.open_clips import written
 
+declare_missing_operators()
 pytest.importorskip("open_clip", reason="open_clip is an extra")
 ROOT = Path(__file__).parents[3]
 STUDY = """\
