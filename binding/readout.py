@@ -104,7 +104,7 @@ class BindingReadout(ReadoutDefaults):
         """
         own: BindingCell = cell.settings
         probe, space, shared = own.probe.space.probe({}), cell.dataset.config.space, own.shared
-        sample_shape = shape(own.mode, cell.description.layout)
+        sample_shape = shape(own.mode, cell.description.layout_of(own.layer))
         head = HeadShape(sample_shape[-1], space.n_objects, group_sizes=space.sizes)
         each = multiplications(probe, head, sample_shape[0] if len(sample_shape) > 1 else 1)
         trainings = (shared.search.suggestions if own.probe.space.ranges else 1) + shared.n_seeds - 1
@@ -113,14 +113,19 @@ class BindingReadout(ReadoutDefaults):
     def forecast_key(self, cell: Cell) -> Hashable:
         """Shape of the activations, codes, probe and settings."""
         own: BindingCell = cell.settings
-        return (shape(own.mode, cell.description.layout), cell.dataset.config.space, own.probe, own.shared)
+        return (
+            shape(own.mode, cell.description.layout_of(own.layer)),
+            cell.dataset.config.space,
+            own.probe,
+            own.shared,
+        )
 
     def forecast_s(self, cell: Cell, sizes: Mapping[str, int], device: torch.device) -> float:
         """Seconds that a cell will take on this device, after timing two batches of each training."""
         own: BindingCell = cell.settings
         return forecast_s(
             {name: sizes[name] for name in SPLITS},
-            shape(own.mode, cell.description.layout),
+            shape(own.mode, cell.description.layout_of(own.layer)),
             cell.dataset.config.space,
             own.probe.space,
             _config(own.shared),
