@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any, ClassVar
 
 from frozen.readout.cells import Cell
+from frozen.readout.exhibit import ShownSample
 from frozen.readout.measures import Expectation, Measure
 
 
@@ -20,6 +22,11 @@ class ReadoutDefaults:
     expectations: ClassVar[tuple[Expectation, ...]] = ()
     control_aliases: ClassVar[Mapping[str, str]] = {}
     parts: ClassVar[Mapping[str, Callable[[str | None], Iterator[str]]]] = {}
+
+    def resolved(self, cells: Sequence[Cell]) -> Iterable[str]:
+        """None."""
+        del cells
+        return ()
 
     def warnings(self, cells: Sequence[Cell]) -> Iterable[str]:
         """None."""
@@ -39,3 +46,10 @@ class ReadoutDefaults:
         """Every cell has them."""
         del row
         return True
+
+    def shown_samples(
+        self, results: Path, row: Mapping[str, Any], datasets: Mapping[str, Any]
+    ) -> Iterable[ShownSample]:
+        """None."""
+        del results, row, datasets
+        return ()

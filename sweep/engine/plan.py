@@ -132,7 +132,7 @@ def print_plan(plan: Plan, readout: Readout, console: Console) -> None:
     named = "; ".join(f"{plural(one.label)}: {_values(plan.grid.cells, one)}" for one in others)
     if named:
         console.print(named, soft_wrap=True, highlight=False, markup=False)
-    for line in _costs(plan.to_do):
+    for line in (*readout.resolved(plan.to_do), *_costs(plan.to_do)):
         console.print(line, soft_wrap=True, highlight=False, markup=False)
     for line in _left_out(plan.grid):
         console.print(line, soft_wrap=True, highlight=False, markup=False)

@@ -173,8 +173,8 @@ class EngineKeys(Written):
     datasets: Annotated[tuple[Dataset, ...], ModelField(min_length=1)]  # pyright: ignore[reportInvalidTypeForm]
     """Data sets; any field may be {grid: [..]}."""
     backbones: tuple[Backbone, ...] = ()  # pyright: ignore[reportInvalidTypeForm]
-    """Frozen models: shipped:NAME, timm:NAME, hf:REPO, random:NAME, paper:NAME, activations:FILE, or a mapping
-    with more settings."""
+    """Frozen models: shipped:NAME, timm:NAME, hf:REPO, open_clip:NAME/TAG, random:NAME, paper:NAME,
+    activations:FILE, or a mapping with more settings."""
     controls: Any = ()
     """Set by `study_form`: which there are is the read-out's to say."""
     intervals: Intervals = ModelField(default_factory=Intervals)  # pyright: ignore[reportInvalidTypeForm]
