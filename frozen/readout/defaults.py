@@ -6,13 +6,14 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, ClassVar
 
 from frozen.readout.cells import Cell
-from frozen.readout.measures import Expectation, Measure
+from frozen.readout.measures import DepthCurve, Expectation, Measure
 
 
 class ReadoutDefaults:
     """A base for read-outs: nothing optional is declared, no training stops early, every cell has samples."""
 
     extra_measures: ClassVar[tuple[Measure, ...]] = ()
+    depth_curves: ClassVar[tuple[DepthCurve, ...]] = ()
     choices: ClassVar[Mapping[str, str]] = {}
     products: ClassVar[Mapping[str, str]] = {}
     mild_flags: ClassVar[frozenset[str]] = frozenset()
