@@ -37,7 +37,7 @@ from binding.probe_file import ProbeFile
 from binding.probes import HeadShape, Probe, Target
 from binding.samples import MeasureConfig, Samples, SplitSamples
 from binding.stored import Stored, compare, estimate_columns, recompute
-from binding.warnings import few_steps, little_to_bind, shared_scenes
+from binding.warnings import few_steps, little_to_bind, shared_scenes, training_lengths
 from frozen.capture.views import shape
 from frozen.data.scenes import SPLITS, Scene, Split, prior_source
 from frozen.intervals import IntervalConfig
@@ -78,6 +78,10 @@ class BindingReadout(ReadoutDefaults):
     def cells(self, study: Study) -> Iterator[Cell | LeftOut | Mistake]:
         """Data sets, backbones, layers, modes and probe families."""
         return cells(study)
+
+    def resolved(self, cells: Sequence[Cell]) -> Iterator[str]:
+        """Steps a training on each data set."""
+        return training_lengths(cells)
 
     def warnings(self, cells: Sequence[Cell]) -> Iterator[str]:
         """Data sets with next to nothing to bind, trainings with few steps, data sets that share scenes."""

@@ -22,7 +22,7 @@ FEWEST_TRIALS = 16
 _LOG_SPAN = 30.0
 
 
-class Trial(NamedTuple):
+class TrialExcess(NamedTuple):
     """One suggestion: its hyper-parameters, and its validation loss beyond the best one of its cell, in bits."""
 
     values: Mapping[str, Any]
@@ -89,9 +89,9 @@ def draw_importances(values: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     }
 
 
-def tried(results: Path, rows: Sequence[Mapping[str, Any]]) -> dict[tuple[str, str], list[Trial]]:
+def tried(results: Path, rows: Sequence[Mapping[str, Any]]) -> dict[tuple[str, str], list[TrialExcess]]:
     """The finished suggestions of all cells by probe family and target."""
-    found: dict[tuple[str, str], list[Trial]] = defaultdict(list)
+    found: dict[tuple[str, str], list[TrialExcess]] = defaultdict(list)
     for row in rows:
         path = _file(results, row)
         metadata = pq.read_schema(path).metadata if path.exists() else {}
@@ -100,11 +100,11 @@ def tried(results: Path, rows: Sequence[Mapping[str, Any]]) -> dict[tuple[str, s
             finished = [one for one in tries if one["values"] and one["validation_bits"] is not None]
             best = min((one["validation_bits"] for one in finished), default=0.0)
             family = str(row["feature_probe"] if target == "features" else row["probe"])
-            found[family, target] += [Trial(one["values"], one["validation_bits"] - best) for one in finished]
+            found[family, target] += [TrialExcess(one["values"], one["validation_bits"] - best) for one in finished]
     return found
 
 
-def importance(trials: Sequence[Trial]) -> dict[str, float]:
+def importance(trials: Sequence[TrialExcess]) -> dict[str, float]:
     """Importance of the hyper-parameters that vary, adding up to 1; empty for a single one and for few trials."""
     if len(trials) < FEWEST_TRIALS:
         return {}

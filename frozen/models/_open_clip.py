@@ -12,6 +12,7 @@ from jaxtyping import Float32
 
 from frozen.models._base import BackboneError
 from frozen.models._config import BackboneConfig
+from frozen.models._text_batches import Encode, in_batches
 from frozen.models._torchvision_ops import declare_missing_operators
 
 _ARCHITECTURES = {
@@ -32,7 +33,6 @@ _TAGS = {
     "datacompxl": dict.fromkeys(("ViT-B-32", "ViT-B-16", "ViT-L-14"), "datacomp_xl_s13b_b90k"),
     "openai": dict.fromkeys(("ViT-B-32", "ViT-B-16", "ViT-L-14"), "openai"),
 }
-_BATCH = 256
 
 
 class TextName(NamedTuple):
@@ -114,20 +114,6 @@ def projection(model: Any) -> Float32[np.ndarray, "joint width"]:
     return project.detach().float().T.contiguous().numpy()
 
 
-def encoder(
-    model: Any, tokenizer: Callable[[Sequence[str]], torch.Tensor]
-) -> Callable[[Sequence[str]], Float32[np.ndarray, "texts joint"]]:
-    """Texts to vectors, in batches; equal texts are read once."""
-
-    @torch.inference_mode()
-    def encode(texts: Sequence[str]) -> Float32[np.ndarray, "texts joint"]:
-        distinct = list(dict.fromkeys(texts))
-        parts = [
-            model.encode_text(tokenizer(distinct[start : start + _BATCH])).float()
-            for start in range(0, len(distinct), _BATCH)
-        ]
-        vectors = torch.cat(parts).numpy() if parts else np.zeros((0, len(projection(model))), np.float32)
-        number = {text: row for row, text in enumerate(distinct)}
-        return vectors[[number[text] for text in texts]]
-
-    return encode
+def encoder(model: Any, tokenizer: Callable[[Sequence[str]], torch.Tensor]) -> Encode:
+    """Texts to vectors, not normalised, through a model's text tower and its tokenizer."""
+    return in_batches(lambda texts: model.encode_text(tokenizer(texts)), len(projection(model)))

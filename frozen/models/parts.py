@@ -76,6 +76,14 @@ class Text:
         row = {text: i for i, text in enumerate(unique)}
         return vectors[[row[text] for text in texts]]
 
+    def reads(self, text: str) -> bool:
+        """Whether all its words are known, and no more than there is room for."""
+        try:
+            self.tokenizer.encode([text])
+        except ValueError:
+            return False
+        return True
+
     def image_vectors(self, pooled: Float[Tensor, "images width"]) -> Float32[np.ndarray, "images joint"]:
         """Vectors of images in the joint space, not normalised."""
         return linear(pooled, self.project).numpy()

@@ -21,6 +21,11 @@ class ReadoutDefaults:
     control_aliases: ClassVar[Mapping[str, str]] = {}
     parts: ClassVar[Mapping[str, Callable[[str | None], Iterator[str]]]] = {}
 
+    def resolved(self, cells: Sequence[Cell]) -> Iterable[str]:
+        """None."""
+        del cells
+        return ()
+
     def warnings(self, cells: Sequence[Cell]) -> Iterable[str]:
         """None."""
         del cells

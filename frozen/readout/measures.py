@@ -29,7 +29,7 @@ class Expectation:
     """What a control must give: at least a part of its interval lies between two bounds."""
 
     control: str
-    """Its name, as a study names it."""
+    """Its name as a study names it, or the source of a backbone whose answer is known; empty for every row."""
     column: str
     """Of the measure."""
     low: float = -math.inf

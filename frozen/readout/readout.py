@@ -192,6 +192,10 @@ class Readout(Protocol):
         """Every cell of a study, data set by data set, backbone by backbone."""
         ...
 
+    def resolved(self, cells: Sequence[Cell]) -> Iterable[str]:
+        """What a plan tells of settings that follow from the data, such as steps a training; a line each."""
+        ...
+
     def warnings(self, cells: Sequence[Cell]) -> Iterable[str]:
         """What a plan says of cells that can be measured and may not be worth it."""
         ...

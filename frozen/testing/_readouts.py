@@ -67,9 +67,11 @@ class ReadoutConformance:
         assert readout.measures, "a read-out has at least one measure"
         assert readout.mild_flags <= set(readout.flag_meanings)
         columns_of_measures = {measure.column for measure in readout.measures}
+        extra = {measure.column for measure in readout.extra_measures}
         for one in readout.expectations:
-            assert one.control in readout.control_meanings
-            assert one.column in columns_of_measures
+            is_backbone = ":" in one.control
+            assert not one.control or is_backbone or one.control in readout.control_meanings
+            assert one.column in columns_of_measures | extra
             assert one.low <= one.high
             assert {name for name, _ in one.where} <= set(names)
         for one in readout.depth_curves:

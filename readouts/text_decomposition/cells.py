@@ -33,6 +33,7 @@ VERSION = 1
 SPACE = "space"
 """The product: weights between heads and joint space, texts and their vectors."""
 EMBEDDING, RECONSTRUCTION, UP_TO_HERE = "embedding", "reconstruction", "attention up to here"
+HEADS, ALL_HEADS = "heads", "all heads"
 MLPS, FIRST, BOTH = "mlps", "cls attention", "mlps and cls attention"
 POLICIES = ("all terms", "without heads of the cue", "without heads that name the cue", "without random heads")
 NAMED = "without the named terms"
@@ -204,6 +205,10 @@ def _asked(keys: TextDecompositionStudy, shared: Shared, n_blocks: int, n_heads:
         yield from (Asked("heatmap", "final", name, shared, (), keys.heatmap) for name in MAPS)
     if "forced_choice" in keys.analyses:
         yield Asked("forced_choice", "final", EMBEDDING, shared)
+        layers = tuple(map(str, blocks))
+        yield Asked("forced_choice", "final", ALL_HEADS, shared, layers)
+        yield Asked("forced_choice", "final", MLPS, shared, ("mlps",))
+        yield from (Asked("forced_choice", layer, HEADS, shared, (layer,)) for layer in layers)
         yield from (Asked("forced_choice", layer, term, shared, (name,)) for layer, term, name in terms)
     if "neighbours" in keys.analyses:
         for layer, term, name in _heads(blocks[-4:], n_heads):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from frozen.readout.measures import Dimension, Measure
+from frozen.readout.measures import Dimension, Expectation, Measure
 
 DIMENSIONS = (
     Dimension("analysis", "question", "what was asked of the decomposition", "panel"),
@@ -63,6 +63,34 @@ EXTRA_MEASURES = (
         "bits",
         "1 - mean log2(1 + exp(-τ margin)): bits about the binding in the margin, at the best τ of validation",
     ),
+    Measure(
+        "mean_margin",
+        "Margin",
+        "M_t",
+        "cosine",
+        "mean difference of the scores of the scene's caption and its twin's",
+    ),
+    Measure(
+        "lost_bits",
+        "Caption bits lost",
+        "ΔI_c",
+        "bits",
+        "caption bits of the whole margin less those without the terms, on the same scenes, each at its own best τ",
+    ),
+    Measure(
+        "over_guess_percent",
+        "Accuracy over a guess",
+        "ΔG",
+        "percent",
+        "accuracy less that of the best text for all images alike, in percentage points",
+    ),
+    Measure(
+        "sum_error_ratio",
+        "Error of the sum",
+        "ε",
+        "ratio",
+        "mean length of the sum of all terms less the model's own embedding, which has length 1",
+    ),
     Measure("pointing_percent", "Pointing game", "P", "percent", "maps whose largest patch touches the object"),
     Measure("pixel_accuracy_percent", "Pixel accuracy", "pixAcc", "percent", "pixels given object or rest rightly"),
     Measure("iou_percent", "Mean IoU", "mIoU", "percent", "mean of object and rest, from totals of all images"),
@@ -93,7 +121,6 @@ COLUMNS = {
     "factor": "feature that explains most of the term on validation images",
     "factor_ratios": "share of variance between values of each feature, JSON",
     "variance_share_ratio": "variance of the term over the sum of all terms' variances",
-    "mean_margin": "mean difference of the scores of the scene's caption and its twin's",
     "chance_percent": "of the row's measure: share of patches that touch the object, or of images alike",
     "sum_error": "largest difference between the sum of all terms and the model's own embedding, of length 1",
     "sum_error_own_mean": "the same where each term loses its own mean",
@@ -120,6 +147,35 @@ FLAGS = {
     "no_better_than_chance": "the texts explain no more than the best of their random rotations",
     "equal_texts": "several classes have one text, so that no image can be told apart among them",
 }
+_NO_TEXT = "What never saw an image of its text tells what is in it: labels leak into what is read."
+EXPECTATIONS = (
+    *(
+        Expectation(
+            control=name,
+            column="over_guess_percent",
+            high=2.0,
+            where=(("analysis", "decomposition"),),
+            otherwise=_NO_TEXT,
+        )
+        for name in ("random_init", "shuffled")
+    ),
+    Expectation(
+        control="",
+        column="sum_error_ratio",
+        high=1e-3,
+        where=(("analysis", "decomposition"),),
+        otherwise="The terms are not those of this model's embedding, so none of them may be read; with "
+        "`store: {dtype: float32}` the error of storage goes away.",
+    ),
+    Expectation(
+        control="shipped:shapes_clip_features",
+        column="mean_margin",
+        low=0.0,
+        high=0.0,
+        where=(("analysis", "forced_choice"),),
+        otherwise="A model whose captions name no binding prefers one: equal texts do not have equal vectors.",
+    ),
+)
 CONTROLS = {
     "random_init": "the same architecture with random weights, its text tower too: accuracy at chance",
     "shuffled": "activations of other images: accuracy at chance",

@@ -27,7 +27,7 @@ from readouts.text_decomposition.orthogonality import by_chance, orthogonality
 from readouts.text_decomposition.removal import factors, members, removed
 from readouts.text_decomposition.spans import described
 from readouts.text_decomposition.spurious import without_cue
-from readouts.text_decomposition.texts import credit
+from readouts.text_decomposition.texts import best_guess, credit
 
 
 class Part(NamedTuple):
@@ -115,6 +115,8 @@ def _decomposition(given: Given, cell: Cell) -> Part:
         if len(given.classes.labels):
             right.append(credit(given.scores(own.numpy()), given.text_of_class, given.classes.labels[rows]))
     known = {"right": np.concatenate(right)} if right else {}
+    if right:
+        known["guess"] = best_guess(given.text_of_class, given.classes.labels)
     samples = table(given.pair("test"), error=np.concatenate(error), **known)
     cosines = _cosines(given)
     apart = ~np.eye(len(cosines), dtype=bool)
@@ -211,17 +213,20 @@ def _heatmap(given: Given, cells: list[Cell]) -> Found:
 
 def _forced_choice(given: Given, cells: list[Cell]) -> Found:
     found = choices(given)
-    whole = found.margins[:, -1]
+    whole, whole_bits = found.test[:, -1], found.bits(found.of_all)
     for cell in cells:
         asked: Asked = cell.settings
-        position = -1 if asked.term == EMBEDDING else members(asked.removed[0], given.lens)[0]
-        margin = found.margins[:, position]
-        columns: dict[str, Any] = {"margin": margin, "whole_margin": whole, "bits": found.bits[:, position]}
-        columns["right_alone"] = preferred(margin)
-        columns["right"] = preferred(whole if position < 0 else whole - margin)
-        if position >= 0:
-            columns["baseline"] = preferred(whole)
-        yield Part(cell, table(found.pair, **columns), {"mean_margin": float(margin.mean(dtype=np.float64))})
+        if asked.term == EMBEDDING:
+            margin, bits = whole, whole_bits
+            columns: dict[str, Any] = {"right": preferred(whole)}
+        else:
+            terms = [position for name in asked.removed for position in members(name, given.lens)]
+            of_terms = found.of(terms)
+            margin, bits = of_terms.test, found.bits(of_terms)
+            columns = {"right": preferred(whole - margin), "baseline": preferred(whole)}
+            columns["bits_lost"] = whole_bits - found.bits(found.of_all - of_terms)
+        columns |= {"margin": margin, "whole_margin": whole, "bits": bits, "right_alone": preferred(margin)}
+        yield Part(cell, table(found.pair, **columns), {})
 
 
 def _neighbours(given: Given, cells: list[Cell]) -> Found:

@@ -25,6 +25,7 @@ from readouts.text_decomposition.columns import (
     COLUMNS,
     CONTROLS,
     DIMENSIONS,
+    EXPECTATIONS,
     EXTRA_MEASURES,
     FLAGS,
     GRID_COLUMN_KINDS,
@@ -63,6 +64,7 @@ class TextDecomposition(ReadoutDefaults):
     flag_meanings = FLAGS
     mild_flags: ClassVar[frozenset[str]] = frozenset({"few_images"})
     control_meanings = CONTROLS
+    expectations = EXPECTATIONS
     column_kinds: ClassVar[Mapping[str, str]] = {**GRID_COLUMN_KINDS, **COLUMN_KINDS}
 
     def read(self, reader: StudyReader) -> TextDecompositionStudy | None:

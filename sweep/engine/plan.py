@@ -120,7 +120,7 @@ def print_plan(plan: Plan, readouts: Readouts, console: Console) -> None:
         if len(readouts) > 1:
             console.print(f"\n{name}", highlight=False)
         _print_cells([cell for cell in plan.grid.cells if cell.readout == name], to_do, readout, console)
-    for line in _costs(plan.to_do):
+    for line in (*_resolved(plan, readouts), *_costs(plan.to_do)):
         console.print(line, soft_wrap=True, highlight=False, markup=False)
     for line in _left_out(plan.grid):
         console.print(line, soft_wrap=True, highlight=False, markup=False)
@@ -134,6 +134,12 @@ def print_plan(plan: Plan, readouts: Readouts, console: Console) -> None:
     for line in missing_lines(plan):
         console.print(line, soft_wrap=True, highlight=False, markup=False)
     console.print(_summary(plan), soft_wrap=True, highlight=False)
+
+
+def _resolved(plan: Plan, readouts: Readouts) -> Iterator[str]:
+    """What the read-outs say of the cells to do."""
+    for name, readout in readouts.items():
+        yield from readout.resolved([cell for cell in plan.to_do if cell.readout == name])
 
 
 def _print_cells(cells: Sequence[Cell], to_do: AbstractSet[Cell], readout: Readout, console: Console) -> None:

@@ -27,7 +27,7 @@ from sweep.report._summary import summary
 from sweep.report._vega import vega_script
 from sweep.report._verdict import MOST_ANSWERS, answers, verdict
 from sweep.report._whole import write_whole
-from sweep.results.published import Line, by_place
+from sweep.results.published import PublishedLine, by_place
 
 PAGE = Path(__file__).parent / "page"
 SCRIPTS = (
@@ -66,7 +66,7 @@ class Heading:
     """Headings of the columns that hold settings chosen for a cell, a JSON object each."""
     n_cells: int | None = None
     """Cells of the whole study, if known."""
-    published: Sequence[Line] = ()
+    published: Sequence[PublishedLine] = ()
     """Published numbers beside the measured ones."""
     method: str = ""
     """The methods paragraph and citations, for a paper."""

@@ -134,7 +134,7 @@ def show(results: ResultsDirectory, cells: Iterable[Cell], readout: Readout, con
     print_table(
         frame,
         readout.dimensions,
-        readout.measures,
+        measured(readout, kept),
         readout.flag_meanings,
         console,
         mild_flags=readout.mild_flags,

@@ -114,12 +114,12 @@ def test_twins_are_told_apart_by_one_model_and_not_by_the_other() -> None:
     scene = TwinShapes(seed=5150, split=SplitPolicy(train=2, validation=200, test=200))
     found = choices(made(scene, "shipped:shapes_clip_objects"))
     expected = header("shapes_clip_objects")["forced_choice"]
-    assert float(preferred(found.margins[:, -1]).mean()) == pytest.approx(expected, abs=0.02)
-    assert np.allclose(found.margins[:, :-1].sum(1), found.margins[:, -1], atol=1e-5)
-    assert 0.95 < float(found.bits[:, -1].mean()) <= 1
+    assert float(preferred(found.test[:, -1]).mean()) == pytest.approx(expected, abs=0.02)
+    assert np.allclose(found.test[:, :-1].sum(1), found.test[:, -1], atol=1e-5)
+    assert 0.95 < float(found.bits(found.of_all).mean()) <= 1
     none = choices(made(scene, "shipped:shapes_clip_features"))
-    assert (none.margins == 0).all()
-    assert float(preferred(none.margins).mean()) == 0.5
+    assert (none.test == 0).all()
+    assert float(preferred(none.test).mean()) == 0.5
 
 
 def test_a_text_lands_on_its_object_and_the_other_text_does_not(pairs: Given) -> None:

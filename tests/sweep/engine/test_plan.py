@@ -193,6 +193,14 @@ def test_trainings_of_few_steps_are_warned_of(grid_of: GridOf) -> None:
     )
 
 
+def test_a_plan_tells_how_long_a_training_is(grid_of: GridOf) -> None:
+    grid = grid_of("datasets[0].n_train=1000", "fit={}")
+    line = "shapes: 1,000 training samples, 40 epochs, batches of 32: 1,280 steps a training"
+    assert line in printed(make_plan(grid, {}, None), 1000).splitlines()
+    many = grid_of("datasets[0].n_train=1000", "datasets[0].n_colors={grid: [2, 3]}", "fit={}")
+    assert line.replace("shapes", "2 data sets") in printed(make_plan(many, {}, None), 1000).splitlines()
+
+
 @pytest.mark.parametrize(("seed", "warned"), [(1, True), (2, True), (3, False)])
 def test_data_sets_that_share_scenes_are_warned_of(grid_of: GridOf, seed: int, warned: bool) -> None:
     text = printed(make_plan(grid_of(f"datasets[0].seed={{grid: [0, {seed}]}}"), {}, None), 1000)
