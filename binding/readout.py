@@ -45,7 +45,7 @@ from frozen.intervals import IntervalConfig
 from frozen.readout.cells import Cell, LeftOut, Mistake
 from frozen.readout.defaults import ReadoutDefaults
 from frozen.readout.exhibit import ShownSample
-from frozen.readout.measures import Headline
+from frozen.readout.measures import DepthCurve, Headline
 from frozen.readout.needs import Inputs
 from frozen.readout.outcome import Outcome
 from frozen.readout.readout import Difference, Method, StudyReader
@@ -59,6 +59,7 @@ class BindingReadout(ReadoutDefaults):
     keys = BindingKeys
     dimensions = DIMENSIONS
     measures = MEASURES
+    depth_curves = (DepthCurve(name="binding", column="direct_binding_ratio", none=0.0, full=1.0),)
     headline = Headline(column="cautious_binding_ratio", beside="binding_ratio")
     extra_measures = EXTRA_MEASURES
     columns = COLUMNS

@@ -26,6 +26,14 @@ Any field of a data set may be `{grid: [a, b]}`; fields that move together go in
 keys, anchors and tags are refused. Cells that cannot be measured are left out of the grid, and said.
 
 Beside the keys that every study has, each read-out has its own, [below](#keys-of-each-read-out).
+
+## Several read-outs
+
+One file may name several read-outs: `search_spaces/tour.yaml` names all, see [joint.md](joint.md). Instead of `readout`
+it has `readouts`, with each one's own keys under its name. What stands at the top holds for every read-out that knows the key; what stands under a read-out takes its place.
+`name`, `folder`, `seed` and `store` are of the whole study. `controls` and `intervals` may stand in either place,
+`published` under a read-out. Each read-out gets the cells of the study that it would be alone, with the same ids; the
+whole is one plan, one run and one store, so that what two of them read is extracted once.
 """
 _RESULTS = """\
 # Results
@@ -49,6 +57,12 @@ lock                  held by the run that writes
 ```
 
 Read-outs keep more files of a cell beside these, [see below](#columns-of-each-read-out).
+
+A study of several read-outs has such a folder for each of them in `results/NAME/`, named as the read-out, and beside
+them `study.yaml`, `report.html` (the joint report), `joint.csv` (its numbers), the logs and the lock. Commands that
+look at rows take the folder of one read-out, `results/NAME/READOUT`; `python -m sweep.show` and
+`python -m sweep.report` take `results/NAME` too. The `study.yaml` of a read-out is a study of its own, and gives the
+same cells.
 
 Names, paths and errors may hold signs that act on what shows them. Terminal, report, tables and every CSV file write
 control, direction and invisible characters as escapes (`\\x1b`, `\\u202e`), and CSV text that a spreadsheet would

@@ -8,13 +8,14 @@ from typing import Any, ClassVar
 
 from frozen.readout.cells import Cell
 from frozen.readout.exhibit import ShownSample
-from frozen.readout.measures import Expectation, Measure
+from frozen.readout.measures import DepthCurve, Expectation, Measure
 
 
 class ReadoutDefaults:
     """A base for read-outs: nothing optional is declared, no training stops early, every cell has samples."""
 
     extra_measures: ClassVar[tuple[Measure, ...]] = ()
+    depth_curves: ClassVar[tuple[DepthCurve, ...]] = ()
     choices: ClassVar[Mapping[str, str]] = {}
     products: ClassVar[Mapping[str, str]] = {}
     files: ClassVar[Mapping[str, str]] = {}

@@ -16,7 +16,7 @@ import numpy as np
 from frozen.readout.cells import Cell, LeftOut, Mistake, Path
 from frozen.readout.exhibit import Exhibit, ShownSample
 from frozen.readout.forms import Border
-from frozen.readout.measures import Dimension, Expectation, Headline, Measure
+from frozen.readout.measures import DepthCurve, Dimension, Expectation, Headline, Measure
 from frozen.readout.needs import Inputs
 from frozen.readout.outcome import Outcome
 from frozen.readout.study import Study
@@ -120,6 +120,11 @@ class Readout(Protocol):
     @property
     def extra_measures(self) -> tuple[Measure, ...]:
         """Measures that rows have only where their study asked for them."""
+        ...
+
+    @property
+    def depth_curves(self) -> tuple[DepthCurve, ...]:
+        """What the joint report of several read-outs shows by depth; empty where nothing has a depth."""
         ...
 
     @property
@@ -297,6 +302,10 @@ class Readout(Protocol):
             rows: result rows, of done and failed cells.
         """
         ...
+
+
+Readouts = Mapping[str, Readout]
+"""Read-outs by name."""
 
 
 def measured(readout: Readout, rows: Iterable[Mapping[str, Any]]) -> tuple[Measure, ...]:

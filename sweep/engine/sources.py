@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from typing import Any, NamedTuple, TypeVar
@@ -71,6 +71,27 @@ def _made_of(cell: Cell) -> _MadeOf:
     needs_head = any(need.needs_head for _, need in cell.needs_of(Capture))
     needs_decoder = any(need.needs_decoder for _, need in cell.needs_of(Capture))
     return cell.dataset.config, cell.backbone, splits_of(cell), needs_head, needs_decoder
+
+
+def open_all(
+    cells: Sequence[Cell], others: Sequence[Cell], studies: Mapping[str, Study], locates: Mapping[str, Locate]
+) -> dict[Cell, Source]:
+    """The same for the cells of several studies, by their read-outs.
+
+    Raises:
+        StudyError: with the mistakes of all of them.
+    """
+    sources: dict[Cell, Source] = {}
+    problems: list[StudyProblem] = []
+    for name, study in studies.items():
+        own, more = ([cell for cell in some if cell.readout == name] for some in (cells, others))
+        try:
+            sources |= open_sources(own, more, study, locates[name])
+        except StudyError as error:
+            problems += error.problems
+    if problems:
+        raise StudyError(problems)
+    return sources
 
 
 class MissingDataError(DataError):

@@ -51,7 +51,7 @@ def rows_of(cells: tuple[Cell, ...], status: str) -> dict[str, Row]:
 
 def printed(plan: Plan, width: int = 80) -> str:
     console = Console(file=io.StringIO(), width=width)
-    print_plan(plan, find_readout("binding"), console)
+    print_plan(plan, {"binding": find_readout("binding")}, console)
     return console.file.getvalue()  # type: ignore[attr-defined]
 
 
