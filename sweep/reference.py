@@ -29,11 +29,12 @@ Beside the keys that every study has, each read-out has its own, [below](#keys-o
 
 ## Several read-outs
 
-One file may name several read-outs: `search_spaces/tour.yaml` names all, see [joint.md](joint.md). Instead of `readout`
-it has `readouts`, with each one's own keys under its name. What stands at the top holds for every read-out that knows the key; what stands under a read-out takes its place.
-`name`, `folder`, `seed` and `store` are of the whole study. `controls` and `intervals` may stand in either place,
-`published` under a read-out. Each read-out gets the cells of the study that it would be alone, with the same ids; the
-whole is one plan, one run and one store, so that what two of them read is extracted once.
+One file may name several read-outs: `search_spaces/tour.yaml` names all, see [joint.md](joint.md). Instead of
+`readout` it has `readouts`, with each one's own keys under its name. What stands at the top holds for every read-out
+that knows the key; what stands under a read-out takes its place. `name`, `folder`, `seed` and `store` are of the
+whole study. `controls` and `intervals` may stand in either place, `published` under a read-out. Each read-out gets
+the cells of the study that it would be alone, with the same ids; the whole is one plan, one run and one store, so
+that what two of them read is extracted once.
 """
 _RESULTS = """\
 # Results
