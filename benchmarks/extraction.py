@@ -70,7 +70,7 @@ def measure(config: BackboneConfig, images: int, scene_size: int, rounds: int, d
     sizes = [
         len(part)
         for block in range(job.n_blocks)
-        for part in in_batches(job.block_samples(block), batch_samples(layout, device.type), PLAIN, {}, layout)
+        for part in in_batches(job.block_samples(block), batch_samples(layout.n_tokens, device.type), PLAIN, {}, layout)
     ]
     first = make_batch(split, np.arange(max(sizes)), images=True)
     pixels = backbone._pixels(first.images)
