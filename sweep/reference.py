@@ -26,6 +26,33 @@ text); duplicate keys, anchors and tags are refused.
 
 Cells that cannot be measured are left out of the grid, and said: a mode the backbone does not offer, attention
 on pooled modes, all other families on the mode `all`. Controls have one layer and are read in the mode `cls`.
+
+## Several read-outs
+
+One file may name several read-outs (`search_spaces/tour.yaml` names all five; see [joint.md](joint.md)). Instead of
+`readout` it has `readouts`, with each one's own keys under its name:
+
+```yaml
+name: both                       # -> results/both/binding and results/both/captions
+datasets:
+  - {name: few, scene: fewshapes}
+  - {name: twins, scene: twinshapes}
+backbones: [shipped:shapes_coca, shipped:shapes_vit_objects]
+layers: [1, 3, final]            # shared by every read-out that has this key
+readouts:
+  binding:
+    modes: [cls]
+    probes: [{family: linear}]
+  captions:
+    datasets: [twins]            # some of those above, by name; without it, all of them
+    backbones: ["shipped:shapes_coca"]   # by source
+    layers: [5]                  # takes the place of what is shared
+```
+
+What stands at the top holds for every read-out that knows the key; what stands under a read-out takes its place.
+`name`, `folder`, `seed` and `store` are of the whole study. `controls` and `intervals` may stand in either place,
+`published` under a read-out. Each read-out gets the cells of the study that it would be alone, with the same ids; the
+whole is one plan, one run and one store, so that what two of them read is extracted once.
 """
 _RESULTS = """\
 # Results
@@ -38,6 +65,7 @@ rows/CELL.json        one row a cell, written atomically: the truth
 samples/CELL.parquet  test losses: sample, target, seed, bits; as `code_length` the code of each training sample
 curves/CELL.parquet   learning curves: target, seed, epoch, train_bits, validation_bits; suggestions in its metadata
 details/CELL.parquet  information per conjunction and per number of objects
+predictions/CELL.parquet  of every test sample the loss of the direct probe in bits, and the objects that it reads
 probes/CELL.safetensors  tuned probes, if they are small enough (`keep_probes`); python -m binding.apply uses them
 results.parquet .csv  the rows of the study as a table: one row a cell
 cells.json            which rows are the study's
@@ -49,6 +77,12 @@ comparison.csv        all differences, by `python -m sweep.compare` where they a
 damaged/              what stood in rows/ and was no row; its cells were measured again
 lock                  held by the run that writes
 ```
+
+A study of several read-outs has such a folder for each of them in `results/NAME/`, named as the read-out, and beside
+them `study.yaml`, `report.html` (the joint report), `joint.csv` (its numbers), the logs and the lock. Commands that
+look at rows take the folder of one read-out, such as `results/tour/binding`; `python -m sweep.show` and
+`python -m sweep.report` take `results/tour` too. The `study.yaml` of a read-out is a study of its own, and gives the
+same cells.
 
 Names, paths and errors may hold signs that act on what shows them. Terminal, report, tables and every CSV file write
 control, direction and invisible characters as escapes (`\\x1b`, `\\u202e`), and CSV text that a spreadsheet would

@@ -14,7 +14,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from frozen.data.scenes import GRAMMAR_VERSION
-from frozen.models._training import HELD_OUT_SEED, MEAN, STD, Schedule, Task, train
+from frozen.models._training import HELD_OUT_SEED, MEAN, STD, LearningTask, TrainingSchedule, train
 from frozen.models._vision import digest
 from frozen.models.held_out import numbers
 from frozen.models.opening import FORMAT, open_file
@@ -54,8 +54,8 @@ def language(tokenizer: WordTokenizer, grammar: str) -> dict[str, Any]:
 
 def run(
     description: str | None,
-    tasks: Mapping[str, Callable[[int, int], Task[Any]]],
-    schedule: Schedule,
+    tasks: Mapping[str, Callable[[int, int], LearningTask[Any]]],
+    schedule: TrainingSchedule,
     content: Callable[[Any], Content],
 ) -> None:
     """Parse the command line, train one task, write its file, and measure what it can do."""

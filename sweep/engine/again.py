@@ -41,7 +41,7 @@ def measured_again(
         StudyError: data or weights that cannot be opened.
     """
     needed = _with_givers(cell, {one.cell_id: one for one in grid.cells})
-    graph = Graph(grid.cells, open_sources(needed, [], study, locate), readout)
+    graph = Graph(grid.cells, open_sources(needed, [], study, locate), {study.readout: readout})
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     outcomes: dict[str, Outcome] = {}
     for one in needed:

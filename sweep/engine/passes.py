@@ -130,9 +130,10 @@ def make_batch(split: AnySplit, indices: np.ndarray, *, images: bool, labels: Ma
     return Batch(indices, pictures, codes, features, split_number(split.name), labels)
 
 
-def count_samples(cell: Cell) -> int:
-    """Samples of the splits that a cell needs, as far as they are known while the data may not be there."""
-    return sum(split_size(cell.dataset.config, split) or 0 for split in splits_of(cell))
+def count_samples(cells: Iterable[Cell]) -> int:
+    """Samples of the splits that some cells need, each once, as far as known while the data may not be there."""
+    splits = dict.fromkeys((cell.dataset.config, split) for cell in cells for split in splits_of(cell))
+    return sum(split_size(config, split) or 0 for config, split in splits)
 
 
 def capture_bytes(cells: Iterable[Cell], *, pooled: bool = False) -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 import torch
@@ -55,6 +55,27 @@ def open_sources(cells: Iterable[Cell], others: Iterable[Cell], study: Study, lo
     if any(isinstance(source, UnavailableError | MissingDataError) for source in opened.values()):
         message = "with --available, what can be had is measured, and the rest of the cells is left missing"
         problems[locate((), message)._replace(line=None)] = None
+    if problems:
+        raise StudyError(problems)
+    return sources
+
+
+def open_all(
+    cells: Sequence[Cell], others: Sequence[Cell], studies: Mapping[str, Study], locates: Mapping[str, Locate]
+) -> dict[Cell, Source]:
+    """The same for the cells of several studies, by their read-outs.
+
+    Raises:
+        StudyError: with the mistakes of all of them.
+    """
+    sources: dict[Cell, Source] = {}
+    problems: list[StudyProblem] = []
+    for name, study in studies.items():
+        own, more = ([cell for cell in some if cell.readout == name] for some in (cells, others))
+        try:
+            sources |= open_sources(own, more, study, locates[name])
+        except StudyError as error:
+            problems += error.problems
     if problems:
         raise StudyError(problems)
     return sources

@@ -52,6 +52,15 @@ class ResultsDirectory:
     def __init__(self, root: Path) -> None:
         self.root = root
 
+    @property
+    def folders(self) -> tuple[ResultsDirectory, ...]:
+        """Folders of rows: this one, or those of the read-outs where there are several."""
+        return (self,)
+
+    def part(self, name: str) -> ResultsDirectory:
+        """The folder of one of several read-outs, in this one."""
+        return ResultsDirectory(self.root / name)
+
     def where(self, name: str) -> str:
         """Where a file of the directory is found, for people."""
         return str(self.root / name)

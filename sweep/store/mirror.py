@@ -38,6 +38,12 @@ class MirroredResults(ResultsDirectory):
         """The URL of a file of the directory."""
         return without_secrets(below(self._remote.url, name))
 
+    def part(self, name: str) -> ResultsDirectory:
+        """The folder of one of several read-outs, in this one, with the rows that are there."""
+        part = MirroredResults(self.root / name, RemoteFolder(below(self._remote.url, name)))
+        part.fetch_rows()
+        return part
+
     def absolute(self) -> ResultsDirectory:
         """The same directory, for a process of this machine that works in another folder."""
         return self
@@ -68,7 +74,7 @@ class MirroredResults(ResultsDirectory):
         """
         with lease(self._remote):
             there = self._remote.files() - {LOCK_FILE}
-            for path in (self.root / "rows").glob("*.json"):
+            for path in _row_files(self.root):
                 path.unlink()  # another run may have gone on between the plan and the lock
             self._remote.download(self.root, sorted(there))
             with super().locked():
@@ -125,8 +131,13 @@ class MirroredResults(ResultsDirectory):
 
 def _cell_files(root: Path) -> set[str]:
     """Files that belong to cells; they are at the URL already."""
-    cells = {path.stem for path in (root / "rows").glob("*.json")}
-    return {path.relative_to(root).as_posix() for path in root.glob("*/*") if path.name.partition(".")[0] in cells}
+    cells = {path.stem for path in _row_files(root)}
+    return {path.relative_to(root).as_posix() for path in root.rglob("*/*") if path.name.partition(".")[0] in cells}
+
+
+def _row_files(root: Path) -> list[Path]:
+    """Rows of a study, or of each of its read-outs."""
+    return [*root.glob("rows/*.json"), *root.glob("*/rows/*.json")]
 
 
 class MirroredStore(DiskStore):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cache
 from typing import Annotated, Any, Literal
 
@@ -173,8 +173,8 @@ class EngineKeys(Written):
     datasets: Annotated[tuple[Dataset, ...], ModelField(min_length=1)]  # pyright: ignore[reportInvalidTypeForm]
     """Data sets; any field may be {grid: [..]}."""
     backbones: tuple[Backbone, ...] = ()  # pyright: ignore[reportInvalidTypeForm]
-    """Frozen models: shipped:NAME, timm:NAME, hf:REPO, random:NAME, paper:NAME, activations:FILE, or a mapping
-    with more settings."""
+    """Frozen models: shipped:NAME, timm:NAME, hf:REPO, open_clip:NAME/TAG, random:NAME, paper:NAME,
+    activations:FILE, or a mapping with more settings."""
     controls: Any = ()
     """Set by `study_form`: which there are is the read-out's to say."""
     intervals: Intervals = ModelField(default_factory=Intervals)  # pyright: ignore[reportInvalidTypeForm]
@@ -230,12 +230,8 @@ INTERVALS = TypeAdapter[Any](Intervals)
 STORE = TypeAdapter[Any](Store)
 
 
-def json_schema() -> dict[str, Any]:
-    """JSON schema of study files, for editors: which keys a study has depends on its read-out."""
-    names = readout_names()
-    whole: dict[str, Any] = {"$schema": "https://json-schema.org/draft/2020-12/schema"}
-    if names == [DEFAULT_READOUT]:
-        return whole | study_form(DEFAULT_READOUT).model_json_schema()
+def json_forms(names: Sequence[str]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """JSON schema of the study files of one read-out, and the definitions that it refers to, by read-out."""
     forms = {
         name: study_form(name).model_json_schema(ref_template=f"#/$defs/{name}/$defs/{{model}}") for name in names
     }
@@ -244,4 +240,4 @@ def json_schema() -> dict[str, Any]:
         if name != DEFAULT_READOUT:
             is_it = {"properties": {"readout": {"const": name}}, "required": ["readout"]}
             chosen = {"if": is_it, "then": {"$ref": f"#/$defs/{name}"}, "else": chosen}
-    return whole | chosen | {"$defs": forms}
+    return chosen, forms

@@ -76,7 +76,7 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-class Layout:
+class Clevr6Files:
     """Files of the folder; an image is there when its scene is there too."""
 
     def __init__(self, root: Path) -> None:
@@ -98,7 +98,7 @@ class Layout:
 
 
 def _select(options: argparse.Namespace) -> int:
-    layout = Layout(options.folder)
+    layout = Clevr6Files(options.folder)
     number = -1
     for number, (image, scene) in enumerate(six_object_scenes(options.source)):
         if not layout.has(number):
@@ -158,7 +158,7 @@ def new_scene(number: int, attempt: int, seed: int, look: Look) -> dict[str, Any
 
 
 def _render(options: argparse.Namespace) -> int:
-    layout = Layout(options.folder)
+    layout = Clevr6Files(options.folder)
     missing = [number for number in range(options.count) if not layout.has(number)]
     say(f"{len(missing):,} of {options.count:,} images to render in {options.folder}")
     if not missing:
@@ -178,7 +178,7 @@ def _render(options: argparse.Namespace) -> int:
 class _Renderer:
     """Some Blenders that render side by side, each waited for by a thread."""
 
-    def __init__(self, options: argparse.Namespace, layout: Layout, command: tuple[str, ...]) -> None:
+    def __init__(self, options: argparse.Namespace, layout: Clevr6Files, command: tuple[str, ...]) -> None:
         clevr = os.environ.get("CLEVR_GEN_DIR")
         assets = "clevr" if clevr else "primitives"
         self._look = Look(options.width, options.height, options.samples, denoise=True, assets=assets)

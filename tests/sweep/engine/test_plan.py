@@ -51,7 +51,7 @@ def rows_of(cells: tuple[Cell, ...], status: str) -> dict[str, Row]:
 
 def printed(plan: Plan, width: int = 80) -> str:
     console = Console(file=io.StringIO(), width=width)
-    print_plan(plan, find_readout("binding"), console)
+    print_plan(plan, {"binding": find_readout("binding")}, console)
     return console.file.getvalue()  # type: ignore[attr-defined]
 
 
@@ -191,6 +191,14 @@ def test_trainings_of_few_steps_are_warned_of(grid_of: GridOf) -> None:
     assert (
         f"{n_train:,} training samples, 3 epochs, batches of 512: {3 * -(-n_train // 512)} steps a training" in text
     )
+
+
+def test_a_plan_tells_how_long_a_training_is(grid_of: GridOf) -> None:
+    grid = grid_of("datasets[0].n_train=1000", "fit={}")
+    line = "shapes: 1,000 training samples, 40 epochs, batches of 32: 1,280 steps a training"
+    assert line in printed(make_plan(grid, {}, None), 1000).splitlines()
+    many = grid_of("datasets[0].n_train=1000", "datasets[0].n_colors={grid: [2, 3]}", "fit={}")
+    assert line.replace("shapes", "2 data sets") in printed(make_plan(many, {}, None), 1000).splitlines()
 
 
 @pytest.mark.parametrize(("seed", "warned"), [(1, True), (2, True), (3, False)])

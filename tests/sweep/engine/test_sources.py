@@ -51,7 +51,7 @@ class Study:
         """Make what the store lacks: how many passes that took, and what it then has for the model's cells."""
         study, readout = load_study(self._path), find_readout("binding")
         cells = make_grid(study, readout, locate_in(self._path)).cells
-        graph = Graph(cells, open_sources(cells, (), study, locate_in(self._path)), readout)
+        graph = Graph(cells, open_sources(cells, (), study, locate_in(self._path)), {"binding": readout})
         keys = [graph.keys(cell)["test"] for cell in cells if not cell.is_control]
         every = {key for cell in cells for key in graph.keys(cell).values()}
         passes = plan_passes(cells, graph, {key for key in every if self._store.has(key)})
@@ -156,7 +156,7 @@ def opened(path: Path) -> tuple[Cell, Graph]:
     """The only cell of a study, and its needs."""
     study, readout = load_study(path), find_readout("binding")
     [cell] = make_grid(study, readout, locate_in(path)).cells
-    return cell, Graph([cell], open_sources([cell], (), study, locate_in(path)), readout)
+    return cell, Graph([cell], open_sources([cell], (), study, locate_in(path)), {study.readout: readout})
 
 
 def test_a_study_leaves_out_a_corrupt_image_and_its_rows_count_it(
