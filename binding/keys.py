@@ -84,7 +84,8 @@ class BindingKeys(Border):
 
     layers: LayersForm  # pyright: ignore[reportInvalidTypeForm]
     """embed, final and numbers of blocks, negative ones from the end, or a part of a block as 11.attention (mid,
-    attention, mlp, heads, heads.NUMBER, mlp_hidden, values); or all; or {every: 4}, all thinned out."""
+    attention, mlp, heads, heads.NUMBER, mlp_hidden, values); all in the place of a number is every one, as
+    all.attention or all.heads.all (a cell a head); or all; or {every: 4}, all thinned out."""
     modes: list_of(literal(MODES))  # pyright: ignore[reportInvalidTypeForm]
     """What of a layer's tokens a probe sees."""
     probes: Annotated[tuple[ProbeEntry, ...], ModelField(min_length=1)]  # pyright: ignore[reportInvalidTypeForm]

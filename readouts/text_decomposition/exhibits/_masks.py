@@ -25,7 +25,8 @@ def masks(rows: Sequence[Row]) -> Iterator[Exhibit]:
         yield Exhibit(
             "Maps against masks",
             "How well the maps of texts fit the masks of what the texts name, in percent: how often the largest "
-            "patch touches it (chance: the share of patches that do), and the segmentation of the map at its threshold.",
+            "patch touches it (chance: the share of patches that do), and the segmentation of the map at its "
+            "threshold.",
             "Tables of percentages, a row for each map and a column for each measure.",
             partial(draw, values),
         )

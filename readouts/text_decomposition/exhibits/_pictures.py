@@ -37,9 +37,9 @@ def maps(results: Path, rows: Sequence[Row], scenes: Mapping[str, Scene]) -> Ite
         paths = dict(list(every.items())[:_MOST_MAPS])
         yield Exhibit(
             f"Maps of {'single heads' if is_head else 'texts'}: {dataset}, {backbone}",
-            f"What {'single heads (layer.head)' if is_head else 'all heads'} read from each patch, along the text of the "
-            "first object of the scene's caption, less that of the last one, the other way round, and less the mean of the texts of all objects. Red adds to "
-            "the score, blue takes from it; each map has its own scale.",
+            f"What {'single heads (layer.head)' if is_head else 'all heads'} read from each patch, along the text of "
+            "the first object of the scene's caption, less that of the last one, the other way round, and less the "
+            "mean of the texts of all objects. Red adds to the score, blue takes from it; each has its own scale.",
             f"Test images of {dataset}, and beside each its maps.",
             partial(draw_maps, paths, scenes[dataset]),
         )
