@@ -73,7 +73,12 @@ Search: TypeForm = model_of(SearchConfig, "Search")
 
 
 class BindingKeys(Border):
-    """Keys of a study with `readout: binding`."""
+    """Keys of a study with `readout: binding`.
+
+    Any setting of a probe may be a value, `{choices: [a, b]}` or `{low: a, high: b, log: true}`; what is not fixed is
+    tuned. Left out of the grid: a mode the backbone does not offer, attention on pooled modes, all other families on
+    the mode `all`. Controls have one layer and are read in the mode `cls`.
+    """
 
     model_config = ConfigDict(use_attribute_docstrings=True)
 

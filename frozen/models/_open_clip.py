@@ -22,6 +22,8 @@ _ARCHITECTURES = {
     "vit_huge_patch14_clip": "ViT-H-14",
     "vit_gigantic_patch14_clip": "ViT-bigG-14",
 }
+_RESNETS = {f"resnet{size}_clip": f"RN{size}-quickgelu" for size in ("50", "101", "50x4", "50x16", "50x64")}
+"""CLIP's ResNets: their images pass ReLUs, their texts OpenAI's GELU."""
 _TAGS = {
     "laion2b": {
         "ViT-B-32": "laion2b_s34b_b79k",
@@ -49,6 +51,8 @@ def text_name(config: BackboneConfig) -> TextName:
         BackboneError: no CLIP, or one whose texts are not known here.
     """
     name, _, tag = config.architecture.partition(".")
+    if resnet := _RESNETS.get(name):
+        return _of_resnet(config, resnet, tag)
     stem, _, size = name.rpartition("_")
     has_quick_gelu = stem.endswith("_quickgelu")
     architecture = _ARCHITECTURES.get(stem.removesuffix("_quickgelu"))
@@ -68,6 +72,14 @@ def text_name(config: BackboneConfig) -> TextName:
     if (weights := _TAGS.get(tag, {}).get(architecture)) is None:
         raise BackboneError(f"of {config.source}, the text tower is not known; known weights are {', '.join(_TAGS)}")
     return TextName(named, weights)
+
+
+def _of_resnet(config: BackboneConfig, architecture: str, tag: str) -> TextName:
+    if config.kind == "random":
+        return TextName(architecture, None)
+    if config.weights_file is None and tag not in ("openai", "yfcc15m", "cc12m"):
+        raise BackboneError(f"of {config.source}, the text tower is not known; known weights are openai")
+    return TextName(architecture, str(config.weights_file or tag))
 
 
 def refusal(config: BackboneConfig) -> str | None:
@@ -102,18 +114,29 @@ def open_clip_model(config: BackboneConfig) -> tuple[Any, Callable[[Sequence[str
     return model.eval().requires_grad_(requires_grad=False), tokenizer
 
 
-def projection(model: Any) -> Float32[np.ndarray, "joint width"]:
-    """From the pooled token to the joint space.
+class Projection(NamedTuple):
+    """The linear map from an image's embedding to the joint space."""
+
+    weight: Float32[np.ndarray, "joint width"]
+    bias: Float32[np.ndarray, " joint"]
+
+
+def projection(model: Any) -> Projection:
+    """From the pooled token to the joint space; of a ResNet, from what its attention pool read.
 
     Raises:
         BackboneError: an image tower that ends in something else.
     """
     project = getattr(model.visual, "proj", None)
+    linear = getattr(getattr(model.visual, "attnpool", None), "c_proj", None)
+    if isinstance(linear, torch.nn.Linear):
+        return Projection(*(value.detach().float().numpy() for value in (linear.weight, linear.bias)))
     if not isinstance(project, torch.Tensor):
         raise BackboneError(f"the image tower {type(model.visual).__name__} does not end in one projection")
-    return project.detach().float().T.contiguous().numpy()
+    weight = project.detach().float().T.contiguous().numpy()
+    return Projection(weight, np.zeros(len(weight), np.float32))
 
 
 def encoder(model: Any, tokenizer: Callable[[Sequence[str]], torch.Tensor]) -> Encode:
     """Texts to vectors, not normalised, through a model's text tower and its tokenizer."""
-    return in_batches(lambda texts: model.encode_text(tokenizer(texts)), len(projection(model)))
+    return in_batches(lambda texts: model.encode_text(tokenizer(texts)), len(projection(model).weight))

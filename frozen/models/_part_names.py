@@ -25,6 +25,11 @@ def part_names(config: BackboneConfig) -> tuple[str, ...]:
         found = timm.get_pretrained_cfg(config.architecture)
         head = ("head",) if found is not None and found.num_classes else ()
         return (*head, *_text(config))
+    if config.library == "open_clip":
+        from frozen.models._open_clip_models import describe_open_clip
+
+        decoder = ("decoder",) if describe_open_clip(config).caption_context else ()
+        return (*_text(config), *decoder)
     return _text(config) if config.library == "hf" else ()
 
 

@@ -68,6 +68,10 @@ def joint_refusal(config: BackboneConfig) -> str | None:
         from frozen.models._open_clip import refusal
 
         return refusal(config)
+    if config.library == "open_clip":
+        from frozen.models._open_clip_models import text_refusal
+
+        return text_refusal(config)
     if config.library == "hf":
         from frozen.models._transformers_text import transformers_text_refusal
 
@@ -87,6 +91,10 @@ def open_joint(config: BackboneConfig) -> JointSpace:
         from frozen.models._open_clip import open_clip_model
 
         return joint_of(*open_clip_model(config))
+    if config.library == "open_clip":
+        from frozen.models._open_clip_models import open_texts
+
+        return joint_of(*open_texts(config))
     if config.library == "hf":
         from frozen.models._transformers_text import open_transformers_text
 
@@ -122,9 +130,8 @@ def joint_of(model: Any, tokenizer: Callable[[Sequence[str]], torch.Tensor]) -> 
     """
     from frozen.models._open_clip import encoder, projection
 
-    project = projection(model)
-    bias = np.zeros(len(project), np.float32)
-    return JointSpace(project, bias, encoder(model, tokenizer), float(model.logit_scale.exp()))
+    offset, scale = getattr(model, "logit_bias", None), float(model.logit_scale.exp())
+    return JointSpace(*projection(model), encoder(model, tokenizer), scale, offset=float(offset or 0.0))
 
 
 class OutputMap(NamedTuple):

@@ -17,6 +17,7 @@ from torch import Tensor
 from torch.nn.functional import linear, normalize
 
 from frozen.models._trunk import digest
+from frozen.models.decoding import Tokenizer
 from frozen.models.text_tower import AttentionalPooler, CaptionDecoder, KeysValues, TextTower
 from frozen.models.words import WordTokenizer
 
@@ -123,7 +124,7 @@ class Decoder:
     """
 
     def __init__(
-        self, tokenizer: WordTokenizer, pooler: AttentionalPooler, tower: TextTower, decoder: CaptionDecoder
+        self, tokenizer: Tokenizer, pooler: AttentionalPooler, tower: TextTower, decoder: CaptionDecoder
     ) -> None:
         self.tokenizer, self.pooler, self.tower, self.decoder = tokenizer, pooler, tower, decoder
 
@@ -141,7 +142,7 @@ class Decoder:
         return self
 
     @torch.inference_mode()
-    def memory(self, tokens: Float[Tensor, "images tokens width"]) -> Float[Tensor, "images slots width"]:
+    def memory(self, tokens: Float[Tensor, "images tokens width"]) -> Float[Tensor, "images slots memory_width"]:
         """What the decoder sees of a layer's tokens, prefix tokens included."""
         return self.pooler(tokens)[:, 1:]
 

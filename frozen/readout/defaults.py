@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any, ClassVar
 
 from frozen.readout.cells import Cell
+from frozen.readout.exhibit import ShownSample
 from frozen.readout.measures import DepthCurve, Expectation, Measure
 
 
@@ -16,6 +18,7 @@ class ReadoutDefaults:
     depth_curves: ClassVar[tuple[DepthCurve, ...]] = ()
     choices: ClassVar[Mapping[str, str]] = {}
     products: ClassVar[Mapping[str, str]] = {}
+    files: ClassVar[Mapping[str, str]] = {}
     mild_flags: ClassVar[frozenset[str]] = frozenset()
     expectations: ClassVar[tuple[Expectation, ...]] = ()
     control_aliases: ClassVar[Mapping[str, str]] = {}
@@ -44,3 +47,10 @@ class ReadoutDefaults:
         """Every cell has them."""
         del row
         return True
+
+    def shown_samples(
+        self, results: Path, row: Mapping[str, Any], datasets: Mapping[str, Any]
+    ) -> Iterable[ShownSample]:
+        """None."""
+        del results, row, datasets
+        return ()

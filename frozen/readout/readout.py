@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, runtime_checkable
 import numpy as np
 
 from frozen.readout.cells import Cell, LeftOut, Mistake, Path
-from frozen.readout.exhibit import Exhibit
+from frozen.readout.exhibit import Exhibit, ShownSample
 from frozen.readout.forms import Border
 from frozen.readout.measures import DepthCurve, Dimension, Expectation, Headline, Measure
 from frozen.readout.needs import Inputs
@@ -148,6 +148,11 @@ class Readout(Protocol):
         ...
 
     @property
+    def files(self) -> Mapping[str, str]:
+        """Files that the results hold of a cell beside its row, with their content; what samples and curves hold."""
+        ...
+
+    @property
     def flag_meanings(self) -> Mapping[str, str]: ...
 
     @property
@@ -274,6 +279,18 @@ class Readout(Protocol):
             results: the folder of the study's results, with a file a cell in `samples/` and `curves/`.
             rows: result rows, of done and failed cells.
             datasets: the study's data sets by name, a `Scene` or a `Dataset` each.
+        """
+        ...
+
+    def shown_samples(
+        self, results: FilePath, row: Mapping[str, Any], datasets: Mapping[str, Any]
+    ) -> Iterable[ShownSample]:
+        """A few test samples of a cell, the worst first, for the cell's story in the report; none by default.
+
+        Args:
+            results: the folder of the study's results.
+            row: the row of a done cell.
+            datasets: the study's data sets by name.
         """
         ...
 

@@ -262,7 +262,7 @@ def _decoded(
         repetition_penalty=config.repetition_penalty,
         keys=keys,
     )
-    first = len(config.prefix.split()) + 1
+    first = captions.ids.shape[1] - captions.step_bits.shape[1]
     n_steps = (~np.isnan(captions.step_bits)).sum(axis=1)
     found: dict[str, Any] = {
         "caption": captions.texts,

@@ -19,7 +19,8 @@ from frozen.readout.needs import Inputs
 from frozen.readout.outcome import Outcome
 from frozen.readout.readout import Difference, Method, StudyReader
 from frozen.readout.study import Study
-from readouts.text_decomposition.cells import SPACE, VERSION, Asked, cells
+from readouts.text_decomposition.asked import MAP, SPACE, Asked
+from readouts.text_decomposition.cells import VERSION, cells
 from readouts.text_decomposition.columns import (
     COLUMN_KINDS,
     COLUMNS,
@@ -59,7 +60,8 @@ class TextDecomposition(ReadoutDefaults):
     columns = COLUMNS
     grid_columns = GRID_COLUMNS
     products: ClassVar[Mapping[str, str]] = {
-        SPACE: "weights between the outputs of heads and the joint space, texts and their vectors (npz)"
+        MAP: "linear map from a backbone's embedding to the joint space of a CLIP (npz)",
+        SPACE: "weights between the outputs of heads and the joint space, texts and their vectors (npz)",
     }
     flag_meanings = FLAGS
     mild_flags: ClassVar[frozenset[str]] = frozenset({"few_images"})

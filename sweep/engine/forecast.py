@@ -130,7 +130,7 @@ def time_pass(job: Pass) -> tuple[float, float]:
     """Seconds to begin a pass, and a sample, on the resources that Ray gave this task."""
     cpus = ray.get_runtime_context().get_assigned_resources().get("CPU", 1)
     extractor = Extractor(render_threads=max(1, int(cpus)))
-    batch = batch_samples(describe(job.backbone, job.scene).layout, extractor.device.type)
+    batch = batch_samples(describe(job.backbone, job.scene).most_tokens, extractor.device.type)
     n_samples = min(job.n_samples, _BATCHES * batch, BLOCK_SAMPLES)
     few = replace(job, n_samples=n_samples)
     begin_s = _seconds(lambda: extractor.extract(few, 0))

@@ -74,7 +74,7 @@ def write_page(
     path: Path | None = None,
 ) -> Path:
     """Write report.html; without a `study` the read-out's exhibits know no data sets."""
-    from sweep.report import Heading, write_report
+    from sweep.report import Heading, stories, write_report
 
     def exhibits() -> Iterable[Exhibit]:
         return readout.exhibits(results.root, rows, _scenes(study))
@@ -92,11 +92,13 @@ def write_page(
         n_cells=n_cells,
         published=list(held_against(rows, study.published, readout)) if study else (),
         method=method(study, readout, rows) if study and rows else "",
+        folder=str(results.root),
         notes=[*notes, *filter(None, [rehearsal(study_yaml)])],
     )
     page = path or results.root / "report.html"
     frame = as_frame(rows, all_columns(readout))
-    return write_report(frame, readout.dimensions, measured(readout, rows), heading, page, exhibits)
+    told = stories(results, rows, readout, _scenes(study))
+    return write_report(frame, readout.dimensions, measured(readout, rows), heading, page, exhibits, told)
 
 
 def _value_order(readout: Readout, rows: Sequence[Row]) -> dict[str, list[str]]:

@@ -164,9 +164,10 @@ def _backbone(parts: Parts, path: Path, at: Path, given: dict[str, Any], folder:
         parts.note(at, f"unknown shipped backbone {name!r}; {did_you_mean(name, SHIPPED)}")
     if given.get("weights") is not None:
         given["weights"] = study_path(folder, given["weights"].removeprefix("file:"))
-    prefix, _, place = given["source"].rpartition("hf:")
-    if prefix in ("", "random:") and place.startswith(("./", "../", "~")):
-        given["source"] = study_path(folder, place, prefix=f"{prefix}hf:", is_marked=True)
+    for library in ("hf:", "open_clip:"):
+        prefix, _, place = given["source"].rpartition(library)
+        if prefix in ("", "random:") and place.startswith(("./", "../", "~")):
+            given["source"] = study_path(folder, place, prefix=f"{prefix}{library}", is_marked=True)
     if kind == "activations" and name:
         given["source"] = study_path(folder, name, prefix="activations:")
     if "tokens" in given:
