@@ -97,7 +97,7 @@ def write_joint_page(
     )
     if path is None:
         return results.write_text("report.html", page)
-    write_whole(path, page.encode())
+    write_whole(path, page)
     return path
 
 
