@@ -22,7 +22,7 @@ FEWEST_TRIALS = 16
 _LOG_SPAN = 30.0
 
 
-class Trial(NamedTuple):
+class TrialExcess(NamedTuple):
     """One suggestion: its hyper-parameters, and its validation loss beyond the best one of its cell, in bits."""
 
     values: Mapping[str, Any]
@@ -89,23 +89,23 @@ def draw_importances(values: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     }
 
 
-def tried(results: Path, rows: Sequence[Mapping[str, Any]]) -> dict[tuple[str, str], list[Trial]]:
+def tried(results: Path, rows: Sequence[Mapping[str, Any]]) -> dict[tuple[str, str], list[TrialExcess]]:
     """The finished suggestions of all cells by probe family and target."""
-    found: dict[tuple[str, str], list[Trial]] = defaultdict(list)
+    found: dict[tuple[str, str], list[TrialExcess]] = defaultdict(list)
     for row in rows:
-        losses: dict[str, list[Trial]] = defaultdict(list)
+        losses: dict[str, list[tuple[Mapping[str, Any], float]]] = defaultdict(list)
         for one in _suggestions(results, row):
             values = json.loads(one["values"])
             if values and one["loss"] is not None:
-                losses[one["target"]].append(Trial(values, one["loss"]))
+                losses[one["target"]].append((values, one["loss"]))
         for target, trials in losses.items():
-            best = min(trial.excess_bits for trial in trials)
+            best = min(loss for _, loss in trials)
             family = str(row["feature_probe"] if target == "features" else row["probe"])
-            found[family, target] += [Trial(trial.values, trial.excess_bits - best) for trial in trials]
+            found[family, target] += [TrialExcess(values, loss - best) for values, loss in trials]
     return found
 
 
-def importance(trials: Sequence[Trial]) -> dict[str, float]:
+def importance(trials: Sequence[TrialExcess]) -> dict[str, float]:
     """Importance of the hyper-parameters that vary, adding up to 1; empty for a single one and for few trials."""
     if len(trials) < FEWEST_TRIALS:
         return {}

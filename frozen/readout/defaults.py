@@ -8,19 +8,26 @@ from typing import Any, ClassVar
 
 from frozen.readout.cells import Cell
 from frozen.readout.exhibit import ShownSample
-from frozen.readout.measures import Expectation, Measure
+from frozen.readout.measures import DepthCurve, Expectation, Measure
 
 
 class ReadoutDefaults:
     """A base for read-outs: nothing optional is declared, no training stops early, every cell has samples."""
 
     extra_measures: ClassVar[tuple[Measure, ...]] = ()
+    depth_curves: ClassVar[tuple[DepthCurve, ...]] = ()
     choices: ClassVar[Mapping[str, str]] = {}
     products: ClassVar[Mapping[str, str]] = {}
+    files: ClassVar[Mapping[str, str]] = {}
     mild_flags: ClassVar[frozenset[str]] = frozenset()
     expectations: ClassVar[tuple[Expectation, ...]] = ()
     control_aliases: ClassVar[Mapping[str, str]] = {}
     parts: ClassVar[Mapping[str, Callable[[str | None], Iterator[str]]]] = {}
+
+    def resolved(self, cells: Sequence[Cell]) -> Iterable[str]:
+        """None."""
+        del cells
+        return ()
 
     def warnings(self, cells: Sequence[Cell]) -> Iterable[str]:
         """None."""

@@ -11,6 +11,7 @@ import pandas as pd
 
 from frozen.readout.measures import Dimension, Measure
 from frozen.terminal import on_one_line
+from frozen.whole_files import write_whole
 from sweep.report._figures import (
     Picture,
     curve_pictures,
@@ -21,7 +22,6 @@ from sweep.report._figures import (
 from sweep.report._format import DECIMALS, counted, decimal, percent, symbol_parts, unit_sign
 from sweep.report._layout import Layout, listed
 from sweep.report._rows import Estimate, Row, distinct, prepared
-from sweep.report._whole import write_whole
 from sweep.results.spreadsheet import csv_text
 
 FigureFormat = Literal["pdf", "svg", "png"]

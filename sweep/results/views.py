@@ -22,10 +22,15 @@ from sweep.results.published import held_against
 _REHEARSAL = "# Rehearsal: "
 
 
+def rehearsal_note(limit: int) -> str:
+    """What there is to say of a study that was run on few samples."""
+    few = f"at most {limit:,} samples of each split (--limit {limit}); its numbers are no results."
+    return f"{_REHEARSAL}{few}".removeprefix("# ")
+
+
 def as_rehearsal(study_yaml: str, limit: int) -> str:
     """The text of a study that was run on few samples, which says so in its first line."""
-    few = f"at most {limit:,} samples of each split (--limit {limit}); its numbers are no results."
-    return f"{_REHEARSAL}{few}\n{study_yaml}"
+    return f"# {rehearsal_note(limit)}\n{study_yaml}"
 
 
 def rehearsal(study_yaml: str) -> str | None:
@@ -131,7 +136,7 @@ def show(results: ResultsDirectory, cells: Iterable[Cell], readout: Readout, con
     print_table(
         frame,
         readout.dimensions,
-        readout.measures,
+        measured(readout, kept),
         readout.flag_meanings,
         console,
         mild_flags=readout.mild_flags,

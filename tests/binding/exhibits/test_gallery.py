@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 
 from binding.exhibits import exhibits
 from binding.exhibits._budget import best_layers, budget
-from binding.exhibits._importance import Trial, importance, tried
+from binding.exhibits._importance import TrialExcess, importance, tried
 from binding.exhibits._scenes import object_names
 from frozen.data.scenes import ColorShape, SplitPolicy
 from frozen.readout.exhibit import Exhibit
@@ -109,7 +109,7 @@ def test_the_hyper_parameter_that_matters_is_found() -> None:
     rng = np.random.default_rng(0)
     rates = 10 ** rng.uniform(-4, 0, 200)
     trials = [
-        Trial({"learning_rate": rate, "rank": int(rank), "fixed": True}, abs(np.log10(rate) + 2))
+        TrialExcess({"learning_rate": rate, "rank": int(rank), "fixed": True}, abs(np.log10(rate) + 2))
         for rate, rank in zip(rates, rng.choice([4, 16], 200), strict=True)
     ]
     shares = importance(trials)
@@ -128,7 +128,7 @@ def test_suggestions_are_judged_against_the_best_of_their_own_cell(tmp_path) -> 
     pq.write_table(pa.Table.from_pylist(tries, SUGGESTIONS), tmp_path / "suggestions" / "a.parquet")
     row = ROW | {"cell_id": "a", "feature_probe": "quadratic"}
     assert tried(tmp_path, [row, row | {"cell_id": "gone"}]) == {
-        ("quadratic", "features"): [Trial({"rank": 4}, 0.5), Trial({"rank": 16}, 0.0)]
+        ("quadratic", "features"): [TrialExcess({"rank": 4}, 0.5), TrialExcess({"rank": 16}, 0.0)]
     }
     titles = [exhibit.title for exhibit in exhibits(tmp_path, [row], {})]
     assert titles == ["Bits budget"], "too few suggestions to tell"
