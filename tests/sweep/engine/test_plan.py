@@ -226,6 +226,15 @@ def test_what_is_not_there_is_said_with_its_remedy(grid_of: GridOf, monkeypatch:
     assert "missing:" not in printed(make_plan(grid, rows_of(grid.cells, "done"), None))
 
 
+def test_a_file_of_weights_that_is_not_there_is_said(grid_of: GridOf, tmp_path: Path) -> None:
+    path = tmp_path / "w.safetensors"
+    grid = grid_of(f"backbones=[{{source: timm:test_vit, image_size: 64, weights: {path}}}]")
+    line = f"missing: timm:test_vit: its weights file {path} is not there; put it there"
+    assert line in printed(make_plan(grid, {}, None), 1000).splitlines()
+    path.touch()
+    assert line not in printed(make_plan(grid, {}, None), 1000).splitlines()
+
+
 @pytest.mark.parametrize(
     ("size", "text"),
     [
