@@ -116,7 +116,8 @@ def _draw_controls(
             looks = {"color": styles[style].colour, "zorder": 1}
             values = [one.value for one in found]
             axes.plot(x, values, linestyle=dashes[control], linewidth=1.0, alpha=0.8, **looks)
-            axes.fill_between(x, *zip(*ends, strict=True), alpha=0.07, linewidth=0, **looks)
+            lows, highs = [low for low, _ in ends], [high for _, high in ends]
+            axes.fill_between(x, lows, highs, alpha=0.07, linewidth=0, **looks)
 
 
 def _name(

@@ -91,9 +91,8 @@ def _print_group(
     console: Console,
 ) -> Sequence[Measure]:
     """Print the rows that fill the same measures, controls last; returns the measures for which there was room."""
-    names = tuple(one.label for one in dimensions)
-    room = _room(console)
-    for count in range(min(MOST_MEASURES, len(measures)), 0, -1):
+    names, room, count = tuple(one.label for one in dimensions), _room(console), min(MOST_MEASURES, len(measures))
+    while True:
         shown = measures[:count]
         header = (*names, *(measure.symbol for measure in shown), "flags")
         lines = [_line(row, dimensions, shown, short, DECIMALS) for row in rows]
@@ -101,6 +100,7 @@ def _print_group(
             lines = [_line(row, dimensions, shown, short, _FEW_DECIMALS) for row in rows]
         if count <= FEWEST_MEASURES or _fits(header, lines, room):
             break
+        count -= 1
     widths = _widths(header, lines, room, len(names))
     _print_section([line for line in lines if not line.is_control], header, widths, len(names), console)
     if any(line.is_control for line in lines):

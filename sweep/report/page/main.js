@@ -33,17 +33,20 @@ const exhibitSpec = (drawing, room) => {
   };
   return fit({ ...drawing, data: { ...drawing.data, values: values.filter(isShown) } });
 };
-// What is coloured by the dimension of lines has the colours that its values have in all figures.
+// What is coloured by backbone or by the dimension of lines has the colours that its values have in all figures.
 const LINES = dimensions.filter(({ role }) => role === "line");
+const colouredPart = (field) => (field === "backbone" ? "backbone" : LINES.length === 1 && field === LINES[0].name ? LINE : null);
 const inOurColours = (spec) => {
   if (Array.isArray(spec)) return spec.map(inOurColours);
   if (spec === null || typeof spec !== "object") return spec;
   const { data: values, ...rest } = spec;
   const walked = Object.fromEntries(Object.entries(rest).map(([name, of]) => [name, inOurColours(of)]));
   const color = walked.encoding?.color;
-  if (LINES.length === 1 && color?.field === LINES[0].name && !color.scale) {
-    const domain = names[LINE];
-    walked.encoding = { ...walked.encoding, color: { ...color, scale: { domain, range: domain.map((_, at) => styleOf(LINE, at).colour) } } };
+  const coloured = color?.scale || !color?.field ? null : colouredPart(color.field);
+  if (coloured !== null) {
+    const present = presentNames(chosenRows, coloured);
+    const scale = { domain: present.map((at) => names[coloured][at]), range: present.map((at) => styleOf(coloured, at).colour) };
+    walked.encoding = { ...walked.encoding, color: { ...color, scale } };
   }
   return values === undefined ? walked : { ...walked, data: values };
 };

@@ -139,7 +139,7 @@ const addTable = (place, group, name, label, make, find) => {
   // Chromium leaves a head that holds buttons blank where it repeats it on the next sheet
   const headOnPaper = (part) => element("th", { scope: "col", class: part.number ? "number" : null }, ...part.title);
   const headOf = (part, sort) => element(
-    "th", { scope: "col", class: part.number ? "number" : part.class === "where" ? "where" : null, "aria-sort": sort.replace(/^-/, "") !== part.name ? "none" : sort.startsWith("-") ? "descending" : "ascending" },
+    "th", { scope: "col", class: part.number ? "number" : ["where", "flags"].includes(part.class) ? part.class : null, "aria-sort": sort.replace(/^-/, "") !== part.name ? "none" : sort.startsWith("-") ? "descending" : "ascending" },
     element("button", { type: "button", "aria-label": part.label ? `Sort by ${part.label}` : null, onclick: () => turn(part) }, ...part.title));
   const line = (parts) => (row) => element("tr", { class: isFailed(row) ? "failed" : null, onclick: (event) => { if (!event.target.closest("button") && !String(getSelection())) openStory(row); } },
     ...parts.map((part) => element("td", { class: part.number ? "number" : part.class ?? null }, ...part.fill(row))));
