@@ -23,7 +23,7 @@ from binding._pack_memory import multiplications
 from binding._tables import curve_table, sample_table, suggestion_table
 from binding.breakdown import breakdown, seen_in_training
 from binding.cells import DIMENSIONS, GRID_COLUMN_KINDS, GRID_COLUMNS, VERSION, BindingCell, Shared, cells
-from binding.columns import CHOICES, COLUMN_KINDS, COLUMNS, EXTRA_MEASURES, MEASURES
+from binding.columns import CHOICES, COLUMN_KINDS, COLUMNS, EXTRA_MEASURES, FILES, MEASURES
 from binding.controls import CONTROL_ALIASES, CONTROL_MEANINGS, EXPECTATIONS
 from binding.extras import EXTRA_ESTIMATES
 from binding.fit import FitConfig
@@ -65,6 +65,7 @@ class BindingReadout(ReadoutDefaults):
     columns = COLUMNS
     grid_columns = GRID_COLUMNS
     choices = CHOICES
+    files = FILES
     flag_meanings = FLAGS
     mild_flags = MILD_FLAGS
     control_meanings = CONTROL_MEANINGS

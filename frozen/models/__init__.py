@@ -84,9 +84,12 @@ def describe(config: BackboneConfig, scene: AnyDataset, *, head: bool = False) -
         from frozen.models._open_clip_models import describe_open_clip
 
         return describe_open_clip(config)
+    from frozen.models._checkpoint import classes_in
     from frozen.models._timm import describe_timm
 
-    return describe_timm(config.architecture, config.image_size, head=head)
+    path = config.weights_file if head else None
+    n_classes = classes_in(path, config.name, config.weights_set) if path is not None and path.is_file() else None
+    return describe_timm(config.architecture, config.image_size, head=head, n_classes=n_classes)
 
 
 @_one_thread_at_a_time

@@ -6,6 +6,7 @@ import argparse
 import json
 import re
 from collections.abc import Iterable, Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,11 @@ INDEX_ENDING = ".index.json"
 """Of files that say in which of their neighbours each tensor lies."""
 _IS_INDEX = re.compile(r"(index|indices|idxs?|ids|mask|tracked)$")
 _IS_WEIGHT = re.compile(r"(weight|bias|gamma|beta|lambda1|scale|token|embed|embeddings?)$")
+
+_WRAPPER = "model."
+"""What a module that holds the model as `model` puts before all its names, as training loops do."""
+_OTHER_HEADS = ("transformerheads.",)
+"""Classifiers of a file that stand beside a model's own: of the token refinement of Naseer et al. (2021)."""
 
 
 def read_state(path: Path, what: str, chosen: str = "") -> dict[str, Tensor]:
@@ -94,6 +100,30 @@ def _only_set(content: Any, path: Path, chosen: str) -> dict[str, Tensor]:
             f"`weights: {path.name}#{next(iter(sets))}`"
         )
     return clean_state_dict(sets.get(chosen) or next(iter(sets.values()), None) or _tensors(content))
+
+
+def unwrapped(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """A state dict as a model of timm has it: without a wrapper's prefix and other classifiers than its own."""
+    if state and all(name.startswith(_WRAPPER) for name in state):
+        state = {name.removeprefix(_WRAPPER): tensor for name, tensor in state.items()}
+    return {name: tensor for name, tensor in state.items() if not name.startswith(_OTHER_HEADS)}
+
+
+def classes_in(path: Path, what: str, chosen: str = "") -> int | None:
+    """How many classes the classifier of a timm model has whose weights are in a file; None where it holds none.
+
+    Raises:
+        BackboneError: what `read_state` refuses.
+    """
+    stat = path.stat()
+    return _classes_in(path, what, chosen, stat.st_mtime_ns, stat.st_size)
+
+
+@cache
+def _classes_in(path: Path, what: str, chosen: str, *version: int) -> int | None:
+    del version
+    weight = unwrapped(read_state(path, what, chosen)).get("head.weight")
+    return None if weight is None else len(weight)
 
 
 def _tensors(value: Any) -> dict[str, Tensor]:

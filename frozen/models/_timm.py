@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from frozen.models._base import BackboneError, Description, TokenLayout, dropped_pixels, nearest_sizes
-from frozen.models._checkpoint import misfit, read_state
+from frozen.models._checkpoint import misfit, read_state, unwrapped
 from frozen.models._config import BackboneConfig
 from frozen.models._feature_maps import feature_tower, has_feature_maps
 from frozen.models._hub import Repository
@@ -109,13 +109,16 @@ def _ending(model: Any) -> Ending | None:
 
 
 @cache
-def describe_timm(name: str, image_size: int | None, *, head: bool = False) -> Description:
+def describe_timm(
+    name: str, image_size: int | None, *, head: bool = False, n_classes: int | None = None
+) -> Description:
     """A timm model's description, without its weights.
 
     Args:
         name: architecture and tag.
         image_size: pixels a side; None for the model's own.
         head: whether the model is meant with its classifier.
+        n_classes: of the classifier, where its weights are in a file of their own; None for the model's.
 
     Raises:
         BackboneError: an unknown name, a model whose tokens have no layout that could be read, or no classifier.
@@ -125,7 +128,7 @@ def describe_timm(name: str, image_size: int | None, *, head: bool = False) -> D
         try:
             model = _create(name, image_size).eval()
             if head:
-                _add_head(model, name)
+                _add_head(model, name, n_classes)
             size = _input_size(model, image_size)
             tower = tower_of(model, size)
             tower.forward(torch.zeros(1, 3, size, size), f"timm model {name}", lambda _layer, _tokens: None)
@@ -221,16 +224,16 @@ def _input_size(model: nn.Module, asked: int | None) -> int:
     return int(size[0]) if size else asked or int(settings["input_size"][-1])
 
 
-def _add_head(model: nn.Module, name: str) -> None:
+def _add_head(model: nn.Module, name: str, n_classes: int | None = None) -> None:
     """A random classifier, drawn last: the trunk's weights are those of the model without it.
 
     Raises:
         BackboneError: a model that has none, or whose classifier does not read tokens.
     """
     cfg: Any = model.pretrained_cfg
-    if not cfg["num_classes"]:
+    if not (n_classes or cfg["num_classes"]):
         raise BackboneError(f"timm model {name} has no classifier; choose one that was trained on classes, {ADVICE}")
-    model.reset_classifier(cfg["num_classes"])  # pyright: ignore
+    model.reset_classifier(n_classes or cfg["num_classes"])  # pyright: ignore
     _check_head(model, name)
 
 
@@ -248,7 +251,7 @@ def _check_head(model: nn.Module, name: str) -> None:
 
 
 def _from_file(config: BackboneConfig, path: Path, head: bool) -> nn.Module:
-    state = read_state(path, config.name, config.weights_set)
+    state = unwrapped(read_state(path, config.name, config.weights_set))
     try:
         return _with_head(config, state) if head else _with_state(config, state)
     except (BackboneError, ImportError, MemoryError):

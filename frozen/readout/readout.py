@@ -148,6 +148,11 @@ class Readout(Protocol):
         ...
 
     @property
+    def files(self) -> Mapping[str, str]:
+        """Files that the results hold of a cell beside its row, with their content; what samples and curves hold."""
+        ...
+
+    @property
     def flag_meanings(self) -> Mapping[str, str]: ...
 
     @property

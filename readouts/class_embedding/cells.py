@@ -3,50 +3,44 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from math import prod
+from typing import Any
 
 from frozen.capture.capture import Capture
 from frozen.capture.conditions import PLAIN, Condition, NoCls, SelfOnly
 from frozen.capture.reductions import Reduction, View
 from frozen.capture.sites import Site
 from frozen.capture.views import Mode
-from frozen.intervals import IntervalConfig
 from frozen.models import BackboneError, Description, describe
 from frozen.paths import written
-from frozen.plain import Plain
 from frozen.readout.cells import Cell, LeftOut, Mistake
 from frozen.readout.grid import Reading, backbone_path, dataset_path, readings
-from frozen.readout.needs import Labels, Need
+from frozen.readout.needs import Labels, Need, Product
 from frozen.readout.study import Study
+from readouts.class_embedding.aspects import (
+    ATTRIBUTION,
+    BOUND_CLASS,
+    MEMORIES,
+    MEMORIES_OTHER_CLASS,
+    MEMORY,
+    MEMORY_WEIGHTS,
+    OUTPUT,
+    PROBE,
+    PROJECTION,
+    RELEVANCY,
+    VERSION,
+    ClassCell,
+    plain_rules,
+)
 from readouts.class_embedding.attribution import Attribution, added_sites
+from readouts.class_embedding.bound import BOUND_TOKENS, CODES, PIXELS, BoundClass
 from readouts.class_embedding.deletion import ENDS, Deletion, Order, kept_counts, refusal
+from readouts.class_embedding.head_relevancy import HeadRelevancy, n_heads_of
+from readouts.class_embedding.inspection import MemoryPeaks
 from readouts.class_embedding.keys import ClassStudy, ConditionName
 from readouts.class_embedding.memories import Memories
 from readouts.class_embedding.patches import MASK, ClassPatches, KeepPatches, known_labels
 from readouts.class_embedding.ranks import LABEL, ClassRanks
-
-VERSION = 1
-"""Raised when equal inputs give other numbers; part of every cell's identity."""
-PROJECTION = "projection"
-MEMORIES = "memories"
-MEMORY_WEIGHTS = "memory_weights"
-ATTRIBUTION = "attribution"
-PROBE = "probe"
-OUTPUT = Site.parse("logits")
-"""The model's own output."""
-
-
-@dataclass(frozen=True)
-class ClassCell:
-    """How one cell is measured."""
-
-    aspect: str
-    """projection, the name of the condition under which the model runs, or another analysis."""
-    site: Site
-    kind: str
-    rules: ClassStudy
-    seed: int
-    intervals: IntervalConfig
 
 
 def conditions(rules: ClassStudy) -> dict[ConditionName, Condition]:
@@ -111,12 +105,18 @@ class Grid:
             yield from self._under(name)
         if self._rules.memories:
             yield from self._memories(sites)
+        if self._rules.inspect and self._reading.control is None:
+            yield from self._inspected()
         if self._rules.attribution:
             yield from self._attribution(sites)
         if self._rules.probe:
             yield from self._probes(sites)
         if self._rules.deletion and self._reading.control is None:
-            yield from self._deletion()
+            yield from self._deletion(sites)
+        if self._rules.head_relevancy and self._reading.control is None:
+            yield from self._head_relevancy()
+        if self._rules.bound_class:
+            yield from self._bound_class(sites)
 
     def _left_out(self) -> Iterator[LeftOut]:
         where = self._where
@@ -204,14 +204,36 @@ class Grid:
         for site in sites:
             if site.part not in ("attention", "mlp"):
                 continue
-            reduction = Memories(int(site.layer), site.part)
+            reduction = Memories(
+                int(site.layer), site.part, vectors=self._rules.value_vectors, other_seed=self._study.seed
+            )
             if any(not self._has(one) for one in reduction.sites):
                 continue
             needs: list[tuple[str, Need]] = [("here", self._capture(reduction)), ("output", self._ranks(OUTPUT))]
             for token in ("cls", "all") if layout.has_cls else ("all",):
                 yield self._cell(MEMORIES, site, token, needs)
+                yield self._cell(MEMORIES_OTHER_CLASS, site, token, needs[:1])
             needs = [("here", self._capture(reduction)), ("labels", self._labels(self._rules.split))]
             yield self._cell(MEMORY_WEIGHTS, site, "all", needs)
+
+    def _inspected(self) -> Iterator[Cell | LeftOut]:
+        """A cell a memory; the memories of one sublayer share a capture."""
+        for site in dict.fromkeys(Site(str(one.block), one.sublayer) for one in self._rules.inspect):
+            numbers = tuple(one.number for one in self._rules.inspect if Site(str(one.block), one.sublayer) == site)
+            reduction = MemoryPeaks(int(site.layer), site.part, numbers, self._rules.value_vectors)  # pyright: ignore[reportArgumentType]
+            reason = next((why for one in reduction.sites if (why := one.refusal(self._description))), None)
+            n_memories = 0 if reason else prod(reduction.sites[0].shape(self._description)[1:])
+            if reason is None and max(numbers) >= n_memories:
+                reason = f"its memories are numbered 0 to {n_memories - 1}"
+            if reason:
+                yield LeftOut(f"{self._where} · memories of {site}", reason)
+                continue
+            needs: list[tuple[str, Need]] = [
+                ("here", self._capture(reduction)),
+                ("labels", self._labels(self._rules.split)),
+            ]
+            for number in numbers:
+                yield self._cell(MEMORY, site, f"memory {number}", needs)
 
     def _attribution(self, sites: list[Site]) -> Iterator[Cell | LeftOut]:
         reduction = Attribution(len(self._blocks()))
@@ -232,14 +254,39 @@ class Grid:
             for token in [kind for kind in self._kinds() if kind in modes]:
                 view = View(site, modes[token])
                 needs: list[tuple[str, Need]] = [("train", self._capture(view, train)), ("test", self._capture(view))]
-                yield self._cell(PROBE, site, token, [*needs, *labels])
+                gives = ("ranks",) if self._orders_by_probe() and (token, site.part) == ("image", "residual") else ()
+                yield self._cell(PROBE, site, token, [*needs, *labels], gives)
 
-    def _deletion(self) -> Iterator[Cell | LeftOut]:
+    def _orders_by_probe(self) -> bool:
+        return "probe" in self._rules.deletion and self._rules.probe_positions == "all"
+
+    def _by_probe(self, sites: list[Site]) -> Iterator[Cell | LeftOut]:
+        """Deletion in the order of the ranks that the probes of all blocks give the class."""
+        blocks = [Site(block) for block in self._blocks()]
+        if not (self._rules.probe and self._orders_by_probe() and {*blocks} <= {*sites}):
+            reason = "it needs `probe: true`, `probe_positions: all` and the residual part of all blocks"
+            yield LeftOut(f"{self._where} · deletion by probe", reason)
+            return
+        wanted = {cell.names: cell.cell_id for cell in self._probes(blocks)}
+        needs: list[tuple[str, Need]] = [
+            (f"probe_{block}", Product(wanted[PROBE, str(block), "image"], "ranks")) for block in blocks
+        ]
+        needs.append(("labels", self._labels(self._rules.split)))
+        if self._has_masks:
+            needs += self._patches()
+        for end in ENDS:
+            yield self._cell(f"keep_{end}_relevant", OUTPUT, "probe", needs)
+
+    def _deletion(self, sites: list[Site]) -> Iterator[Cell | LeftOut]:
         if reason := refusal(self._description):
             yield LeftOut(f"{self._where} · deletion", reason)
             return
-        known: tuple[Order, ...] = self._rules.deletion
+        if "probe" in self._rules.deletion:
+            yield from self._by_probe(sites)
+        known: tuple[Order, ...] = tuple(order for order in self._rules.deletion if order != "probe")
         orders: tuple[Order, ...] = tuple(order for order in known if order != "mask" or self._has_masks)
+        if not orders:
+            return
         reduction = Deletion(
             n_blocks=len(self._blocks()),
             counts=kept_counts(self._description.layout.n_spatial, self._rules.deletion_steps),
@@ -255,6 +302,36 @@ class Grid:
             for end in ENDS:
                 yield self._cell(f"keep_{end}_relevant", OUTPUT, order, needs)
 
+    def _head_relevancy(self) -> Iterator[Cell | LeftOut]:
+        if reason := refusal(self._description):
+            yield LeftOut(f"{self._where} · relevancy of heads", reason)
+            return
+        reduction = HeadRelevancy(len(self._blocks()), self._rules.softmax)
+        needs: list[tuple[str, Need]] = [("here", self._capture(reduction))]
+        if self._has_masks:
+            needs += self._patches()
+        heads = [f"head {number}" for number in range(n_heads_of(self._description))]
+        for block in self._blocks():
+            for token in ("all", *heads):
+                yield self._cell(RELEVANCY, Site(block, "attention"), token, needs)
+
+    def _bound_class(self, sites: list[Site]) -> Iterator[Cell | LeftOut]:
+        config = self._reading.dataset.config
+        space: Any = getattr(config, "space", None)
+        sizes: tuple[int, ...] = space.sizes if space is not None else ()
+        reason = None
+        if len(sizes) != 2 or not {CODES, PIXELS} <= {*known_labels(config)}:
+            reason = "the data set does not show objects of two features, with masks"
+        elif prod(sizes) != self._description.n_classes:
+            reason = f"it has {self._description.n_classes} classes, not the {prod(sizes)} kinds of the objects"
+        if reason:
+            yield LeftOut(f"{self._where} · bound class", reason)
+            return
+        for site in sites:
+            capture = self._capture(BoundClass(site, sizes[-1]))
+            for token in BOUND_TOKENS if self._description.layout.has_cls else BOUND_TOKENS[:-1]:
+                yield self._cell(BOUND_CLASS, site, token, [("here", capture)])
+
     @property
     def _where(self) -> str:
         return f"{self._reading.dataset.name} · {written(self._reading.backbone.source)}"
@@ -267,7 +344,9 @@ class Grid:
     def _labels(self, split: str) -> Labels:
         return Labels(self._reading.dataset, split)
 
-    def _cell(self, aspect: str, site: Site, token: str, needs: list[tuple[str, Need]]) -> Cell:
+    def _cell(
+        self, aspect: str, site: Site, token: str, needs: list[tuple[str, Need]], gives: tuple[str, ...] = ()
+    ) -> Cell:
         study, reading, layer = self._study, self._reading, str(site)
         is_output = site == OUTPUT
         return Cell(
@@ -293,28 +372,13 @@ class Grid:
                 ("layer", layer),
                 ("aspect", aspect),
                 ("token", token),
-                ("rules", plain_rules(self._rules, aspect)),
+                ("rules", plain_rules(self._rules, aspect, self._description.layout.n_prefix)),
                 ("intervals", study.intervals),
                 ("seed", study.seed),
             ),
             needs=tuple(needs),
+            gives=gives,
             control=reading.control,
             control_of=reading.control_of,
             seed=study.seed,
         )
-
-
-_WHICH = {"layers", "parts", "tokens", "split", "conditions", "memories", "attribution", "deletion", "probe"}
-"""Settings that say which cells there are, and no more."""
-_OF_DELETION = {"deletion_steps", "random_orders", "softmax", "auc"}
-_OF_PROBES = {"probe_split", "probe_alpha", "probe_positions"}
-
-
-def plain_rules(rules: ClassStudy, aspect: str) -> dict[str, Plain]:
-    """The settings that a cell depends on."""
-    left_out = set(_WHICH)
-    if not aspect.startswith("keep_"):
-        left_out |= _OF_DELETION
-    if aspect != PROBE:
-        left_out |= _OF_PROBES
-    return {name: value for name, value in rules.resolved().items() if name not in left_out}

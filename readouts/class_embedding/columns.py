@@ -128,6 +128,70 @@ QUANTITIES = (
         0,
         100,
     ),
+    _quantity(
+        "relevancy_percent",
+        "Relevancy",
+        "G",
+        "percent",
+        "the block's or head's part of the relevancy of all blocks and heads, by sums of absolute values over tokens",
+        0,
+        100,
+    ),
+    _quantity(
+        "fires_percent",
+        "Fires",
+        "F",
+        "percent",
+        "images of the class that a memory favours most in which it is among the five most active of any token",
+        0,
+        100,
+    ),
+    _quantity(
+        "fires_else_percent",
+        "Fires elsewhere",
+        "E",
+        "percent",
+        "images of other classes in which it is",
+        0,
+        100,
+    ),
+    _quantity(
+        "bound_percent",
+        "Bound class",
+        "B",
+        "percent",
+        "comparisons that the kind of an object that is there wins against a kind that only its features and the "
+        "other object's would make; ties count half, 50 without binding",
+        0,
+        100,
+    ),
+    _quantity(
+        "margin_nats",
+        "Bound margin",
+        "b",
+        "nats",
+        "logit of the kind that is there minus the mean of the two that are not",
+        -_INFINITE,
+        _INFINITE,
+    ),
+    _quantity(
+        "illusory_percent",
+        "Illusory",
+        "J",
+        "percent",
+        "tokens whose best class is an object that is not there, made of the features of the two that are",
+        0,
+        100,
+    ),
+    _quantity(
+        "own_percent",
+        "Own object",
+        "O",
+        "percent",
+        "tokens with a larger logit for the object they are asked for than for the other; ties count half",
+        0,
+        100,
+    ),
 )
 MEASURES = tuple(one.measure for one in QUANTITIES)
 BOUNDS = {one.measure.column: one.bounds for one in QUANTITIES}
@@ -139,8 +203,8 @@ DIMENSIONS = (
     Dimension(
         "aspect",
         "aspect",
-        "projection of the plain forward pass, the condition it ran under, memories, attribution, probe, or deletion "
-        "that keeps the most or the least relevant tokens",
+        "projection of the plain forward pass, the condition it ran under, memories, attribution, probe, relevancy, "
+        "bound_class, or deletion that keeps the most or the least relevant tokens",
         "panel",
     ),
     Dimension("part", "part", "residual, mid, attention or mlp; all where it is of the whole model", "panel"),
@@ -148,7 +212,8 @@ DIMENSIONS = (
         "token",
         "token",
         "kind of token: cls, image, register, class and context (image tokens that show the class or do not), all; "
-        "in deletion, what orders the tokens",
+        "in deletion, what orders the tokens; or a head, or a memory; of a bound class, object, other (the same "
+        "tokens asked for the other object), background and cls",
         "line",
     ),
 )
@@ -158,7 +223,7 @@ GRID_COLUMNS = {
     "depth_fraction": "0 at embed, 1 after the last block",
     "aspect": "what is measured",
     "part": "residual, mid, attention, mlp, or all",
-    "token": "which tokens; in deletion, what orders them",
+    "token": "which tokens; in deletion, what orders them; or which head or memory",
 }
 COLUMNS = {
     **{
@@ -168,6 +233,8 @@ COLUMNS = {
     },
     "p_value": "of class_gain, masks exchanged between images, or of accuracy_link_percent, labels exchanged",
     "chance": "what the first measure of the row is by chance, where that is known exactly",
+    "favoured": "of a memory, the classes that it favours most, by number, the most first",
+    "images": "of a memory, the images in which its coefficient is largest, by number, the largest first",
     "split": "the split that was read",
     "n_test": "images, or classes where the measure is of classes",
     "n_tokens": "tokens of them all",
@@ -183,11 +250,14 @@ COLUMN_KINDS = {
     "layer_index": "whole",
     "depth_fraction": "number?",
     "split": "text?",
+    "favoured": "text?",
+    "images": "text?",
     "flags": "texts",
 }
 FLAGS = {
     "few_images": "fewer than 30 images have such tokens: the interval is rough",
     "few_wrong": "fewer than 30 images are classified wrongly, or rightly: the accuracy link is rough",
+    "few_pairs": "fewer than 30 images show two objects that share no feature",
     "missing_classes": "some classes have no image, and the mean is over the others",
 }
 CONTROLS = {

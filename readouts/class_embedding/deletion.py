@@ -20,18 +20,18 @@ from frozen.capture.conditions import Condition, KeepMost
 from frozen.capture.reductions import Column, ForwardPass, Reducer, Values
 from frozen.capture.sites import Site
 from frozen.models import Description
+from readouts.class_embedding.memories import other_classes
 from readouts.class_embedding.patches import MASK, class_shares
 from readouts.class_embedding.ranks import LABEL, true_classes
-from readouts.class_embedding.relevancy import (
-    Softmax,
-    block_relevancy,
-    check_contribution,
-    chefer_relevancy,
-    contribution,
-)
+from readouts.class_embedding.relevancy import Loss, Softmax, block_relevancy, chefer_relevancy
+from readouts.class_embedding.sublayers import check_contribution, contribution
 
-Order = Literal["relevancy", "chefer", "mask", "random"]
+Order = Literal["relevancy", "chefer", "mask", "random", "logit", "other_class", "probe"]
 ORDERS: tuple[Order, ...] = get_args(Order)
+OF_GRADIENTS: tuple[Order, ...] = ("relevancy", "logit", "other_class")
+"""Orders that need a small backward pass a block."""
+PROBE_RANKS = "probe_ranks"
+"""The label that the order `probe` needs: minus the sum of the ranks by every block's probe [samples spatial]."""
 ENDS = ("most", "least")
 """Which tokens are kept: the most relevant ones (the paper's negative perturbation) or the least (its positive)."""
 
@@ -52,10 +52,13 @@ class Deletion:
     Attributes:
         n_blocks: of the model.
         counts: numbers of tokens that are kept; none for maps alone.
-        orders: relevancy, chefer, mask (the share of the class, an oracle) and random.
+        orders: relevancy; logit, by the gradient of the class's logit in place of the loss; other_class, the
+            relevancy for another class, a control; chefer; mask (the share of the class, an oracle); probe, whose
+            maps are a label; and random.
         softmax: of relevancy.
         n_random: random orders, each shared by all images.
-        seed: of the random orders.
+        seed: of the random orders and of the other classes.
+        ends: which tokens are kept, most and least.
         label: name of the label that says the class.
     """
 
@@ -65,6 +68,7 @@ class Deletion:
     softmax: Softmax = "single"
     n_random: int = 1
     seed: int = 0
+    ends: tuple[str, ...] = ENDS
     label: str = LABEL
 
     needs_head = True
@@ -73,15 +77,16 @@ class Deletion:
     @property
     def sites(self) -> tuple[Site, ...]:
         """Values, heads and attention of every block; of orders that read none, the embedding."""
-        if "relevancy" not in self.orders:
+        if not {*OF_GRADIENTS} & {*self.orders}:
             return (Site("embed"),)
         parts: tuple[Any, ...] = ("values", "heads", "attention")
         return tuple(Site(str(block), part) for block in range(self.n_blocks) for part in parts)
 
     @property
     def labels(self) -> tuple[str, ...]:
-        """The class, and for the oracle its mask."""
-        return (self.label, MASK) if "mask" in self.orders else (self.label,)
+        """The class, and for the oracle its mask, for probes their ranks."""
+        own = {"mask": MASK, "probe": PROBE_RANKS}
+        return (self.label, *(name for order, name in own.items() if order in self.orders))
 
     def key(self) -> dict[str, Any]:
         """Its name and settings."""
@@ -94,6 +99,7 @@ class Deletion:
             "n_random": self.n_random,
             "seed": self.seed,
             "label": self.label,
+            **({} if self.ends == ENDS else {"ends": list(self.ends)}),
         }
 
     def columns(self, description: Description, condition: Condition) -> tuple[Column, ...]:
@@ -101,7 +107,7 @@ class Deletion:
         del condition
         n_orders = len(self.orders)
         return (
-            Column("correct", (n_orders, len(ENDS), len(self.counts)), "float32"),
+            Column("correct", (n_orders, len(self.ends), len(self.counts)), "float32"),
             Column("maps", (n_orders, description.layout.n_spatial), "float32"),
         )
 
@@ -127,7 +133,7 @@ class _DeletionReducer:
         self._reduction, self._forward, self._head = reduction, forward, head
         self._classes = true_classes(forward, reduction.label, head.n_classes)
         self._values = self._keys = torch.empty(0)
-        self._relevancy: Tensor | None = None
+        self._relevancy: dict[Order, Tensor] = {}
 
     def take(self, site: Site, value: Tensor) -> None:
         if site.part == "values":
@@ -140,10 +146,18 @@ class _DeletionReducer:
     def _add(self, block: int, attention: Tensor) -> None:
         adds = contribution(self._forward.model, block)
         check_contribution(self._forward.model, block, adds(self._keys.flatten(1)), attention)
-        softmax = self._reduction.softmax
-        found = block_relevancy(self._head, adds, self._keys, self._values, self._classes, softmax)
-        map_of_block = found.sum(1)[:, self._forward.layout.n_prefix :]
-        self._relevancy = map_of_block if self._relevancy is None else self._relevancy + map_of_block
+        for order in OF_GRADIENTS:
+            if order in self._reduction.orders:
+                loss: Loss = "logit" if order == "logit" else self._reduction.softmax
+                classes = self._others() if order == "other_class" else self._classes
+                found = block_relevancy(self._head, adds, self._keys, self._values, classes, loss)
+                map_of_block = found.sum(1)[:, self._forward.layout.n_prefix :]
+                before = self._relevancy.get(order)
+                self._relevancy[order] = map_of_block if before is None else before + map_of_block
+
+    def _others(self) -> Int[Tensor, " batch"]:
+        others = torch.from_numpy(other_classes(self._head.n_classes, self._reduction.seed))
+        return others.to(self._classes.device)[self._classes]
 
     def finish(self) -> Mapping[str, Values]:
         maps: list[Tensor] = []
@@ -158,11 +172,13 @@ class _DeletionReducer:
     def _maps(self, order: Order) -> list[Float[Tensor, "batch spatial"]]:
         """What the tokens are ordered by; of random orders, several."""
         layout, device = self._forward.layout, self._classes.device
-        if order == "relevancy":
-            assert self._relevancy is not None
-            return [self._relevancy]
+        if order in OF_GRADIENTS:
+            return [self._relevancy[order]]
         if order == "chefer":
             return [chefer_relevancy(self._forward, self._classes)]
+        if order == "probe":
+            ranks = np.asarray(self._forward.batch.labels[PROBE_RANKS], dtype=np.float32)
+            return [torch.from_numpy(ranks).to(device)]
         if order == "mask":
             masks = np.asarray(self._forward.batch.labels[MASK], dtype=bool)
             return [torch.from_numpy(class_shares(masks, layout.grid)).to(device)]
@@ -176,8 +192,11 @@ class _DeletionReducer:
 
     def _curves(self, order: Int[Tensor, "batch spatial"]) -> Float[Tensor, "batch end count"]:
         if not self._reduction.counts:
-            return torch.zeros(len(order), len(ENDS), 0)
-        ends = [torch.stack([self._right(order, n, end) for n in self._reduction.counts], dim=1) for end in ENDS]
+            return torch.zeros(len(order), len(self._reduction.ends), 0)
+        ends = [
+            torch.stack([self._right(order, n, end) for n in self._reduction.counts], dim=1)
+            for end in self._reduction.ends
+        ]
         return torch.stack(ends, dim=1)
 
     def _right(self, order: Tensor, n: int, end: str) -> Float[Tensor, " batch"]:

@@ -1,7 +1,8 @@
 """Sublayers as key-value memories: which rows of the output matrices stand for which class (section 5 of the paper).
 
 Memory j of a sublayer is column j of its output matrix W (attn.proj or mlp.fc2), and its coefficient K_j what that
-matrix reads. U = E W, with the class embeddings E, says how much each value vector favours each class.
+matrix reads. U = E W, with the class embeddings E, says how much each value vector favours each class. The paper
+takes the columns as they stand; folded, they are what of a memory reaches the classifier behind scale and norms.
 """
 
 from __future__ import annotations
@@ -9,9 +10,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from math import comb
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 from weakref import WeakKeyDictionary
 
+import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
@@ -21,9 +23,8 @@ from frozen.capture.reductions import Column, ForwardPass, Reducer, Values
 from frozen.capture.sites import Site
 from frozen.models import Backbone, Description
 from readouts.class_embedding.ranks import LABEL, true_classes
+from readouts.class_embedding.sublayers import COEFFICIENTS, Sublayer, VectorRule, value_vectors
 
-Sublayer = Literal["attention", "mlp"]
-_COEFFICIENTS: dict[str, Any] = {"attention": "heads", "mlp": "mlp_hidden"}
 TOP = 5
 
 
@@ -51,12 +52,12 @@ def chance_percent(n_memories: int, top: int = TOP) -> float:
     return 100.0 * (1.0 - comb(n_memories - top, top) / comb(n_memories, top)) if n_memories >= top else 100.0
 
 
-def value_vectors(model: Backbone, block: int, sublayer: Sublayer) -> Float[Tensor, "width memories"]:
-    """The output matrix of a sublayer, float32."""
-    assert model.trunk is not None
-    output = model.trunk.parts[block].points[_COEFFICIENTS[sublayer]].module
-    assert isinstance(output, nn.Linear)
-    return output.weight.detach().float()
+def other_classes(n_classes: int, seed: int) -> Int[np.ndarray, " classes"]:
+    """Another class for every class, drawn at random: each is another's once, and none its own."""
+    order = np.random.default_rng([seed, 5]).permutation(n_classes)
+    others = np.empty(n_classes, dtype=np.int64)
+    others[order] = np.roll(order, -1)
+    return others
 
 
 class OfWeights(NamedTuple):
@@ -70,22 +71,22 @@ class OfWeights(NamedTuple):
     """Class-value agreement."""
 
 
-_KNOWN: WeakKeyDictionary[nn.Module, dict[tuple[Sublayer, int], OfWeights]] = WeakKeyDictionary()
+_KNOWN: WeakKeyDictionary[nn.Module, dict[tuple[Sublayer, int, VectorRule], OfWeights]] = WeakKeyDictionary()
 """By block: models are frozen, and E W costs more than a small batch's forward pass."""
 
 
-def of_weights(model: Backbone, block: int, sublayer: Sublayer, top: int) -> OfWeights:
+def of_weights(model: Backbone, block: int, sublayer: Sublayer, top: int, vectors: VectorRule = "raw") -> OfWeights:
     """What follows from the weights of a loaded model, made once."""
     assert model.trunk is not None
     assert model.head is not None
     known = _KNOWN.setdefault(model.trunk.blocks[block], {})
-    if (sublayer, top) not in known:
+    if (sublayer, top, vectors) not in known:
         embeddings = model.head.linear.weight.detach().float()
-        values = value_vectors(model, block, sublayer)
+        values = value_vectors(model, block, sublayer, vectors)
         favour = favours(embeddings, values)
         cosines = class_value_cosines(embeddings, values)
-        known[sublayer, top] = OfWeights(best_memories(favour, top), favour.argmax(dim=0), cosines)
-    return known[sublayer, top]
+        known[sublayer, top, vectors] = OfWeights(best_memories(favour, top), favour.argmax(dim=0), cosines)
+    return known[sublayer, top, vectors]
 
 
 @dataclass(frozen=True)
@@ -93,18 +94,23 @@ class Memories:
     """Of every token: whether its most active memories are its class's, and whether they favour what comes out.
 
     Columns, samples first: `agrees` uint8 [token], `matches` uint8 [token], and `value_cosine` float32, the
-    class-value agreement of the sample's class, which is of weights alone.
+    class-value agreement of the sample's class, which is of weights alone. With `other_seed`, `agrees_other` uint8
+    [token] too: whether the active memories are those of another class.
 
     Attributes:
         block: number of the block.
         sublayer: attention or mlp.
         top: how many memories count, of a class and of a token.
+        vectors: raw or folded value vectors.
+        other_seed: draws another class for every class, a control; None for none.
         label: name of the label that says the class.
     """
 
     block: int
     sublayer: Sublayer
     top: int = TOP
+    vectors: VectorRule = "raw"
+    other_seed: int | None = None
     label: str = LABEL
 
     needs_head = True
@@ -113,7 +119,7 @@ class Memories:
     @property
     def sites(self) -> tuple[Site, ...]:
         """The coefficients, and what the sublayer adds."""
-        return (Site(str(self.block), _COEFFICIENTS[self.sublayer]), Site(str(self.block), self.sublayer))
+        return (Site(str(self.block), COEFFICIENTS[self.sublayer]), Site(str(self.block), self.sublayer))
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -123,7 +129,10 @@ class Memories:
     def key(self) -> dict[str, Any]:
         """Its name and settings."""
         own = {"block": self.block, "sublayer": self.sublayer, "top": self.top, "label": self.label}
-        return {"reduction": "memories", **own}
+        added = {} if self.vectors == "raw" else {"vectors": self.vectors}
+        if self.other_seed is not None:
+            added["other_seed"] = str(self.other_seed)
+        return {"reduction": "memories", **own, **added}
 
     def columns(self, description: Description, condition: Condition) -> tuple[Column, ...]:
         """Agreement, match and cosine.
@@ -134,11 +143,8 @@ class Memories:
         if condition.n_spatial(description.layout) != description.layout.n_spatial:
             raise ValueError("memories are read of all tokens")
         shape = (description.layout.n_tokens,)
-        return (
-            Column("agrees", shape, "uint8"),
-            Column("matches", shape, "uint8"),
-            Column("value_cosine", (), "float32"),
-        )
+        names = ("agrees", "matches", "agrees_other") if self.other_seed is not None else ("agrees", "matches")
+        return (*(Column(name, shape, "uint8") for name in names), Column("value_cosine", (), "float32"))
 
     def n_memories(self, description: Description) -> int:
         """Memories of the sublayer."""
@@ -156,7 +162,7 @@ class _MemoriesReducer:
         assert head is not None
         self._reduction, self._project = reduction, head.project
         self._classes = true_classes(forward, reduction.label, head.n_classes)
-        self._known = of_weights(forward.model, reduction.block, reduction.sublayer, reduction.top)
+        self._known = of_weights(forward.model, reduction.block, reduction.sublayer, reduction.top, reduction.vectors)
         self._columns: dict[str, Values] = {"value_cosine": self._known.cosines[self._classes]}
         self._active = torch.empty(0)
 
@@ -165,6 +171,10 @@ class _MemoriesReducer:
             coefficients = value.flatten(2)
             self._active = coefficients.topk(min(self._reduction.top, coefficients.shape[-1]), dim=-1).indices
             self._columns["agrees"] = agrees(self._active, self._known.best[self._classes])
+            if self._reduction.other_seed is not None:
+                best = self._known.best
+                others = torch.from_numpy(other_classes(len(best), self._reduction.other_seed)).to(best.device)
+                self._columns["agrees_other"] = agrees(self._active, best[others[self._classes]])
             return
         favoured = self._known.favoured[self._active]
         self._columns["matches"] = (favoured == self._project(value).argmax(-1)[..., None]).any(-1)

@@ -124,11 +124,14 @@ def class_gain_p(
 ) -> float:
     """One-sided p-value of the mean gain, with masks exchanged between images.
 
-    Tokens of one image are not independent, so that whole masks are exchanged and no single label.
+    Tokens of one image are not independent, so that whole masks are exchanged and no single label. Images without
+    tokens of both kinds say nothing; where there are no others, the p-value is 1.
     """
     rng = np.random.default_rng([seed, 2])
     chosen, counts, n_tokens = shows.astype(np.float64), shows.sum(axis=1), shows.shape[1]
     has_both = (counts > 0) & (counts < n_tokens)
+    if not has_both.any():
+        return 1.0
     chosen, counts, totals = chosen[has_both], counts[has_both], values.sum(axis=1)
 
     def gain(images: np.ndarray, masks: np.ndarray) -> float:

@@ -19,11 +19,12 @@ from frozen.readout.cells import Cell, LeftOut, Mistake
 from frozen.readout.defaults import ReadoutDefaults
 from frozen.readout.exhibit import Exhibit
 from frozen.readout.measures import DepthCurve, Headline
-from frozen.readout.needs import Inputs
+from frozen.readout.needs import Inputs, Product
 from frozen.readout.outcome import Outcome
 from frozen.readout.readout import Difference, Method, StudyReader
 from frozen.readout.study import Study
-from readouts.class_embedding.cells import VERSION, cells
+from readouts.class_embedding.aspects import VERSION
+from readouts.class_embedding.cells import cells
 from readouts.class_embedding.columns import (
     COLUMN_KINDS,
     COLUMNS,
@@ -67,6 +68,9 @@ class ClassEmbedding(ReadoutDefaults):
     )
     columns = COLUMNS
     grid_columns = GRID_COLUMNS
+    products: ClassVar[Mapping[str, str]] = {
+        "ranks": "twice the rank of the class by the probe of every position, uint16 [image position]"
+    }
     column_kinds = COLUMN_KINDS
     flag_meanings = FLAGS
     mild_flags: ClassVar[frozenset[str]] = frozenset({"few_images"})
@@ -82,8 +86,12 @@ class ClassEmbedding(ReadoutDefaults):
         return cells(study)
 
     def bundle(self, cell: Cell) -> Hashable:
-        """All cells of one backbone on one data set share a trial: their captures are read once."""
-        return (cell.dataset, cell.backbone, cell.control)
+        """All cells of one backbone on one data set share a trial: their captures are read once.
+
+        What needs another cell's product comes in a trial of its own.
+        """
+        own = (cell.dataset, cell.backbone, cell.control)
+        return (*own, "by probe") if any(True for _ in cell.needs_of(Product)) else own
 
     def labels(self, split: Split) -> dict[str, np.ndarray]:
         """Classes; what else is known of the samples goes into the captures."""
@@ -105,8 +113,7 @@ class ClassEmbedding(ReadoutDefaults):
 
     def measure(self, cells: Mapping[Cell, Inputs], device: torch.device) -> Iterator[tuple[Cell, Outcome]]:
         """Measure the cells, some at a time."""
-        del device
-        return measure_cells(cells)
+        return measure_cells(cells, device)
 
     def recompute(self, row: Mapping[str, Any], samples: pa.Table) -> Mapping[str, object]:
         """All measures and their intervals; p-values need the tokens and stay as they are."""

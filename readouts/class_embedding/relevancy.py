@@ -21,15 +21,21 @@ from frozen.capture.reductions import ForwardPass
 from frozen.models import Backbone, BackboneError, Head
 
 Softmax = Literal["single", "double"]
+Loss = Literal["single", "double", "logit"]
 CHUNK = 16
 """Images that the baseline of Chefer et al. differentiates at once: it holds all attention weights."""
 
 
 def class_loss(
-    logits: Float[Tensor, "batch classes"], classes: Int[Tensor, " batch"], softmax: Softmax
+    logits: Float[Tensor, "batch classes"], classes: Int[Tensor, " batch"], loss: Loss
 ) -> Float[Tensor, " batch"]:
-    """Cross-entropy; with the softmax taken twice, as the paper's programs have it, later blocks weigh more."""
-    scores = logits.softmax(-1) if softmax == "double" else logits
+    """What relevancy differentiates: a cross-entropy, or minus the class's logit.
+
+    With the softmax taken twice, as the paper's programs have it, later blocks weigh more.
+    """
+    if loss == "logit":
+        return -logits.gather(-1, classes[:, None])[:, 0]
+    scores = logits.softmax(-1) if loss == "double" else logits
     return nn.functional.cross_entropy(scores, classes, reduction="none")
 
 
@@ -39,7 +45,7 @@ def block_relevancy(
     keys: Float[Tensor, "batch heads width"],
     values: Float[Tensor, "batch tokens heads width"],
     classes: Int[Tensor, " batch"],
-    softmax: Softmax,
+    loss: Loss,
 ) -> Float[Tensor, "batch heads tokens"]:
     """Minus the derivative of one block's loss by the attention weights from CLS to every token.
 
@@ -49,47 +55,13 @@ def block_relevancy(
         keys: outputs of the heads at CLS.
         values: of all tokens.
         classes: for which the tokens are relevant.
-        softmax: single or double.
+        loss: cross-entropy with one softmax or two, or minus the logit.
     """
     with torch.inference_mode(mode=False), torch.enable_grad():
         leaf = keys.clone().requires_grad_()
-        loss = class_loss(head.project(contribution(leaf.flatten(1))), classes.clone(), softmax)
-        (slope,) = torch.autograd.grad(loss.sum(), leaf)
+        losses = class_loss(head.project(contribution(leaf.flatten(1))), classes.clone(), loss)
+        (slope,) = torch.autograd.grad(losses.sum(), leaf)
     return -torch.einsum("bhd,bthd->bht", slope, values)
-
-
-def contribution(model: Backbone, block: int) -> Callable[[Tensor], Tensor]:
-    """What outputs of heads, side by side, add to the residual stream: projection, layer scale, later norms."""
-    assert model.trunk is not None
-    module, parts = model.trunk.blocks[block], model.trunk.parts[block]
-    # by `forward`, past the hooks: they are what is being read meanwhile
-    steps: list[Callable[[Tensor], Tensor]] = [parts.points["heads"].module.forward]
-    scales = (getattr(module, name, None) for name in ("ls1", "layer_scale1"))
-    steps += [scale.forward for scale in scales if isinstance(scale, nn.Module)]
-    if isinstance(gamma := getattr(module, "gamma_1", None), Tensor):
-        steps.append(lambda x: gamma * x)
-    if type(module).__name__ == "ResPostBlock":
-        steps.append(module.get_submodule("norm1").forward)
-
-    def apply(heads: Tensor) -> Tensor:
-        for step in steps:
-            heads = step(heads)
-        return heads
-
-    return apply
-
-
-def check_contribution(model: Backbone, block: int, found: Tensor, true: Tensor) -> None:
-    """Refuse a block whose heads reach the residual stream in another way than is known.
-
-    Raises:
-        BackboneError: what was found is not what attention adds.
-    """
-    if not torch.allclose(found, true, rtol=1e-2, atol=1e-3 * float(true.abs().max())):
-        raise BackboneError(
-            f"{model.identity}: what the heads of block {block} add is not their projection and scale, so that "
-            "relevancy cannot be computed; leave out `deletion`"
-        )
 
 
 def chefer_relevancy(forward: ForwardPass, classes: Int[Tensor, " batch"]) -> Float[Tensor, "batch spatial"]:

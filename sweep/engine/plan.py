@@ -131,6 +131,8 @@ def print_plan(plan: Plan, readouts: Readouts, console: Console) -> None:
             console.print(f"warning: {line}", soft_wrap=True, highlight=False, markup=False)
     for name, missing in _missing_data(plan.to_do).items():
         console.print(f"missing: {name}: {missing}", soft_wrap=True, highlight=False, markup=False)
+    for line in _missing_weights(plan.to_do):
+        console.print(f"missing: {line}", soft_wrap=True, highlight=False, markup=False)
     for line in missing_lines(plan):
         console.print(line, soft_wrap=True, highlight=False, markup=False)
     console.print(_summary(plan), soft_wrap=True, highlight=False)
@@ -228,6 +230,13 @@ def _missing_data(cells: Iterable[Cell]) -> dict[str, Missing]:
     """Data sets that have to be got before the cells can be measured."""
     found = {name: scene.missing() for name, scene in _scenes(cells).items()}
     return {name: missing for name, missing in found.items() if missing is not None}
+
+
+def _missing_weights(cells: Iterable[Cell]) -> Iterator[str]:
+    """Files of weights that a study names and that are not there."""
+    for backbone in dict.fromkeys(cell.backbone for cell in cells):
+        if (path := backbone.weights_file) is not None and not path.is_file():
+            yield f"{written(backbone.source)}: its weights file {path} is not there; put it there"
 
 
 def _scenes(cells: Iterable[Cell]) -> dict[str, AnyDataset]:

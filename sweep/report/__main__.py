@@ -130,7 +130,8 @@ def _write(arguments: argparse.Namespace) -> None:
     ):
         if formats:
             folder = found.results.made_folder(kind)
-            written = write(frame, found.readout.dimensions, measures, name, formats, folder)
+            about = (found.readout.flag_meanings, found.readout.mild_flags)
+            written = write(frame, found.readout.dimensions, measures, name, formats, folder, *about)
             say(f"{kind}: {len(written)} files in {folder}")
 
 

@@ -16,6 +16,7 @@ from frozen.problems import plural
 from frozen.readout.exhibit import Exhibit
 from frozen.readout.measures import Dimension, Expectation, Headline, Measure
 from frozen.terminal import printable
+from frozen.whole_files import write_whole
 from sweep.report._data import as_script, page_data
 from sweep.report._exhibits import Shown, shown
 from sweep.report._format import DECIMALS, abbreviations, counted, estimate_text, first_line, symbol_parts
@@ -27,7 +28,6 @@ from sweep.report._stories import MOST_STORIES, Story, story_data
 from sweep.report._summary import summary
 from sweep.report._vega import vega_script
 from sweep.report._verdict import MOST_ANSWERS, answers, verdict
-from sweep.report._whole import write_whole
 from sweep.results.published import PublishedLine, by_place
 
 PAGE = Path(__file__).parent / "page"

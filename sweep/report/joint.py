@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from sweep.results.directory import ResultsDirectory
 
 _PAGE = Path(__file__).parent / "page"
+_MUCH = 0.5
 _POINT = ("layer", "layer_number", "column", "value", "low", "high", "share", "share_low", "share_high", "n_rows")
 _CSV = ("curve", "readout", "dataset", "backbone", "control", *_POINT)
 
@@ -122,8 +123,22 @@ def _card(backbone: str, found: Sequence[Curve], palette: Mapping[str, str]) -> 
         "chart": Markup(depth_chart(drawn, palette)),  # noqa: S704 - escapes what it writes
         "lines": [_line(curve, _name(curve, found), palette) for curve in measured],
         "datasets": ", ".join(dict.fromkeys(curve.dataset for curve in own)),
-        "has_controls": len(measured) < len(own),
+        "contrasts": _contrasts(own, found),
     }
+
+
+def _contrasts(own: Sequence[Curve], found: Sequence[Curve]) -> list[str]:
+    """What one curve does not find where another finds more than half of all there can be, at the latter's best."""
+    measured = [curve for curve in own if not curve.control]
+    absent = [curve for curve in measured if appearance(curve) is None]
+    present = [curve for curve in measured if curve.share(curve.best.low) > _MUCH]
+    return [
+        f"{_name(one, found)} is not above nothing at any of its {len(one.points)} layers, while "
+        f"{_name(other, found)} reaches {decimal(other.share(other.best.value), 2)} of its scale at "
+        f"{other.best.layer}: a layer holds more than this read-out can say of it."
+        for one in absent
+        for other in present
+    ]
 
 
 def _line(curve: Curve, name: str, palette: Mapping[str, str]) -> _Line:

@@ -121,7 +121,7 @@ class MirroredResults(ResultsDirectory):
 
     def _upload(self, names: list[str]) -> None:
         for name in names:
-            self._remote.write(name, (self.root / name).read_bytes())
+            self._remote.upload(self.root, [name])
 
     def _files(self) -> set[str]:
         paths = (path for path in self.root.rglob("*") if path.is_file() and not path.name.startswith("."))
@@ -171,13 +171,11 @@ class MirroredStore(DiskStore):
         """Whether a complete entry is here or at the URL; fetches nothing."""
         return super().has(key) or f"{key[:2]}/{key}/{META}" in self._remote.files(f"{key[:2]}/{key}")
 
-    def publish(self, key: str, description: Mapping[str, object], *, contiguous: bool) -> None:
+    def publish(self, key: str, description: Mapping[str, object]) -> None:
         """Make an entry of its parts here, then at the URL, its description last."""
-        super().publish(key, description, contiguous=contiguous)
-        folder = self._folder(key)
-        parts = sorted(path.name for path in folder.iterdir() if path.name != META)
-        for name in (*parts, META):
-            self._remote.write(f"{key[:2]}/{key}/{name}", (folder / name).read_bytes())
+        super().publish(key, description)
+        self._remote.upload(self.root, [path.relative_to(self.root).as_posix() for path in self._published(key)])
+        self._remote.upload(self.root, [f"{key[:2]}/{key}/{META}"])
 
     def discard(self, key: str) -> None:
         """Remove an entry here and at the URL."""

@@ -197,10 +197,10 @@ def _unused(whole: Mapping[str, Any], named: Mapping[str, Any]) -> Iterator[tupl
 def json_schema() -> dict[str, Any]:
     """JSON schema of study files, for editors: which keys a study has depends on its read-outs."""
     names = readout_names()
-    one, forms = json_forms(names)
-    joint = {"if": {"required": [READOUTS]}, "then": {"$ref": "#/$defs/several"}, "else": one}
+    one = json_forms(names)
+    joint = {"if": {"required": [READOUTS]}, "then": {"$ref": "#/$defs/several"}, "else": one.chosen}
     whole: dict[str, Any] = {"$schema": "https://json-schema.org/draft/2020-12/schema"}
-    return whole | joint | {"$defs": {**forms, "several": _json_of_several(forms)}}
+    return whole | joint | {"$defs": {**one.forms, "several": _json_of_several(one.forms), **one.definitions}}
 
 
 def _json_of_several(forms: Mapping[str, Any]) -> dict[str, Any]:

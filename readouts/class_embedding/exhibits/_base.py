@@ -20,6 +20,12 @@ COLOURS = {
     "chefer": "#0072B2",
     "mask": "#009E73",
     "random": "#777777",
+    "logit": "#E69F00",
+    "other_class": "#CC79A7",
+    "probe": "#56B4E9",
+    "object": "#009E73",
+    "other": "#CC79A7",
+    "background": "#D55E00",
 }
 """Of kinds of tokens, and of orders in which they are removed; Okabe and Ito's."""
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from functools import partial
 
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
@@ -55,11 +56,23 @@ def depth_exhibits(rows: Sequence[Row]) -> Iterator[Exhibit]:
             yield Exhibit(
                 f"Sublayers as memories: {where}",
                 "Left: tokens among whose five most active memories is one of the five that favour the image's class "
-                "most; dotted, what is by chance. Middle: tokens one of whose active memories favours the class that "
+                "most; thin, the same for another class, a control; dotted, what is by chance. Middle: tokens one of "
+                "whose active memories favours the class that "
                 "comes out. Right: largest cosine of a class embedding with a value vector, mean over classes. "
                 "Dashed: random weights.",
                 "Three panels of curves by block for attention and MLP.",
                 partial(draw_memories, own),
+            )
+        if any(is_there(row, "bound_percent") for row in own):
+            yield Exhibit(
+                f"Which object a token names: {where}",
+                "Images of two objects that share no feature. Left: comparisons that the kind of an object that is "
+                "there wins against the kinds that the swapped features would make; dotted, what logits that add up "
+                "colours and shapes give. Middle: the margin of those logits. Right: tokens whose best class is such "
+                "an illusory object. `object` tokens are asked for the object they show, `other` are the same ones "
+                "asked for the other object; background tokens and CLS stand for both.",
+                "Three panels of curves by block for tokens of objects, of the background, and CLS.",
+                partial(draw_bound, own),
             )
 
 
@@ -138,6 +151,40 @@ def draw_composition(rows: Sequence[Row]) -> Figure:
     return figure
 
 
+def draw_other_class(axes: Axes, rows: Sequence[Row], colour: str) -> None:
+    """Agreement with the memories of another class, over all tokens, as a thin line."""
+    line = [row for row in rows if row["token"] == "all" and not row.get("control")]  # noqa: S105
+    axes.plot(
+        [float(row["layer_index"]) for row in line],
+        [float(row["memory_percent"]) for row in line],
+        color=colour,
+        linewidth=0.8,
+    )
+
+
+def draw_bound(rows: Sequence[Row]) -> Figure:
+    """Bound class, margin and illusory classes by depth."""
+    own = [row for row in chosen(rows, aspect="bound_class", part="residual") if is_there(row, "bound_percent")]
+    figure = Figure(figsize=(10.4, 3.2), dpi=150, layout="constrained")
+    titles = ("bound class, %", "bound margin, nats", "illusory class, %")
+    measures = ("bound_percent", "margin_nats", "illusory_percent")
+    grid = figure.subplots(1, 3)
+    for axes, title, measure in zip(grid, titles, measures, strict=True):
+        for kind in ("object", "other", "background", "cls"):
+            for control in (None, "random_init"):
+                line = [r for r in own if r["token"] == kind and (r.get("control") or None) == control]
+                if control is None or kind in ("object", "cls"):
+                    draw_line(axes, line, measure, label=kind, colour=COLOURS[kind], dashed=control is not None)
+        if measure != "illusory_percent":
+            axes.axhline(50 if measure == "bound_percent" else 0, color="#999999", linestyle=":", linewidth=1.0)
+        dress(axes, own, title=title)
+    handles, labels = grid[0].get_legend_handles_labels()
+    if any(row.get("control") for row in own):
+        handles, labels = [*handles, Line2D([], [], color="#666666", linestyle="--")], [*labels, "random weights"]
+    figure.legend(handles, labels, loc="outside lower center", ncols=5, fontsize=8.5, frameon=False)
+    return figure
+
+
 def draw_memories(rows: Sequence[Row]) -> Figure:
     """Key-value agreement, memory match and class-value agreement by depth."""
     figure = Figure(figsize=(10.4, 3.2), dpi=150, layout="constrained")
@@ -152,6 +199,7 @@ def draw_memories(rows: Sequence[Row]) -> Figure:
                 line = [r for r in chosen(of_measure, part=part) if (r.get("control") or None) == control]
                 draw_line(axes, line, measure, label=part, colour=colour, dashed=control is not None)
                 if measure == "memory_percent" and line and control is None:
+                    draw_other_class(axes, chosen(rows, aspect="memories_other_class", part=part), colour)
                     axes.axhline(float(line[0]["chance"]), color=colour, linestyle=":", linewidth=1.0)
         dress(axes, of_measure, title=title)
     handles, names = grid[0].get_legend_handles_labels()

@@ -59,13 +59,14 @@ def file_of(results: Path, row: Row, folder: str) -> Path:
     return results / folder / f"{row['cell_id']}.parquet"
 
 
-def _pictures(scene: Scene, name: str, n: int) -> tuple[np.ndarray, np.ndarray | None]:
+def pictures(scene: Scene, name: str, n: int) -> tuple[np.ndarray, np.ndarray | None]:
+    """The first images of a split and, where they are known, which of their pixels show the class."""
     split: Any = open_split(scene, name)
     indices = np.arange(min(n, len(split)))
     return split.images(indices), split.labels(MASK, indices) if MASK in known_labels(scene) else None
 
 
-def _map(path: Path, n: int) -> np.ndarray:
+def read_maps(path: Path, n: int) -> np.ndarray:
     """Maps of the first images [images rows columns]."""
     values = np.array(pq.read_table(path)["map"].to_pylist()[:n], dtype=float)
     side = math.isqrt(values.shape[1])
@@ -74,7 +75,8 @@ def _map(path: Path, n: int) -> np.ndarray:
     return values.reshape(len(values), side, side)
 
 
-def _cells(n_rows: int, n_columns: int) -> tuple[Figure, Any]:
+def picture_grid(n_rows: int, n_columns: int) -> tuple[Figure, Any]:
+    """A figure of square panels without ticks."""
     figure = Figure(figsize=(n_columns * _INCHES + 0.2, n_rows * _INCHES + 0.35), dpi=150, layout="constrained")
     grid = figure.subplots(n_rows, n_columns, squeeze=False)
     for axes in grid.flat:
@@ -87,9 +89,9 @@ def _cells(n_rows: int, n_columns: int) -> tuple[Figure, Any]:
 
 def draw_strips(results: Path, rows: Sequence[Row], scene: Scene) -> Figure:
     """An image a row, a block a column."""
-    images, _ = _pictures(scene, str(rows[0]["split"]), N_IMAGES)
-    maps = [_map(file_of(results, row, "tokens"), len(images)) for row in rows]
-    figure, grid = _cells(len(images), 1 + len(rows))
+    images, _ = pictures(scene, str(rows[0]["split"]), N_IMAGES)
+    maps = [read_maps(file_of(results, row, "tokens"), len(images)) for row in rows]
+    figure, grid = picture_grid(len(images), 1 + len(rows))
     for number, image in enumerate(images):
         grid[number, 0].imshow(image, interpolation="nearest")
         for column, (row, values) in enumerate(zip(rows, maps, strict=True), start=1):
@@ -106,23 +108,27 @@ def draw_strips(results: Path, rows: Sequence[Row], scene: Scene) -> Figure:
 
 def draw_maps(results: Path, rows: Sequence[Row], scene: Scene) -> Figure:
     """An image a row, an order a column."""
-    images, masks = _pictures(scene, str(rows[0]["split"]), N_IMAGES)
-    maps = [_map(file_of(results, row, "maps"), len(images)) for row in rows]
-    figure, grid = _cells(len(images), 1 + len(rows))
+    images, masks = pictures(scene, str(rows[0]["split"]), N_IMAGES)
+    maps = [read_maps(file_of(results, row, "maps"), len(images)) for row in rows]
+    figure, grid = picture_grid(len(images), 1 + len(rows))
     for number, image in enumerate(images):
-        extent = (0, image.shape[1], image.shape[0], 0)
+        mask = None if masks is None else masks[number]
         for column in range(1 + len(rows)):
             axes: Axes = grid[number, column]
-            axes.imshow(image, extent=extent, interpolation="nearest")
-            if column:
-                values = maps[column - 1][number]
-                scaled = (values - values.min()) / max(float(np.ptp(values)), 1e-12)
-                axes.imshow(scaled, extent=extent, cmap="RdPu", vmin=0, vmax=1, alpha=0.75, interpolation="nearest")
-            if masks is not None:
-                centres = [np.arange(side) + 0.5 for side in masks.shape[1:]]
-                axes.contour(
-                    centres[1], centres[0], masks[number].astype(float), [0.5], colors="#111111", linewidths=0.9
-                )
+            draw_map(axes, image, maps[column - 1][number] if column else None, mask)
             if number == 0:
-                axes.set_title("image" if not column else str(rows[column - 1]["token"]), fontsize=9)
+                name = str(rows[column - 1]["token"]).replace("_", " ") if column else "image"
+                axes.set_title(name, fontsize=9)
     return figure
+
+
+def draw_map(axes: Axes, image: np.ndarray, values: np.ndarray | None, mask: np.ndarray | None) -> None:
+    """An image, over it a map from its smallest to its largest value, and the outline of the true mask."""
+    extent = (0, image.shape[1], image.shape[0], 0)
+    axes.imshow(image, extent=extent, interpolation="nearest")
+    if values is not None:
+        scaled = (values - values.min()) / max(float(np.ptp(values)), 1e-12)
+        axes.imshow(scaled, extent=extent, cmap="RdPu", vmin=0, vmax=1, alpha=0.75, interpolation="nearest")
+    if mask is not None:
+        centres = [np.arange(side) + 0.5 for side in mask.shape]
+        axes.contour(centres[1], centres[0], mask.astype(float), [0.5], colors="#111111", linewidths=0.9)

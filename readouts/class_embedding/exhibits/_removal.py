@@ -15,7 +15,7 @@ from readouts.class_embedding.exhibits._base import COLOURS, Row, chosen, is_the
 from readouts.class_embedding.exhibits._images import file_of
 
 _ENDS = {"keep_most_relevant": "most relevant tokens kept", "keep_least_relevant": "least relevant tokens kept"}
-_ORDERS = ("relevancy", "chefer", "mask", "random")
+_ORDERS = ("relevancy", "logit", "chefer", "probe", "mask", "random", "other_class")
 _CONDITIONS = ("projection", "self_only", "no_cls", "no_cls_renormalised", "context_removed", "class_removed")
 _NAMES = {"projection": "plain pass"}
 
@@ -37,7 +37,8 @@ def removal_exhibits(results: Path, rows: Sequence[Row]) -> Iterator[Exhibit]:
                 f"Deletion: {dataset}, {backbone}",
                 "Top-1 accuracy with some of the image tokens left, by what orders them. A good order keeps accuracy "
                 "high on the left and low on the right. `mask` is the true share of the class in each patch, an "
-                "oracle. Bands are bootstrap intervals over images; the areas are in the table.",
+                "oracle; `other class` is the relevancy for another class, a control. Bands are bootstrap intervals "
+                "over images; the areas are in the table.",
                 "Curves of accuracy over the share of tokens kept.",
                 partial(draw_curves, results, trained),
             )
@@ -89,7 +90,14 @@ def draw_curves(results: Path, rows: Sequence[Row]) -> Figure:
                 table = pq.read_table(file_of(results, row, "deletion")).to_pydict()
                 share = 100 * np.array(table["kept"]) / max(table["kept"])
                 area = f" {float(row['auc']):.2f}" if is_there(row, "auc") else ""
-                axes.plot(share, table["accuracy"], "-o", color=COLOURS[order], markersize=3, label=f"{order}{area}")
+                axes.plot(
+                    share,
+                    table["accuracy"],
+                    "-o",
+                    color=COLOURS[order],
+                    markersize=3,
+                    label=f"{order.replace('_', ' ')}{area}",
+                )
                 axes.fill_between(share, table["low"], table["high"], color=COLOURS[order], alpha=0.15, linewidth=0)
         axes.set_title(title, fontsize=9)
         axes.set_xlabel("image tokens kept, %", fontsize=9)

@@ -1,5 +1,5 @@
 // Sortable, paged tables of rows; where a read-out has stages with measures of their own, a table for each.
-const PAGE_LENGTH = 25;
+const PAGE_LENGTH = 25, GROUP_LENGTH = 10;
 const narrow = window.matchMedia("(max-width: 42rem)");
 
 const backboneNodes = (row) => isControl(row)
@@ -143,7 +143,7 @@ const addTable = (place, group, name, label, make, find) => {
     element("button", { type: "button", "aria-label": part.label ? `Sort by ${part.label}` : null, onclick: () => turn(part) }, ...part.title));
   const line = (parts) => (row) => element("tr", { class: isFailed(row) ? "failed" : null, onclick: (event) => { if (!event.target.closest("button") && !String(getSelection())) openStory(row); } },
     ...parts.map((part) => element("td", { class: part.number ? "number" : part.class ?? null }, ...part.fill(row))));
-  const show = (from = page, length = PAGE_LENGTH, onPaper = false) => {
+  const show = (from = page, length = stages ? GROUP_LENGTH : PAGE_LENGTH, onPaper = false) => {
     const all = find();
     const parts = make(group, all);
     const sort = state.sort[name] ?? "";

@@ -154,6 +154,28 @@ def test_a_classifier_is_loaded_beside_the_same_trunk(tmp_path: Path, batch: Bat
         torch.testing.assert_close(whole.head.pooled(tokens), model(pixels), **TOLERANCE)
 
 
+@pytest.mark.parametrize("form", ["plain", "wrapped", "refined"])
+def test_forms_of_checkpoints_give_the_same_model_and_its_classes(form: str, tmp_path: Path, batch: Batch) -> None:
+    """A training loop puts `model.` before all names; token refinement keeps classifiers of its own beside them."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        model: Any = timm.create_model(TINY, num_classes=7, img_size=32).eval()
+    state = model.state_dict()
+    if form == "wrapped":
+        state = {f"model.{name}": tensor for name, tensor in state.items()}
+    elif form == "refined":
+        state = {**state, "transformerheads.0.weight": torch.ones(7, 3)}
+    torch.save({"state_dict": state}, tmp_path / "w.pth")
+    config = BackboneConfig(source=f"timm:{TINY}", image_size=32, weights=str(tmp_path / "w.pth"))
+    assert describe(config, SCENE, head=True).n_classes == 7
+    whole = load(config, SCENE, CPU, head=True)
+    assert whole.head is not None
+    tokens = whole.forward(batch)["final"]
+    pixels = normalised(batch.images, 32, model.pretrained_cfg["mean"], model.pretrained_cfg["std"])
+    with torch.no_grad():
+        torch.testing.assert_close(whole.head.pooled(tokens), model(pixels), **TOLERANCE)
+
+
 def test_a_random_classifier_leaves_the_draw_of_the_trunk() -> None:
     config = BackboneConfig(source=f"random:{TINY}", image_size=32, seed=3)
     bare, whole = load(config, SCENE, CPU), load(config, SCENE, CPU, head=True)

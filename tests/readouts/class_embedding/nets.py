@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import nn
 
 from frozen.models import Backbone, BackboneConfig, Pixels, VisionTransformer
 from frozen.models._timm import tower_of
@@ -31,14 +30,13 @@ def net(kind: str, *, double: bool = False) -> Backbone:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(4)
         options = KINDS[kind]
-        model: nn.Module = Timm(
-            img_size=32, patch_size=8, embed_dim=48, depth=3, num_heads=3, num_classes=N_CLASSES, **options
-        )
+        model = Timm(img_size=32, patch_size=8, embed_dim=48, depth=3, num_heads=3, num_classes=N_CLASSES, **options)
         with torch.no_grad():
             for parameter in model.parameters():
                 parameter.add_(0.1 * torch.randn_like(parameter))
     if double:
         model = model.double()
+        model.patch_embed.float()  # pixels come in single precision; all that follows is in double
     tower = tower_of(model.eval(), 32)
     pixels = Pixels((0.5,) * 3, (0.5,) * 3)
     return VisionTransformer(tower, BackboneConfig(source="random:vit"), pixels, 32, torch.device("cpu"), name=kind)

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from frozen.readout.cells import Cell, Mistake
+from frozen.readout.cells import Cell, LeftOut, Mistake
 from readouts.class_embedding.cells import cells
 from readouts.class_embedding.keys import PAPER
 from sweep.study.load import load_study
@@ -30,6 +30,16 @@ def test_the_preset_sets_what_is_not_given() -> None:
 def test_what_has_no_class_is_refused_with_the_reason(override: str, message: str) -> None:
     found = [made for made in cells(load_study(STUDY, [override])) if isinstance(made, Mistake)]
     assert message in found[0].message
+
+
+def test_what_is_no_memory_is_told_with_its_place() -> None:
+    with pytest.raises(Exception, match=r"BLOCK.mlp.NUMBER, got '5.heads.1'"):
+        load_study(STUDY, ["inspect=[5.mlp.3, 5.heads.1]"])
+
+
+def test_a_memory_that_is_not_there_is_left_out_with_the_reason() -> None:
+    found = [made for made in cells(load_study(STUDY, ["inspect=[5.mlp.100000]"])) if isinstance(made, LeftOut)]
+    assert any("its memories are numbered 0 to" in one.reason for one in found)
 
 
 def test_settings_of_other_cells_do_not_change_a_cell() -> None:

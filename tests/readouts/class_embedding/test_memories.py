@@ -13,8 +13,9 @@ from readouts.class_embedding.memories import (
     chance_percent,
     class_value_cosines,
     favours,
-    value_vectors,
+    other_classes,
 )
+from readouts.class_embedding.sublayers import value_vectors
 from tests.readouts.class_embedding.nets import N_CLASSES, Pictures, columns_of, net
 
 
@@ -58,7 +59,8 @@ def test_chance_is_that_of_the_paper(n_memories: int, percent: float) -> None:
 @pytest.mark.parametrize("sublayer", ["attention", "mlp"])
 def test_what_is_captured_is_what_a_loop_finds(sublayer: str) -> None:
     model, split = net("registers"), Pictures(20)
-    memories = Memories(1, sublayer)  # pyright: ignore
+    memories = Memories(1, sublayer, other_seed=0)  # pyright: ignore
+    others = other_classes(N_CLASSES, 0)
     raw = [WholeSite(site) for site in memories.sites]
     tables = capture(model, split, [memories, *raw])
     keys, outputs = (columns_of(tables[one])["activations"] for one in raw)
@@ -72,5 +74,27 @@ def test_what_is_captured_is_what_a_loop_finds(sublayer: str) -> None:
         for t in range(21):
             active = np.argsort(-keys[i, t].reshape(-1))[:5]
             assert found["agrees"][i, t] == bool(best & set(active))
+            of_other = set(np.argsort(-favour[others[split.classes[i]]])[:5])
+            assert found["agrees_other"][i, t] == bool(of_other & set(active))
             assert found["matches"][i, t] == (first[i, t] in favour.argmax(0)[active])
     assert len(set(found["value_cosine"][:N_CLASSES])) == N_CLASSES
+
+
+def test_another_class_is_another_class_and_each_is_one() -> None:
+    for seed in range(20):
+        others = other_classes(N_CLASSES, seed)
+        assert sorted(others) == list(range(N_CLASSES))
+        assert (others != np.arange(N_CLASSES)).all()
+    assert len({tuple(other_classes(N_CLASSES, seed)) for seed in range(20)}) > 1
+
+
+def test_memories_of_another_class_agree_by_chance_where_those_of_the_class_are_planted() -> None:
+    n_classes, n_memories, n = 100, 500, 4000
+    favour = favours(some(n_classes, 200), some(200, n_memories, seed=1))
+    classes, others = torch.arange(n) % n_classes, torch.tensor(other_classes(n_classes, 0))
+    active = favour.topk(5, dim=1).indices[classes][:, None]
+    best = best_memories(favour)
+    assert agrees(active, best[classes]).all()
+    of_other = 100 * agrees(active, best[others[classes]])[:n_classes].float().mean()
+    chance = chance_percent(n_memories)
+    assert abs(float(of_other) - chance) < 4 * np.sqrt(chance * (100 - chance) / n_classes)

@@ -61,6 +61,24 @@ def test_kept_tokens_stand_in_their_own_places() -> None:
     assert np.array_equal(np.isfinite(found["logits"]), is_there)
 
 
+def test_kept_tokens_keep_their_positions() -> None:
+    """The same logits as when the tokens are taken from what enters the first block, image by image."""
+    model, split = net("registers"), Pictures(8)
+    reduction, embed = ClassRanks(Site("2")), WholeSite(Site("embed"))
+    found = columns_of(capture(model, split, [reduction], condition=KeepPatches("class"))[reduction])["logits"]
+    tokens = torch.tensor(columns_of(capture(model, split, [embed])[embed])["activations"])
+    assert model.trunk is not None
+    assert model.head is not None
+    for i, shows in enumerate(class_patches(split.masks, (4, 4), "any")):
+        kept = np.concatenate([np.ones(5, dtype=bool), shows])
+        x = tokens[i : i + 1, kept]
+        with torch.no_grad():
+            for block in model.trunk.blocks:
+                x = block(x)
+            true = model.head.project(x)[0, :, split.classes[i]].numpy()
+        assert np.abs(found[i, kept] - true).max() < 1e-4
+
+
 def test_shares_of_patches_are_those_of_their_pixels() -> None:
     rng = np.random.default_rng(0)
     masks = rng.random((3, 30, 45)) < 0.3

@@ -95,7 +95,8 @@ def summary(plan: Plan) -> list[str]:
     text = printed(plan)
     lines = text.strip().splitlines()
     after_probes = next(i for i, line in enumerate(lines) if line.startswith("modes:")) + 1
-    return [line for line in lines[after_probes:] if not line.startswith("left out") and "FLOP" not in line]
+    told = ("left out", "FLOP", "steps a training")
+    return [line for line in lines[after_probes:] if not any(words in line for words in told)]
 
 
 def test_the_summary_counts_images_and_bytes(grid_of: GridOf) -> None:
@@ -194,10 +195,10 @@ def test_trainings_of_few_steps_are_warned_of(grid_of: GridOf) -> None:
 
 
 def test_a_plan_tells_how_long_a_training_is(grid_of: GridOf) -> None:
-    grid = grid_of("datasets[0].n_train=1000", "fit={}")
+    grid = grid_of("datasets[0].split.train=1000", "fit={}")
     line = "shapes: 1,000 training samples, 40 epochs, batches of 32: 1,280 steps a training"
     assert line in printed(make_plan(grid, {}, None), 1000).splitlines()
-    many = grid_of("datasets[0].n_train=1000", "datasets[0].n_colors={grid: [2, 3]}", "fit={}")
+    many = grid_of("datasets[0].split.train=1000", "datasets[0].n_colors={grid: [2, 3]}", "fit={}")
     assert line.replace("shapes", "2 data sets") in printed(make_plan(many, {}, None), 1000).splitlines()
 
 
@@ -223,6 +224,15 @@ def test_what_is_not_there_is_said_with_its_remedy(grid_of: GridOf, monkeypatch:
     assert "at most 40 images to extract" in "".join(text)
     assert "not counting data sets whose size only their data tells: shapes" in text
     assert "missing:" not in printed(make_plan(grid, rows_of(grid.cells, "done"), None))
+
+
+def test_a_file_of_weights_that_is_not_there_is_said(grid_of: GridOf, tmp_path: Path) -> None:
+    path = tmp_path / "w.safetensors"
+    grid = grid_of(f"backbones=[{{source: timm:test_vit, image_size: 64, weights: {path}}}]")
+    line = f"missing: timm:test_vit: its weights file {path} is not there; put it there"
+    assert line in printed(make_plan(grid, {}, None), 1000).splitlines()
+    path.touch()
+    assert line not in printed(make_plan(grid, {}, None), 1000).splitlines()
 
 
 @pytest.mark.parametrize(

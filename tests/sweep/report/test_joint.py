@@ -103,6 +103,18 @@ def test_what_is_nothing_is_said_to_be_nothing(cells: dict[str, list[Cell]], tmp
     assert page.count("not above nothing") == 2
 
 
+def test_what_one_readout_cannot_say_and_another_finds_is_told(cells: dict[str, list[Cell]], tmp_path: Path) -> None:
+    rows = rows_of(cells, 0.01)
+    assert 'class="surprise"' not in written(cells, rows, tmp_path)
+    for cell in cells["captions"]:
+        column = VALUES["captions"][0]
+        rows[cell.cell_id] |= {column: 50.0, f"{column}_low": 49.0, f"{column}_high": 51.0}
+    page = written(cells, rows, tmp_path)
+    assert (
+        "captions is not above nothing at any of its 8 layers, while binding reaches 0.97 of its scale at 5" in page
+    )
+
+
 def test_without_rows_there_is_a_page(cells: dict[str, list[Cell]], tmp_path: Path) -> None:
     page = written(cells, {}, tmp_path)
     assert "No curve by depth yet" in page

@@ -15,6 +15,7 @@ from frozen.data.scenes import SCENES, ColorShape
 from frozen.readout.readout import find_readout
 from sweep.engine.grid import make_grid
 from sweep.space import main
+from sweep.study.errors import StudyError
 from sweep.study.load import dump_yaml, load_file, load_study, locates_in
 from sweep.study.yaml import parse
 
@@ -75,8 +76,7 @@ def test_the_editors_schema_accepts_studies(text):
 
 
 def test_the_editors_schema_explains_every_setting():
-    forms = json.loads((FOLDER / "schema.json").read_text(encoding="utf-8"))["$defs"]
-    definitions = forms["binding"]["$defs"]
+    definitions = json.loads((FOLDER / "schema.json").read_text(encoding="utf-8"))["$defs"]
     models = [definitions[f"{cls.__name__}Dataset"] for cls in SCENES.values()]
     models += [definitions[f"{cls.__name__}Probe"] for cls in FAMILIES.values()]
     models += [definitions[name] for name in ("Backbone", "Fit", "Search", "Intervals", "Store", "RangeInt")]
@@ -113,4 +113,9 @@ def test_shipped_studies_are_planned_without_data_or_the_hub(name, monkeypatch):
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     path = FOLDER / name
     for readout, study in load_file(path).studies.items():
-        assert make_grid(study, find_readout(readout), locates_in(path)[readout]).cells
+        try:
+            assert make_grid(study, find_readout(readout), locates_in(path)[readout]).cells
+        except StudyError as error:
+            if "pip install 'binding-sweep[" not in str(error):
+                raise
+            pytest.skip("its backbones come with an extra")
