@@ -64,7 +64,7 @@ def _effects(merged: Sequence[dict[str, Any]]) -> Iterator[Exhibit]:
             "Change of zero-shot accuracy, in percentage points, when the head alone is replaced by its mean; only "
             "its direct effect goes.",
             "Matrices of layers and heads, coloured by the change of accuracy.",
-            partial(draw_matrix, merged, "effect", "points", ""),
+            partial(draw_matrix, merged, "effect", "points of accuracy", ""),
         )
     if any(value.get("entropy") is not None for value in merged):
         yield Exhibit(
@@ -125,8 +125,8 @@ def draw_matrix(values: Sequence[dict[str, Any]], field: str, title: str, label:
     high = 1.0 if field in _OF_ONE else max([0.0, *(value[field] for value in shown)])
     high = high if high > low else low + 1
     scale: dict[str, Any] = {"scheme": "viridis", "domain": [low, high]}
-    if field == "effect":  # nothing lost is pale, much lost is dark
-        scale |= {"scheme": "viridis", "reverse": True}
+    if field == "effect":  # what loses most stands out
+        scale["reverse"] = True
     names = ("of", "layer", "head", field, "factor", "without it", "words")
     tips = [{"field": name} for name in names if any(value.get(name) for value in shown)]
     x = {"field": "head", "type": "nominal", "sort": heads_, "title": "head", "axis": {"labelAngle": 0}}

@@ -35,20 +35,20 @@ def masks(rows: Sequence[Row]) -> Iterator[Exhibit]:
 def cells(rows: Sequence[Row]) -> Iterator[dict[str, Any]]:
     """One for each measure of each map."""
     for row in of(rows, "heatmap"):
-        numbers = {label: row.get(column) for column, label in _MEASURES.items()}
-        ends = {label: (row.get(f"{column}_low"), row.get(f"{column}_high")) for column, label in _MEASURES.items()}
-        for label, value in numbers.items():
-            if value is not None and not math.isnan(value):
-                yield {
-                    **place(row),
-                    "of": panel_of(row),
-                    "map": str(row["term"]) if row["layer"] == "final" else f"{row['layer']}.{str(row['term'])[5:]}",
-                    "measure": label,
-                    "value": round(float(value), 2),
-                    "low": round(float(ends[label][0]), 2),
-                    "high": round(float(ends[label][1]), 2),
-                    "chance": round(float(row["chance_percent"]), 2) if label == "pointing game" else None,
-                }
+        for column, label in _MEASURES.items():
+            value = row.get(column)
+            if value is None or math.isnan(value):
+                continue
+            name = str(row["term"])
+            numbers = {"value": value, "low": row[f"{column}_low"], "high": row[f"{column}_high"]}
+            yield {
+                **place(row),
+                **{end: round(float(number), 2) for end, number in numbers.items()},
+                "of": panel_of(row),
+                "map": name if row["layer"] == "final" else f"{row['layer']}.{name[5:]}",
+                "measure": label,
+                "chance": round(float(row["chance_percent"]), 2) if label == "pointing game" else None,
+            }
 
 
 def draw(values: Sequence[dict[str, Any]]) -> dict[str, Any]:

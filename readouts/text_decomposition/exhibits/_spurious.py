@@ -36,7 +36,7 @@ def group_bars(rows: Sequence[Row]) -> Iterator[Exhibit]:
         yield Exhibit(
             "Accuracy of each group",
             "Zero-shot accuracy of the class in every group of class and cue, with all terms and without heads; the "
-            "lowest bar of a choice of heads is its worst group.",
+            "lowest bar of a choice of heads, its worst group, is red.",
             "Bars of accuracy, a panel for each choice of heads.",
             partial(draw_bars, values),
         )
@@ -55,10 +55,15 @@ def draw_bars(values: Sequence[dict[str, Any]]) -> dict[str, Any]:
     y = {"field": "group", "type": "nominal", "title": None, "sort": None, "axis": {"labelLimit": 200}}
     x = {"field": "accuracy", "type": "quantitative", "title": "accuracy, %", "scale": {"domain": [0, 100]}}
     color = {
-        "condition": {"test": "datum.accuracy == datum.least", "value": "#c44"},
+        "condition": {"test": "datum.accuracy == datum.least && datum.least < datum.most", "value": "#c44"},
         "value": "#4c78a8",
     }
-    least = {"joinaggregate": [{"op": "min", "field": "accuracy", "as": "least"}], "groupby": ["of"]}
+    least = {
+        "joinaggregate": [
+            {"op": op, "field": "accuracy", "as": name} for op, name in (("min", "least"), ("max", "most"))
+        ],
+        "groupby": ["of"],
+    }
     tips = [{"field": name} for name in ("of", "group", "accuracy")]
     bar = {
         "transform": [least],
@@ -66,7 +71,7 @@ def draw_bars(values: Sequence[dict[str, Any]]) -> dict[str, Any]:
         "encoding": {"y": y, "x": x, "color": color, "tooltip": tips},
     }
     n_groups = len({value["group"] for value in values})
-    return panels(values, {"width": 260, "height": 14 * n_groups, **bar}, columns=2)
+    return panels(values, {"width": 330, "height": 13 * n_groups, **bar}, columns=2)
 
 
 def points(rows: Sequence[Row]) -> Iterator[dict[str, Any]]:

@@ -49,6 +49,7 @@ def test_the_best_guess_is_one_text_for_all_images() -> None:
     shared = np.array([0, 0, 1])
     assert best_guess(shared, labels).tolist() == [0.5] * 5 + [0]
     assert best_guess(shared, np.array([0, 2, 2])).tolist() == [0, 1, 1]
+    assert best_guess(shared, np.array([0, 0, 1, 2, 2])).tolist() == [0, 0, 0, 1, 1], "half of three is less than two"
     constant = np.tile([0.0, 1.0], (6, 1))
     assert credit(constant, np.array([1, 0, 0]), labels).tolist() == [1, 1, 1, 0, 0, 0]
 
