@@ -12,10 +12,10 @@ import numpy as np
 import torch
 
 from readouts.concepts.settings import DictionaryConfig, TrainingConfig
-from readouts.concepts.training import Member, train
+from readouts.concepts.training import DictionaryRun, train
 
 
-def seconds(rows: np.ndarray, members: list[Member], training: TrainingConfig, device: torch.device) -> float:
+def seconds(rows: np.ndarray, members: list[DictionaryRun], training: TrainingConfig, device: torch.device) -> float:
     began = time.perf_counter()
     train(rows, members, training, seed=0, device=device)
     return time.perf_counter() - began
@@ -38,8 +38,8 @@ def main() -> None:
     for n in given.numbers:
         together, apart = [], []
         for _ in range(given.rounds):  # in turns: what else the machine does falls on both
-            together.append(seconds(rows, [Member(config, seed) for seed in range(n)], training, device))
-            apart.append(sum(seconds(rows, [Member(config, seed)], training, device) for seed in range(n)))
+            together.append(seconds(rows, [DictionaryRun(config, seed) for seed in range(n)], training, device))
+            apart.append(sum(seconds(rows, [DictionaryRun(config, seed)], training, device) for seed in range(n)))
         rate = n * given.steps * given.batch_size / min(together)
         share = min(together) / min(apart)
         print(f"{given.kind} x {n}: {rate:,.0f} rows/s of all together, {share:.2f} of {n} runs")

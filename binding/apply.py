@@ -68,7 +68,7 @@ def activations(
         0,
     )
     tokens = backbone.forward(batch)[file.layer]
-    return file.standardized(read(tokens, file.mode, backbone.description.layout).cpu().numpy())
+    return file.standardized(read(tokens, file.mode, backbone.description.layout_of(file.layer)).cpu().numpy())
 
 
 def named_by_user(config: BackboneConfig, weights: str | None, folder: str | None) -> BackboneConfig:
@@ -144,10 +144,10 @@ def _check_reading(file: ProbeFile, description: Description) -> None:
     if file.layer not in description.layers:
         layers = ", ".join(description.layers)
         raise ProbeFileError(f"layer: {source} hands out no {shorten(file.layer)!r}; it has {layers}")
-    if reason := refuses(file.mode, description.layout):
+    if reason := refuses(file.mode, description.layout_of(file.layer)):
         raise ProbeFileError(f"mode: {reason}, {source} has none")
     target, said = next((target, fits[0].shape) for target, fits in file.targets.items() if target != "given")
-    width = shape(file.mode, description.layout)[-1]
+    width = shape(file.mode, description.layout_of(file.layer))[-1]
     if (said.z_dim, said.has_cls) != (width, description.layout.has_cls):
         raise ProbeFileError(
             f"targets.{target}.0.shape: probes of {said.z_dim} channels {'with' if said.has_cls else 'without'} "

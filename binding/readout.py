@@ -23,7 +23,7 @@ from binding._pack_memory import multiplications
 from binding._tables import curve_table, sample_table, suggestion_table
 from binding.breakdown import breakdown, seen_in_training
 from binding.cells import DIMENSIONS, GRID_COLUMN_KINDS, GRID_COLUMNS, VERSION, BindingCell, Shared, cells
-from binding.columns import CHOICES, COLUMN_KINDS, COLUMNS, EXTRA_MEASURES, MEASURES
+from binding.columns import CHOICES, COLUMN_KINDS, COLUMNS, EXTRA_MEASURES, FILES, MEASURES
 from binding.controls import CONTROL_ALIASES, CONTROL_MEANINGS, EXPECTATIONS
 from binding.extras import EXTRA_ESTIMATES
 from binding.fit import FitConfig
@@ -33,17 +33,19 @@ from binding.keys import BindingKeys, BindingStudy, read_keys
 from binding.measurement import Measurement, measure_samples
 from binding.method import method
 from binding.parts import probes
+from binding.predictions import predictions
 from binding.probe_file import ProbeFile
 from binding.probes import HeadShape, Probe, Target
 from binding.samples import MeasureConfig, Samples, SplitSamples
 from binding.stored import Stored, compare, estimate_columns, recompute
-from binding.warnings import few_steps, little_to_bind, shared_scenes
+from binding.warnings import few_steps, little_to_bind, shared_scenes, training_lengths
 from frozen.capture.views import shape
 from frozen.data.scenes import SPLITS, Scene, Split, prior_source
 from frozen.intervals import IntervalConfig
 from frozen.readout.cells import Cell, LeftOut, Mistake
 from frozen.readout.defaults import ReadoutDefaults
-from frozen.readout.measures import Headline
+from frozen.readout.exhibit import ShownSample
+from frozen.readout.measures import DepthCurve, Headline
 from frozen.readout.needs import Inputs
 from frozen.readout.outcome import Outcome
 from frozen.readout.readout import Difference, Method, StudyReader
@@ -57,11 +59,13 @@ class BindingReadout(ReadoutDefaults):
     keys = BindingKeys
     dimensions = DIMENSIONS
     measures = MEASURES
+    depth_curves = (DepthCurve(name="binding", column="direct_binding_ratio", none=0.0, full=1.0),)
     headline = Headline(column="cautious_binding_ratio", beside="binding_ratio")
     extra_measures = EXTRA_MEASURES
     columns = COLUMNS
     grid_columns = GRID_COLUMNS
     choices = CHOICES
+    files = FILES
     flag_meanings = FLAGS
     mild_flags = MILD_FLAGS
     control_meanings = CONTROL_MEANINGS
@@ -77,6 +81,10 @@ class BindingReadout(ReadoutDefaults):
     def cells(self, study: Study) -> Iterator[Cell | LeftOut | Mistake]:
         """Data sets, backbones, layers, modes and probe families."""
         return cells(study)
+
+    def resolved(self, cells: Sequence[Cell]) -> Iterator[str]:
+        """Steps a training on each data set."""
+        return training_lengths(cells)
 
     def warnings(self, cells: Sequence[Cell]) -> Iterator[str]:
         """Data sets with next to nothing to bind, trainings with few steps, data sets that share scenes."""
@@ -98,7 +106,7 @@ class BindingReadout(ReadoutDefaults):
         """
         own: BindingCell = cell.settings
         probe, space, shared = own.probe.space.probe({}), cell.dataset.config.space, own.shared
-        sample_shape = shape(own.mode, cell.description.layout)
+        sample_shape = shape(own.mode, cell.description.layout_of(own.layer))
         head = HeadShape(sample_shape[-1], space.n_objects, group_sizes=space.sizes)
         each = multiplications(probe, head, sample_shape[0] if len(sample_shape) > 1 else 1)
         trainings = (shared.search.suggestions if own.probe.space.ranges else 1) + shared.n_seeds - 1
@@ -107,14 +115,19 @@ class BindingReadout(ReadoutDefaults):
     def forecast_key(self, cell: Cell) -> Hashable:
         """Shape of the activations, codes, probe and settings."""
         own: BindingCell = cell.settings
-        return (shape(own.mode, cell.description.layout), cell.dataset.config.space, own.probe, own.shared)
+        return (
+            shape(own.mode, cell.description.layout_of(own.layer)),
+            cell.dataset.config.space,
+            own.probe,
+            own.shared,
+        )
 
     def forecast_s(self, cell: Cell, sizes: Mapping[str, int], device: torch.device) -> float:
         """Seconds that a cell will take on this device, after timing two batches of each training."""
         own: BindingCell = cell.settings
         return forecast_s(
             {name: sizes[name] for name in SPLITS},
-            shape(own.mode, cell.description.layout),
+            shape(own.mode, cell.description.layout_of(own.layer)),
             cell.dataset.config.space,
             own.probe.space,
             _config(own.shared),
@@ -157,6 +170,14 @@ class BindingReadout(ReadoutDefaults):
 
         return exhibits(results, rows, datasets)
 
+    def shown_samples(
+        self, results: Path, row: Mapping[str, Any], datasets: Mapping[str, Scene]
+    ) -> Iterable[ShownSample]:
+        """Test images by the loss of the direct probe, with true and read objects."""
+        from binding.exhibits import shown_samples
+
+        return shown_samples(results, row, datasets)
+
     def method(self, study: Study, rows: Sequence[Mapping[str, Any]]) -> Method:
         """What a paper says of the measurement, and cites."""
         return method(study, rows)
@@ -194,16 +215,26 @@ def _measured(cell: Cell, inputs: Inputs, device: torch.device) -> Outcome:
         curves=curve_table(measurement),
         suggestions=suggestion_table(measurement),
         steps=_steps(measurement, shared.fit, len(splits["train"].activations)),
-        files=_files(details, _probe_file(measurement, cell, inputs.known), own.keep_probes_bytes),
+        files=_files(
+            {
+                "details": details,
+                "predictions": predictions(measurement.targets["direct"].head_bits, splits["test"].object_codes),
+            },
+            _probe_file(measurement, cell, inputs.known),
+            own.keep_probes_bytes,
+        ),
     )
 
 
-def _files(details: pa.Table, probes: ProbeFile, most_bytes: int) -> dict[str, bytes]:
-    """details.parquet and, where they are small enough, the tuned probes as probes.safetensors."""
-    table = BytesIO()
-    pq.write_table(details, table)
+def _files(tables: Mapping[str, pa.Table], probes: ProbeFile, most_bytes: int) -> dict[str, bytes]:
+    """Tables as NAME.parquet and, where they are small enough, the tuned probes as probes.safetensors."""
+    files = {}
+    for name, table in tables.items():
+        buffer = BytesIO()
+        pq.write_table(table, buffer)
+        files[f"{name}.parquet"] = buffer.getvalue()
     kept = probes.to_bytes(most_bytes)
-    return {"details.parquet": table.getvalue()} | ({} if kept is None else {"probes.safetensors": kept})
+    return files | ({} if kept is None else {"probes.safetensors": kept})
 
 
 def _steps(measurement: Measurement, fit: FitConfig, n_train: int) -> int:

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator
 from itertools import combinations
 
 from binding.cells import BindingCell
+from binding.fit import Schedule
 from frozen.data.scenes import SPLITS, SampledScene, Scene, SplitName
 from frozen.plain import Plain, mapping_of
 from frozen.readout.cells import Cell
@@ -26,21 +27,39 @@ def little_to_bind(cells: Iterable[Cell]) -> Iterator[str]:
                 )
 
 
+def training_lengths(cells: Iterable[Cell]) -> Iterator[str]:
+    """Batches, epochs and steps of a training, once for data sets on which they are the same."""
+    names: dict[str, list[str]] = {}
+    for name, n_train, schedule in _schedules(cells):
+        names.setdefault(_length(n_train, schedule), []).append(name)
+    for text, of in names.items():
+        yield f"{of[0] if len(of) == 1 else f'{len(of)} data sets'}: {text} a training"
+
+
 def few_steps(cells: Iterable[Cell]) -> Iterator[str]:
     """Data sets on which a training has few steps of the optimiser, where the number of samples is known."""
-    found = {cell.dataset.name: cell for cell in cells}
-    for name, cell in found.items():
-        settings: BindingCell = cell.settings
-        n_train = cell.dataset.config.size("train")
-        if not n_train:
-            continue
-        schedule = settings.shared.fit.schedule(n_train)
+    for name, n_train, schedule in _schedules(cells):
         if schedule.n_steps < _FEW_STEPS:
             yield (
-                f"{name}: {n_train:,} training samples, {schedule.epochs} epochs, batches of {schedule.batch_size}: "
-                f"{schedule.n_steps} steps a training, too few for most probes; leave out `fit.batch_size` and "
-                "`fit.epochs`, which then follow the number of samples, or take smaller batches or more epochs"
+                f"{name}: {_length(n_train, schedule)} a training, too few for most probes; leave out "
+                "`fit.batch_size` and `fit.epochs`, which then follow the number of samples, or take smaller batches "
+                "or more epochs"
             )
+
+
+def _schedules(cells: Iterable[Cell]) -> Iterator[tuple[str, int, Schedule]]:
+    """Of each data set whose size is known: its name, its training samples and how a probe is trained on them."""
+    for name, cell in {cell.dataset.name: cell for cell in cells}.items():
+        settings: BindingCell = cell.settings
+        if n_train := cell.dataset.config.size("train"):
+            yield name, n_train, settings.shared.fit.schedule(n_train)
+
+
+def _length(n_train: int, schedule: Schedule) -> str:
+    return (
+        f"{n_train:,} training samples, {schedule.epochs} epochs, batches of {schedule.batch_size}: "
+        f"{schedule.n_steps:,} steps"
+    )
 
 
 def shared_scenes(cells: Iterable[Cell]) -> Iterator[str]:

@@ -52,7 +52,8 @@ def run_batch(
             for reduction, reducer in by_site[site]:
                 reducer.take(site, value if reduction.needs_gradient else value.detach())
 
-        read_sites(model, batch, by_site, take, n_tokens=forward.layout.n_tokens, gradient=has_gradient)
+        n_tokens = None if positions is None else forward.layout.n_tokens
+        read_sites(model, batch, by_site, take, n_tokens=n_tokens, gradient=has_gradient)
         return {reduction: reducer.finish() for reduction, reducer in reducers.items()}
 
 
@@ -86,9 +87,11 @@ def _applied(condition: Condition, model: Backbone, batch: Batch) -> Iterator[Te
 
 
 def read_sites(
-    model: Backbone, batch: Batch, sites: Iterable[Site], take: Take, *, n_tokens: int, gradient: bool = False
+    model: Backbone, batch: Batch, sites: Iterable[Site], take: Take, *, n_tokens: int | None, gradient: bool = False
 ) -> None:
     """Hand on every site as soon as it is there, float32 (float64 where the model computes in it).
+
+    With `n_tokens`, every layer has so many tokens, and not as many as the model's description says.
 
     Raises:
         BackboneError: a site that never came, or tokens of another shape than the model's description says.
@@ -110,7 +113,7 @@ class _Recorder:
         sites: Iterable[Site],
         take: Take,
         n_samples: int,
-        n_tokens: int,
+        n_tokens: int | None,
         gradient: bool,
     ) -> None:
         self._model, self._trunk, self._take, self._gradient = model, trunk, take, gradient

@@ -64,8 +64,12 @@ class ForwardPass:
 
     @property
     def layout(self) -> TokenLayout:
-        """Of the tokens that are there; those that a condition keeps stand in one row."""
-        layout = self.model.description.layout
+        """Of the last layer's tokens that are there; those that a condition keeps stand in one row."""
+        return self.layout_of("final")
+
+    def layout_of(self, layer: str) -> TokenLayout:
+        """Of a layer's tokens, likewise."""
+        layout = self.model.description.layout_of(layer)
         return layout if self.positions is None else layout._replace(grid=(1, self.positions.shape[1]))
 
     def shared(self, key: Any, make: Callable[[], T]) -> T:
@@ -179,8 +183,10 @@ class View(_ReadsOnly):
 
     def columns(self, description: Description, condition: Condition) -> tuple[Column, ...]:
         """One, `activations`: [dim], or [token dim] for all tokens."""
-        n_spatial = condition.n_spatial(description.layout)
-        layout = description.layout._replace(grid=(1, n_spatial)) if n_spatial is not None else description.layout
+        layout = description.layout_of(self.site.layer)
+        n_spatial = condition.n_spatial(layout)
+        if n_spatial is not None:
+            layout = layout._replace(grid=(1, n_spatial))
         if not self.site.has_tokens:
             raise ValueError(f"mode {self.mode}: {self.site} has no tokens; keep all of it")
         if reason := refuses(self.mode, layout):
@@ -204,7 +210,7 @@ class _ViewReducer:
 
     def take(self, site: Site, value: Tensor) -> None:
         tokens = value.flatten(2) if value.ndim > 3 else value
-        mode, layout = self._view.mode, self._forward.layout
+        mode, layout = self._view.mode, self._forward.layout_of(site.layer)
         if mode not in ("mean_spatial", "cls_mean") or refuses(mode, layout):
             self._value = read(tokens, mode, layout)
             return
@@ -237,10 +243,11 @@ class WholeSite(_ReadsOnly):
 
     def columns(self, description: Description, condition: Condition) -> tuple[Column, ...]:
         """One, `activations`, of the site's shape."""
-        n_spatial = condition.n_spatial(description.layout)
+        layout = description.layout_of(self.site.layer)
+        n_spatial = condition.n_spatial(layout)
         if n_spatial is None and self.site.has_tokens:
             raise ValueError(f"all of {self.site} needs the same number of tokens in every sample")
-        n_tokens = description.layout.n_prefix + (n_spatial or 0)
+        n_tokens = layout.n_prefix + (n_spatial or 0)
         return (Column("activations", self.site.shape(description, n_tokens)),)
 
     def begin(self, forward: ForwardPass) -> Reducer:

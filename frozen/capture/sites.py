@@ -113,11 +113,12 @@ class Site:
             description: of the model; `refusal` says whether it has the site.
             n_tokens: where a condition leaves another number of them.
         """
-        tokens = description.layout.n_tokens if n_tokens is None else n_tokens
+        layout = description.layout_of(self.layer)
+        tokens = layout.n_tokens if n_tokens is None else n_tokens
         if not self.has_tokens:
             return (description.embedding_width if self.part == "embedding" else description.n_classes,)
         if self.part in ("residual", "logits"):
-            return (tokens, description.layout.width if self.part == "residual" else description.n_classes)
+            return (tokens, layout.width if self.part == "residual" else description.n_classes)
         of_token = description.part(self.part)
         assert not isinstance(of_token, str)
         return (tokens, *(of_token if self.head is None else of_token[1:]))

@@ -80,6 +80,10 @@ def describe(config: BackboneConfig, scene: AnyDataset, *, head: bool = False) -
         from frozen.models._transformers import describe_transformers
 
         return known_description(config) or describe_transformers(config)
+    if config.library == "open_clip":
+        from frozen.models._open_clip_models import describe_open_clip
+
+        return describe_open_clip(config)
     from frozen.models._checkpoint import classes_in
     from frozen.models._timm import describe_timm
 
@@ -122,6 +126,10 @@ def load(
         from frozen.models._transformers import load_transformers
 
         return load_transformers(config, device)
+    if config.library == "open_clip":
+        from frozen.models._open_clip_models import load_open_clip
+
+        return load_open_clip(config, device, decoder=decoder)
     from frozen.models._timm import load_timm
 
     return load_timm(config, device, head=head)
@@ -157,6 +165,10 @@ def prefetch(config: BackboneConfig) -> list[Path]:
         from frozen.models._transformers import fetch_transformers
 
         return fetch_transformers(config, refresh=True)
+    if config.kind == "open_clip" and config.weights is None:
+        from frozen.models._open_clip_models import fetch_open_clip
+
+        return fetch_open_clip(config)
     if config.kind == "timm" and config.weights is None:
         from frozen.models._timm import fetch_timm
 

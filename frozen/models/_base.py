@@ -68,7 +68,7 @@ class Description(NamedTuple):
         layers: names in order of depth: embed (what the first block sees), 0, 1, ... (what leaves a block), final
             (the last block after the model's final norm, token by token; equal to the last block in models
             whose final norm comes after average pooling).
-        layout: of every layer's tokens.
+        layout: of every layer's tokens; where layers differ, of the last one's.
         image_size: pixels a side of the input; 0 where images are not read.
         is_control: whether its answer is known beforehand.
         parameters: number of parameters.
@@ -78,6 +78,8 @@ class Description(NamedTuple):
         n_classes: of the classifier; 0 without one.
         notes: what users should know of how it reads images.
         caption_context: ids that a caption of its decoder has at most, start and end among them; 0 without a decoder.
+        layouts: by layer, where the layers of a convolutional network differ in grid and width.
+        flops: of a forward pass, where they were counted.
     """
 
     layers: tuple[str, ...]
@@ -90,6 +92,17 @@ class Description(NamedTuple):
     n_classes: int = 0
     notes: tuple[str, ...] = ()
     caption_context: int = 0
+    layouts: tuple[tuple[str, TokenLayout], ...] = ()
+    flops: float = 0.0
+
+    def layout_of(self, layer: str) -> TokenLayout:
+        """Where things are in the tokens of a layer, or of a part of it."""
+        return dict(self.layouts).get(layer.partition(".")[0], self.layout)
+
+    @property
+    def most_tokens(self) -> int:
+        """Tokens of the layer that has most."""
+        return max((layout.n_tokens for _, layout in self.layouts), default=self.layout.n_tokens)
 
     def part(self, name: str) -> tuple[int, ...] | str:
         """Shape of one token at a part of a block, or the reason why it cannot be read."""
@@ -114,6 +127,8 @@ class Description(NamedTuple):
     @property
     def forward_flops(self) -> float:
         """Floating-point operations of one image's forward pass: products with weights, and attention."""
+        if self.flops:
+            return self.flops
         blocks = sum(layer.isdigit() for layer in self.layers)
         tokens, width = self.layout.n_tokens, self.layout.width
         return 2.0 * self.parameters * tokens + 4.0 * blocks * tokens**2 * width

@@ -21,11 +21,16 @@ if TYPE_CHECKING:
 ACTIVATION_FILES = (".npz", ".safetensors", ".arrow", ".feather")
 Precision = Literal["float32", "bfloat16", "float16"]
 _FORMS = (
-    "shipped:NAME, timm:NAME, hf:REPO, random:NAME, random:hf:REPO, random:shipped:NAME, activations:FILE "
-    "or control:NAME"
+    "shipped:NAME, timm:NAME, hf:REPO, open_clip:NAME/TAG, random:NAME, random:hf:REPO, random:open_clip:NAME, "
+    "random:shipped:NAME, activations:FILE or control:NAME"
 )
-_UNTRAINED = {"timm": "random:", "hf": "random:hf:", "shipped": "random:shipped:"}
-KINDS = ("shipped", "timm", "hf", "random", "activations")
+_UNTRAINED = {
+    "timm": "random:",
+    "hf": "random:hf:",
+    "shipped": "random:shipped:",
+    "open_clip": "random:open_clip:",
+}
+KINDS = ("shipped", "timm", "hf", "open_clip", "random", "activations")
 _MEMBERS = ("names", "describe", "load", "prefetch")
 
 
@@ -110,8 +115,9 @@ class BackboneConfig:
     """
 
     source: str
-    """shipped:NAME, timm:NAME, hf:REPO (or hf:REPO@REVISION, hf:./FOLDER); random:NAME, random:hf:REPO: untrained;
-    activations:FILE, {split} in its name: .npz, .safetensors, .arrow or .feather."""
+    """shipped:NAME, timm:NAME, hf:REPO (or hf:REPO@REVISION, hf:./FOLDER), open_clip:NAME/TAG (or
+    open_clip:./FOLDER); random:NAME, random:hf:REPO, random:open_clip:NAME: untrained; activations:FILE, {split} in
+    its name: .npz, .safetensors, .arrow or .feather."""
     image_size: int | None = None
     """Pixels a side the images are resized to; null takes the model's own."""
     weights: str | None = None
@@ -177,7 +183,7 @@ class BackboneConfig:
         """Where the architecture comes from: timm, hf, shipped, activations, control, or another package."""
         if self.kind == "random":
             library, colon, _ = self.name.partition(":")
-            return library if colon and library in ("hf", "shipped") else "timm"
+            return library if colon and library in _UNTRAINED else "timm"
         return self.kind
 
     @property
@@ -187,7 +193,7 @@ class BackboneConfig:
 
     @property
     def architecture(self) -> str:
-        """The library's name of the architecture."""
+        """The library's name of the architecture; of open_clip's, the tag of the weights included."""
         return self.name.removeprefix(f"{self.library}:") if self.kind == "random" else self.name
 
     def untrained(self, seed: int) -> BackboneConfig | None:
@@ -225,4 +231,4 @@ class BackboneConfig:
 
 
 def _trained(name: str) -> str:
-    return name if name.startswith(("hf:", "shipped:")) else f"timm:{name}"
+    return name if name.startswith(("hf:", "shipped:", "open_clip:")) else f"timm:{name}"

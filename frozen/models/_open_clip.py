@@ -12,6 +12,7 @@ from jaxtyping import Float32
 
 from frozen.models._base import BackboneError
 from frozen.models._config import BackboneConfig
+from frozen.models._text_batches import Encode, in_batches
 from frozen.models._torchvision_ops import declare_missing_operators
 
 _ARCHITECTURES = {
@@ -21,6 +22,8 @@ _ARCHITECTURES = {
     "vit_huge_patch14_clip": "ViT-H-14",
     "vit_gigantic_patch14_clip": "ViT-bigG-14",
 }
+_RESNETS = {f"resnet{size}_clip": f"RN{size}-quickgelu" for size in ("50", "101", "50x4", "50x16", "50x64")}
+"""CLIP's ResNets: their images pass ReLUs, their texts OpenAI's GELU."""
 _TAGS = {
     "laion2b": {
         "ViT-B-32": "laion2b_s34b_b79k",
@@ -32,7 +35,6 @@ _TAGS = {
     "datacompxl": dict.fromkeys(("ViT-B-32", "ViT-B-16", "ViT-L-14"), "datacomp_xl_s13b_b90k"),
     "openai": dict.fromkeys(("ViT-B-32", "ViT-B-16", "ViT-L-14"), "openai"),
 }
-_BATCH = 256
 
 
 class TextName(NamedTuple):
@@ -49,6 +51,8 @@ def text_name(config: BackboneConfig) -> TextName:
         BackboneError: no CLIP, or one whose texts are not known here.
     """
     name, _, tag = config.architecture.partition(".")
+    if resnet := _RESNETS.get(name):
+        return _of_resnet(config, resnet, tag)
     stem, _, size = name.rpartition("_")
     has_quick_gelu = stem.endswith("_quickgelu")
     architecture = _ARCHITECTURES.get(stem.removesuffix("_quickgelu"))
@@ -68,6 +72,14 @@ def text_name(config: BackboneConfig) -> TextName:
     if (weights := _TAGS.get(tag, {}).get(architecture)) is None:
         raise BackboneError(f"of {config.source}, the text tower is not known; known weights are {', '.join(_TAGS)}")
     return TextName(named, weights)
+
+
+def _of_resnet(config: BackboneConfig, architecture: str, tag: str) -> TextName:
+    if config.kind == "random":
+        return TextName(architecture, None)
+    if config.weights_file is None and tag not in ("openai", "yfcc15m", "cc12m"):
+        raise BackboneError(f"of {config.source}, the text tower is not known; known weights are openai")
+    return TextName(architecture, str(config.weights_file or tag))
 
 
 def refusal(config: BackboneConfig) -> str | None:
@@ -102,32 +114,29 @@ def open_clip_model(config: BackboneConfig) -> tuple[Any, Callable[[Sequence[str
     return model.eval().requires_grad_(requires_grad=False), tokenizer
 
 
-def projection(model: Any) -> Float32[np.ndarray, "joint width"]:
-    """From the pooled token to the joint space.
+class Projection(NamedTuple):
+    """The linear map from an image's embedding to the joint space."""
+
+    weight: Float32[np.ndarray, "joint width"]
+    bias: Float32[np.ndarray, " joint"]
+
+
+def projection(model: Any) -> Projection:
+    """From the pooled token to the joint space; of a ResNet, from what its attention pool read.
 
     Raises:
         BackboneError: an image tower that ends in something else.
     """
     project = getattr(model.visual, "proj", None)
+    linear = getattr(getattr(model.visual, "attnpool", None), "c_proj", None)
+    if isinstance(linear, torch.nn.Linear):
+        return Projection(*(value.detach().float().numpy() for value in (linear.weight, linear.bias)))
     if not isinstance(project, torch.Tensor):
         raise BackboneError(f"the image tower {type(model.visual).__name__} does not end in one projection")
-    return project.detach().float().T.contiguous().numpy()
+    weight = project.detach().float().T.contiguous().numpy()
+    return Projection(weight, np.zeros(len(weight), np.float32))
 
 
-def encoder(
-    model: Any, tokenizer: Callable[[Sequence[str]], torch.Tensor]
-) -> Callable[[Sequence[str]], Float32[np.ndarray, "texts joint"]]:
-    """Texts to vectors, in batches; equal texts are read once."""
-
-    @torch.inference_mode()
-    def encode(texts: Sequence[str]) -> Float32[np.ndarray, "texts joint"]:
-        distinct = list(dict.fromkeys(texts))
-        parts = [
-            model.encode_text(tokenizer(distinct[start : start + _BATCH])).float()
-            for start in range(0, len(distinct), _BATCH)
-        ]
-        vectors = torch.cat(parts).numpy() if parts else np.zeros((0, len(projection(model))), np.float32)
-        number = {text: row for row, text in enumerate(distinct)}
-        return vectors[[number[text] for text in texts]]
-
-    return encode
+def encoder(model: Any, tokenizer: Callable[[Sequence[str]], torch.Tensor]) -> Encode:
+    """Texts to vectors, not normalised, through a model's text tower and its tokenizer."""
+    return in_batches(lambda texts: model.encode_text(tokenizer(texts)), len(projection(model).weight))

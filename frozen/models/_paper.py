@@ -23,7 +23,9 @@ def _large(source: str, image_size: int, layer: int | str, grid: int, parameters
     layout = TokenLayout(has_cls=True, n_registers=0, grid=(grid, grid), width=1024)
     parts = plain_shapes(1024, 16, 4096, attention_weights=hidden_weights(attention))
     notes = dropped_pixels(image_size, 14)
-    description = Description(layers, layout, image_size, parameters=parameters, parts=parts, notes=notes)
+    description = Description(
+        layers, layout, image_size, parameters=parameters, parts=parts, embedding_width=1024, notes=notes
+    )
     return PaperChoice(BackboneConfig(source=source, image_size=image_size), (layer,), description)
 
 

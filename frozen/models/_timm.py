@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from difflib import get_close_matches
 from functools import cache, partial
 from pathlib import Path
@@ -13,6 +14,7 @@ from torch import nn
 from frozen.models._base import BackboneError, Description, TokenLayout, dropped_pixels, nearest_sizes
 from frozen.models._checkpoint import misfit, read_state, unwrapped
 from frozen.models._config import BackboneConfig
+from frozen.models._feature_maps import feature_tower, has_feature_maps
 from frozen.models._hub import Repository
 from frozen.models._parts import probe
 from frozen.models._torchvision_ops import declare_missing_operators
@@ -25,6 +27,9 @@ from frozen.models._vision import (
     check_image_size,
 )
 
+_ANY_SIZE = re.compile("resnet|resnext|convnext")
+"""Names of networks whose constructors take no image size because every size is read."""
+
 
 def tower_of(model: nn.Module, image_size: int) -> Tower:
     """A timm model's blocks and token layout, read from the model.
@@ -32,13 +37,15 @@ def tower_of(model: nn.Module, image_size: int) -> Tower:
     Raises:
         BackboneError: a model without transformer blocks on a grid of patches.
     """
+    if has_feature_maps(model):
+        return feature_tower(model, image_size)
     blocks = getattr(model, "blocks", None)
     n_prefix = getattr(model, "num_prefix_tokens", None)
     grid = getattr(getattr(model, "patch_embed", None), "grid_size", None)
     if not isinstance(blocks, nn.ModuleList | nn.Sequential) or n_prefix is None or grid is None:
         raise BackboneError(
             f"{type(model).__name__} has no ViT blocks over a grid of patch tokens, so its layers have no token "
-            f"layout that could be read; choose a ViT, {ADVICE}"
+            f"layout that could be read; choose a ViT, a ResNet or a ConvNeXt, {ADVICE}"
         )
     rows, columns = int(grid[0]), int(grid[1])
     check_image_size((rows, columns), image_size)
@@ -122,7 +129,7 @@ def describe_timm(
             model = _create(name, image_size).eval()
             if head:
                 _add_head(model, name, n_classes)
-            size = _input_size(model)
+            size = _input_size(model, image_size)
             tower = tower_of(model, size)
             tower.forward(torch.zeros(1, 3, size, size), f"timm model {name}", lambda _layer, _tokens: None)
         except AssertionError as error:  # how timm refuses sizes
@@ -155,7 +162,7 @@ def load_timm(config: BackboneConfig, device: torch.device, *, head: bool = Fals
                 _add_head(model, config.architecture)
         else:
             model = _from_file(config, config.weights_file or fetch_timm(config), head)
-    size = _input_size(model)
+    size = _input_size(model, config.image_size)
     settings: Any = model.pretrained_cfg
     return VisionTransformer(tower_of(model, size), config, Pixels(settings["mean"], settings["std"]), size, device)
 
@@ -189,6 +196,9 @@ def _create(name: str, image_size: int | None, num_classes: int = 0, **options: 
     except TypeError as error:
         if "img_size" not in str(error):
             raise
+        if _ANY_SIZE.search(name):  # a convolution reads images of any size
+            del options["img_size"]
+            return timm.create_model(name, num_classes=num_classes, **options)
         raise BackboneError(f"timm model {name} does not take an image_size; leave it out") from error
 
 
@@ -208,10 +218,10 @@ def _did_you_mean(name: str, names: list[str]) -> str:
     return f"; did you mean {' or '.join(close)}?" if close else ""
 
 
-def _input_size(model: nn.Module) -> int:
+def _input_size(model: nn.Module, asked: int | None) -> int:
     size = getattr(getattr(model, "patch_embed", None), "img_size", None)
     settings: Any = model.pretrained_cfg
-    return int(size[0]) if size else int(settings["input_size"][-1])
+    return int(size[0]) if size else asked or int(settings["input_size"][-1])
 
 
 def _add_head(model: nn.Module, name: str, n_classes: int | None = None) -> None:
@@ -228,6 +238,11 @@ def _add_head(model: nn.Module, name: str, n_classes: int | None = None) -> None
 
 
 def _check_head(model: nn.Module, name: str) -> None:
+    if has_feature_maps(model):
+        raise BackboneError(
+            f"the classifier of timm model {name} reads pooled feature maps, not tokens of a residual stream; "
+            "choose a ViT that pools its CLS token or a mean"
+        )
     if _head(model) is None:
         raise BackboneError(
             f"the classifier of timm model {name} does not read single tokens after the final norm "

@@ -5,7 +5,6 @@ A run that is killed goes on from its last checkpoint and gives the bytes that a
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -17,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from frozen.models._torchvision_ops import declare_missing_operators
+from frozen.whole_files import appearing
 
 SEED = 77_000_000
 """Of the training scenes; far from the seeds of any study, so that no study image was trained on."""
@@ -30,7 +30,7 @@ _CHECKPOINT_SECONDS = 120.0
 AnyBatch = TypeVar("AnyBatch")
 
 
-class Schedule(NamedTuple):
+class TrainingSchedule(NamedTuple):
     """How long and how fast to train: a warm-up, a constant rate, then a straight line to zero.
 
     Nothing before the decay depends on the number of images, so one checkpoint serves runs of every length.
@@ -59,7 +59,7 @@ class Schedule(NamedTuple):
 
 
 @runtime_checkable
-class Task(Protocol[AnyBatch]):
+class LearningTask(Protocol[AnyBatch]):
     """A model and what it learns."""
 
     @property
@@ -77,14 +77,14 @@ class Task(Protocol[AnyBatch]):
         ...
 
 
-class Progress(NamedTuple):
+class TrainingRecord(NamedTuple):
     """The record of a training."""
 
     curve: list[dict[str, float]]
     processor_seconds: float
 
 
-def train(task: Task[Any], schedule: Schedule, checkpoint: Path | None = None) -> Progress:
+def train(task: LearningTask[Any], schedule: TrainingSchedule, checkpoint: Path | None = None) -> TrainingRecord:
     """Train the task's model in place.
 
     Args:
@@ -124,7 +124,7 @@ def train(task: Task[Any], schedule: Schedule, checkpoint: Path | None = None) -
         if checkpoint is not None and (time.monotonic() - saved > _CHECKPOINT_SECONDS or step == schedule.steps):
             _save(checkpoint, task, optimizer, schedule, (step, curve, seconds))
             saved = time.monotonic()
-    return Progress(curve, spent + time.process_time() - begun)
+    return TrainingRecord(curve, spent + time.process_time() - begun)
 
 
 def _point(images: int, recent: list[dict[str, float]]) -> dict[str, float]:
@@ -132,7 +132,7 @@ def _point(images: int, recent: list[dict[str, float]]) -> dict[str, float]:
     return {"images": images, **means}
 
 
-def _ahead(task: Task[AnyBatch], schedule: Schedule, first: int) -> Iterator[AnyBatch]:
+def _ahead(task: LearningTask[AnyBatch], schedule: TrainingSchedule, first: int) -> Iterator[AnyBatch]:
     """Batches from the step `first` on, drawn one ahead of the step that learns from them."""
     with ThreadPoolExecutor(1) as pool:
         following = pool.submit(task.batch, first, schedule.batch) if first < schedule.steps else None
@@ -145,9 +145,9 @@ def _ahead(task: Task[AnyBatch], schedule: Schedule, first: int) -> Iterator[Any
 
 def _save(
     path: Path,
-    task: Task[Any],
+    task: LearningTask[Any],
     optimizer: torch.optim.Optimizer,
-    schedule: Schedule,
+    schedule: TrainingSchedule,
     progress: tuple[int, list, float],
 ) -> None:
     state = {
@@ -157,17 +157,16 @@ def _save(
         "optimizer": optimizer.state_dict(),
         "progress": progress,
     }
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    torch.save(state, temporary)
-    temporary.replace(path)
+    with appearing(path) as half:
+        torch.save(state, half)
 
 
 def _restore(
-    path: Path, task: Task[Any], optimizer: torch.optim.Optimizer, schedule: Schedule
+    path: Path, task: LearningTask[Any], optimizer: torch.optim.Optimizer, schedule: TrainingSchedule
 ) -> tuple[int, list[dict[str, float]], float]:
     state = torch.load(path, weights_only=True)
     step, curve, spent = state["progress"]
-    before = Schedule(*state["schedule"])
+    before = TrainingSchedule(*state["schedule"])
     same = before == schedule or (
         before._replace(images=schedule.images) == schedule and step <= min(before.decay_from, schedule.decay_from)
     )

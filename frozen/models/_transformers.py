@@ -3,31 +3,34 @@
 from __future__ import annotations
 
 import hashlib
-import logging
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from functools import cache
 from inspect import signature
+from math import isqrt
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from frozen.models._base import BackboneError, Description, TokenLayout, dropped_pixels
-from frozen.models._checkpoint import INDEX_ENDING, misfit, read_state, shards
 from frozen.models._config import BackboneConfig
 from frozen.models._hub import Repository
 from frozen.models._parts import probe
 from frozen.models._preprocessing import Preprocessing, read_preprocessing
-from frozen.models._torchvision_ops import declare_missing_operators
-from frozen.models._vision import ADVICE, Tower, VisionTransformer, check_image_size
-
-_SETTINGS = "config.json"
-_PROCESSORS = ("preprocessor_config.json", "processor_config.json")
-_WEIGHTS = tuple(
-    name + ending for name in ("model.safetensors", "pytorch_model.bin") for ending in ("", INDEX_ENDING)
+from frozen.models._transformers_files import (
+    SETTINGS,
+    Folder,
+    library,
+    place_of,
+    processors,
+    tokenizer_files,
+    trained,
+    weight_files,
+    whole_settings,
 )
+from frozen.models._trunk import Ending
+from frozen.models._vision import ADVICE, Tower, VisionTransformer, check_image_size
 
 
 class Family(NamedTuple):
@@ -37,6 +40,8 @@ class Family(NamedTuple):
         blocks: path of the transformer blocks.
         norm: path of the final norm where the model's own output comes before it; empty where it comes after.
         has_cls: whether token 0 is a CLS token.
+        pooling: the image's embedding is the CLS token (cls), or what the module `head` makes of all tokens (head);
+            empty where the library pools nothing, or something that was not trained.
         options: of the constructor, to leave out heads behind the tokens.
         overrides: settings that are replaced, for the same reason or to see every patch.
     """
@@ -44,54 +49,22 @@ class Family(NamedTuple):
     blocks: str
     has_cls: bool
     norm: str = ""
+    pooling: Literal["", "cls", "head"] = ""
     options: tuple[tuple[str, Any], ...] = ()
     overrides: tuple[tuple[str, Any], ...] = ()
 
 
 FAMILIES = {
-    "dinov2": Family("encoder.layer", has_cls=True),
-    "dinov2_with_registers": Family("encoder.layer", has_cls=True),
-    "dinov3_vit": Family("model.layer", has_cls=True),
-    "clip_vision_model": Family("encoder.layers", has_cls=True, norm="post_layernorm"),
-    "siglip_vision_model": Family("encoder.layers", has_cls=False, overrides=(("vision_use_head", False),)),
+    "dinov2": Family("encoder.layer", has_cls=True, pooling="cls"),
+    "dinov2_with_registers": Family("encoder.layer", has_cls=True, pooling="cls"),
+    "dinov3_vit": Family("model.layer", has_cls=True, pooling="cls"),
+    "clip_vision_model": Family("encoder.layers", has_cls=True, norm="post_layernorm", pooling="cls"),
+    "siglip_vision_model": Family("encoder.layers", has_cls=False, pooling="head"),
+    "siglip2_vision_model": Family("encoder.layers", has_cls=False, pooling="head"),
     "vit": Family("layers", has_cls=True, options=(("add_pooling_layer", False),)),
     "vit_mae": Family("layers", has_cls=True, overrides=(("mask_ratio", 0.0),)),
     "ijepa": Family("layers", has_cls=False, options=(("add_pooling_layer", False),)),
 }
-
-
-class Folder(NamedTuple):
-    """A folder written by `save_pretrained`, in the place of a repository."""
-
-    root: Path
-    source: str
-
-    def fetch(self, *alternatives: str, refresh: bool = False) -> Path:
-        """The first of some files that the folder has."""
-        del refresh
-        for file in alternatives:
-            if (self.root / file).is_file():
-                return self.root / file
-        raise BackboneError(f"{self.source}: the folder {self.root} has none of {', '.join(alternatives)}")
-
-    def optional(self, file: str, *, refresh: bool = False) -> Path | None:
-        """A file that the folder may lack."""
-        del refresh
-        path = self.root / file
-        return path if path.is_file() else None
-
-
-def is_folder(name: str) -> bool:
-    """Whether a name is a path and not a repository of the hub."""
-    return name.startswith((".", "/", "~"))
-
-
-def _place(config: BackboneConfig) -> Repository | Folder:
-    name = config.architecture
-    if is_folder(name):
-        return Folder(Path(name).expanduser(), config.source)
-    repository, _, revision = name.partition("@")
-    return Repository(repository, revision or None, config.source)
 
 
 def describe_transformers(config: BackboneConfig) -> Description:
@@ -100,7 +73,7 @@ def describe_transformers(config: BackboneConfig) -> Description:
     Raises:
         BackboneError: settings that cannot be had, or an architecture whose tokens have no known layout.
     """
-    return _described(_place(config), config.image_size)
+    return _described(place_of(config), config.image_size)
 
 
 @cache
@@ -115,7 +88,7 @@ def _described(place: Repository | Folder, image_size: int | None) -> Descriptio
             raise
         except (ArithmeticError, AssertionError, LookupError, RuntimeError, TypeError, ValueError) as error:
             reason = " ".join(str(error).split())[:200]
-            raise BackboneError(f"{place.source}: its {_SETTINGS} makes no model: {reason}") from error
+            raise BackboneError(f"{place.source}: its {SETTINGS} makes no model: {reason}") from error
     return tower._replace(notes=(*tower.notes, *_preprocessing(place, size).notes)).describe(size)
 
 
@@ -125,7 +98,7 @@ def load_transformers(config: BackboneConfig, device: torch.device) -> VisionTra
     Raises:
         BackboneError: a model that cannot be had, or weights that do not fit it.
     """
-    place = _place(config)
+    place = place_of(config)
     size = _described(place, config.image_size).image_size
     settings = _settings(place)
     with torch.random.fork_rng(devices=[]):
@@ -140,7 +113,7 @@ def load_transformers(config: BackboneConfig, device: torch.device) -> VisionTra
 def _name_by_content(config: BackboneConfig, folder: Folder) -> str:
     """What a model of a folder is called, wherever the folder lies: by its settings, as weights are by theirs."""
     prefix = config.source.removesuffix(config.architecture)
-    return f"{prefix}folder:{hashlib.sha256(folder.fetch(_SETTINGS).read_bytes()).hexdigest()[:16]}"
+    return f"{prefix}folder:{hashlib.sha256(folder.fetch(SETTINGS).read_bytes()).hexdigest()[:16]}"
 
 
 def fetch_transformers(config: BackboneConfig, *, refresh: bool = False) -> list[Path]:
@@ -149,11 +122,13 @@ def fetch_transformers(config: BackboneConfig, *, refresh: bool = False) -> list
     Raises:
         BackboneError: a file that cannot be had.
     """
-    place = _place(config)
-    files = [place.fetch(_SETTINGS, refresh=refresh), *_processors(place, refresh=refresh)]
+    place = place_of(config)
+    files = [place.fetch(SETTINGS, refresh=refresh), *processors(place, refresh=refresh)]
+    if hasattr(whole_settings(place), "text_config"):
+        files += tokenizer_files(place, refresh=refresh)
     if config.kind == "random" or config.weights is not None:
         return files
-    return files + _weight_files(place, refresh=refresh)
+    return files + weight_files(place, refresh=refresh)
 
 
 def tower_of(model: nn.Module, settings: Any, image_size: int) -> Tower:
@@ -171,66 +146,61 @@ def tower_of(model: nn.Module, settings: Any, image_size: int) -> Tower:
     layout = TokenLayout(family.has_cls, registers, (rows, columns), int(settings.hidden_size))
     blocks: Any = model.get_submodule(family.blocks)
     norm: Any = model.get_submodule(family.norm) if family.norm else nn.Identity()
-    arguments = _arguments(model, rows * columns)
+    arguments = _arguments(model, (rows, columns), side)
 
     def run(pixels: Tensor) -> Tensor:
-        return norm(model(pixels, **arguments(pixels)).last_hidden_state)
+        return norm(model(**arguments(pixels)).last_hidden_state)
 
-    parts, notes = [probe(block) for block in blocks], dropped_pixels(image_size, side)
-    return Tower(model, list(blocks), run, layout, parts, notes=notes)
+    pool = _pool(family, model)
+    return Tower(
+        model,
+        list(blocks),
+        run,
+        layout,
+        [probe(block) for block in blocks],
+        pool,
+        layout.width if pool else 0,
+        notes=dropped_pixels(image_size, side),
+        ending=Ending(norm, is_pooled_first=False, pooling="token", first_pooled=0) if family.norm else None,
+    )
 
 
-def _arguments(model: nn.Module, n_patches: int) -> Callable[[Tensor], dict[str, Any]]:
-    """What a model has to be told so that it takes any image size and keeps all patches in their order."""
+def _pool(family: Family, model: Any) -> Callable[[Tensor], Tensor] | None:
+    """Tokens after the final norm to the image's embedding."""
+    if family.pooling == "cls":
+        return lambda tokens: tokens[:, 0]
+    return getattr(model, "head", None) if family.pooling == "head" else None
+
+
+def _arguments(model: nn.Module, grid: tuple[int, int], patch: int) -> Callable[[Tensor], dict[str, Any]]:
+    """Arguments of a model's call, so that it takes any image size and keeps all patches in their order."""
     known = signature(model.forward).parameters
     fixed = {"interpolate_pos_encoding": True} if "interpolate_pos_encoding" in known else {}
-    if "noise" not in known:
-        return lambda _pixels: fixed
 
     def with_noise(pixels: Tensor) -> dict[str, Any]:
         """Masked autoencoders sort their patches by noise, even where none is masked."""
-        order = torch.arange(n_patches, dtype=torch.float32, device=pixels.device)
-        return {**fixed, "noise": order.expand(len(pixels), -1)}
+        order = torch.arange(grid[0] * grid[1], dtype=torch.float32, device=pixels.device)
+        return {**fixed, "pixel_values": pixels, "noise": order.expand(len(pixels), -1)}
 
-    return with_noise
+    def in_patches(pixels: Tensor) -> dict[str, Any]:
+        """SigLIP2 with native aspect ratios (NaFlex) reads patches, channels last, and the shape of their grid."""
+        whole = pixels[:, :, : grid[0] * patch, : grid[1] * patch]
+        patches = whole.unflatten(3, (-1, patch)).unflatten(2, (-1, patch)).permute(0, 2, 4, 3, 5, 1)
+        shapes = torch.tensor(grid, device="cpu").expand(len(pixels), -1)  # it is read as numbers
+        return {
+            "pixel_values": patches.flatten(3).flatten(1, 2),
+            "pixel_attention_mask": None,
+            "spatial_shapes": shapes,
+        }
 
-
-@contextmanager
-def _library(source: str) -> Iterator[Any]:
-    """The transformers library, with nothing to say of its own.
-
-    Raises:
-        BackboneError: it is not installed.
-    """
-    declare_missing_operators()
-    try:
-        import transformers
-    except ImportError as error:
-        raise BackboneError(
-            f"{source} needs the transformers library; install it with `pip install binding-sweep[hf]`"
-        ) from error
-    logger = logging.getLogger("transformers")
-    level = logger.level
-    logger.setLevel(logging.CRITICAL)
-    transformers.utils.logging.disable_progress_bar()
-    try:
-        yield transformers
-    finally:
-        logger.setLevel(level)
+    if "spatial_shapes" in known:
+        return in_patches
+    return with_noise if "noise" in known else lambda pixels: {**fixed, "pixel_values": pixels}
 
 
 def _settings(place: Repository | Folder) -> Any:
     """Settings of the vision tower."""
-    path = place.fetch(_SETTINGS)
-    with _library(place.source) as transformers:
-        from huggingface_hub.errors import StrictDataclassError
-
-        reader = transformers.AutoConfig
-        try:
-            whole = reader.from_pretrained(path.parent, local_files_only=True)
-        except (OSError, ValueError, TypeError, StrictDataclassError) as error:
-            reason = " ".join(str(error).split())[:200]
-            raise BackboneError(f"{place.source}: {path} holds no model's settings: {reason}") from error
+    whole = whole_settings(place)
     settings = getattr(whole, "vision_config", whole)
     if settings.model_type not in FAMILIES:
         raise BackboneError(
@@ -245,6 +215,8 @@ def _settings(place: Repository | Folder) -> Any:
 
 
 def _own_size(settings: Any, source: str) -> int:
+    if not hasattr(settings, "image_size"):  # SigLIP2 NaFlex: a square of as many patches as it has positions
+        return isqrt(settings.num_patches) * int(settings.patch_size)
     size = settings.image_size
     sides = set(size) if isinstance(size, list | tuple) else {size}
     if len(sides) != 1:
@@ -253,7 +225,7 @@ def _own_size(settings: Any, source: str) -> int:
 
 
 def _untrained(settings: Any) -> nn.Module:
-    with _library(settings.model_type) as transformers:
+    with library(settings.model_type) as transformers:
         options = dict(FAMILIES[settings.model_type].options)
         return transformers.AutoModel.from_config(settings, dtype=torch.float32, **options)
 
@@ -264,42 +236,10 @@ def _trained(config: BackboneConfig, place: Repository | Folder, settings: Any) 
     Raises:
         BackboneError: a checkpoint that lacks some of them.
     """
-    path = config.weights_file or _weight_files(place)[0]
-    state = read_state(path, config.name, config.weights_set)
     with torch.device("meta"):
         cls: Any = type(_untrained(settings))
-    with _library(place.source):
-        try:
-            model, report = cls.from_pretrained(
-                None,
-                state_dict=state,
-                config=settings,
-                dtype=torch.float32,
-                local_files_only=True,
-                output_loading_info=True,
-                **dict(FAMILIES[settings.model_type].options),
-            )
-        except (RuntimeError, ValueError, TypeError, LookupError) as error:
-            raise BackboneError(misfit(path, config.name, error, state)) from error
-    for fault in ("missing_keys", "mismatched_keys", "error_msgs"):
-        if found := sorted(map(str, report.get(fault) or ())):
-            what = f"{fault.replace('_', ' ')}: {found[0]}" + f" and {len(found) - 1} more" * (len(found) > 1)
-            raise BackboneError(misfit(path, config.name, what, state))
-    return model
-
-
-def _weight_files(place: Repository | Folder, *, refresh: bool = False) -> list[Path]:
-    """The files of the weights: one, or an index and the shards that it names."""
-    first = place.fetch(*_WEIGHTS, refresh=refresh)
-    if not first.name.endswith(INDEX_ENDING):
-        return [first]
-    return [first, *(place.fetch(shard, refresh=refresh) for shard in shards(first))]
-
-
-def _processors(place: Repository | Folder, *, refresh: bool = False) -> list[Path]:
-    found = (place.optional(file, refresh=refresh) for file in _PROCESSORS)
-    return [path for path in found if path is not None][:1]
+    return trained(cls, config, place, settings, dict(FAMILIES[settings.model_type].options))
 
 
 def _preprocessing(place: Repository | Folder, image_size: int) -> Preprocessing:
-    return read_preprocessing(next(iter(_processors(place)), None), place.source, image_size)
+    return read_preprocessing(next(iter(processors(place)), None), place.source, image_size)

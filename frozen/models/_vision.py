@@ -54,6 +54,8 @@ class Tower(NamedTuple):
         ending: what comes after the blocks, where it is a layer norm and pooling.
         decoder: the caption decoder, if the model was loaded with it.
         caption_context: ids that its captions have at most; 0 without a decoder, whether or not it was loaded.
+        layouts: of every layer's tokens, where they differ; `layout` is that of the last.
+        flops: operations of a forward pass, where they were counted.
     """
 
     model: nn.Module
@@ -68,6 +70,8 @@ class Tower(NamedTuple):
     ending: Ending | None = None
     decoder: LayerDecoder | None = None
     caption_context: int = 0
+    layouts: tuple[tuple[str, TokenLayout], ...] = ()
+    flops: float = 0.0
 
     def describe(self, image_size: int) -> Description:
         """Layers, layout and number of parameters."""
@@ -83,6 +87,8 @@ class Tower(NamedTuple):
             n_classes=self.head.n_classes if self.head else 0,
             caption_context=self.caption_context,
             notes=self.notes,
+            layouts=self.layouts,
+            flops=self.flops,
         )
 
     def trunk_weights(self) -> dict[str, Tensor]:
@@ -97,9 +103,11 @@ class Tower(NamedTuple):
             BackboneError: tokens that are not what the layout says.
         """
         found: dict[str, Any] = {}
-        expected = (len(pixels), self.layout.n_tokens, self.layout.width)
+        layouts = dict(self.layouts)
 
         def keep(layer: str, tokens: Tensor) -> None:
+            layout = layouts.get(layer, self.layout)
+            expected = (len(pixels), layout.n_tokens, layout.width)
             if tuple(tokens.shape) != expected:
                 raise BackboneError(
                     f"{name}: layer {layer} has tokens {tuple(tokens.shape)}, not {expected} as its layout says, "

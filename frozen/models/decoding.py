@@ -127,7 +127,7 @@ def write_captions(
         decoder: the model's decoder.
         memory: float32 [n slots width], of one layer or of several stacked.
         prefix: words that every caption begins with.
-        min_words: the end is ruled out before so many words.
+        min_words: the end is ruled out before so many words (ids, where the tokenizer's are parts of words).
         max_words: the end is forced after so many words; None: as many as the model reads.
         sampling: greedy by default.
         repetition_penalty: logits of ids that a caption has already are divided by it where they are positive, and
@@ -140,7 +140,9 @@ def write_captions(
     """
     words, n = decoder.tokenizer, len(memory)
     most = words.context - 2 if max_words is None else max_words
-    if not 0 <= min_words <= most <= words.context - 2 or len(prefix.split()) > most:
+    begun = words.encode([prefix])
+    begun = begun[:, : int((begun[0] == words.end).argmax())]
+    if not 0 <= min_words <= most <= words.context - 2 or begun.shape[1] - 1 > most:
         raise ValueError(
             f"needs 0 ≤ min_words ≤ max_words ≤ {words.context - 2} and a prefix of at most max_words words, "
             f"got {min_words}, {most} and {prefix!r}"
@@ -150,8 +152,7 @@ def write_captions(
     if not repetition_penalty > 0:
         raise ValueError(f"needs repetition_penalty > 0, got {repetition_penalty}")
     device = memory.device
-    first = words.encode([prefix])[:, : len(prefix.split()) + 1]
-    given = torch.from_numpy(first).to(device).expand(n, -1)
+    given = torch.from_numpy(begun).to(device).expand(n, -1)
     written, state, new = given, decoder.begin(memory), given
     draws = _draws(sampling.seed, keys, n, words.context)
     finished = torch.zeros(n, dtype=torch.bool, device=device)

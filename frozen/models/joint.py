@@ -7,13 +7,14 @@ vectors = space.encode(["a red square", "a blue circle"])
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from jaxtyping import Float32
 from torch import nn
+from torch.nn.functional import normalize
 
 from frozen.models._base import BackboneError
 from frozen.models._config import BackboneConfig
@@ -35,6 +36,8 @@ class JointSpace:
         encode: texts to float32 [texts joint], not normalised; equal texts have equal vectors to the last bit.
         scale: factor of the cosine in a score.
         grammar: of the captions that the text tower was trained on; empty where it reads English.
+        offset: what a score has beside the scaled cosine.
+        reads: whether a text can be read; False for words outside a closed vocabulary.
     """
 
     project: Float32[np.ndarray, "joint width"]
@@ -42,6 +45,19 @@ class JointSpace:
     encode: Callable[[Sequence[str]], Float32[np.ndarray, "texts joint"]]
     scale: float
     grammar: str = ""
+    offset: float = 0.0
+    reads: Callable[[str], bool] = field(default=lambda _text: True, repr=False)
+
+    def image_vectors(self, embeddings: Float32[np.ndarray, "images width"]) -> Float32[np.ndarray, "images joint"]:
+        """Vectors of images in the joint space, not normalised."""
+        return embeddings @ self.project.T + self.bias
+
+    def scores(
+        self, images: Float32[np.ndarray, "images joint"], texts: Float32[np.ndarray, "texts joint"]
+    ) -> Float32[np.ndarray, "images texts"]:
+        """Scaled cosine of every pair, plus the offset: logits, as the model was trained with them."""
+        one, other = (normalize(torch.from_numpy(np.ascontiguousarray(side)), dim=1) for side in (images, texts))
+        return (self.scale * one @ other.T + self.offset).numpy()
 
 
 def joint_refusal(config: BackboneConfig) -> str | None:
@@ -52,6 +68,14 @@ def joint_refusal(config: BackboneConfig) -> str | None:
         from frozen.models._open_clip import refusal
 
         return refusal(config)
+    if config.library == "open_clip":
+        from frozen.models._open_clip_models import text_refusal
+
+        return text_refusal(config)
+    if config.library == "hf":
+        from frozen.models._transformers_text import transformers_text_refusal
+
+        return transformers_text_refusal(config)
     return f"{config.source} has no text tower here; shipped:{CLIPS[0]}, for one, has"
 
 
@@ -67,6 +91,16 @@ def open_joint(config: BackboneConfig) -> JointSpace:
         from frozen.models._open_clip import open_clip_model
 
         return joint_of(*open_clip_model(config))
+    if config.library == "open_clip":
+        from frozen.models._open_clip_models import open_texts
+
+        return joint_of(*open_texts(config))
+    if config.library == "hf":
+        from frozen.models._transformers_text import open_transformers_text
+
+        side = open_transformers_text(config)
+        no_bias = np.zeros(len(side.project), np.float32)
+        return JointSpace(side.project, no_bias, side.encode, side.scale, offset=side.offset)
     from frozen.models.opening import open_shipped
 
     model = open_shipped(config.architecture, untrained=config.seed if config.kind == "random" else None)
@@ -74,7 +108,13 @@ def open_joint(config: BackboneConfig) -> JointSpace:
     assert text is not None
     project = text.project.detach().numpy()
     return JointSpace(
-        project, np.zeros(len(project), np.float32), text.encode, text.scale, str(model.header["grammar"])
+        project,
+        np.zeros(len(project), np.float32),
+        text.encode,
+        text.scale,
+        str(model.header["grammar"]),
+        text.bias,
+        text.reads,
     )
 
 
@@ -90,9 +130,8 @@ def joint_of(model: Any, tokenizer: Callable[[Sequence[str]], torch.Tensor]) -> 
     """
     from frozen.models._open_clip import encoder, projection
 
-    project = projection(model)
-    bias = np.zeros(len(project), np.float32)
-    return JointSpace(project, bias, encoder(model, tokenizer), float(model.logit_scale.exp()))
+    offset, scale = getattr(model, "logit_bias", None), float(model.logit_scale.exp())
+    return JointSpace(*projection(model), encoder(model, tokenizer), scale, offset=float(offset or 0.0))
 
 
 class OutputMap(NamedTuple):

@@ -17,6 +17,7 @@ from torch import Tensor
 from torch.nn.functional import linear, normalize
 
 from frozen.models._trunk import digest
+from frozen.models.decoding import Tokenizer
 from frozen.models.text_tower import AttentionalPooler, CaptionDecoder, KeysValues, TextTower
 from frozen.models.words import WordTokenizer
 
@@ -76,6 +77,14 @@ class Text:
         row = {text: i for i, text in enumerate(unique)}
         return vectors[[row[text] for text in texts]]
 
+    def reads(self, text: str) -> bool:
+        """Whether all its words are known, and no more than there is room for."""
+        try:
+            self.tokenizer.encode([text])
+        except ValueError:
+            return False
+        return True
+
     def image_vectors(self, pooled: Float[Tensor, "images width"]) -> Float32[np.ndarray, "images joint"]:
         """Vectors of images in the joint space, not normalised."""
         return linear(pooled, self.project).numpy()
@@ -115,7 +124,7 @@ class Decoder:
     """
 
     def __init__(
-        self, tokenizer: WordTokenizer, pooler: AttentionalPooler, tower: TextTower, decoder: CaptionDecoder
+        self, tokenizer: Tokenizer, pooler: AttentionalPooler, tower: TextTower, decoder: CaptionDecoder
     ) -> None:
         self.tokenizer, self.pooler, self.tower, self.decoder = tokenizer, pooler, tower, decoder
 
@@ -133,7 +142,7 @@ class Decoder:
         return self
 
     @torch.inference_mode()
-    def memory(self, tokens: Float[Tensor, "images tokens width"]) -> Float[Tensor, "images slots width"]:
+    def memory(self, tokens: Float[Tensor, "images tokens width"]) -> Float[Tensor, "images slots memory_width"]:
         """What the decoder sees of a layer's tokens, prefix tokens included."""
         return self.pooler(tokens)[:, 1:]
 

@@ -41,18 +41,29 @@ class KeysValues(NamedTuple):
 
 
 class Attention(nn.Module):
-    """Multi-head attention whose keys and values can be kept."""
+    """Multi-head attention whose keys and values can be kept.
 
-    def __init__(self, width: int, heads: int) -> None:
+    Args:
+        width: of queries and of the output.
+        heads: their number.
+        source: width of what is attended to, where it is another one.
+    """
+
+    def __init__(self, width: int, heads: int, source: int | None = None) -> None:
         super().__init__()
         self.heads = heads
-        self.in_proj = nn.Linear(width, 3 * width)
+        is_other = source not in (None, width)
+        self.in_proj = nn.Linear(width, width if is_other else 3 * width)
+        self.source_proj = nn.Linear(source or width, 2 * width) if is_other else None
         self.out_proj = nn.Linear(width, width)
 
-    def see(self, x: Float[Tensor, "n t d"]) -> KeysValues:
+    def see(self, x: Float[Tensor, "n t s"]) -> KeysValues:
         """Keys and values of what is attended to."""
-        width = x.shape[-1]
-        found = nn.functional.linear(x, self.in_proj.weight[width:], self.in_proj.bias[width:])
+        if self.source_proj is not None:
+            found = self.source_proj(x)
+        else:
+            width = x.shape[-1]
+            found = nn.functional.linear(x, self.in_proj.weight[width:], self.in_proj.bias[width:])
         return KeysValues(*(self._split(part) for part in found.chunk(2, dim=-1)))
 
     def forward(
@@ -171,19 +182,26 @@ def _summary_mask(ids: Int64[Tensor, "n t"]) -> Bool[Tensor, "n 1 s s"]:
 
 
 class AttentionalPooler(nn.Module):
-    """Learned queries that read a layer's tokens; the first is the image's own vector, the rest are the memory."""
+    """Learned queries that read a layer's tokens; the first is the image's own vector, the rest are the memory.
 
-    def __init__(self, width: int, queries: int, heads: int) -> None:
+    Args:
+        width: of the queries and the memory.
+        queries: their number.
+        heads: of the attention.
+        source: width of the tokens, where it is another one.
+    """
+
+    def __init__(self, width: int, queries: int, heads: int, source: int | None = None) -> None:
         super().__init__()
         self.query = nn.Parameter(torch.randn(queries, width))
-        self.ln_q, self.ln_k = nn.LayerNorm(width), nn.LayerNorm(width)
-        self.attn = Attention(width, heads)
+        self.ln_q, self.ln_k = nn.LayerNorm(width), nn.LayerNorm(source or width)
+        self.attn = Attention(width, heads, source)
         self.ln_post = nn.LayerNorm(width)
         nn.init.xavier_uniform_(self.attn.in_proj.weight)
         for linear in (self.attn.in_proj, self.attn.out_proj):
             nn.init.zeros_(linear.bias)
 
-    def forward(self, tokens: Float[Tensor, "n t d"]) -> Float[Tensor, "n m d"]:
+    def forward(self, tokens: Float[Tensor, "n t s"]) -> Float[Tensor, "n m d"]:
         queries = self.ln_q(self.query).expand(len(tokens), -1, -1)
         return self.ln_post(self.attn(queries, self.attn.see(self.ln_k(tokens))))
 

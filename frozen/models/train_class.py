@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from frozen.data.scenes import SplitPolicy, TargetShapes
-from frozen.models._training import SEED, VISION, Schedule, normalise, vision_tower
+from frozen.models._training import SEED, VISION, TrainingSchedule, normalise, vision_tower
 from frozen.models._writing import Content, run
 
 IMAGES = 120_000
@@ -48,7 +48,7 @@ def content(task: ClassTask) -> Content:
 
 def main() -> None:
     """Train it and write its file."""
-    run(__doc__, {"class": ClassTask}, Schedule(IMAGES), content)
+    run(__doc__, {"class": ClassTask}, TrainingSchedule(IMAGES), content)
 
 
 if __name__ == "__main__":

@@ -22,7 +22,7 @@ from torch.nn.functional import binary_cross_entropy_with_logits, normalize
 
 from frozen.data.scenes import FewShapes, Grammar, SplitPolicy, entails, phrase, vocabulary
 from frozen.data.scenes.codes import FeatureSpace
-from frozen.models._training import SEED, VISION, Schedule, normalise, vision_tower
+from frozen.models._training import SEED, VISION, TrainingSchedule, normalise, vision_tower
 from frozen.models._writing import Content, language, prefixed, run
 from frozen.models.text_tower import TextConfig, TextTower
 from frozen.models.words import WordTokenizer
@@ -119,7 +119,7 @@ def content(task: ClipTask) -> Content:
 def main() -> None:
     """Train one of the two and write its file."""
     makers = {kind: partial(ClipTask, kind=kind) for kind in KINDS}
-    run(__doc__, makers, Schedule(IMAGES), content)
+    run(__doc__, makers, TrainingSchedule(IMAGES), content)
 
 
 if __name__ == "__main__":

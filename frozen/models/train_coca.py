@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, log_softmax, normalize
 
 from frozen.data.scenes import FewShapes, SplitPolicy, vocabulary
-from frozen.models._training import SEED, VISION, Schedule, normalise, vision_tower
+from frozen.models._training import SEED, VISION, TrainingSchedule, normalise, vision_tower
 from frozen.models._writing import Content, language, prefixed, run
 from frozen.models.text_tower import AttentionalPooler, CaptionDecoder, TextConfig, TextTower
 from frozen.models.words import WordTokenizer
@@ -102,7 +102,7 @@ def content(task: CocaTask) -> Content:
 
 def main() -> None:
     """Train it and write its file."""
-    run(__doc__, {"coca": CocaTask}, Schedule(IMAGES), content)
+    run(__doc__, {"coca": CocaTask}, TrainingSchedule(IMAGES), content)
 
 
 if __name__ == "__main__":

@@ -38,7 +38,7 @@ _HELD_OUT = 4000
 _SEED = 20_260  # far from the seeds of any study, so that no study image was trained on
 
 
-class Schedule(NamedTuple):
+class VitSchedule(NamedTuple):
     """How long and how fast to train."""
 
     images: int = 480_000
@@ -65,7 +65,7 @@ def scenes(images: int) -> ColorShape:
     return ColorShape(n_colors=4, n_shapes=4, max_objects=6, image_size=64, object_size=12, seed=_SEED, split=split)
 
 
-def batches(schedule: Schedule, target: str) -> Iterator[tuple[Tensor, Tensor]]:
+def batches(schedule: VitSchedule, target: str) -> Iterator[tuple[Tensor, Tensor]]:
     """Normalised images and their codes, rendered one batch ahead; no image is seen twice."""
     split = scenes(schedule.images).open("train")
     codes = split.object_codes if target == "objects" else split.space.feature_codes(split.object_codes)
@@ -109,7 +109,7 @@ def evaluate(model: VisionTransformer, target: str) -> float:
     return float(np.mean(losses))
 
 
-def train(target: str, schedule: Schedule, seed: int) -> tuple[VisionTransformer, list[dict[str, float]]]:
+def train(target: str, schedule: VitSchedule, seed: int) -> tuple[VisionTransformer, list[dict[str, float]]]:
     """The trained model and its learning curve in bits."""
     torch.manual_seed(seed)
     space = scenes(1).space
@@ -161,13 +161,13 @@ def save(model: VisionTransformer, target: str, record: dict[str, object], folde
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("target", choices=TARGETS)
-    parser.add_argument("--images", type=int, default=Schedule().images)
+    parser.add_argument("--images", type=int, default=VitSchedule().images)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--folder", type=Path, default=Path(__file__).parent / "weights")
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
-    schedule = Schedule(images=arguments.images)
+    schedule = VitSchedule(images=arguments.images)
     model, curve = train(arguments.target, schedule, arguments.seed)
     record = {
         **schedule._asdict(),

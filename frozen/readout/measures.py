@@ -29,13 +29,32 @@ class Expectation:
     """What a control must give: at least a part of its interval lies between two bounds."""
 
     control: str
-    """Its name, as a study names it."""
+    """Its name as a study names it, or the source of a backbone whose answer is known; empty for every row."""
     column: str
     """Of the measure."""
     low: float = -math.inf
     high: float = math.inf
     otherwise: str
     """What it means where it does not hold, and which setting helps: a sentence."""
+    where: tuple[tuple[str, str], ...] = ()
+    """Only of rows with these values of dimensions."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class DepthCurve:
+    """How much of something each layer holds, for figures over several read-outs.
+
+    The read-out's dimension of role depth must be ordered by `Description.layer_number`.
+    """
+
+    name: str
+    """What appears: a word or two."""
+    column: str
+    """Of the measure."""
+    none: float
+    """What the measure is where there is nothing of it: 0, or chance."""
+    full: float
+    """What it is at most."""
     where: tuple[tuple[str, str], ...] = ()
     """Only of rows with these values of dimensions."""
 

@@ -52,10 +52,11 @@ class BackboneConformance:
         assert len(set(layers)) == len(layers)
 
     def test_every_layer_has_the_described_tokens(self, backbone: Backbone, batch: Batch) -> None:
-        layout = backbone.description.layout
         tokens = backbone.forward(batch)
         assert set(tokens) == set(backbone.description.layers)
-        assert {tuple(value.shape) for value in tokens.values()} == {(_FEW, layout.n_tokens, layout.width)}
+        for layer, value in tokens.items():
+            layout = backbone.description.layout_of(layer)
+            assert tuple(value.shape) == (_FEW, layout.n_tokens, layout.width)
 
     def test_tokens_are_finite_single_precision_without_gradient(self, backbone: Backbone, batch: Batch) -> None:
         for value in backbone.forward(batch).values():
@@ -108,8 +109,9 @@ class BackboneConformance:
         assert set(backbone.weights_digest) <= set("0123456789abcdef")
 
     def test_every_mode_has_the_shape_it_announces(self, backbone: Backbone, batch: Batch) -> None:
-        layout = backbone.description.layout
-        tokens = backbone.forward(batch)[backbone.description.layers[0]]
+        first = backbone.description.layers[0]
+        layout = backbone.description.layout_of(first)
+        tokens = backbone.forward(batch)[first]
         offered: list[Mode] = [mode for mode in MODES if refuses(mode, layout) is None]
         assert offered
         for mode in offered:

@@ -67,10 +67,17 @@ class ReadoutConformance:
         assert readout.measures, "a read-out has at least one measure"
         assert readout.mild_flags <= set(readout.flag_meanings)
         columns_of_measures = {measure.column for measure in readout.measures}
+        extra = {measure.column for measure in readout.extra_measures}
         for one in readout.expectations:
-            assert one.control in readout.control_meanings
-            assert one.column in columns_of_measures
+            is_backbone = ":" in one.control
+            assert not one.control or is_backbone or one.control in readout.control_meanings
+            assert one.column in columns_of_measures | extra
             assert one.low <= one.high
+            assert {name for name, _ in one.where} <= set(names)
+        for one in readout.depth_curves:
+            assert any(dimension.role == "depth" for dimension in readout.dimensions)
+            assert one.column in {measure.column for measure in (*readout.measures, *readout.extra_measures)}
+            assert one.none < one.full
             assert {name for name, _ in one.where} <= set(names)
         assert {readout.headline.column, readout.headline.beside or readout.headline.column} <= columns_of_measures
         assert {name for name, _ in readout.headline.where} <= set(names)

@@ -19,7 +19,7 @@ from frozen.readout.measures import Expectation
 from frozen.readout.needs import Labels, Need
 from frozen.readout.study import Study
 from readouts.captions.categories.models import CategoriesConfig
-from readouts.captions.decode import Choices, DecodeConfig, Memory, Verbalise
+from readouts.captions.decode import CaptionChoices, DecodeConfig, Memory, Verbalise
 from readouts.captions.keys import CaptionStudy
 
 VERSION = 1
@@ -58,7 +58,7 @@ class CaptionCell:
     layer: str
     translator: str
     decode: DecodeConfig
-    choices: Choices | None
+    choices: CaptionChoices | None
     grammar: Grammar | None
     """Of the true captions; None where the data set has none."""
     split: str
@@ -141,7 +141,7 @@ def grammar_of(scene: Scene, grammar: Grammar) -> tuple[Grammar | None, str]:
 
 def _of_reading(study: Study, keys: CaptionStudy, reading: Reading, decoder: BackboneConfig) -> Iterator[Cell]:
     grammar, _ = grammar_of(reading.dataset.config, keys.grammar)
-    choices = Choices(grammar, keys.candidates) if grammar and keys.candidates else None
+    choices = CaptionChoices(grammar, keys.candidates) if grammar and keys.candidates else None
     # what tells nothing of the image tells nothing at any depth: one layer is enough
     is_flat = reading.control in ("shuffled", "blank")
     for layer in reading.layers[-1:] if is_flat else reading.layers:

@@ -71,7 +71,7 @@ class DecodeConfig:
 
 
 @dataclass(frozen=True)
-class Choices:
+class CaptionChoices:
     """Given captions whose likelihood every layer is asked for.
 
     Attributes:
@@ -103,7 +103,7 @@ class Verbalise:
 
     site: Site
     config: DecodeConfig = DecodeConfig()
-    choices: Choices | None = None
+    choices: CaptionChoices | None = None
     memory: Memory = "own"
     needs_decoder: bool = field(default=True, init=False)
     needs_head: bool = field(default=False, init=False)
@@ -144,7 +144,7 @@ class Verbalise:
         return _Reducer(self, forward, forward.shared(key, lambda: _Stack(self, forward)))
 
 
-def written_columns(choices: Choices | None) -> tuple[Column, ...]:
+def written_columns(choices: CaptionChoices | None) -> tuple[Column, ...]:
     """The columns of captions."""
     scores = (Column("choice_nats", (len(choices.labels),), "float32", may_be_missing=True),) if choices else ()
     return (
@@ -262,7 +262,7 @@ def _decoded(
         repetition_penalty=config.repetition_penalty,
         keys=keys,
     )
-    first = len(config.prefix.split()) + 1
+    first = captions.ids.shape[1] - captions.step_bits.shape[1]
     n_steps = (~np.isnan(captions.step_bits)).sum(axis=1)
     found: dict[str, Any] = {
         "caption": captions.texts,

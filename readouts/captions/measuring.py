@@ -27,7 +27,7 @@ from readouts.captions.cells import CaptionCell
 from readouts.captions.columns import COLUMNS
 from readouts.captions.decode import decoded, draw_keys
 from readouts.captions.parsing import Parser
-from readouts.captions.scoring import Written, sample_table
+from readouts.captions.scoring import WrittenCaptions, sample_table
 from readouts.captions.stored import recompute
 from readouts.captions.translating import fit
 
@@ -96,7 +96,7 @@ def _translated(cell: Cell, inputs: Inputs, targets: Targets, device: torch.devi
         chosen = [[texts[name][i] for i in here] for name in names]
         parts.append(decoded(targets.decoder, memory, own.decode, chosen, draw_keys(here, Site(own.layer))))
     nats = np.concatenate([part["choice_nats"] for part in parts]).astype(np.float64) if names else None
-    written = Written(
+    written = WrittenCaptions(
         [text for part in parts for text in part["caption"]],
         [bits for part in parts for bits in part["step_bits"]],
         np.concatenate([part["ended"] for part in parts]),
@@ -107,7 +107,7 @@ def _translated(cell: Cell, inputs: Inputs, targets: Targets, device: torch.devi
     return replace(found, row=row, products={"translator": translator.to_bytes()})
 
 
-def outcome(cell: Cell, inputs: Inputs, written: Written, own: CaptionCell) -> Outcome:
+def outcome(cell: Cell, inputs: Inputs, written: WrittenCaptions, own: CaptionCell) -> Outcome:
     """The row and the samples of captions."""
     true = None if own.grammar is None else inputs.array("labels", f"caption:{own.grammar}").tolist()
     samples = sample_table(
@@ -133,18 +133,18 @@ def outcome(cell: Cell, inputs: Inputs, written: Written, own: CaptionCell) -> O
     return Outcome(row=row | recompute(row, samples), samples=samples)
 
 
-def _captured(cell: Cell, inputs: Inputs) -> Written:
+def _captured(cell: Cell, inputs: Inputs) -> WrittenCaptions:
     own: CaptionCell = cell.settings
     return written_of(inputs.columns[f"captions {own.layer}"])
 
 
-def written_of(columns: Columns) -> Written:
+def written_of(columns: Columns) -> WrittenCaptions:
     """Captions and likelihoods of a capture."""
     nats = columns["choice_nats"][:].astype(np.float64) if "choice_nats" in columns else None
-    return Written(columns["caption"][:].tolist(), list(columns["step_bits"][:]), columns["ended"][:], nats)
+    return WrittenCaptions(columns["caption"][:].tolist(), list(columns["step_bits"][:]), columns["ended"][:], nats)
 
 
-def _permuted(cell: Cell, inputs: Inputs) -> Written:
+def _permuted(cell: Cell, inputs: Inputs) -> WrittenCaptions:
     """Captions of each image from its layers in an order of its own: the cell's layer stands for a place in it."""
     own: CaptionCell = cell.settings
     names = [name for name in inputs.columns if name.startswith("captions ")]
@@ -157,7 +157,7 @@ def _permuted(cell: Cell, inputs: Inputs) -> Written:
     nats = None
     if layers[0].nats is not None:
         nats = np.stack([np.asarray(layer.nats) for layer in layers])[chosen, np.arange(n)]
-    return Written(
+    return WrittenCaptions(
         [layers[layer].captions[i] for i, layer in rows],
         [layers[layer].step_bits[i] for i, layer in rows],
         np.array([layers[layer].ended[i] for i, layer in rows]),

@@ -17,14 +17,14 @@ _LARGEST_FACTOR = 100.0
 
 
 @dataclass(frozen=True)
-class Written:
+class WrittenCaptions:
     """What a decoder wrote for each image, and the log-likelihoods of the choices.
 
     Attributes:
         captions: texts.
         step_bits: entropies of the steps of each.
         ended: whether each ended by itself.
-        nats: log-likelihoods [samples choices], in the order of `decode.Choices.labels`; None without choices.
+        nats: log-likelihoods [samples choices], in the order of `decode.CaptionChoices.labels`; None without choices.
     """
 
     captions: Sequence[str]
@@ -34,7 +34,7 @@ class Written:
 
 
 def sample_table(
-    written: Written,
+    written: WrittenCaptions,
     units: Int64[np.ndarray, " samples"],
     object_codes: UInt8[np.ndarray, "samples objects"],
     parser: Parser,

@@ -50,7 +50,7 @@ class Translator(NamedTuple):
         return cls(found["weight"], found["bias"])
 
 
-class Moments(NamedTuple):
+class TokenSums(NamedTuple):
     """Sums over tokens, from which every affine map and its error follow."""
 
     n: int
@@ -61,7 +61,7 @@ class Moments(NamedTuple):
     yy: float
 
     @classmethod
-    def of(cls, tokens: ArrayRows, targets: ArrayRows, images: slice) -> Moments:
+    def of(cls, tokens: ArrayRows, targets: ArrayRows, images: slice) -> TokenSums:
         """Of some images, a few at a time.
 
         Args:
@@ -109,11 +109,11 @@ def fit(tokens: ArrayRows, targets: ArrayRows, *, ridge: float) -> tuple[Transla
     if n_images < 10:
         raise ValueError(f"a translator needs at least 10 training images, got {n_images}; enlarge split.train")
     kept = round(n_images * (1 - HELD_OUT))
-    found = _solved(Moments.of(tokens, targets, slice(0, kept)), ridge)
-    return found, r2(found, Moments.of(tokens, targets, slice(kept, n_images)))
+    found = _solved(TokenSums.of(tokens, targets, slice(0, kept)), ridge)
+    return found, r2(found, TokenSums.of(tokens, targets, slice(kept, n_images)))
 
 
-def _solved(m: Moments, ridge: float) -> Translator:
+def _solved(m: TokenSums, ridge: float) -> Translator:
     mean_x, mean_y = m.x / m.n, m.y / m.n
     covariance = m.xx / m.n - np.outer(mean_x, mean_x)
     penalty = ridge * float(np.trace(covariance)) / len(covariance)
@@ -123,7 +123,7 @@ def _solved(m: Moments, ridge: float) -> Translator:
     return Translator(weight, mean_y - mean_x @ weight)
 
 
-def r2(translator: Translator, m: Moments) -> float:
+def r2(translator: Translator, m: TokenSums) -> float:
     """Share of the variance of the targets that a map explains; 0 where they do not vary."""
     w, b = translator.weight, translator.bias
     total = m.yy - float((m.y**2).sum()) / m.n

@@ -26,7 +26,7 @@ from readouts.concepts.selectivity import aucs
 from readouts.concepts.sites import JOINT, Projected
 from readouts.concepts.stages import Stage
 from readouts.concepts.texts import read_texts, scene_texts, text_side
-from readouts.concepts.training import Member, Trained, train
+from readouts.concepts.training import DictionaryRun, Trained, train
 
 DETECTS = 0.9
 """AUC above which an atom counts as a detector of a concept."""
@@ -48,7 +48,7 @@ def dictionaries(cells: Mapping[Cell, Inputs], device: torch.device) -> Iterator
     first, inputs = next(iter(cells.items()))
     stage: Stage = first.settings
     assert stage.training is not None
-    members = [Member(cell.settings.dictionary, _seed(cell.settings)) for cell in cells]
+    members = [DictionaryRun(cell.settings.dictionary, _seed(cell.settings)) for cell in cells]
     trained = train(site_rows(first, inputs, "train"), members, stage.training, seed=stage.seed, device=device)
     test = site_rows(first, inputs, "test")
     for cell, one in zip(cells, trained, strict=True):

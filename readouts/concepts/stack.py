@@ -23,7 +23,7 @@ _AUXILIARY = 1 / 32
 _THRESHOLD_DECAY = 0.99
 
 
-class Pass(NamedTuple):
+class BatchResult(NamedTuple):
     """What a batch gives.
 
     Attributes:
@@ -109,7 +109,7 @@ class Stack:
         own = {"jumprelu": [self.log_threshold], "gated": [self.gain, self.magnitude_bias]}
         return [self.encoder, self.encoder_bias, self.decoder, self.bias, *own.get(self.kind, [])]
 
-    def run(self, x: Float[Tensor, "rows dim"], penalty_factor: float) -> Pass:
+    def run(self, x: Float[Tensor, "rows dim"], penalty_factor: float) -> BatchResult:
         """Loss, codes and errors of a batch of scaled rows."""
         z = x[None] - self.bias[:, None]
         linear = z @ self.encoder.transpose(1, 2)
@@ -126,7 +126,7 @@ class Stack:
         with torch.no_grad():
             fired = (codes > 0).any(1)
             self.silent_rows = torch.where(fired, 0, self.silent_rows + len(x))
-        return Pass(loss, codes.detach(), errors.detach())
+        return BatchResult(loss, codes.detach(), errors.detach())
 
     def _codes(self, linear: Tensor, pre: Tensor) -> tuple[Tensor, Tensor]:
         """Codes, and what λ weighs: the L1 or L0 norm of a row's code, its mean over rows [n]."""

@@ -19,7 +19,7 @@ Means = Mapping[str, np.ndarray]
 
 
 @dataclass(frozen=True)
-class Quantity:
+class DerivedMeasure:
     """A measure as a function of means over images, or over atoms.
 
     Attributes:
@@ -45,32 +45,36 @@ def _worst(means: Means) -> np.ndarray:
 
 _PERCENT = (0.0, 100.0)
 _POINTS = (-100.0, 100.0)
-QUANTITIES: dict[str, tuple[Quantity, ...]] = {
+QUANTITIES: dict[str, tuple[DerivedMeasure, ...]] = {
     "dictionary": (
-        Quantity("explained_variance", lambda means: 1 - _ratio(means["error"], means["power"]), (-math.inf, 1.0)),
-        Quantity("reconstruction_cosine", lambda means: means["cosine"], (-1.0, 1.0)),
-        Quantity("l0", lambda means: means["l0"], (0.0, math.inf)),
-        Quantity("zero_shot_percent", lambda means: 100 * means["zero_shot"], _PERCENT),
-        Quantity("zero_shot_lost", lambda means: 100 * (means["zero_shot"] - means["zero_shot_modelled"]), _POINTS),
+        DerivedMeasure(
+            "explained_variance", lambda means: 1 - _ratio(means["error"], means["power"]), (-math.inf, 1.0)
+        ),
+        DerivedMeasure("reconstruction_cosine", lambda means: means["cosine"], (-1.0, 1.0)),
+        DerivedMeasure("l0", lambda means: means["l0"], (0.0, math.inf)),
+        DerivedMeasure("zero_shot_percent", lambda means: 100 * means["zero_shot"], _PERCENT),
+        DerivedMeasure(
+            "zero_shot_lost", lambda means: 100 * (means["zero_shot"] - means["zero_shot_modelled"]), _POINTS
+        ),
     ),
-    "codes": (Quantity("l0", lambda means: means["l0"], (0.0, math.inf)),),
+    "codes": (DerivedMeasure("l0", lambda means: means["l0"], (0.0, math.inf)),),
     "names": (
-        Quantity("named_percent", lambda means: 100 * _ratio(means["named"], means["alive"]), _PERCENT),
-        Quantity("name_score", lambda means: _ratio(means["score"], means["alive"]), (-1.0, 1.0)),
-        Quantity("name_accuracy_percent", lambda means: 100 * _ratio(means["right"], means["known"]), _PERCENT),
+        DerivedMeasure("named_percent", lambda means: 100 * _ratio(means["named"], means["alive"]), _PERCENT),
+        DerivedMeasure("name_score", lambda means: _ratio(means["score"], means["alive"]), (-1.0, 1.0)),
+        DerivedMeasure("name_accuracy_percent", lambda means: 100 * _ratio(means["right"], means["known"]), _PERCENT),
     ),
     "classifier": (
-        Quantity("accuracy_percent", lambda means: 100 * means["accuracy"], _PERCENT),
-        Quantity("concepts_per_decision", lambda means: means["concepts"], (0.0, math.inf)),
-        Quantity("worst_group_percent", _worst, _PERCENT),
+        DerivedMeasure("accuracy_percent", lambda means: 100 * means["accuracy"], _PERCENT),
+        DerivedMeasure("concepts_per_decision", lambda means: means["concepts"], (0.0, math.inf)),
+        DerivedMeasure("worst_group_percent", _worst, _PERCENT),
     ),
     "intervention": (
-        Quantity("accuracy_percent", lambda means: 100 * means["accuracy"], _PERCENT),
-        Quantity("accuracy_change", lambda means: 100 * (means["accuracy"] - means["before"]), _POINTS),
-        Quantity("change_beyond_random", lambda means: 100 * (means["accuracy"] - means["random"]), _POINTS),
-        Quantity("worst_group_percent", _worst, _PERCENT),
+        DerivedMeasure("accuracy_percent", lambda means: 100 * means["accuracy"], _PERCENT),
+        DerivedMeasure("accuracy_change", lambda means: 100 * (means["accuracy"] - means["before"]), _POINTS),
+        DerivedMeasure("change_beyond_random", lambda means: 100 * (means["accuracy"] - means["random"]), _POINTS),
+        DerivedMeasure("worst_group_percent", _worst, _PERCENT),
     ),
-    "stability": (Quantity("mmcs", lambda means: means["nearest"], (-1.0, 1.0)),),
+    "stability": (DerivedMeasure("mmcs", lambda means: means["nearest"], (-1.0, 1.0)),),
 }
 """What each stage measures as means; `binding` measures areas under curves, see `bound`."""
 
@@ -179,7 +183,7 @@ class _Drawn:
         return cls(values, resampled, n_samples)
 
 
-def _has(quantity: Quantity, point: Means) -> bool:
+def _has(quantity: DerivedMeasure, point: Means) -> bool:
     """Whether a table has what a quantity is computed from; those of zero-shot accuracy are not always there."""
     try:
         quantity.of(point)

@@ -17,7 +17,7 @@ _BUFFER_BYTES = 2**30
 _BLOCK_BYTES = 2**23
 
 
-class Statistics(NamedTuple):
+class SiteMoments(NamedTuple):
     """Moments of the rows of a site.
 
     Attributes:
@@ -51,7 +51,7 @@ def _flat(rows: np.ndarray) -> Float[Tensor, "rows dim"]:
     return torch.from_numpy(np.array(rows, dtype=np.float32)).reshape(-1, rows.shape[-1])
 
 
-def statistics(array: ArrayRows) -> Statistics:
+def statistics(array: ArrayRows) -> SiteMoments:
     """Moments of all rows, in float64, in one pass."""
     count, total, power = 0, np.zeros(array.shape[-1]), 0.0
     for rows in blocks(array):
@@ -61,7 +61,7 @@ def statistics(array: ArrayRows) -> Statistics:
         power += float(wide.square().sum())
     mean = total / max(count, 1)
     power /= max(count, 1)
-    return Statistics(mean, math.sqrt(max(power - float(mean @ mean), 0.0)), power)
+    return SiteMoments(mean, math.sqrt(max(power - float(mean @ mean), 0.0)), power)
 
 
 class Stream:

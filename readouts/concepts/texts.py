@@ -41,7 +41,7 @@ def text_side(backbone: BackboneConfig) -> Text:
     return model.text
 
 
-class Vocabulary(NamedTuple):
+class VocabularyTexts(NamedTuple):
     """Texts that a tower could read.
 
     Attributes:
@@ -55,7 +55,7 @@ class Vocabulary(NamedTuple):
     n_unread: int
 
 
-def read_texts(text: Text, texts: Sequence[str], templates: Sequence[str]) -> Vocabulary:
+def read_texts(text: Text, texts: Sequence[str], templates: Sequence[str]) -> VocabularyTexts:
     """Vectors of texts, the mean over templates of unit vectors.
 
     Raises:
@@ -68,7 +68,7 @@ def read_texts(text: Text, texts: Sequence[str], templates: Sequence[str]) -> Vo
     for template in templates:
         filled = [template.replace("{}", one) for one in kept]
         total += normalize(torch.from_numpy(np.array(text.encode(filled))), dim=1)
-    return Vocabulary(tuple(kept), normalize(total, dim=1), len(texts) - len(kept))
+    return VocabularyTexts(tuple(kept), normalize(total, dim=1), len(texts) - len(kept))
 
 
 def _is_read(text: Text, words: str) -> bool:

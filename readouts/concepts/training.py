@@ -18,12 +18,12 @@ from readouts.concepts.checkpoints import read_dictionary
 from readouts.concepts.dictionary import Dictionary, DictionaryError
 from readouts.concepts.settings import DictionaryConfig, TrainingConfig
 from readouts.concepts.stack import Stack, silent_atoms
-from readouts.concepts.stream import Statistics, Stream, statistics
+from readouts.concepts.stream import SiteMoments, Stream, statistics
 
 _POINTS = 100
 
 
-class Member(NamedTuple):
+class DictionaryRun(NamedTuple):
     """A dictionary to train, and the seed of its initial weights."""
 
     config: DictionaryConfig
@@ -43,7 +43,7 @@ class Trained(NamedTuple):
 
     dictionary: Dictionary
     curve: Curve
-    statistics: Statistics
+    statistics: SiteMoments
     n_restarts: int
     seconds: float
     """Of the whole stream, all dictionaries together."""
@@ -51,7 +51,7 @@ class Trained(NamedTuple):
 
 def train(
     array: ArrayRows,
-    members: Sequence[Member],
+    members: Sequence[DictionaryRun],
     training: TrainingConfig,
     *,
     seed: int,
@@ -118,7 +118,7 @@ class _Run:
 
     def __init__(
         self,
-        members: Sequence[Member],
+        members: Sequence[DictionaryRun],
         width: int,
         training: TrainingConfig,
         generator: torch.Generator,

@@ -6,6 +6,7 @@ that a margin above zero is binding, and 1 - mean log2(1 + exp(-τ M)) bits are 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -18,24 +19,53 @@ _STEPS = 60
 _LARGEST = 1e6
 
 
+class Margins(NamedTuple):
+    """Margins of some terms together.
+
+    Attributes:
+        fitted: float32 [validation scenes].
+        test: float32 [scenes].
+    """
+
+    fitted: Float32[np.ndarray, " fitted"]
+    test: Float32[np.ndarray, " scenes"]
+
+    def __sub__(self, other: Margins) -> Margins:
+        return Margins(self.fitted - other.fitted, self.test - other.test)
+
+
 class Choice(NamedTuple):
     """Margins of n scenes with a twin, by T terms and in all (T + 1 columns, the last one for all).
 
     Attributes:
         is_used: bool [images], test images that have a twin.
-        margins: float32 [n T+1].
-        bits: float32 [n T+1], 1 - log2(1 + exp(-τ M)).
+        fitted: float32 [validation scenes T+1].
+        test: float32 [n T+1].
         pair: of the scenes used, or None.
     """
 
     is_used: Bool[np.ndarray, " images"]
-    margins: Float32[np.ndarray, "scenes terms"]
-    bits: Float32[np.ndarray, "scenes terms"]
+    fitted: Float32[np.ndarray, "fitted terms"]
+    test: Float32[np.ndarray, "scenes terms"]
     pair: np.ndarray | None
+
+    @property
+    def of_all(self) -> Margins:
+        """Of the embedding."""
+        return Margins(self.fitted[:, -1], self.test[:, -1])
+
+    def of(self, terms: Sequence[int]) -> Margins:
+        """Of some terms together."""
+        return Margins(self.fitted[:, terms].sum(axis=1), self.test[:, terms].sum(axis=1))
+
+    def bits(self, margins: Margins) -> Float32[np.ndarray, " scenes"]:
+        """1 - log2(1 + exp(-τ M)) of each scene, at the best τ of the validation scenes."""
+        tau = sharpness(margins.fitted[:, None])
+        return (1 - np.logaddexp(0, -tau * margins.test) / np.log(2)).astype(np.float32)
 
 
 def choices(given: Given) -> Choice:
-    """Margins of test scenes; τ of each term comes from validation scenes.
+    """Margins of test scenes, and of validation scenes, from which τ comes.
 
     Raises:
         ValueError: no scene has a twin.
@@ -47,9 +77,8 @@ def choices(given: Given) -> Choice:
             "a forced choice needs scenes of two objects that differ in every feature, in validation and in test; "
             "`scene: twinshapes` has them"
         )
-    bits = 1 - np.logaddexp(0, -sharpness(fitted) * margins) / np.log(2)
     pair = given.pair("test")
-    return Choice(is_used, margins, bits.astype(np.float32), None if pair is None else pair[is_used])
+    return Choice(is_used, fitted, margins, None if pair is None else pair[is_used])
 
 
 def _margins(given: Given, split: str) -> tuple[np.ndarray, np.ndarray]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from frozen.readout.measures import Dimension, Measure
+from frozen.readout.measures import Dimension, Expectation, Measure
 
 DIMENSIONS = (
     Dimension("analysis", "question", "what was asked of the decomposition", "panel"),
@@ -13,7 +13,7 @@ DIMENSIONS = (
     Dimension("setting", "setting", "of what has several: texts a head, maps", "detail"),
 )
 GRID_COLUMNS = {
-    "analysis": "decomposition, ablation, heads, textspan, heatmap, forced_choice, neighbours or spurious",
+    "analysis": "map, decomposition, ablation, heads, textspan, heatmap, forced_choice, neighbours or spurious",
     "layer": "embed, number of a block, or final for what is of all",
     "layer_index": "position in depth: embed is -1",
     "term": "head 0, mlp, init (what enters the first block), or the terms that are removed",
@@ -47,6 +47,13 @@ EXTRA_MEASURES = (
         "share of a term's variance that the values of the feature named in `factor` tell, on held-out images",
     ),
     Measure(
+        "map_ratio",
+        "R² of the map",
+        "R²_map",
+        "ratio",
+        "share of the variance of a CLIP's embedding that a linear map from the backbone's gives, on held-out images",
+    ),
+    Measure(
         "margin_share_ratio",
         "Share of the margin",
         "M_t / M",
@@ -62,6 +69,34 @@ EXTRA_MEASURES = (
         "I_c",
         "bits",
         "1 - mean log2(1 + exp(-τ margin)): bits about the binding in the margin, at the best τ of validation",
+    ),
+    Measure(
+        "mean_margin",
+        "Margin",
+        "M_t",
+        "cosine",
+        "mean difference of the scores of the scene's caption and its twin's",
+    ),
+    Measure(
+        "lost_bits",
+        "Caption bits lost",
+        "ΔI_c",
+        "bits",
+        "caption bits of the whole margin less those without the terms, on the same scenes, each at its own best τ",
+    ),
+    Measure(
+        "over_guess_percent",
+        "Accuracy over a guess",
+        "ΔG",
+        "percent",
+        "accuracy less that of the best text for all images alike, in percentage points",
+    ),
+    Measure(
+        "sum_error_ratio",
+        "Error of the sum",
+        "ε",
+        "ratio",
+        "mean length of the sum of all terms less the model's own embedding, which has length 1",
     ),
     Measure("pointing_percent", "Pointing game", "P", "percent", "maps whose largest patch touches the object"),
     Measure("pixel_accuracy_percent", "Pixel accuracy", "pixAcc", "percent", "pixels given object or rest rightly"),
@@ -88,13 +123,15 @@ COLUMNS = {
     **_ESTIMATES,
     "explained_by_chance_ratio": "the same of texts under random rotations, mean",
     "explained_by_chance_high_ratio": "the largest of them",
+    "explained_by_permuted_ratio": "the same where each coordinate of the head's output is permuted among the images "
+    "by itself, and the texts are chosen for that",
     "texts": "texts of the head, JSON: [text, share of variance, share of variance with those before it]",
     "n_distinct_texts": "distinct texts of all heads that are described",
     "factor": "feature that explains most of the term on validation images",
     "factor_ratios": "share of variance between values of each feature, JSON",
     "variance_share_ratio": "variance of the term over the sum of all terms' variances",
-    "mean_margin": "mean difference of the scores of the scene's caption and its twin's",
-    "chance_percent": "of the row's measure: share of patches that touch the object, or of images alike",
+    "chance_percent": "of the row's measure: share of patches that touch the object, or of images alike; accuracy "
+    "with the rebuilt heads of other images",
     "sum_error": "largest difference between the sum of all terms and the model's own embedding, of length 1",
     "sum_error_own_mean": "the same where each term loses its own mean",
     "removed": "terms that were removed, JSON",
@@ -104,6 +141,7 @@ COLUMNS = {
     "n_classes": "classes of the zero-shot classifier",
     "n_class_texts": "distinct texts among them",
     "n_images": "images measured",
+    "n_fitted": "images that a map to a CLIP was fitted to",
     "n_terms": "terms of the embedding, or of those removed",
     "means": "held_out or evaluated: images behind means and the choice of texts",
     "norm_split": "how the mean of the final norm is shared among terms",
@@ -120,6 +158,35 @@ FLAGS = {
     "no_better_than_chance": "the texts explain no more than the best of their random rotations",
     "equal_texts": "several classes have one text, so that no image can be told apart among them",
 }
+_NO_TEXT = "What never saw an image of its text tells what is in it: labels leak into what is read."
+EXPECTATIONS = (
+    *(
+        Expectation(
+            control=name,
+            column="over_guess_percent",
+            high=2.0,
+            where=(("analysis", "decomposition"), ("term", "embedding")),
+            otherwise=_NO_TEXT,
+        )
+        for name in ("random_init", "shuffled")
+    ),
+    Expectation(
+        control="",
+        column="sum_error_ratio",
+        high=1e-3,
+        where=(("analysis", "decomposition"),),
+        otherwise="The terms are not those of this model's embedding, so none of them may be read; with "
+        "`store: {dtype: float32}` the error of storage goes away.",
+    ),
+    Expectation(
+        control="shipped:shapes_clip_features",
+        column="mean_margin",
+        low=0.0,
+        high=0.0,
+        where=(("analysis", "forced_choice"),),
+        otherwise="A model whose captions name no binding prefers one: equal texts do not have equal vectors.",
+    ),
+)
 CONTROLS = {
     "random_init": "the same architecture with random weights, its text tower too: accuracy at chance",
     "shuffled": "activations of other images: accuracy at chance",

@@ -18,7 +18,7 @@ from frozen.allocator import keep_freed_memory
 from frozen.capture.capture import in_batches
 from frozen.capture.forward import run_batch
 from frozen.data.spec import AnySplit, open_split
-from frozen.models import Backbone, Batch, TokenLayout, describe, load
+from frozen.models import Backbone, Batch, describe, load
 from sweep.engine.block_values import BlockValues
 from sweep.engine.passes import Pass, make_batch
 
@@ -54,7 +54,7 @@ class Extractor:
         description = describe(job.backbone, job.scene, head=job.needs_head)
         samples = job.samples(block)
         labels = {name: np.asarray(split.labels(name, samples)) for name in job.labels}  # pyright: ignore
-        size = batch_samples(description.layout, self.device.type)
+        size = batch_samples(description.most_tokens, self.device.type)
         places = list(in_batches(len(samples), size, job.condition, labels, description.layout))
         rendered = None if description.is_control else self._rendered(split, samples, places, labels, images=True)
         with self._computing:
@@ -118,9 +118,9 @@ class Ahead:
             yield batch
 
 
-def batch_samples(layout: TokenLayout, device: str) -> int:
-    """Most samples of a batch."""
-    return max(1, min(_MOST_SAMPLES[device], _MOST_TOKENS[device] // layout.n_tokens))
+def batch_samples(n_tokens: int, device: str) -> int:
+    """Most samples of a batch, of so many tokens each."""
+    return max(1, min(_MOST_SAMPLES[device], _MOST_TOKENS[device] // n_tokens))
 
 
 def _assigned_device() -> torch.device:

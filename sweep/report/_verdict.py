@@ -48,7 +48,7 @@ def verdict(rows: Sequence[Row], measures: Sequence[Measure], expectations: Sequ
         return None
     found = [(one, row) for one in expected for row in rows if _answers_to(row, one)]
     if not found:
-        names = ", ".join(dict.fromkeys(one.control for one in expected))
+        names = ", ".join(dict.fromkeys(one.control for one in expected if one.control))
         return Verdict(None, f"No control of a known answer was measured ({names}): nothing vouches for the numbers.")
     broken = [(one, row) for one, row in found if not _holds(row.estimates[one.column], one)]
     if not broken:
@@ -94,8 +94,8 @@ def answers(rows: Iterable[Row], measures: Sequence[Measure], headline: Headline
 
 
 def _answers_to(row: Row, one: Expectation) -> bool:
-    known = row.control == one.control and not row.failed and row.estimates[one.column].is_defined
-    return known and _is_at(row, one.where)
+    known = not one.control or one.control in (row.control, row.backbone)
+    return known and not row.failed and row.estimates[one.column].is_defined and _is_at(row, one.where)
 
 
 def _is_at(row: Row, where: Iterable[tuple[str, str]]) -> bool:
@@ -109,9 +109,11 @@ def _holds(estimate: Estimate, one: Expectation) -> bool:
 
 
 def _range(one: Expectation, found: Sequence[tuple[Expectation, Row]], measure: Measure) -> str:
-    values = [row.estimates[one.column].value for other, row in found if other is one or other.control == one.control]
+    alike = (one.control, one.column)
+    values = [row.estimates[one.column].value for other, row in found if (other.control, other.column) == alike]
     low, high = (decimal(end, min(2, DECIMALS[measure.unit])) for end in (min(values), max(values)))
-    return f"{one.control} {low}" if low == high else f"{one.control} {low} to {high}"
+    name = one.control or "every row"
+    return f"{name} {low}" if low == high else f"{name} {low} to {high}"
 
 
 def _fault(one: Expectation, row: Row, measure: Measure) -> str:

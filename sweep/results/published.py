@@ -15,7 +15,7 @@ from sweep.results.directory import ResultsDirectory, Row
 from sweep.results.spreadsheet import csv_text
 
 
-class Line(NamedTuple):
+class PublishedLine(NamedTuple):
     """A published number and one cell that measured it; without a cell nothing is measured yet."""
 
     column: str
@@ -48,7 +48,7 @@ class Line(NamedTuple):
         return f"{self.published:.3f}", measured, difference, f"{self.tolerance:g}"
 
 
-def held_against(rows: Iterable[Row], published: Iterable[Published], readout: Readout) -> Iterator[Line]:
+def held_against(rows: Iterable[Row], published: Iterable[Published], readout: Readout) -> Iterator[PublishedLine]:
     """A line for every cell that a published number is about."""
     names = [one.name for one in readout.dimensions]
     done = [row for row in rows if row["status"] == "done" and not row["is_control"]]
@@ -62,14 +62,14 @@ def held_against(rows: Iterable[Row], published: Iterable[Published], readout: R
             yield _line(number, empty | wanted, names, "not measured")
 
 
-def _line(number: Published, row: Row, names: Sequence[str], otherwise: str = "undefined") -> Line:
+def _line(number: Published, row: Row, names: Sequence[str], otherwise: str = "undefined") -> PublishedLine:
     """The number beside a row's; a row without it gets the other verdict."""
     measured = _number(row, number.column)
     difference = None if measured is None else measured - number.value
     verdict = otherwise
     if difference is not None:
         verdict = "reproduced" if abs(difference) <= number.tolerance else "differs"
-    return Line(
+    return PublishedLine(
         column=number.column,
         dataset=str(row["dataset"]),
         backbone=str(row["backbone"]),
@@ -85,15 +85,15 @@ def _line(number: Published, row: Row, names: Sequence[str], otherwise: str = "u
     )
 
 
-def by_place(lines: Iterable[Line]) -> dict[str, list[Line]]:
+def by_place(lines: Iterable[PublishedLine]) -> dict[str, list[PublishedLine]]:
     """Lines under the cell they are about, in the order of the published numbers.
 
     What several cells have alike, such as an entropy of their data set, is there once and under all of them.
     """
-    alike: dict[Line, list[Line]] = defaultdict(list)
+    alike: dict[PublishedLine, list[PublishedLine]] = defaultdict(list)
     for line in lines:
         alike[line._replace(backbone="", dimensions=())].append(line)
-    places: dict[str, list[Line]] = defaultdict(list)
+    places: dict[str, list[PublishedLine]] = defaultdict(list)
     several = len({line.dataset for line in alike if line.dataset}) > 1
     for found in alike.values():
         place = found[0].place or "all cells" if len(found) == 1 else f"{len(found)} cells alike"
@@ -119,15 +119,15 @@ def show_published(
     rows = results.rows()
     lines = list(held_against([rows[cell.cell_id] for cell in cells if cell.cell_id in rows], published, readout))
     names = [one.name for one in readout.dimensions]
-    at = Line._fields.index("dimensions")
-    head = (*Line._fields[:at], *names, *Line._fields[at + 1 :])
+    at = PublishedLine._fields.index("dimensions")
+    head = (*PublishedLine._fields[:at], *names, *PublishedLine._fields[at + 1 :])
     values = [(*line[:at], *line.dimensions, *line[at + 1 :]) for line in lines]
     results.write_text("published.csv", csv_text(head, values))
     console.print("\npublished | measured | difference", highlight=False)
     console.print(_text(lines), markup=False, highlight=False, soft_wrap=True)
 
 
-def _text(lines: Sequence[Line]) -> str:
+def _text(lines: Sequence[PublishedLine]) -> str:
     """A line a number, in columns, under the name of the cell."""
     head = ("", "published", "measured", "difference", "tolerance", "")
     widths = [max(map(len, column)) for column in zip(head, *(_texts(line) for line in lines), strict=True)]
@@ -140,5 +140,5 @@ def _text(lines: Sequence[Line]) -> str:
     return "\n".join([row(head), *(text for group in groups for text in group)])
 
 
-def _texts(line: Line) -> tuple[str, ...]:
+def _texts(line: PublishedLine) -> tuple[str, ...]:
     return (line.column, *line.numbers, line.verdict)

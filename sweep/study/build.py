@@ -46,7 +46,7 @@ def build(settings: Settings, folder: FilePath, source: str) -> Study:
     store = _store(parts)
     published = tuple(_published(parts))
     problems = [*settings.problems, *(settings.problem(*sentence) for sentence in parts.found)]
-    if problems or parts.readout is None:
+    if problems or parts.readout is None or parts.study is None:
         raise StudyError(problems)
     study, aliases = parts.study, parts.readout.control_aliases
     return Study(
@@ -164,9 +164,10 @@ def _backbone(parts: Parts, path: Path, at: Path, given: dict[str, Any], folder:
         parts.note(at, f"unknown shipped backbone {name!r}; {did_you_mean(name, SHIPPED)}")
     if given.get("weights") is not None:
         given["weights"] = study_path(folder, given["weights"].removeprefix("file:"))
-    prefix, _, place = given["source"].rpartition("hf:")
-    if prefix in ("", "random:") and place.startswith(("./", "../", "~")):
-        given["source"] = study_path(folder, place, prefix=f"{prefix}hf:", is_marked=True)
+    for library in ("hf:", "open_clip:"):
+        prefix, _, place = given["source"].rpartition(library)
+        if prefix in ("", "random:") and place.startswith(("./", "../", "~")):
+            given["source"] = study_path(folder, place, prefix=f"{prefix}{library}", is_marked=True)
     if kind == "activations" and name:
         given["source"] = study_path(folder, name, prefix="activations:")
     if "tokens" in given:

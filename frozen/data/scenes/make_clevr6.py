@@ -25,6 +25,7 @@ from frozen.data.scenes._rendered import RenderedFolder
 from frozen.data.scenes._specification import COLORS, MATERIALS, RADII, SHAPES, Look, Studio, Thing, specification
 from frozen.data.scenes.blender import Blender, BlenderError, find_blender
 from frozen.terminal import complain, say
+from frozen.whole_files import appearing, write_whole
 
 N_OBJECTS = 6
 DONE, FAILED, USER_ERROR, INTERRUPTED = 0, 1, 2, 130
@@ -76,7 +77,7 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-class Layout:
+class Clevr6Files:
     """Files of the folder; an image is there when its scene is there too."""
 
     def __init__(self, root: Path) -> None:
@@ -98,7 +99,7 @@ class Layout:
 
 
 def _select(options: argparse.Namespace) -> int:
-    layout = Layout(options.folder)
+    layout = Clevr6Files(options.folder)
     number = -1
     for number, (image, scene) in enumerate(six_object_scenes(options.source)):
         if not layout.has(number):
@@ -132,20 +133,17 @@ def six_object_scenes(source: Path) -> Iterator[tuple[Path, dict[str, Any]]]:
 
 def _place(source: Path, target: Path, *, copy: bool) -> None:
     """A hard link where the file system has them, else a copy."""
-    half = target.with_name(f".half-{os.getpid()}-{target.name}")
-    try:
-        if copy:
-            raise OSError
-        os.link(source, half)
-    except OSError:
-        shutil.copyfile(source, half)
-    half.replace(target)
+    with appearing(target) as half:
+        try:
+            if copy:
+                raise OSError
+            os.link(source, half)
+        except OSError:
+            shutil.copyfile(source, half)
 
 
 def _write(path: Path, scene: dict[str, Any]) -> None:
-    half = path.with_name(f".half-{os.getpid()}-{path.name}")
-    half.write_text(json.dumps(scene))
-    half.replace(path)
+    write_whole(path, json.dumps(scene))
 
 
 def new_scene(number: int, attempt: int, seed: int, look: Look) -> dict[str, Any]:
@@ -158,7 +156,7 @@ def new_scene(number: int, attempt: int, seed: int, look: Look) -> dict[str, Any
 
 
 def _render(options: argparse.Namespace) -> int:
-    layout = Layout(options.folder)
+    layout = Clevr6Files(options.folder)
     missing = [number for number in range(options.count) if not layout.has(number)]
     say(f"{len(missing):,} of {options.count:,} images to render in {options.folder}")
     if not missing:
@@ -178,7 +176,7 @@ def _render(options: argparse.Namespace) -> int:
 class _Renderer:
     """Some Blenders that render side by side, each waited for by a thread."""
 
-    def __init__(self, options: argparse.Namespace, layout: Layout, command: tuple[str, ...]) -> None:
+    def __init__(self, options: argparse.Namespace, layout: Clevr6Files, command: tuple[str, ...]) -> None:
         clevr = os.environ.get("CLEVR_GEN_DIR")
         assets = "clevr" if clevr else "primitives"
         self._look = Look(options.width, options.height, options.samples, denoise=True, assets=assets)

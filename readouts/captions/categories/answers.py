@@ -11,7 +11,7 @@ Nested = Literal["drop", "flatten"]
 """What becomes of an object within the answer: the published script loses it, and it can be kept."""
 
 
-class Part(NamedTuple):
+class CaptionPart(NamedTuple):
     """A piece of a caption and its category."""
 
     text: str
@@ -22,7 +22,7 @@ class _Pairs(list[tuple[str, Any]]):
     """The entries of an object in order; a key may come twice."""
 
 
-def parts_of(answer: str, *, nested: Nested = "flatten") -> list[Part] | None:
+def parts_of(answer: str, *, nested: Nested = "flatten") -> list[CaptionPart] | None:
     """The parts of an answer, by the first label of each.
 
     Keys that come twice are two parts. A text in place of labels is no part.
@@ -41,12 +41,12 @@ def parts_of(answer: str, *, nested: Nested = "flatten") -> list[Part] | None:
     return _parts(found, nested) if isinstance(found, _Pairs) else None
 
 
-def _parts(pairs: _Pairs, nested: Nested) -> list[Part]:
-    found: list[Part] = []
+def _parts(pairs: _Pairs, nested: Nested) -> list[CaptionPart]:
+    found: list[CaptionPart] = []
     for text, labels in pairs:
         if isinstance(labels, _Pairs):
             found += _parts(labels, nested) if nested == "flatten" else []
         elif isinstance(labels, list):
             first = labels[0] if labels else ""
-            found.append(Part(text, merged(first if isinstance(first, str) else "")))
+            found.append(CaptionPart(text, merged(first if isinstance(first, str) else "")))
     return found

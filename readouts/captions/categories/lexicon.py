@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import cache
 
-from readouts.captions.categories.answers import Part
+from readouts.captions.categories.answers import CaptionPart
 from readouts.captions.categories.names import FUNCTION, UNKNOWN
 from readouts.captions.parsing import NUMBERS, words_of
 
@@ -139,16 +139,18 @@ def lexicon() -> dict[str, str]:
     return found
 
 
-class Lexicon:
+class LexiconCategoriser:
     """Words of a caption are its parts; function words are none, and words that are not known are UNKNOWN."""
 
-    def categorise(self, captions: list[str]) -> list[list[Part] | None]:
+    def categorise(self, captions: list[str]) -> list[list[CaptionPart] | None]:
         """The parts of each caption."""
         return [self._parts(caption) for caption in captions]
 
-    def _parts(self, caption: str) -> list[Part]:
+    def _parts(self, caption: str) -> list[CaptionPart]:
         known = lexicon()
-        parts = [Part(word, _NUMBER if word.isdigit() else known.get(word, UNKNOWN)) for word in words_of(caption)]
+        parts = [
+            CaptionPart(word, _NUMBER if word.isdigit() else known.get(word, UNKNOWN)) for word in words_of(caption)
+        ]
         return [part for part in parts if part.category != FUNCTION]
 
 

@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any, Literal, Protocol, runtime_checkable
 
 from frozen.problems import Problem, at_least, refuse
-from readouts.captions.categories.answers import Nested, Part, parts_of
-from readouts.captions.categories.lexicon import Lexicon
+from readouts.captions.categories.answers import CaptionPart, Nested, parts_of
+from readouts.captions.categories.lexicon import LexiconCategoriser
 from readouts.captions.categories.prompt import VERSION, messages
 
 By = Literal["lexicon", "replay", "hf", "endpoint"]
@@ -32,7 +32,7 @@ class CategoriserError(ValueError):
 class Categoriser(Protocol):
     """Finds the parts of captions."""
 
-    def categorise(self, captions: list[str]) -> list[list[Part] | None]:
+    def categorise(self, captions: list[str]) -> list[list[CaptionPart] | None]:
         """The parts of each caption, None where its answer could not be read."""
         ...
 
@@ -84,7 +84,7 @@ class CategoriesConfig:
             CategoriserError: stored answers, a key or a library that are not there.
         """
         if self.by == "lexicon":
-            return Lexicon()
+            return LexiconCategoriser()
         ask = None
         if self.by == "endpoint":
             ask = Endpoint(self.url, self.model, _key(self.key_variable), self.requests_a_second)
@@ -112,7 +112,7 @@ class Answers:
         self._nested: Nested = nested
         self._known = dict(_stored(path, model))
 
-    def categorise(self, captions: list[str]) -> list[list[Part] | None]:
+    def categorise(self, captions: list[str]) -> list[list[CaptionPart] | None]:
         """The parts of each caption; a caption without a stored answer is asked, or is unread without a model."""
         for caption in dict.fromkeys(captions):
             if caption not in self._known and self._ask is not None:
@@ -120,7 +120,7 @@ class Answers:
                 self._keep(caption)
         return [self._parts(self._known.get(caption)) for caption in captions]
 
-    def _parts(self, answer: str | None) -> list[Part] | None:
+    def _parts(self, answer: str | None) -> list[CaptionPart] | None:
         return None if answer is None else parts_of(answer, nested=self._nested)
 
     def _keep(self, caption: str) -> None:

@@ -9,13 +9,13 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float64
 
-from readouts.captions.categories.answers import Nested, Part, parts_of
+from readouts.captions.categories.answers import CaptionPart, Nested, parts_of
 from readouts.captions.categories.names import CATEGORIES
 
 _PLACE = {category: i for i, category in enumerate(CATEGORIES)}
 
 
-def caption_shares(parts: Sequence[Sequence[Part] | None]) -> Float64[np.ndarray, "captions categories"]:
+def caption_shares(parts: Sequence[Sequence[CaptionPart] | None]) -> Float64[np.ndarray, "captions categories"]:
     """Percentage of each caption's parts that each category has; NaN for captions without a part."""
     found = np.full((len(parts), len(CATEGORIES)), np.nan)
     for row, of in zip(found, parts, strict=True):

@@ -9,7 +9,7 @@ from typing import Any
 from frozen.data.scenes import Scene
 from frozen.readout.exhibit import Exhibit
 from readouts.concepts.exhibits._atoms import atom_galleries, atom_tables
-from readouts.concepts.exhibits._base import Source
+from readouts.concepts.exhibits._base import StudyResults
 from readouts.concepts.exhibits._classes import global_pictures, local_pictures, paths
 from readouts.concepts.exhibits._clusters import cluster_pictures
 from readouts.concepts.exhibits._selectivity import selectivities
@@ -23,7 +23,7 @@ def exhibits(results: Path, rows: Sequence[Mapping[str, Any]], scenes: Mapping[s
         rows: result rows, of done and failed cells.
         scenes: the data sets of the study, by name.
     """
-    source = Source(results, rows, scenes)
+    source = StudyResults(results, rows, scenes)
     yield from selectivities(source)
     yield from atom_galleries(source)
     yield from atom_tables(source)

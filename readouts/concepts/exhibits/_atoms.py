@@ -9,7 +9,7 @@ from typing import Any
 from matplotlib.figure import Figure
 
 from frozen.readout.exhibit import Exhibit
-from readouts.concepts.exhibits._base import Row, Source, about, picture
+from readouts.concepts.exhibits._base import Row, StudyResults, about, picture
 
 _ATOMS, _IMAGES = 8, 4
 _MOST_FIGURES = 4
@@ -17,7 +17,7 @@ _INCHES = 0.78
 _MOST_IN_TABLE = 20
 
 
-def atom_galleries(source: Source) -> Iterator[Exhibit]:
+def atom_galleries(source: StudyResults) -> Iterator[Exhibit]:
     """The best-named atoms and their strongest images in every data set (paper: task agnosticity)."""
     groups: dict[str, list[Row]] = {}
     for row in source.firsts("codes"):
@@ -34,7 +34,7 @@ def atom_galleries(source: Source) -> Iterator[Exhibit]:
             )
 
 
-def draw_gallery(source: Source, rows: Sequence[Row], names: list[dict[str, Any]]) -> Figure:
+def draw_gallery(source: StudyResults, rows: Sequence[Row], names: list[dict[str, Any]]) -> Figure:
     """A grid of images: atoms down, data sets across."""
     tops = [source.table(row, "strongest") or [] for row in rows]
     chosen: list[dict[str, Any]] = []
@@ -63,7 +63,7 @@ def draw_gallery(source: Source, rows: Sequence[Row], names: list[dict[str, Any]
     return figure
 
 
-def atom_tables(source: Source) -> Iterator[Exhibit]:
+def atom_tables(source: StudyResults) -> Iterator[Exhibit]:
     """All atoms of all dictionaries in one table with a field to search in."""
     values = [value for row in source.firsts("names") for value in _values(source, row)]
     if values:
@@ -76,7 +76,7 @@ def atom_tables(source: Source) -> Iterator[Exhibit]:
         )
 
 
-def _values(source: Source, row: Row) -> Iterator[dict[str, Any]]:
+def _values(source: StudyResults, row: Row) -> Iterator[dict[str, Any]]:
     for one in source.table(row, "names") or ():
         if one["fires"]:
             is_named = one["name"] == one["text"]

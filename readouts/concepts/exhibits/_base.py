@@ -17,7 +17,7 @@ _NOTHING = 1e-3
 _OF_DICTIONARY = ("backbone", "site", "dictionary", "training_number")
 
 
-class Source(NamedTuple):
+class StudyResults(NamedTuple):
     """Results of a study.
 
     Attributes:

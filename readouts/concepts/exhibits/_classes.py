@@ -9,13 +9,13 @@ from typing import Any
 from matplotlib.figure import Figure
 
 from frozen.readout.exhibit import Exhibit
-from readouts.concepts.exhibits._base import Row, Source, about, bars, picture
+from readouts.concepts.exhibits._base import Row, StudyResults, about, bars, picture
 
 _MOST_FIGURES = 3
 _LOCAL, _CLASSES = 4, 6
 
 
-def paths(source: Source) -> Iterator[Exhibit]:
+def paths(source: StudyResults) -> Iterator[Exhibit]:
     """Accuracy against weights a class, of all classifiers."""
     values = [value for row in source.of("classifier") for value in _steps(source, row)]
     if values:
@@ -28,7 +28,7 @@ def paths(source: Source) -> Iterator[Exhibit]:
         )
 
 
-def _steps(source: Source, row: Row) -> Iterator[dict[str, Any]]:
+def _steps(source: StudyResults, row: Row) -> Iterator[dict[str, Any]]:
     for one in source.table(row, "path") or ():
         yield {
             "dataset": row["dataset"],
@@ -64,7 +64,7 @@ def draw_paths(values: Sequence[dict[str, Any]]) -> dict[str, Any]:
     return {"data": {"values": list(values)}, "facet": facet, "columns": 2, "spec": panel}
 
 
-def _on_codes(source: Source) -> list[Row]:
+def _on_codes(source: StudyResults) -> list[Row]:
     """The first classifier on codes of every dictionary."""
     rows: dict[tuple[str, str], Row] = {}
     for row in source.firsts("classifier"):
@@ -73,13 +73,13 @@ def _on_codes(source: Source) -> list[Row]:
     return list(rows.values())[:_MOST_FIGURES]
 
 
-def _classes(source: Source, row: Row) -> list[str]:
+def _classes(source: StudyResults, row: Row) -> list[str]:
     space = source.scenes[row["dataset"]].space
     features = [value for group in space.groups for value in group.values]
     return features if str(row["variant"]).startswith("features") else list(space.object_names)
 
 
-def local_pictures(source: Source) -> Iterator[Exhibit]:
+def local_pictures(source: StudyResults) -> Iterator[Exhibit]:
     """Single decisions (paper: local explanations)."""
     for row in _on_codes(source):
         if row["dataset"] in source.scenes and (table := source.table(row, "local")):
@@ -93,7 +93,7 @@ def local_pictures(source: Source) -> Iterator[Exhibit]:
             )
 
 
-def draw_local(source: Source, row: Row, table: list[dict[str, Any]]) -> Figure:
+def draw_local(source: StudyResults, row: Row, table: list[dict[str, Any]]) -> Figure:
     """Images at the left, bars at their right."""
     names, classes = source.names(row), _classes(source, row)
     images = source.images(row["dataset"], [one["image"] for one in table])
@@ -111,7 +111,7 @@ def draw_local(source: Source, row: Row, table: list[dict[str, Any]]) -> Figure:
     return figure
 
 
-def global_pictures(source: Source) -> Iterator[Exhibit]:
+def global_pictures(source: StudyResults) -> Iterator[Exhibit]:
     """Whole classes (paper: global explanations)."""
     for row in _on_codes(source):
         if row["dataset"] in source.scenes and (table := source.table(row, "global")):
@@ -125,7 +125,7 @@ def global_pictures(source: Source) -> Iterator[Exhibit]:
             )
 
 
-def draw_global(source: Source, row: Row, table: list[dict[str, Any]]) -> Figure:
+def draw_global(source: StudyResults, row: Row, table: list[dict[str, Any]]) -> Figure:
     """Classes down, both rules across."""
     names, classes = source.names(row), _classes(source, row)
     shown = sorted({one["class"] for one in table})[:_CLASSES]

@@ -9,13 +9,13 @@ from typing import Any
 from matplotlib.figure import Figure
 
 from frozen.readout.exhibit import Exhibit
-from readouts.concepts.exhibits._base import Row, Source, about, bars, picture
+from readouts.concepts.exhibits._base import Row, StudyResults, about, bars, picture
 
 _MOST_FIGURES = 2
 _CLUSTERS, _IMAGES = 4, 6
 
 
-def cluster_pictures(source: Source) -> Iterator[Exhibit]:
+def cluster_pictures(source: StudyResults) -> Iterator[Exhibit]:
     """The largest clusters with the atoms that set them apart (paper: meta clusters)."""
     for row in list(source.firsts("codes"))[:_MOST_FIGURES]:
         if row["dataset"] in source.scenes and (table := source.table(row, "clusters")):
@@ -28,7 +28,7 @@ def cluster_pictures(source: Source) -> Iterator[Exhibit]:
             )
 
 
-def draw(source: Source, row: Row, table: list[dict[str, Any]]) -> Figure:
+def draw(source: StudyResults, row: Row, table: list[dict[str, Any]]) -> Figure:
     """A line a cluster."""
     names, lines = source.names(row), len(table)
     figure = Figure(figsize=(7.6, 1.15 * lines), dpi=200)

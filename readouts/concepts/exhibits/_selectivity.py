@@ -7,12 +7,12 @@ from functools import partial
 from typing import Any
 
 from frozen.readout.exhibit import Exhibit
-from readouts.concepts.exhibits._base import Row, Source
+from readouts.concepts.exhibits._base import Row, StudyResults
 
 _COLOURS = {"conjunction": "#E69F00", "feature": "#0072B2", "other": "#8f99a3"}
 
 
-def selectivities(source: Source) -> Iterator[Exhibit]:
+def selectivities(source: StudyResults) -> Iterator[Exhibit]:
     """One drawing a data set and dictionary, the backbones side by side."""
     groups: dict[tuple[str, str, str], list[Row]] = {}
     for row in source.firsts("binding"):
@@ -30,7 +30,7 @@ def selectivities(source: Source) -> Iterator[Exhibit]:
             )
 
 
-def _values(source: Source, row: Row) -> Iterator[dict[str, Any]]:
+def _values(source: StudyResults, row: Row) -> Iterator[dict[str, Any]]:
     names = source.names(row)
     for one in source.table(row, "selectivity") or ():
         if one["auc_bound"] is not None:

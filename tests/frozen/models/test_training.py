@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from frozen.models._training import Schedule, train
+from frozen.models._training import TrainingSchedule, train
 from frozen.models.opening import open_file
 
 
@@ -36,7 +36,7 @@ class Line:
         return {"square": ((self.model(x) - y) ** 2).mean()}
 
 
-SCHEDULE = Schedule(images=9_600, warmup_steps=20, learning_rate=0.02)
+SCHEDULE = TrainingSchedule(images=9_600, warmup_steps=20, learning_rate=0.02)
 
 
 def weights(task: Line) -> Tensor:

@@ -34,6 +34,7 @@ from tests.frozen.models.checkpoints import (
     write,
 )
 from tests.frozen.models.reference import CPU, SCENE, normalised
+from tests.frozen.models.two_towers import given
 
 transformers = pytest.importorskip("transformers")
 LAYERS = ("embed", *map(str, range(DEPTH)), "final")
@@ -46,6 +47,7 @@ _SMALL = {
 }
 _TEXT = {"hidden_size": 8, "intermediate_size": 8, "num_hidden_layers": 1, "num_attention_heads": 2, "vocab_size": 9}
 _MLP = {**_SMALL, "intermediate_size": 64}
+_NAFLEX = {name: value for name, value in _MLP.items() if name != "image_size"} | {"num_patches": 4}
 
 
 class Case(NamedTuple):
@@ -72,6 +74,7 @@ CASES = {
     "clip": Case("CLIPModel", {"vision_config": _MLP, "text_config": _TEXT}, _layout()),
     "clip_vision": Case("CLIPVisionModel", _MLP, _layout()),
     "siglip": Case("SiglipModel", {"vision_config": _MLP, "text_config": _TEXT}, _layout(has_cls=False)),
+    "siglip2": Case("Siglip2Model", {"vision_config": _NAFLEX, "text_config": _TEXT}, _layout(has_cls=False)),
     "vit": Case("ViTForImageClassification", _MLP, _layout()),
     "vit_mae": Case("ViTMAEForPreTraining", {**_MLP, **_MAE}, _layout()),
     "ijepa": Case("IJepaModel", _MLP, _layout(has_cls=False)),
@@ -146,12 +149,12 @@ def test_the_last_tokens_are_those_the_library_gives(name: str) -> None:
     tower = getattr(tower, "vision_model", tower)
     batch = batch_of(SCENE, range(3))
     pixels = normalised(batch.images, 28, MEAN, STD)
-    options: dict[str, Any] = {}
+    options: dict[str, Any] = given(name, pixels, 14)
     if name == "vit_mae":
         tower.config.mask_ratio, tower.embeddings.config.mask_ratio = 0.0, 0.0
         options["noise"] = torch.linspace(0, 1, 4).expand(3, 4)
     with torch.no_grad():
-        expected = tower(pixels, **options).last_hidden_state
+        expected = tower(**options).last_hidden_state
         if name.startswith("clip"):
             expected = tower.post_layernorm(expected)
     torch.testing.assert_close(_loaded(name).forward(batch)["final"], expected, rtol=1e-4, atol=1e-4)
@@ -209,11 +212,13 @@ def test_no_patch_is_masked_and_their_order_is_kept() -> None:
 
 
 def test_heads_text_towers_and_decoders_are_not_loaded() -> None:
+    """SigLIP's `head` is no classifier: it pools the image's embedding."""
     for name in ("clip", "siglip", "vit", "vit_mae"):
         loaded = _loaded(name)
         assert isinstance(loaded, VisionTransformer)
         parts = {key.partition(".")[0] for key in loaded._tower.model.state_dict()}
-        assert not parts & {"text_model", "head", "pooler", "decoder", "classifier", "visual_projection"}
+        assert not parts & {"text_model", "pooler", "decoder", "classifier", "visual_projection"}
+        assert ("head" in parts) == (name == "siglip")
         assert loaded.description.parameters < sum(value.numel() for value in published(name)[1].parameters())
 
 

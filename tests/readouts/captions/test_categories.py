@@ -13,13 +13,13 @@ import numpy as np
 import pytest
 
 from frozen.problems import ConfigurationError
-from readouts.captions.categories.answers import Part, parts_of
-from readouts.captions.categories.lexicon import Lexicon, lexicon, unknown_words
+from readouts.captions.categories.answers import CaptionPart, parts_of
+from readouts.captions.categories.lexicon import LexiconCategoriser, lexicon, unknown_words
 from readouts.captions.categories.models import CategoriesConfig, CategoriserError
 from readouts.captions.categories.names import CATEGORIES, FUNCTION, merged
 from readouts.captions.categories.shares import caption_shares, released
 
-LEXICON = Lexicon()
+LEXICON = LexiconCategoriser()
 
 
 def test_every_word_has_one_of_the_categories() -> None:
@@ -134,7 +134,11 @@ def test_an_endpoint_is_asked_once_a_caption_and_its_answers_are_replayed(
     config = CategoriesConfig(
         by="endpoint", model="m", url=server, answers=str(path), key_variable="MY_KEY", requests_a_second=1000
     )
-    expected: list[Any] = [[Part("dog", "animal")], [Part("cat", "animal")], [Part("dog", "animal")]]
+    expected: list[Any] = [
+        [CaptionPart("dog", "animal")],
+        [CaptionPart("cat", "animal")],
+        [CaptionPart("dog", "animal")],
+    ]
     assert config.make().categorise(["dog", "cat", "dog"]) == expected
     assert len(Server.asked) == 3  # one of them found the server busy
     assert set(Server.keys) == {"Bearer a-key"}
@@ -143,7 +147,7 @@ def test_an_endpoint_is_asked_once_a_caption_and_its_answers_are_replayed(
     assert len(Server.asked) == 3
     path.write_text(path.read_text() + '{"caption": "co')  # killed while it wrote
     stored = CategoriesConfig(by="replay", answers=str(path))
-    assert stored.make().categorise(["cat", "cow"]) == [[Part("cat", "animal")], None]
+    assert stored.make().categorise(["cat", "cow"]) == [[CaptionPart("cat", "animal")], None]
     assert stored.content()["digest"] != CategoriesConfig(by="lexicon").content()
 
 

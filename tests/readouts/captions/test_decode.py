@@ -15,7 +15,7 @@ from frozen.models import BackboneError
 from frozen.models.decoding import entropy_bits, log_likelihoods
 from frozen.problems import ConfigurationError
 from readouts.captions import decode
-from readouts.captions.decode import Choices, DecodeConfig, Verbalise
+from readouts.captions.decode import CaptionChoices, DecodeConfig, Verbalise
 from tests.readouts.captions.conftest import LAYERS, Known, N
 
 
@@ -46,7 +46,7 @@ def naive(known: Known, memory: torch.Tensor) -> tuple[list[int], list[float]]:
 
 @pytest.fixture(scope="module")
 def together(known: Known) -> dict[str, dict]:
-    return columns(known, *LAYERS, choices=Choices("counted", 3))
+    return columns(known, *LAYERS, choices=CaptionChoices("counted", 3))
 
 
 @pytest.mark.parametrize(
@@ -79,7 +79,7 @@ def test_a_caption_depends_neither_on_the_other_images_nor_on_the_other_layers(
 ) -> None:
     monkeypatch.setitem(decode.MOST_ROWS, "cpu", 7)
     order = np.array([9, 3, 15, 11])
-    alone = columns(known, "2", batch_size=2, indices=order, choices=Choices("counted", 3))["2"]
+    alone = columns(known, "2", batch_size=2, indices=order, choices=CaptionChoices("counted", 3))["2"]
     assert alone["ids"] == [together["2"]["ids"][i] for i in order]
     np.testing.assert_allclose(alone["choice_nats"], np.array(together["2"]["choice_nats"])[order], atol=1e-3)
 
@@ -137,8 +137,8 @@ def test_equal_settings_have_equal_keys_and_other_ones_other_keys() -> None:
         Verbalise(Site("2")),
         Verbalise(Site("3")),
         Verbalise(Site("2"), DecodeConfig(max_words=5)),
-        Verbalise(Site("2"), choices=Choices("counted", 8)),
-        Verbalise(Site("2"), choices=Choices("plain", 8)),
+        Verbalise(Site("2"), choices=CaptionChoices("counted", 8)),
+        Verbalise(Site("2"), choices=CaptionChoices("plain", 8)),
         Verbalise(Site("2"), memory="blank"),
     ]
     assert len({str(one.key()) for one in variants}) == len(variants)

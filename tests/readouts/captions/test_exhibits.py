@@ -12,14 +12,14 @@ import pytest
 from matplotlib.figure import Figure
 
 from frozen.data.scenes import SplitPolicy, TwinShapes
-from readouts.captions.categories.lexicon import Lexicon
+from readouts.captions.categories.lexicon import LexiconCategoriser
 from readouts.captions.categories.shares import caption_shares
 from readouts.captions.columns import COLUMNS
 from readouts.captions.exhibits import exhibits
 from readouts.captions.exhibits._pairs import confusion, parts_of
 from readouts.captions.exhibits._shares import stacked
 from readouts.captions.parsing import Parser
-from readouts.captions.scoring import Written, sample_table
+from readouts.captions.scoring import WrittenCaptions, sample_table
 from readouts.captions.stored import recompute
 
 SCENE = TwinShapes(split=SplitPolicy(train=2, validation=2, test=20))
@@ -29,11 +29,11 @@ SWAPPED = SPLIT.captions(np.arange(20) ^ 1, "counted")
 
 
 def row(results: Path, place: int, captions: list[str], *, control: bool = False) -> dict:
-    written = Written(captions, [np.array([1.0])] * 20, np.ones(20, dtype=bool), None)
+    written = WrittenCaptions(captions, [np.array([1.0])] * 20, np.ones(20, dtype=bool), None)
     samples = sample_table(
         written, np.arange(20) // 2, SPLIT.object_codes, Parser(SCENE.space), TRUE, is_shuffled=False
     )
-    shares = caption_shares(Lexicon().categorise(captions))
+    shares = caption_shares(LexiconCategoriser().categorise(captions))
     samples = samples.append_column("shares", pa.FixedShapeTensorArray.from_numpy_ndarray(shares))
     known = dict.fromkeys(COLUMNS) | {"seed": 0, "interval_level": 0.95, "interval_resamples": 100}
     cell = f"{'c' if control else 't'}{place}"

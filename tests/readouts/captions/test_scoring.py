@@ -13,7 +13,7 @@ from frozen.intervals import IntervalConfig
 from frozen.readout.comparing import IncomparableError
 from readouts.captions.columns import RATIOS
 from readouts.captions.parsing import Parser
-from readouts.captions.scoring import Written, bits_of, calibrated_bits, choice_columns, sample_table
+from readouts.captions.scoring import WrittenCaptions, bits_of, calibrated_bits, choice_columns, sample_table
 from readouts.captions.stored import compare, estimates, recompute, sums_of, top_caption
 
 N = 400
@@ -24,7 +24,7 @@ ROW = {"seed": 0, "interval_level": 0.95, "interval_resamples": 200, "data_finge
 
 def table(captions: list[str], nats: np.ndarray | None = None, true: str = "a red cube") -> pa.Table:
     codes = np.tile(np.array([1, 0, 0, 1], dtype=np.uint8), (N, 1))
-    written = Written(captions, [np.array([1.0, 3.0])] * N, np.ones(N, dtype=bool), nats)
+    written = WrittenCaptions(captions, [np.array([1.0, 3.0])] * N, np.ones(N, dtype=bool), nats)
     return sample_table(written, UNITS, codes, Parser(SPACE), [true] * N, is_shuffled=False)
 
 

@@ -8,7 +8,7 @@ from torch.nn.functional import normalize
 
 from readouts.concepts.dictionary import Dictionary
 from readouts.concepts.settings import DictionaryConfig, TrainingConfig
-from readouts.concepts.training import Member, train
+from readouts.concepts.training import DictionaryRun, train
 
 CPU = torch.device("cpu")
 
@@ -26,7 +26,7 @@ def planted(
 
 
 def trained(rows: np.ndarray, config: DictionaryConfig, training: TrainingConfig, seed: int = 0) -> Dictionary:
-    return train(rows, [Member(config, seed)], training, seed=seed, device=CPU)[0].dictionary
+    return train(rows, [DictionaryRun(config, seed)], training, seed=seed, device=CPU)[0].dictionary
 
 
 def mmcs(atoms: torch.Tensor, dictionary: Dictionary, rows: np.ndarray) -> float:

@@ -11,7 +11,7 @@ import torch
 from readouts.concepts.dictionary import KINDS, Dictionary, DictionaryError, keep_largest
 from readouts.concepts.settings import DictionaryConfig, TrainingConfig
 from readouts.concepts.stack import Stack
-from readouts.concepts.training import Member, restart, restarts_after, train
+from readouts.concepts.training import DictionaryRun, restart, restarts_after, train
 from tests.readouts.concepts.planted import CPU, planted, trained
 
 TRAINING = TrainingConfig(steps=60, batch_size=128)
@@ -157,9 +157,9 @@ def test_several_in_one_stream_are_those_of_several_runs(rows: np.ndarray) -> No
         DictionaryConfig(kind="topk", k=5),
         DictionaryConfig(kind="relu_l1"),
     ]
-    together = train(rows, [Member(one, 3) for one in configs], TRAINING, seed=0, device=CPU)
+    together = train(rows, [DictionaryRun(one, 3) for one in configs], TRAINING, seed=0, device=CPU)
     for config, one in zip(configs, together, strict=True):
-        [alone] = train(rows, [Member(config, 3)], TRAINING, seed=0, device=CPU)
+        [alone] = train(rows, [DictionaryRun(config, 3)], TRAINING, seed=0, device=CPU)
         torch.testing.assert_close(one.dictionary.decoder, alone.dictionary.decoder, rtol=1e-3, atol=1e-4)
     assert int((together[0].dictionary.encode(torch.from_numpy(rows)) > 0).sum(1).max()) <= 2
 

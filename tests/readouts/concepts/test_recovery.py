@@ -11,7 +11,7 @@ import torch
 from readouts.concepts.quality import match, quality
 from readouts.concepts.settings import DictionaryConfig, TrainingConfig
 from readouts.concepts.stream import Stream, statistics
-from readouts.concepts.training import Member, train
+from readouts.concepts.training import DictionaryRun, train
 from tests.readouts.concepts.planted import CPU, mmcs, planted, trained
 
 SHORT = TrainingConfig(steps=1200, batch_size=256)
@@ -78,7 +78,7 @@ def test_two_trainings_agree_on_planted_data_and_not_on_noise() -> None:
         one, other = (
             found.dictionary
             for found in train(
-                array, [Member(BY_KIND["topk"], seed) for seed in (0, 1)], training, seed=0, device=CPU
+                array, [DictionaryRun(BY_KIND["topk"], seed) for seed in (0, 1)], training, seed=0, device=CPU
             )
         )
         alive = [quality(each, array, CPU).fires > 0.001 * len(array) for each in (one, other)]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from readouts.text_decomposition.choice import choices, preferred, sharpness
+from readouts.text_decomposition.choice import Margins, choices, preferred, sharpness
 from readouts.text_decomposition.lens import Stored
 from readouts.text_decomposition.texts import TextTable, captions, exchanged
 from tests.readouts.text_decomposition.known import HEADS, LAYERS, SPACE, WIDTH, given, lens, outputs
@@ -59,18 +59,52 @@ def test_margins_of_terms_sum_to_that_of_the_embedding() -> None:
     own = known.table.rows(captions(CODES["test"], SPACE, "plain"))
     other = known.table.rows(captions(exchanged(CODES["test"], SPACE), SPACE, "plain"))
     expected = (terms.sum(1) * (own - other)).sum(1)
-    assert found.margins.shape == (N, LAYERS * HEADS + LAYERS + 2)
-    assert np.allclose(found.margins[:, -1], expected, rtol=1e-4, atol=1e-5)
-    assert np.allclose(found.margins[:, :-1].sum(1), expected, rtol=1e-4, atol=1e-5)
-    assert np.allclose(found.margins[:, 3], (terms[:, 3] * (own - other)).sum(1), rtol=1e-4, atol=1e-5)
+    assert found.test.shape == (N, LAYERS * HEADS + LAYERS + 2)
+    assert np.allclose(found.test[:, -1], expected, rtol=1e-4, atol=1e-5)
+    assert np.allclose(found.test[:, :-1].sum(1), expected, rtol=1e-4, atol=1e-5)
+    assert np.allclose(found.test[:, 3], (terms[:, 3] * (own - other)).sum(1), rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize("known", [made("features"), made(other=False)], ids=["features", "equal vectors"])
 def test_captions_that_cannot_be_told_apart_have_no_margin(known) -> None:
     found = choices(known)
-    assert (found.margins == 0).all()
-    assert (found.bits == 0).all()
-    assert (preferred(found.margins) == 0.5).all()
+    assert (found.test == 0).all()
+    assert (found.bits(found.of_all) == 0).all()
+    assert (found.bits(found.of([0, 2])) == 0).all()
+    assert (preferred(found.test) == 0.5).all()
+
+
+def test_margins_of_several_terms_are_sums_and_what_is_left_is_the_difference() -> None:
+    found = choices(made())
+    some = found.of([1, 3, 4])
+    assert np.allclose(some.test, found.test[:, 1] + found.test[:, 3] + found.test[:, 4], atol=1e-6)
+    left = found.of_all - some
+    rest = [position for position in range(LAYERS * HEADS + LAYERS + 1) if position not in (1, 3, 4)]
+    assert np.allclose(left.test, found.of(rest).test, atol=1e-4)
+    assert np.allclose(left.fitted, found.of(rest).fitted, atol=1e-4)
+
+
+def test_the_sharpness_of_a_margin_comes_from_validation_scenes() -> None:
+    found = choices(made())
+    sure = Margins(np.ones(5, np.float32), np.float32([1, -1, 0]))
+    bits = found.bits(sure)
+    assert bits[0] > 0.999
+    assert bits[1] < -1000, "a sure margin that is wrong costs much"
+    assert bits[2] == 0
+    assert (found.bits(Margins(-np.ones(5, np.float32), np.float32([1, -1]))) == 0).all(), "no τ below 0"
+
+
+def test_what_a_term_loses_is_the_whole_where_it_is_all_there_is() -> None:
+    """One term holds the margin, the others noise: without it nothing is left, without another all is."""
+    found = choices(made())
+    for margins, n in ((found.fitted, len(found.fitted)), (found.test, len(found.test))):
+        margins[:] = 1e-4 * np.random.default_rng(n).standard_normal(margins.shape)
+        margins[:, 2] = 1
+        margins[:, -1] = margins[:, :-1].sum(axis=1)
+    whole = found.bits(found.of_all).mean()
+    lost = [whole - found.bits(found.of_all - found.of([term])).mean() for term in (2, 0)]
+    assert lost[0] == pytest.approx(1, abs=0.15)
+    assert lost[1] == pytest.approx(0, abs=0.01)
 
 
 def test_scenes_without_a_twin_are_refused() -> None:

@@ -28,7 +28,10 @@ def test_the_quickstart_says_what_its_page_says(tmp_path: Path) -> None:
     choice = rows[rows.analysis == "forced_choice"]
     features = choice[choice.backbone == "shipped:shapes_clip_features"]
     assert (features.mean_margin == 0).all()
-    parts = choice[(choice.backbone == "shipped:shapes_clip_objects") & (choice.term != "embedding")]
+    parts = choice[choice.backbone == "shipped:shapes_clip_objects"]
+    sums = parts[parts.term.isin(["heads", "mlps"])]
+    assert sums.groupby("dataset").margin_share_ratio.sum().tolist() == pytest.approx([1, 1], abs=1e-4)
+    parts = parts[~parts.term.isin(["embedding", "heads", "all heads", "mlps"])]
     assert parts.groupby("dataset").margin_share_ratio.sum().tolist() == pytest.approx([1, 1], abs=1e-4)
     maps = rows[(rows.analysis == "heatmap") & (rows.dataset == "two_objects")].set_index(["backbone", "term"])
     assert maps.pointing_percent["shipped:shapes_clip_objects", "text - other"] > 90
@@ -38,3 +41,4 @@ def test_the_quickstart_says_what_its_page_says(tmp_path: Path) -> None:
     assert all(len(json.loads(one)) == 5 for one in texts.texts)
     report = (path.parent / "report.html").read_text(encoding="utf-8")
     assert "could not be drawn" not in report
+    assert "Controls hold" in report

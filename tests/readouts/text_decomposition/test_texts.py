@@ -7,9 +7,9 @@ import pytest
 import torch
 
 from frozen.models.joint import JointSpace
-from readouts.text_decomposition.keys import NeighboursConfig
 from readouts.text_decomposition.neighbours import alike, nearest
-from readouts.text_decomposition.texts import caption, classifier, credit, scene_classes, unit
+from readouts.text_decomposition.settings import NeighboursConfig
+from readouts.text_decomposition.texts import best_guess, caption, classifier, credit, scene_classes, unit
 from tests.readouts.text_decomposition.known import SPACE
 
 
@@ -40,6 +40,17 @@ def test_ties_share_the_credit() -> None:
     assert credit(scores, text_of_class, np.array([2, 0])).tolist() == [1, 0.5]
     assert credit(scores, text_of_class, np.array([0, 1])).tolist() == [0, 0.5]
     assert credit(np.ones((1, 2)), text_of_class, np.array([2])).tolist() == pytest.approx([1 / 3])
+
+
+def test_the_best_guess_is_one_text_for_all_images() -> None:
+    labels = np.array([0, 0, 0, 1, 1, 2])
+    assert best_guess(np.arange(3), labels).tolist() == [1, 1, 1, 0, 0, 0]
+    # classes 0 and 1 have one text, which is right of five images, and half of the time
+    shared = np.array([0, 0, 1])
+    assert best_guess(shared, labels).tolist() == [0.5] * 5 + [0]
+    assert best_guess(shared, np.array([0, 2, 2])).tolist() == [0, 1, 1]
+    constant = np.tile([0.0, 1.0], (6, 1))
+    assert credit(constant, np.array([1, 0, 0]), labels).tolist() == [1, 1, 1, 0, 0, 0]
 
 
 def test_classes_are_all_scenes_of_as_many_objects() -> None:

@@ -28,7 +28,7 @@ def mode(path: Path) -> int:
 
 
 @pytest.mark.starts_ray
-@pytest.mark.parametrize("killed", ["raylet", "gcs_server"])
+@pytest.mark.parametrize("killed", ["raylet", pytest.param("gcs_server", marks=pytest.mark.slow)])
 def test_ray_is_private_and_a_run_whose_ray_is_killed_says_so_and_goes_on(
     project: Project, monkeypatch: pytest.MonkeyPatch, killed: str, tmp_path_factory: pytest.TempPathFactory
 ) -> None:

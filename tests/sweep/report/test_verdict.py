@@ -45,6 +45,17 @@ def test_nothing_vouches_where_no_control_was_measured(rows, measures) -> None:
     assert verdict(rows(small=0.5), measures, ()) is None
 
 
+def test_a_backbone_of_a_known_answer_and_every_row_are_held_against_it(rows, measures) -> None:
+    small = Expectation(control="small", column="grip_ratio", high=0.1, otherwise="Small knows too much.")
+    every = Expectation(control="", column="grip_ratio", low=0.0, otherwise="Below nothing.")
+    found = verdict(rows(small=0.02, large=0.9), measures, (small, every))
+    assert found == (True, "Controls hold (γ*): small 0.02, every row 0.02 to 0.90.", ())
+    broken = verdict(rows(small=0.5, large=0.9), measures, (small, every))
+    assert broken is not None
+    assert broken.line == "Controls fail: 1 of 2 cells do not give what they must."
+    assert broken.faults[-1] == "Small knows too much."
+
+
 def test_each_backbone_answers_with_its_largest_cell_and_controls_do_not_compete(rows, measures) -> None:
     (one,) = answers(rows(small=0.5, oracle=1.0), measures)
     assert (one.backbone, one.dataset) == ("small", "squares")

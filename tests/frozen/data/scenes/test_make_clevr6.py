@@ -13,7 +13,7 @@ from frozen.data.scenes import Clevr, DataError
 from frozen.data.scenes._disk import SplitSizes
 from frozen.data.scenes._specification import RADII, Look
 from frozen.data.scenes.blender import find_blender
-from frozen.data.scenes.make_clevr6 import Layout, main, new_scene
+from frozen.data.scenes.make_clevr6 import Clevr6Files, main, new_scene
 
 VALUES = {
     "color": ("blue", "red", "purple", "cyan"),
@@ -57,7 +57,7 @@ def test_the_reader_reads_the_selected_scenes(
     codes = np.concatenate([data.open(name).object_codes for name in ("train", "validation", "test")])
     for code, each in zip(codes, wanted, strict=True):
         assert set(np.flatnonzero(code)) == {position(data, item) for item in each["objects"]}
-    first = Layout(made).image(0)
+    first = Clevr6Files(made).image(0)
     assert first.samefile(clevr / "images" / "train" / "CLEVR_train_000001.png") == (not copy)
     assert tuple(data.open("test").images(np.arange(1))[0, 0, 0]) == (2, 6, 100)
 
@@ -71,7 +71,7 @@ def position(data: Clevr, item: dict[str, str]) -> int:
 
 def test_a_second_run_only_adds_what_is_missing(clevr: Path, tmp_path: Path) -> None:
     arguments = ["select", str(clevr), "--folder", str(tmp_path / "six"), "--copy"]
-    layout = Layout(tmp_path / "six")
+    layout = Clevr6Files(tmp_path / "six")
     main(arguments)
     layout.scene(1).unlink()
     kept = layout.image(0).stat().st_mtime_ns
