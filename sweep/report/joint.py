@@ -10,9 +10,9 @@ import jinja2
 from markupsafe import Markup
 
 from frozen.terminal import printable
+from frozen.whole_files import write_whole
 from sweep.report._depth_chart import colours, depth_chart
 from sweep.report._format import DECIMALS, counted, decimal, estimate_text, unit_sign
-from sweep.report._whole import write_whole
 from sweep.results.depth import Curve, Point, appearance, curves, together
 from sweep.results.spreadsheet import csv_text
 

@@ -288,7 +288,7 @@ def test_an_error_in_drawing_is_that_of_the_block(monkeypatch: pytest.MonkeyPatc
 @pytest.mark.parametrize(("n_spatial", "expected"), [(8, [64] * 8), (32, [31] * 2 + [30] * 15), (300, [1] * 512)])
 def test_batches_are_of_nearly_one_size_and_smaller_for_larger_images(n_spatial: int, expected: list[int]) -> None:
     layout = TokenLayout(has_cls=True, n_registers=0, grid=(n_spatial, n_spatial), width=8)
-    batches = list(in_batches(512, batch_samples(layout, "cpu"), PLAIN, {}, layout))
+    batches = list(in_batches(512, batch_samples(layout.n_tokens, "cpu"), PLAIN, {}, layout))
     assert [len(batch) for batch in batches] == expected
     np.testing.assert_array_equal(np.concatenate(batches), np.arange(512))
 
