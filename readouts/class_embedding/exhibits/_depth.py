@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from functools import partial
+from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -203,5 +204,9 @@ def draw_memories(rows: Sequence[Row]) -> Figure:
                     axes.axhline(float(line[0]["chance"]), color=colour, linestyle=":", linewidth=1.0)
         dress(axes, of_measure, title=title)
     handles, names = grid[0].get_legend_handles_labels()
-    figure.legend(handles, names, loc="outside lower center", ncols=2, fontsize=8.5, frameon=False)
+    others: dict[str, dict[str, Any]] = {"another class": {"linewidth": 0.8}, "by chance": {"linestyle": ":"}}
+    if any(row.get("control") for row in rows):
+        others["random weights"] = {"linestyle": "--"}
+    handles = [*handles, *(Line2D([], [], color="#666666", **style) for style in others.values())]
+    figure.legend(handles, [*names, *others], loc="outside lower center", ncols=5, fontsize=8.5, frameon=False)
     return figure

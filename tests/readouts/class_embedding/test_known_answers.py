@@ -162,11 +162,15 @@ def test_relevancy_lands_on_the_target_and_the_oracle_is_the_best_order() -> Non
     tables = capture(model(), SPLIT, [reduction, ClassPatches()])
     found = columns_of(tables[reduction])
     assert np.array_equal(columns_of(tables[ClassPatches()])["share"] > 0, shows())
-    hits = [shows()[np.arange(N), found["maps"][:, order].argmax(1)].mean() for order in (0, 4)]
+    first = found["maps"].argmax(2)
+    hits, of_other_class = (shows()[np.arange(N), first[:, order]].mean() for order in (0, 4))
+    of_other_images = shows()[np.arange(N), np.roll(first[:, 0], 1)].mean()
     chance = shows().mean(1)
-    bound = chance.mean() + 5 * np.sqrt(chance.mean() / N)
-    assert hits[0] > bound
-    assert hits[1] <= bound, "the relevancy for another class must not point at the target"
+    deviation = np.sqrt(chance.mean() / N)
+    assert hits > chance.mean() + 5 * deviation
+    assert of_other_images < chance.mean() + 5 * deviation
+    # what is large for one class is large for another one too: less often, yet far above chance
+    assert hits > of_other_class + 2 * np.sqrt(0.25 / N)
     relevancy, chefer, oracle, random, other = (area(found["correct"][:, i, 0], counts).mean() for i in range(5))
     assert oracle >= max(relevancy, chefer, random, other)
     reversed_oracle, reversed_random = (area(found["correct"][:, i, 1], counts).mean() for i in (2, 3))
