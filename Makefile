@@ -4,10 +4,13 @@ VENV := .venv
 BIN := $(VENV)/bin
 STUDY ?= search_spaces/quickstart.yaml
 
-.PHONY: quickstart test test-all slow check format docs blender clean
+.PHONY: quickstart tour test test-all slow check format docs blender clean
 
 quickstart: $(VENV)/.installed
 	$(BIN)/python -m sweep.run $(STUDY)
+
+tour: $(VENV)/.installed
+	$(BIN)/python -m sweep.run search_spaces/tour.yaml
 
 test: $(VENV)/.installed-dev
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal -m "not slow"

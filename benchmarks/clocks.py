@@ -29,7 +29,7 @@ PHASES = {
         "binding.tuning:_suggestion",
     ),
     "store": (
-        "sweep.store.disk:DiskStore.write_part",
+        "sweep.store.disk:DiskStore.write_block",
         "sweep.store.disk:DiskStore.publish",
         "sweep.store.disk:DiskStore.open",
         "sweep.engine.trial:read_split",

@@ -23,10 +23,14 @@ import numpy as np
 import torch
 
 from frozen.allocator import keep_freed_memory
+from frozen.capture.capture import in_batches
+from frozen.capture.conditions import PLAIN
+from frozen.capture.reductions import View
+from frozen.capture.sites import Site
 from frozen.capture.views import MODES, refuses
 from frozen.data.scenes import ColorShape, SplitPolicy
 from frozen.models import BackboneConfig, describe
-from sweep.engine.extractor import Extractor, in_batches
+from sweep.engine.extractor import Extractor, batch_samples
 from sweep.engine.passes import BLOCK_SAMPLES, Output, Pass, make_batch
 
 
@@ -42,7 +46,8 @@ def job_of(config: BackboneConfig, images: int, scene_size: int) -> Pass:
     scene = ColorShape(image_size=scene_size, object_size=max(8, scene_size // 16), split=SplitPolicy(train=images))
     description = describe(config, scene)
     modes = [mode for mode in MODES if mode != "all" and refuses(mode, description.layout) is None]
-    outputs = tuple(Output(layer, mode, f"{layer} {mode}") for layer in description.layers for mode in modes)
+    views = (View(Site(layer), mode) for layer in description.layers for mode in modes)
+    outputs = tuple(Output(view, str(view)) for view in views)
     return Pass(scene, "train", config, outputs, "float16", images)
 
 
@@ -63,7 +68,9 @@ def measure(config: BackboneConfig, images: int, scene_size: int, rounds: int, d
     backbone: Any = extractor._loaded(job)
     split = job.scene.open("train")
     sizes = [
-        len(part) for block in range(job.n_blocks) for part in in_batches(job.samples(block), layout, device.type)
+        len(part)
+        for block in range(job.n_blocks)
+        for part in in_batches(job.block_samples(block), batch_samples(layout.n_tokens, device.type), PLAIN, {}, layout)
     ]
     first = make_batch(split, np.arange(max(sizes)), images=True)
     pixels = backbone._pixels(first.images)

@@ -64,7 +64,7 @@ def planned(study: Path, readout: Readout, results: ResultsDirectory) -> Plan:
     space = load_study(study, [], None)
     plan = make_plan(make_grid(space, readout, locate_in(study, [])), results.rows(), None)
     with Path("/dev/null").open("w", encoding="utf-8") as nowhere:
-        print_plan(plan, Console(file=nowhere))
+        print_plan(plan, {space.readout: readout}, Console(file=nowhere))
     return plan
 
 

@@ -145,6 +145,15 @@ COLUMNS: dict[str, str] = {
 CHOICES = {f"hyperparameters_{target}": target for target in ("direct", "features", "objects")}
 """Columns of tuned settings, with their headings."""
 
+FILES = {
+    "samples/CELL.parquet": "test losses: sample, target, seed, bits; `code_length`: the code of a training sample",
+    "curves/CELL.parquet": "target, seed, epoch, train_bits, validation_bits; suggestions in its metadata",
+    "details/CELL.parquet": "information per conjunction and per number of objects",
+    "predictions/CELL.parquet": "of every test sample the loss of the direct probe in bits, and the objects it reads",
+    "probes/CELL.safetensors": "tuned probes, if small enough (`keep_probes`); python -m binding.apply uses them",
+}
+"""What the results hold of a cell."""
+
 _TARGETS = ("objects", "features", "direct")
 COLUMN_KINDS: dict[str, str] = {
     **dict.fromkeys(COLUMNS, "number?"),

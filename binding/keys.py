@@ -73,13 +73,19 @@ Search: TypeForm = model_of(SearchConfig, "Search")
 
 
 class BindingKeys(Border):
-    """Keys of a study with `readout: binding`."""
+    """Keys of a study with `readout: binding`.
+
+    Any setting of a probe may be a value, `{choices: [a, b]}` or `{low: a, high: b, log: true}`; what is not fixed is
+    tuned. Left out of the grid: a mode the backbone does not offer, attention on pooled modes, all other families on
+    the mode `all`. Controls have one layer and are read in the mode `cls`.
+    """
 
     model_config = ConfigDict(use_attribute_docstrings=True)
 
     layers: LayersForm  # pyright: ignore[reportInvalidTypeForm]
     """embed, final and numbers of blocks, negative ones from the end, or a part of a block as 11.attention (mid,
-    attention, mlp, heads, heads.NUMBER, mlp_hidden, values); or all; or {every: 4}, all thinned out."""
+    attention, mlp, heads, heads.NUMBER, mlp_hidden, values); all in the place of a number is every one, as
+    all.attention or all.heads.all (a cell a head); or all; or {every: 4}, all thinned out."""
     modes: list_of(literal(MODES))  # pyright: ignore[reportInvalidTypeForm]
     """What of a layer's tokens a probe sees."""
     probes: Annotated[tuple[ProbeEntry, ...], ModelField(min_length=1)]  # pyright: ignore[reportInvalidTypeForm]

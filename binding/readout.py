@@ -23,7 +23,7 @@ from binding._pack_memory import multiplications
 from binding._tables import curve_table, sample_table, suggestion_table
 from binding.breakdown import breakdown, seen_in_training
 from binding.cells import DIMENSIONS, GRID_COLUMN_KINDS, GRID_COLUMNS, VERSION, BindingCell, Shared, cells
-from binding.columns import CHOICES, COLUMN_KINDS, COLUMNS, EXTRA_MEASURES, MEASURES
+from binding.columns import CHOICES, COLUMN_KINDS, COLUMNS, EXTRA_MEASURES, FILES, MEASURES
 from binding.controls import CONTROL_ALIASES, CONTROL_MEANINGS, EXPECTATIONS
 from binding.extras import EXTRA_ESTIMATES
 from binding.fit import FitConfig
@@ -33,6 +33,7 @@ from binding.keys import BindingKeys, BindingStudy, read_keys
 from binding.measurement import Measurement, measure_samples
 from binding.method import method
 from binding.parts import probes
+from binding.predictions import predictions
 from binding.probe_file import ProbeFile
 from binding.probes import HeadShape, Probe, Target
 from binding.samples import MeasureConfig, Samples, SplitSamples
@@ -43,7 +44,8 @@ from frozen.data.scenes import SPLITS, Scene, Split, prior_source
 from frozen.intervals import IntervalConfig
 from frozen.readout.cells import Cell, LeftOut, Mistake
 from frozen.readout.defaults import ReadoutDefaults
-from frozen.readout.measures import Headline
+from frozen.readout.exhibit import ShownSample
+from frozen.readout.measures import DepthCurve, Headline
 from frozen.readout.needs import Inputs
 from frozen.readout.outcome import Outcome
 from frozen.readout.readout import Difference, Method, StudyReader
@@ -57,11 +59,13 @@ class BindingReadout(ReadoutDefaults):
     keys = BindingKeys
     dimensions = DIMENSIONS
     measures = MEASURES
+    depth_curves = (DepthCurve(name="binding", column="direct_binding_ratio", none=0.0, full=1.0),)
     headline = Headline(column="cautious_binding_ratio", beside="binding_ratio")
     extra_measures = EXTRA_MEASURES
     columns = COLUMNS
     grid_columns = GRID_COLUMNS
     choices = CHOICES
+    files = FILES
     flag_meanings = FLAGS
     mild_flags = MILD_FLAGS
     control_meanings = CONTROL_MEANINGS
@@ -166,6 +170,14 @@ class BindingReadout(ReadoutDefaults):
 
         return exhibits(results, rows, datasets)
 
+    def shown_samples(
+        self, results: Path, row: Mapping[str, Any], datasets: Mapping[str, Scene]
+    ) -> Iterable[ShownSample]:
+        """Test images by the loss of the direct probe, with true and read objects."""
+        from binding.exhibits import shown_samples
+
+        return shown_samples(results, row, datasets)
+
     def method(self, study: Study, rows: Sequence[Mapping[str, Any]]) -> Method:
         """What a paper says of the measurement, and cites."""
         return method(study, rows)
@@ -203,16 +215,26 @@ def _measured(cell: Cell, inputs: Inputs, device: torch.device) -> Outcome:
         curves=curve_table(measurement),
         suggestions=suggestion_table(measurement),
         steps=_steps(measurement, shared.fit, len(splits["train"].activations)),
-        files=_files(details, _probe_file(measurement, cell, inputs.known), own.keep_probes_bytes),
+        files=_files(
+            {
+                "details": details,
+                "predictions": predictions(measurement.targets["direct"].head_bits, splits["test"].object_codes),
+            },
+            _probe_file(measurement, cell, inputs.known),
+            own.keep_probes_bytes,
+        ),
     )
 
 
-def _files(details: pa.Table, probes: ProbeFile, most_bytes: int) -> dict[str, bytes]:
-    """details.parquet and, where they are small enough, the tuned probes as probes.safetensors."""
-    table = BytesIO()
-    pq.write_table(details, table)
+def _files(tables: Mapping[str, pa.Table], probes: ProbeFile, most_bytes: int) -> dict[str, bytes]:
+    """Tables as NAME.parquet and, where they are small enough, the tuned probes as probes.safetensors."""
+    files = {}
+    for name, table in tables.items():
+        buffer = BytesIO()
+        pq.write_table(table, buffer)
+        files[f"{name}.parquet"] = buffer.getvalue()
     kept = probes.to_bytes(most_bytes)
-    return {"details.parquet": table.getvalue()} | ({} if kept is None else {"probes.safetensors": kept})
+    return files | ({} if kept is None else {"probes.safetensors": kept})
 
 
 def _steps(measurement: Measurement, fit: FitConfig, n_train: int) -> int:

@@ -70,13 +70,16 @@ def keys_of_study(study: Path) -> set[str]:
     from sweep.engine.grid import make_grid
     from sweep.engine.needs import Graph
     from sweep.engine.sources import open_sources
-    from sweep.study.load import load_study, locate_in
+    from sweep.study.load import load_file, locates_in
 
-    found, locate = load_study(study), locate_in(study)
-    readout = find_readout(found.readout)
-    cells = make_grid(found, readout, locate).cells
-    graph = Graph(cells, open_sources(cells, (), found, locate), readout)
-    return {key for cell in cells for key in (*graph.keys(cell).values(), *graph.given(cell).values())}
+    keys: set[str] = set()
+    locates = locates_in(study)
+    for name, found in load_file(study).studies.items():
+        readout = find_readout(name)
+        cells = make_grid(found, readout, locates[name]).cells
+        graph = Graph(cells, open_sources(cells, (), found, locates[name]), {name: readout})
+        keys |= {key for cell in cells for key in (*graph.keys(cell).values(), *graph.given(cell).values())}
+    return keys
 
 
 def chosen(

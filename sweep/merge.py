@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import sys
 from collections.abc import Mapping, Sequence
@@ -11,6 +10,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from frozen.terminal import Arguments, complain, say
+from frozen.whole_files import appearing
 from sweep.results.columns import VOLATILE_COLUMNS
 from sweep.results.directory import BusyError, LinkError, ResultsDirectory, Row
 from sweep.results.rows import read_rows, shown
@@ -107,13 +107,9 @@ def merge(first: Path, second: Path, into: Path | None) -> Merge:
 
 def _copy_whole(first: Path, second: Path, into: Path, cells: Sequence[str]) -> None:
     """Both directories in a new one, which appears when it is complete."""
-    temporary = into.with_name(f".{into.name}.{os.getpid()}.tmp")
-    try:
-        shutil.copytree(first, temporary, ignore=_not_copied)
-        _copy_cells(second, temporary, cells)
-        temporary.replace(into)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+    with appearing(into) as half:
+        shutil.copytree(first, half, ignore=_not_copied)
+        _copy_cells(second, half, cells)
 
 
 def _not_copied(folder: str, names: list[str]) -> set[str]:
@@ -134,9 +130,8 @@ def _copy_cells(source: Path, target: Path, cells: Sequence[str]) -> None:
         for path in [*files, source / "rows" / f"{cell}.json"]:
             place = target / path.relative_to(source)
             place.parent.mkdir(parents=True, exist_ok=True)
-            temporary = place.with_name(f".{place.name}.{os.getpid()}.tmp")
-            shutil.copyfile(path, temporary)
-            temporary.replace(place)
+            with appearing(place) as half:
+                shutil.copyfile(path, half)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -12,7 +12,7 @@ from frozen.console import Terminal
 from frozen.models import BackboneConfig, BackboneError, prefetch
 from frozen.terminal import Arguments, complain
 from sweep.engine.plan import human_bytes
-from sweep.study.load import StudyError, load_study
+from sweep.study.load import StudyError, load_file
 
 DONE, USER_ERROR, INTERRUPTED = 0, 2, 130
 
@@ -29,11 +29,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="replace a setting")
     arguments = parser.parse_args(argv)
     try:
-        spaces = [load_study(study, arguments.set) for study in arguments.studies]
+        files = [load_file(study, arguments.set) for study in arguments.studies]
     except StudyError as error:
         complain(error)
         return USER_ERROR
-    backbones = dict.fromkeys(backbone for space in spaces for backbone in space.backbones)
+    backbones = dict.fromkeys(
+        backbone for file in files for study in file.studies.values() for backbone in study.backbones
+    )
     try:
         return _fetch_all(list(backbones), Terminal())
     except KeyboardInterrupt:

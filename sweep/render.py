@@ -91,10 +91,11 @@ class Order:
 
 
 def _run(arguments: argparse.Namespace, console: Console) -> int:
-    from sweep.study.load import load_study
+    from sweep.study.load import load_file
 
-    space = load_study(arguments.study, arguments.set, arguments.limit)
-    made = {dataset.config: dataset.name for dataset in space.datasets if isinstance(dataset.config, MadeScene)}
+    studies = load_file(arguments.study, arguments.set, arguments.limit).studies.values()
+    datasets = [dataset for study in studies for dataset in study.datasets]
+    made = {dataset.config: dataset.name for dataset in datasets if isinstance(dataset.config, MadeScene)}
     if not made:
         console.print("none of the study's data sets is rendered", highlight=False)
         return DONE

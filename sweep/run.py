@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,15 +17,14 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from frozen.readout.cells import Cell
-    from frozen.readout.readout import Readout
-    from frozen.readout.study import Study
+    from frozen.readout.readout import Readouts
     from sweep.engine.cluster import Resources
     from sweep.engine.grid import Grid
     from sweep.engine.needs import Graph
     from sweep.engine.plan import Plan
     from sweep.engine.stopping import Stop
     from sweep.results.directory import ResultsDirectory
-    from sweep.study.load import Locate
+    from sweep.study.load import Locate, StudyFile
 
 LOGS = {"tensorboard": "tensorboardX", "optuna": "optuna", "mlflow": "mlflow", "wandb": "wandb"}
 """Logs that `--log` offers, with the package each needs."""
@@ -169,10 +168,13 @@ def main(argv: Sequence[str] | None = None) -> int:
 class Checked:
     """A study that was read and checked, and where its results are."""
 
-    study: Study
-    readout: Readout
-    locate: Locate
+    file: StudyFile
+    readouts: Readouts
+    locates: Mapping[str, Locate]
+    grids: Mapping[str, Grid]
+    """Of each read-out."""
     grid: Grid
+    """Of all of them."""
     plan: Plan
     results: ResultsDirectory
 
@@ -181,17 +183,19 @@ def _run(arguments: argparse.Namespace, stop: Stop) -> int:
     from frozen.console import Terminal
     from sweep.engine.packages import require
     from sweep.engine.plan import print_plan, space_warning
+    from sweep.results.joint import JointResults
     from sweep.results.rows import shown
     from sweep.store.mirror import results_at
     from sweep.store.remote import is_url
-    from sweep.study.load import load_study
+    from sweep.study.load import load_file
 
     console = Terminal()
     require(LOGS[name] for name in arguments.log)
-    study = load_study(arguments.study, arguments.set, arguments.limit)
-    with results_at(arguments.results, study.name) as results:
-        checked = _checked(arguments, study, results)
-        print_plan(checked.plan, checked.readout, console)
+    file = load_file(arguments.study, arguments.set, arguments.limit)
+    with results_at(arguments.results, file.name) as place:
+        results = JointResults(place, file.studies) if file.is_joint else place
+        checked = _checked(arguments, file, results)
+        print_plan(checked.plan, checked.readouts, console)
         if not is_url(arguments.store) and (warning := space_warning(checked.plan.to_do, Path(arguments.store))):
             console.print(warning, soft_wrap=True, highlight=False, markup=False)
         for line in shown(results.read().damages):
@@ -201,24 +205,25 @@ def _run(arguments: argparse.Namespace, stop: Stop) -> int:
         return DONE if arguments.plan or arguments.forecast else _work(arguments, checked, console, stop)
 
 
-def _checked(arguments: argparse.Namespace, study: Study, results: ResultsDirectory) -> Checked:
+def _checked(arguments: argparse.Namespace, file: StudyFile, results: ResultsDirectory) -> Checked:
     from frozen.readout.readout import find_readout
-    from sweep.engine.grid import make_grid
+    from sweep.engine.grid import joined, make_grids
     from sweep.engine.places import PlaceError
     from sweep.engine.plan import make_plan
     from sweep.engine.sources import unavailable
-    from sweep.study.load import locate_in
+    from sweep.study.load import locates_in
 
-    locate = locate_in(arguments.study, arguments.set)
-    readout = find_readout(study.readout)
-    grid = make_grid(study, readout, locate)
+    locates = locates_in(arguments.study, arguments.set)
+    readouts = {name: find_readout(name) for name in file.studies}
+    grids = make_grids(file.studies, readouts, locates)
+    grid = joined(grids.values())
     absent = unavailable if arguments.available else None
     try:
         rows = results.rows()
     except OSError as error:
         raise PlaceError(f"{results.root}: cannot be read ({error.strerror}); name another place") from error
     plan = make_plan(grid, rows, arguments.max_cells, absent)
-    return Checked(study, readout, locate, grid, plan, results)
+    return Checked(file, readouts, locates, grids, grid, plan, results)
 
 
 def _forecast(arguments: argparse.Namespace, checked: Checked, console: Console) -> None:
@@ -229,29 +234,29 @@ def _forecast(arguments: argparse.Namespace, checked: Checked, console: Console)
     if cells:
         graph = _graph(checked, cells, ())
         with ray_session(arguments.address, arguments.gpus) as resources:
-            found = forecast(cells, graph, checked.readout, arguments.store, resources, arguments.gpus_per_cell)
+            found = forecast(cells, graph, checked.readouts, arguments.store, resources, arguments.gpus_per_cell)
         print_forecast(found, console)
 
 
 def _graph(checked: Checked, cells: Sequence[Cell], others: Sequence[Cell]) -> Graph:
     """Needs of the study's cells; the data and weights of some are opened, of others where that costs nothing."""
     from sweep.engine.needs import Graph, closed
-    from sweep.engine.sources import open_sources
+    from sweep.engine.sources import open_all
 
     by_id = {cell.cell_id: cell for cell in checked.grid.cells}
     needed = closed(cells, by_id, ())
-    sources = open_sources(needed, others, checked.study, checked.locate)
-    return Graph(checked.grid.cells, sources, checked.readout)
+    sources = open_all(needed, others, checked.file.studies, checked.locates)
+    return Graph(checked.grid.cells, sources, checked.readouts)
 
 
 def _work(arguments: argparse.Namespace, checked: Checked, console: Console, stop: Stop) -> int:
     from sweep.engine.cluster import ray_session
-    from sweep.results.published import show_published
-    from sweep.results.views import announce, as_rehearsal, rebuild, rebuild_table, rehearsal, set_aside_damages, show
+    from sweep.results.of_file import FileViews
+    from sweep.results.views import rehearsal_note, set_aside_damages
     from sweep.store.remote import is_url
-    from sweep.study.load import dump_yaml
 
-    results, readout, study = checked.results, checked.readout, checked.study
+    results, is_local = checked.results, not is_url(arguments.results)
+    views = FileViews(results, checked.file, checked.readouts, checked.grids, arguments.limit, is_local)
     _refuse_places(arguments, checked)
     results.refuse_if_busy()
     graph = _graph(checked, checked.plan.to_do, checked.plan.done)
@@ -261,23 +266,19 @@ def _work(arguments: argparse.Namespace, checked: Checked, console: Console, sto
         held.enter_context(results.locked())
         if moved := set_aside_damages(results):
             console.print(moved, soft_wrap=True)
-        study_yaml = dump_yaml(study.resolved_in(None if is_url(arguments.results) else results.root))
-        if arguments.limit:
-            study_yaml = as_rehearsal(study_yaml, arguments.limit)
-        announce(results, checked.grid.cells, study_yaml)
+        views.announce()
         complete = True
         while resources is not None and cells and complete:
             complete = _measure(arguments, checked, cells, graph, resources, console)
             if complete:  # a product that came out other than it was makes those that read it stale
                 cells = _to_measure(arguments, checked, graph, (), console, after=cells)
         if not complete and not stop.time_is_up:  # who stops a machine waits for seconds, a report may take longer
-            rebuild_table(results, checked.grid.cells, readout)
+            views.rebuild_tables()
             raise KeyboardInterrupt
-        rebuild(results, checked.grid.cells, readout, study, study_yaml)
-    failed = show(results, checked.grid.cells, readout, console)
-    show_published(results, checked.grid.cells, study.published, readout, console)
-    if note := rehearsal(study_yaml):
-        console.print(note, soft_wrap=True, highlight=False, markup=False)
+        views.rebuild()
+    failed = views.show(console)
+    if arguments.limit:
+        console.print(rehearsal_note(arguments.limit), soft_wrap=True, highlight=False, markup=False)
     _farewell(console, checked, failed, is_example=_is_example(arguments.study))
     if not complete:
         raise KeyboardInterrupt
@@ -335,14 +336,14 @@ def _measure(
     os.environ.setdefault("TUNE_MAX_PENDING_TRIALS_PG", str(resources.most_waiting(arguments.gpus_per_cell)))
     return run_cells(
         Run(
-            study=checked.study.name,
+            study=checked.file.name,
             git_commit=git_commit(Path(__file__).parent),
-            readout=checked.readout,
+            readouts=checked.readouts,
             cells=cells,
             graph=graph,
             results=checked.results,
             store=arguments.store if is_url(arguments.store) else str(Path(arguments.store).absolute()),
-            store_memory_bytes=checked.study.store.memory_bytes,
+            store_memory_bytes=checked.file.first.store.memory_bytes,
             resources=resources,
             gpus_per_cell=arguments.gpus_per_cell,
             logs=arguments.log,
@@ -358,7 +359,10 @@ def _farewell(console: Console, checked: Checked, failed: int, *, is_example: bo
 
     report = checked.results.where("report.html")
     link = report if "://" in report else Path(report).absolute().as_uri()
-    lines = [f"results: {checked.results.where('results.parquet')} (and .csv)", f"report: {link}"]
+    tables = [checked.results.where("results.parquet")]
+    if checked.file.is_joint:
+        tables = [checked.results.part(name).where("results.parquet") for name in checked.readouts]
+    lines = [*(f"results: {table} (and .csv)" for table in tables), f"report: {link}"]
     if failed:
         cells = "1 cell" if failed == 1 else f"{failed} cells"
         lines.append(f"{cells} failed; the same command tries again")

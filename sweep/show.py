@@ -18,7 +18,8 @@ from frozen.readout.readout import Readout, find_readout
 from frozen.terminal import Arguments, complain, on_one_line, say
 from sweep.results.columns import VOLATILE_COLUMNS
 from sweep.results.directory import ResultsDirectory, Row
-from sweep.results.stored import StudyRows, study_rows
+from sweep.results.rows import row_files
+from sweep.results.stored import StudyRows, study_folders, study_rows
 
 _BARS = "▁▂▃▄▅▆▇█"
 _LONGEST_CURVE = 60
@@ -174,6 +175,33 @@ def find(rows: Mapping[str, Row], prefix: str) -> Row:
     raise ShowError(f"{len(found)} cells begin with {prefix!r}: {shown}; give more of the id")
 
 
+def _with_cell(folders: Sequence[Path], prefix: str) -> Path:
+    """Of the folders of several read-outs the one that has a cell, or the first."""
+    has = (folder for folder in folders if any(row.stem.startswith(prefix) for row in row_files(folder)))
+    return next(has, folders[0])
+
+
+def _show(results: ResultsDirectory, cell: str | None, console: Console, *, wants_method: bool) -> None:
+    """Print a study, one of its cells, or its method.
+
+    Raises:
+        ShowError: there is nothing to show.
+    """
+    study = study_rows(results.root)
+    if not study.rows and not (study.foreign and cell):
+        remarks = "".join(f"\n{remark}" for remark in study.remarks())
+        raise ShowError(f"{results.root} holds no rows; it should be a folder such as results/quickstart{remarks}")
+    if wants_method:
+        say(paragraph(results, study.rows).rstrip())
+        for remark in study.remarks():
+            complain(remark)
+    elif cell is None:
+        overview(study, console)
+    else:
+        row = find({**study.rows, **study.foreign}, cell)
+        story(results, row, console, ", of other settings" if row["cell_id"] in study.foreign else "")
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Print a study or a cell; returns the exit code."""
     parser = Arguments(prog="python -m sweep.show", description="Show a study, or one of its cells.")
@@ -184,23 +212,15 @@ def main(argv: Sequence[str] | None = None) -> int:
         "--method", action="store_true", help="the methods paragraph and citations, to be pasted into a paper"
     )
     options = parser.parse_args(argv)
-    results, console = ResultsDirectory(options.results), Terminal()
+    console = Terminal()
     try:
-        study = study_rows(results.root)
-        if not study.rows and not (study.foreign and options.cell):
-            remarks = "".join(f"\n{remark}" for remark in study.remarks())
-            raise ShowError(
-                f"{options.results} holds no rows; it should be a folder such as results/quickstart{remarks}"
-            )
-        if options.method:
-            say(paragraph(results, study.rows).rstrip())
-            for remark in study.remarks():
-                complain(remark)
-        elif options.cell is None:
-            overview(study, console)
-        else:
-            row = find({**study.rows, **study.foreign}, options.cell)
-            story(results, row, console, ", of other settings" if row["cell_id"] in study.foreign else "")
+        folders = study_folders(options.results)
+        if options.cell is not None and len(folders) > 1:
+            folders = [_with_cell(folders, options.cell)]
+        for folder in folders:
+            if len(folders) > 1:
+                console.print(f"\n{folder.name}", highlight=False)
+            _show(ResultsDirectory(folder), options.cell, console, wants_method=options.method)
     except ShowError as error:
         complain(error)
         return 2

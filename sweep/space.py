@@ -8,8 +8,8 @@ from collections.abc import Sequence
 
 from frozen.terminal import Arguments, complain, say
 from sweep.study.errors import StudyError
-from sweep.study.load import load_study
-from sweep.study.schema import json_schema
+from sweep.study.load import load_file
+from sweep.study.several import json_schema
 from sweep.study.yaml import dump_yaml
 
 
@@ -24,7 +24,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         say(json.dumps(json_schema(), indent=1, ensure_ascii=False))
         return 0
     try:
-        say(dump_yaml(load_study(options.study).resolved()).rstrip())
+        say(dump_yaml(load_file(options.study).resolved()).rstrip())
     except StudyError as error:
         complain(error)
         return 2

@@ -13,6 +13,7 @@ from frozen.readout.exhibit import Exhibit
 
 _PLACE = ("dataset", "backbone", "mode", "probe")
 _MOST_CELLS = 60
+_SQUARE_WIDTH = 38
 _SHARES = (-0.25, 1.1)
 """What of the share of read bits is drawn; wide intervals are cut."""
 
@@ -86,19 +87,26 @@ def draw_conjunctions(results: Path, rows: Sequence[Mapping[str, Any]]) -> dict[
     values = list(parts(results, rows, "conjunction"))
     for value in values:
         value["down"], _, value["across"] = value["name"].rpartition(" ")
-    scale = {"scheme": "viridis", "domain": [0, 1], "clamp": True}
+    scale = {"scheme": "cividis", "domain": [0, 1], "clamp": True}
     name = {"type": "nominal", "title": None, "sort": None}
+    across = max(3, *(len(names) for names in _distinct(values, "across")))
+    tooltip = [{"field": name} for name in ("name", "bits", "share", "low", "high", "samples", "layer")]
+    place = {
+        "x": {**name, "field": "across", "axis": {"labelAngle": -35}},
+        "y": {**name, "field": "down"},
+        "tooltip": tooltip,
+    }
+    colour = {"field": "share", "type": "quantitative", "title": "share read", "scale": scale}
+    ink = {"condition": {"test": "datum.share < 0.5", "value": "#ffffff"}, "value": "#111111"}
+    number = {"field": "share", "type": "quantitative", "format": ".2f"}
     panel = {
         # steps would do, but Vega-Lite cannot size panels by steps of scales of their own
-        "width": 34 * max(3, *(len(names) for names in _distinct(values, "across"))),
+        "width": _SQUARE_WIDTH * across,
         "height": 24 * max(2, *(len(names) for names in _distinct(values, "down"))),
-        "mark": "rect",
-        "encoding": {
-            "x": {**name, "field": "across", "axis": {"labelAngle": -35}},
-            "y": {**name, "field": "down"},
-            "color": {"field": "share", "type": "quantitative", "title": "share read", "scale": scale},
-            "tooltip": [{"field": name} for name in ("name", "bits", "share", "low", "high", "samples", "layer")],
-        },
+        "layer": [
+            {"mark": {"type": "rect", "cornerRadius": 2}, "encoding": {**place, "color": colour}},
+            {"mark": {"type": "text", "fontSize": 11}, "encoding": {**place, "color": ink, "text": number}},
+        ],
     }
     return {**_panels(values, panel), "resolve": {"scale": {"x": "independent", "y": "independent"}}}
 
@@ -115,27 +123,36 @@ def draw_counts(results: Path, rows: Sequence[Mapping[str, Any]]) -> dict[str, A
     """A Vega-Lite specification of the curves with their intervals."""
     values = [{**value, "objects": int(value["name"])} for value in parts(results, rows, "object_count")]
     for value in values:
-        value["series"] = f"{value['mode']} · {value['probe']}"
-        value["of"] = f"{value['dataset']} · {value['backbone']}"
+        value["of"] = f"{value['backbone']}\n{value['dataset']}"
     x = {
         "field": "objects",
         "type": "quantitative",
         "title": "number of objects",
         "axis": {"tickMinStep": 1, "format": "d"},
     }
-    color = {"field": "series", "type": "nominal", "title": None}
-    tips = ("series", "layer", "objects", "share", "low", "high", "samples")
+    # the report gives each probe the colour that it has in all figures
+    looks = {
+        "color": {"field": "probe", "type": "nominal", "title": "probe", "legend": {"symbolType": "stroke"}},
+        "strokeDash": {"field": "mode", "type": "nominal", "title": "mode", "legend": {"symbolType": "stroke"}},
+    }
+    tips = ("mode", "probe", "layer", "objects", "share", "low", "high", "samples")
     scale = {"domain": _SHARES, "nice": False}
     y = {"field": "share", "type": "quantitative", "title": "B*_direct / H(O|F)", "scale": scale}
     band = {
-        "mark": {"type": "area", "opacity": 0.16, "clip": True},
-        "encoding": {"x": x, "y": {**y, "field": "low"}, "y2": {"field": "high"}, "color": {**color, "legend": None}},
+        "mark": {"type": "area", "opacity": 0.12, "clip": True},
+        "encoding": {"x": x, "y": {**y, "field": "low"}, "y2": {"field": "high"}, **_without_dashes(looks)},
     }
-    line = {
-        "mark": {"type": "line", "point": True, "clip": True},
-        "encoding": {"x": x, "y": y, "color": color, "tooltip": [{"field": name} for name in tips]},
+    line = {"mark": {"type": "line", "clip": True}, "encoding": {"x": x, "y": y, **looks}}
+    points = {
+        "mark": {"type": "point", "filled": True, "clip": True, "size": 40},
+        "encoding": {"x": x, "y": y, "color": looks["color"], "tooltip": [{"field": name} for name in tips]},
     }
-    return _panels(values, {"width": 400, "height": 190, "layer": [band, line]})
+    return _panels(values, {"width": 400, "height": 190, "layer": [band, line, points]})
+
+
+def _without_dashes(looks: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    """For a band: a colour a probe and an area a mode."""
+    return {"color": looks["color"], "detail": {"field": "mode", "type": "nominal"}}
 
 
 def _panels(values: Sequence[Mapping[str, Any]], panel: Mapping[str, Any]) -> dict[str, Any]:

@@ -9,8 +9,9 @@ from typing import Any
 
 from frozen.readout.exhibit import Exhibit
 
-PARTS = {"features": "#0072B2", "binding": "#E69F00", "unread": "#B8C0C8"}
-"""Parts of H(O) and their colours (Okabe and Ito), from left to right."""
+PARTS = {"features": "#5E4FA2", "binding": "#A6C939", "unread": "#B8C0C8"}
+"""Parts of H(O) and their colours, which no line of a report's figures has, from left to right."""
+_LETTER_HEIGHT = 14
 _ESTIMATES = ("feature_information_bits", "binding_information_bits", "object_information_bits")
 _PLACE = ("dataset", "backbone", "mode", "probe")
 
@@ -46,11 +47,12 @@ def draw_budget(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     values = [value for row in rows for value in budget(row)]
     bars = list(dict.fromkeys(value["bar"] for value in values))
     bits = {"type": "quantitative", "title": "bits of H(O)"}
-    bar = {"field": "bar", "type": "nominal", "title": None, "sort": bars, "axis": {"labelLimit": 460}}
+    bar = {"field": "bar", "type": "nominal", "title": None, "sort": bars, "axis": None}
     colours = {"domain": list(PARTS), "range": list(PARTS.values())}
     tooltip = [{"field": name, "type": "nominal"} for name in (*_PLACE, "layer", "part", "estimate", "H(O)")]
+    below = {"yOffset": _LETTER_HEIGHT / 2}
     parts = {
-        "mark": {"type": "bar", "height": 11},
+        "mark": {"type": "bar", "height": 11, **below},
         "encoding": {
             "y": bar,
             "x": {"field": "start", **bits},
@@ -60,10 +62,23 @@ def draw_budget(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         },
     }
     whiskers = {
-        "mark": {"type": "rule", "strokeWidth": 1.4},
+        "mark": {"type": "rule", "strokeWidth": 1.4, **below},
         "encoding": {"y": bar, "x": {"field": "low", **bits}, "x2": {"field": "high"}},
     }
-    return {"data": {"values": values}, "width": 560, "height": {"step": 19}, "layer": [parts, whiskers]}
+    # a label above its bar takes no width from it
+    labels = {
+        "transform": [{"filter": f"datum.part == '{next(iter(PARTS))}'"}],
+        "mark": {
+            "type": "text",
+            "align": "left",
+            "baseline": "middle",
+            "fontSize": 12,
+            "yOffset": -_LETTER_HEIGHT / 2,
+        },
+        "encoding": {"y": bar, "x": {"value": 0}, "text": {"field": "bar"}},
+    }
+    height = {"step": 11 + 2 * _LETTER_HEIGHT}
+    return {"data": {"values": values}, "width": 820, "height": height, "layer": [parts, whiskers, labels]}
 
 
 def budget(row: Mapping[str, Any]) -> list[dict[str, Any]]:

@@ -60,7 +60,7 @@ def draw_importances(values: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     name = {"field": "hyper-parameter", "type": "nominal", "title": None}
     return {
         "data": {"values": values},
-        "mark": {"type": "bar", "height": 11, "color": "#0072B2"},
+        "mark": {"type": "bar", "height": 11, "color": "#5C6770"},
         "height": {"step": 18},
         "width": 170,
         "encoding": {
@@ -93,14 +93,15 @@ def tried(results: Path, rows: Sequence[Mapping[str, Any]]) -> dict[tuple[str, s
     """The finished suggestions of all cells by probe family and target."""
     found: dict[tuple[str, str], list[TrialExcess]] = defaultdict(list)
     for row in rows:
-        path = _file(results, row)
-        metadata = pq.read_schema(path).metadata if path.exists() else {}
-        suggestions: dict[str, list[dict[str, Any]]] = json.loads(metadata.get(b"suggestions", b"{}"))
-        for target, tries in suggestions.items():
-            finished = [one for one in tries if one["values"] and one["validation_bits"] is not None]
-            best = min((one["validation_bits"] for one in finished), default=0.0)
+        losses: dict[str, list[tuple[Mapping[str, Any], float]]] = defaultdict(list)
+        for one in _suggestions(results, row):
+            values = json.loads(one["values"])
+            if values and one["loss"] is not None:
+                losses[one["target"]].append((values, one["loss"]))
+        for target, trials in losses.items():
+            best = min(loss for _, loss in trials)
             family = str(row["feature_probe"] if target == "features" else row["probe"])
-            found[family, target] += [TrialExcess(one["values"], one["validation_bits"] - best) for one in finished]
+            found[family, target] += [TrialExcess(values, loss - best) for values, loss in trials]
     return found
 
 
@@ -141,5 +142,7 @@ def _range(values: Sequence[Any]) -> optuna.distributions.BaseDistribution:
     return optuna.distributions.FloatDistribution(low, high, log=is_log)
 
 
-def _file(results: Path, row: Mapping[str, Any]) -> Path:
-    return results / "curves" / f"{row.get('cell_id')}.parquet"
+def _suggestions(results: Path, row: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """What was tried for a cell, with the schema `frozen.readout.outcome.SUGGESTIONS`."""
+    path = results / "suggestions" / f"{row.get('cell_id')}.parquet"
+    return pq.read_table(path, columns=["target", "values", "loss"]).to_pylist() if path.is_file() else []

@@ -7,10 +7,12 @@ import json
 import os
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 
 from frozen.data.pixels import UnreadableImageError
 from frozen.data.rasters import Rasters
+from frozen.whole_files import write_whole
 
 _CHUNK = 1024
 _VERSION = 3
@@ -24,13 +26,9 @@ def cache_folder(name: str) -> Path:
 
 def keep(path: Path, text: str) -> None:
     """Write a file of the cache; without one, the work is done once more."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
+    with suppress(OSError):
         path.parent.mkdir(parents=True, exist_ok=True)
-        temporary.write_text(text)
-        temporary.replace(path)
-    except OSError:
-        temporary.unlink(missing_ok=True)
+        write_whole(path, text)
 
 
 def readable(rasters: Rasters, indices: Sequence[int]) -> Iterator[bool]:

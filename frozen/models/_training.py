@@ -5,7 +5,6 @@ A run that is killed goes on from its last checkpoint and gives the bytes that a
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -17,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from frozen.models._torchvision_ops import declare_missing_operators
+from frozen.whole_files import appearing
 
 SEED = 77_000_000
 """Of the training scenes; far from the seeds of any study, so that no study image was trained on."""
@@ -157,9 +157,8 @@ def _save(
         "optimizer": optimizer.state_dict(),
         "progress": progress,
     }
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    torch.save(state, temporary)
-    temporary.replace(path)
+    with appearing(path) as half:
+        torch.save(state, half)
 
 
 def _restore(

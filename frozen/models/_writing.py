@@ -19,6 +19,7 @@ from frozen.models._vision import digest
 from frozen.models.held_out import numbers
 from frozen.models.opening import FORMAT, open_file
 from frozen.models.words import WordTokenizer
+from frozen.whole_files import appearing
 
 HELD_OUT = 2_000
 """Scenes that each number of a header is measured on."""
@@ -99,15 +100,14 @@ def write(path: Path, content: Content, record: dict[str, Any], held_out: int) -
         "digest": digest({name: value.float() for name, value in weights.items()}),
         **content.header,
     }
-    part = path.with_name(f".{path.name}.part")
-    save_file(weights, part, metadata={key: json.dumps(value) for key, value in header.items()})
-    measured = numbers(open_file(part), held_out, HELD_OUT_SEED)  # of the half precision that ships
-    rounded = {name: round(value, 4) for name, value in measured.items()}
-    header["held_out"] = {"scenes": held_out, "seed": HELD_OUT_SEED, **rounded}
-    save_file(weights, part, metadata={key: json.dumps(value) for key, value in header.items()})
-    part.write_bytes(in_order(part.read_bytes()))
-    part.chmod(0o644)  # safetensors makes files that their owner alone can read
-    part.replace(path)
+    with appearing(path) as half:
+        save_file(weights, half, metadata={key: json.dumps(value) for key, value in header.items()})
+        measured = numbers(open_file(half), held_out, HELD_OUT_SEED)  # of the half precision that ships
+        rounded = {name: round(value, 4) for name, value in measured.items()}
+        header["held_out"] = {"scenes": held_out, "seed": HELD_OUT_SEED, **rounded}
+        save_file(weights, half, metadata={key: json.dumps(value) for key, value in header.items()})
+        half.write_bytes(in_order(half.read_bytes()))
+        half.chmod(0o644)  # safetensors makes files that their owner alone can read
 
 
 def in_order(content: bytes) -> bytes:

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any, ClassVar
 
 from frozen.readout.cells import Cell
-from frozen.readout.measures import Expectation, Measure
+from frozen.readout.exhibit import ShownSample
+from frozen.readout.measures import DepthCurve, Expectation, Measure
 
 
 class ReadoutDefaults:
     """A base for read-outs: nothing optional is declared, no training stops early, every cell has samples."""
 
     extra_measures: ClassVar[tuple[Measure, ...]] = ()
+    depth_curves: ClassVar[tuple[DepthCurve, ...]] = ()
     choices: ClassVar[Mapping[str, str]] = {}
     products: ClassVar[Mapping[str, str]] = {}
+    files: ClassVar[Mapping[str, str]] = {}
     mild_flags: ClassVar[frozenset[str]] = frozenset()
     expectations: ClassVar[tuple[Expectation, ...]] = ()
     control_aliases: ClassVar[Mapping[str, str]] = {}
@@ -43,3 +47,10 @@ class ReadoutDefaults:
         """Every cell has them."""
         del row
         return True
+
+    def shown_samples(
+        self, results: Path, row: Mapping[str, Any], datasets: Mapping[str, Any]
+    ) -> Iterable[ShownSample]:
+        """None."""
+        del results, row, datasets
+        return ()

@@ -31,7 +31,8 @@ class LayerStride:
 
 
 Layers = tuple[int | str, ...] | LayerStride
-"""embed, final and numbers of blocks, a part of one as 11.attention; ("all",) for every layer; or a stride."""
+"""embed, final and numbers of blocks, a part of one as 11.attention, `all` for a number as all.heads.all;
+("all",) for every layer; or a stride."""
 
 
 def resolved_layers(layers: Layers) -> Plain:
@@ -51,6 +52,7 @@ def resolve_layers(layers: Layers, description: Description) -> list[str]:
     if isinstance(layers, LayerStride):
         kept = set(blocks[:: -layers.every])
         return [name for name in description.layers if not name.isdigit() or name in kept]
+    layers = tuple(one for layer in layers for one in _every(layer, description, blocks))
     if missing := [str(layer) for layer in layers if not _is_there(layer, description, blocks)]:
         raise ValueError(f"there is no layer {', '.join(missing)}; it has {_layers_text(description, blocks)}")
     named = [_site(layer, description) for layer in layers]
@@ -59,6 +61,21 @@ def resolve_layers(layers: Layers, description: Description) -> list[str]:
         dict.fromkeys(named), key=lambda site: (depth[site.layer], PARTS.index(site.part), site.head or 0)
     )
     return [str(site) for site in ordered]
+
+
+def _every(layer: int | str, description: Description, blocks: list[str]) -> list[int | str]:
+    """What `all` stands for in a name: all.attention is of every block, 3.heads.all every head by itself."""
+    first, *rest = str(layer).split(".")
+    if not rest or "all" not in (first, *rest):
+        return [layer]
+    places = blocks if first == "all" else [first]
+    if rest[1:] != ["all"]:
+        return [".".join((place, *rest)) for place in places]
+    part = Site("0", Site.parse(f"0.{rest[0]}.0").part)
+    if reason := part.refusal(description):
+        raise ValueError(f"there is no {layer}: {reason}")
+    n_heads = part.shape(description)[1]
+    return [f"{place}.{rest[0]}.{head}" for place in places for head in range(n_heads)]
 
 
 def _is_there(layer: int | str, description: Description, blocks: list[str]) -> bool:
@@ -85,7 +102,7 @@ def _layers_text(description: Description, blocks: list[str]) -> str:
 def _layer(value: object, inner: Any) -> Any:
     try:
         found = inner(value)
-        Site.parse(found)
+        Site.parse(_one_of(found))
     except ValidationError:
         raise complaint(f"expected embed, final or the number of a block, got {show(value)}") from None
     except ValueError as error:
@@ -96,8 +113,15 @@ def _layer(value: object, inner: Any) -> Any:
     return found
 
 
+def _one_of(layer: int | str) -> int | str:
+    """One of the places that a name with `all` stands for."""
+    if not isinstance(layer, str) or "." not in layer:
+        return layer
+    return ".".join("0" if step == "all" else step for step in layer.split("."))
+
+
 def _is_place(text: str) -> bool:
-    layer = Site.parse(text).layer
+    layer = Site.parse(_one_of(text)).layer
     return layer in ("embed", "final") or layer.removeprefix("-").isdigit()
 
 

@@ -41,6 +41,25 @@ class Expectation:
 
 
 @dataclass(frozen=True, kw_only=True)
+class DepthCurve:
+    """How much of something each layer holds, for figures over several read-outs.
+
+    The read-out's dimension of role depth must be ordered by `Description.layer_number`.
+    """
+
+    name: str
+    """What appears: a word or two."""
+    column: str
+    """Of the measure."""
+    none: float
+    """What the measure is where there is nothing of it: 0, or chance."""
+    full: float
+    """What it is at most."""
+    where: tuple[tuple[str, str], ...] = ()
+    """Only of rows with these values of dimensions."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Headline:
     """What a report says first of each backbone: the best of some rows by one measure."""
 

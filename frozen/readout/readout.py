@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, runtime_checkable
 import numpy as np
 
 from frozen.readout.cells import Cell, LeftOut, Mistake, Path
-from frozen.readout.exhibit import Exhibit
+from frozen.readout.exhibit import Exhibit, ShownSample
 from frozen.readout.forms import Border
-from frozen.readout.measures import Dimension, Expectation, Headline, Measure
+from frozen.readout.measures import DepthCurve, Dimension, Expectation, Headline, Measure
 from frozen.readout.needs import Inputs
 from frozen.readout.outcome import Outcome
 from frozen.readout.study import Study
@@ -123,6 +123,11 @@ class Readout(Protocol):
         ...
 
     @property
+    def depth_curves(self) -> tuple[DepthCurve, ...]:
+        """What the joint report of several read-outs shows by depth; empty where nothing has a depth."""
+        ...
+
+    @property
     def columns(self) -> Mapping[str, str]:
         """The columns of a row that its outcome fills, in order, with their meaning."""
         ...
@@ -140,6 +145,11 @@ class Readout(Protocol):
     @property
     def products(self) -> Mapping[str, str]:
         """Kinds of products that its cells give, with their meaning; empty for read-outs of one stage."""
+        ...
+
+    @property
+    def files(self) -> Mapping[str, str]:
+        """Files that the results hold of a cell beside its row, with their content; what samples and curves hold."""
         ...
 
     @property
@@ -272,6 +282,18 @@ class Readout(Protocol):
         """
         ...
 
+    def shown_samples(
+        self, results: FilePath, row: Mapping[str, Any], datasets: Mapping[str, Any]
+    ) -> Iterable[ShownSample]:
+        """A few test samples of a cell, the worst first, for the cell's story in the report; none by default.
+
+        Args:
+            results: the folder of the study's results.
+            row: the row of a done cell.
+            datasets: the study's data sets by name.
+        """
+        ...
+
     def method(self, study: Study, rows: Sequence[Mapping[str, Any]]) -> Method:
         """What a paper says of the measurement: data sets, settings, measures, intervals.
 
@@ -280,6 +302,10 @@ class Readout(Protocol):
             rows: result rows, of done and failed cells.
         """
         ...
+
+
+Readouts = Mapping[str, Readout]
+"""Read-outs by name."""
 
 
 def measured(readout: Readout, rows: Iterable[Mapping[str, Any]]) -> tuple[Measure, ...]:

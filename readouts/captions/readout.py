@@ -17,7 +17,7 @@ from frozen.data.scenes import GRAMMARS, Scene, Split
 from frozen.intervals import IntervalConfig
 from frozen.readout.cells import Cell, LeftOut, Mistake
 from frozen.readout.defaults import ReadoutDefaults
-from frozen.readout.measures import Headline
+from frozen.readout.measures import DepthCurve, Headline
 from frozen.readout.needs import Inputs
 from frozen.readout.outcome import Outcome
 from frozen.readout.readout import Difference, Method, StudyReader
@@ -39,6 +39,7 @@ class CaptionsReadout(ReadoutDefaults):
     keys = CaptionKeys
     dimensions = DIMENSIONS
     measures = MEASURES
+    depth_curves = (DepthCurve(name="captions", column="choice_accuracy_percent", none=50.0, full=100.0),)
     headline = Headline(column="exact_percent", beside="choice_accuracy_percent")
     columns = COLUMNS
     grid_columns = GRID_COLUMNS

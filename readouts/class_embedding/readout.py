@@ -18,7 +18,7 @@ from frozen.intervals import IntervalConfig
 from frozen.readout.cells import Cell, LeftOut, Mistake
 from frozen.readout.defaults import ReadoutDefaults
 from frozen.readout.exhibit import Exhibit
-from frozen.readout.measures import Headline
+from frozen.readout.measures import DepthCurve, Headline
 from frozen.readout.needs import Inputs
 from frozen.readout.outcome import Outcome
 from frozen.readout.readout import Difference, Method, StudyReader
@@ -52,6 +52,16 @@ class ClassEmbedding(ReadoutDefaults):
     keys = ClassKeys
     dimensions = DIMENSIONS
     measures = MEASURES
+    depth_curves = tuple(
+        DepthCurve(
+            name=name,
+            column="identifiability",
+            none=0.5,
+            full=1.0,
+            where=(("aspect", "projection"), ("part", "residual"), ("token", kind)),
+        )
+        for name, kind in (("class, CLS token", "cls"), ("class, image tokens", "image"))
+    )
     headline = Headline(
         column="identifiability", beside="rate_percent", where=(("aspect", "projection"), ("part", "residual"))
     )

@@ -17,7 +17,7 @@ from frozen.data.scenes import Scene, Split
 from frozen.intervals import IntervalConfig
 from frozen.readout.cells import Cell, LeftOut, Mistake
 from frozen.readout.defaults import ReadoutDefaults
-from frozen.readout.measures import Headline
+from frozen.readout.measures import DepthCurve, Headline
 from frozen.readout.needs import Inputs
 from frozen.readout.outcome import Outcome
 from frozen.readout.readout import Difference, Method, StudyReader
@@ -42,6 +42,9 @@ class ConceptsReadout(ReadoutDefaults):
     keys = ConceptsKeys
     dimensions = DIMENSIONS
     measures = MEASURES
+    depth_curves = (
+        DepthCurve(name="concepts", column="bound_auc", none=0.5, full=1.0, where=(("stage", "binding"),)),
+    )
     headline = Headline(column="bound_auc", where=(("stage", "binding"),))
     columns = COLUMNS
     grid_columns = GRID_COLUMNS

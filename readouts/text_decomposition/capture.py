@@ -38,10 +38,14 @@ class ImageTerms:
     Attributes:
         n_blocks: L.
         tokens: whether to keep the token map.
+        token_layers: blocks that the token map sums over; None for all.
+        token_heads: block and head of those that are kept by token, one by one: `token_heads` [K N D].
     """
 
     n_blocks: int
     tokens: bool = False
+    token_layers: tuple[int, ...] | None = None
+    token_heads: tuple[tuple[int, int], ...] = ()
     labels = ()
     needs_head = False
     needs_gradient = False
@@ -54,8 +58,14 @@ class ImageTerms:
         return (Site("embed"), *of_blocks, Site("final", "embedding"))
 
     def key(self) -> dict[str, Any]:
-        """Its name, version and fields."""
-        return {"reduction": "image_terms", "reduction_version": 1, "blocks": self.n_blocks, "tokens": self.tokens}
+        """Its name, version and fields; those that came later only where they say something."""
+        key: dict[str, Any] = {"reduction": "image_terms", "reduction_version": 1}
+        key |= {"blocks": self.n_blocks, "tokens": self.tokens}
+        if self.token_layers is not None:
+            key["token_layers"] = list(self.token_layers)
+        if self.token_heads:
+            key["token_heads"] = [list(head) for head in self.token_heads]
+        return key
 
     def columns(self, description: Description, condition: Condition) -> tuple[Column, ...]:
         """Its columns, see the class.
@@ -72,7 +82,9 @@ class ImageTerms:
         assert not isinstance(heads, str)
         shape, width = (self.n_blocks, *heads), description.layout.width
         numbers = [Column(name, (), "float32") for name in ("mean", "scale", "weight")]
-        token_map = [Column("token_map", (description.layout.n_tokens, width))] * self.tokens
+        n_tokens, n_heads = description.layout.n_tokens, len(self.token_heads)
+        token_map = [Column("token_map", (n_tokens, width))] * self.tokens
+        token_map += [Column("token_heads", (n_heads, n_tokens, heads[1]))] * bool(n_heads)
         return (
             Column("heads", shape),
             Column("from_first", shape),
@@ -100,7 +112,8 @@ class _Reducer:
                 "is no sum of what its blocks wrote"
             )
         self._trunk, self._ending = trunk, trunk.ending
-        self._keeps_tokens = reduction.tokens
+        self._reduction = reduction
+        self._token_heads: dict[tuple[int, int], Tensor] = {}
         self._has_first = forward.layout.n_prefix > 0
         self._seen: dict[Site, Tensor] = {}
         self._weights: Tensor | None = None
@@ -137,9 +150,11 @@ class _Reducer:
         found |= {"mean": total[0], "scale": total[1], "weight": weights.sum(1)}
         assert self._embedding is not None
         found["embedding"] = self._embedding
-        if self._keeps_tokens:
+        if self._reduction.tokens:
             assert self._token_map is not None
             found["token_map"] = self._token_map
+        if self._reduction.token_heads:
+            found["token_heads"] = torch.stack([self._token_heads[one] for one in self._reduction.token_heads], dim=1)
         return found
 
     def _pooled_later(self, name: str, value: Tensor) -> None:
@@ -161,7 +176,10 @@ class _Reducer:
         first = attention[:, :, :1] * values[:, 0]
         self._rows["from_first"].append(first if self._has_first else torch.zeros_like(pooled))
         self._rows["mlps"].append(_pool(weights, mlp))
-        if self._keeps_tokens:
+        for head in [head for layer, head in self._reduction.token_heads if layer == block]:
+            self._token_heads[block, head] = attention[:, head, :, None] * values[:, :, head]
+        layers = self._reduction.token_layers
+        if self._reduction.tokens and (layers is None or block in layers):
             shares = attention.transpose(1, 2)[..., None] * values
             wrote = linear(shares.flatten(2), output_map(self._trunk, block).weight)
             self._token_map = wrote if self._token_map is None else self._token_map + wrote

@@ -13,7 +13,7 @@ DIMENSIONS = (
     Dimension("setting", "setting", "of what has several: texts a head, maps", "detail"),
 )
 GRID_COLUMNS = {
-    "analysis": "decomposition, ablation, heads, textspan, heatmap, forced_choice, neighbours or spurious",
+    "analysis": "map, decomposition, ablation, heads, textspan, heatmap, forced_choice, neighbours or spurious",
     "layer": "embed, number of a block, or final for what is of all",
     "layer_index": "position in depth: embed is -1",
     "term": "head 0, mlp, init (what enters the first block), or the terms that are removed",
@@ -45,6 +45,13 @@ EXTRA_MEASURES = (
         "η²",
         "ratio",
         "share of a term's variance that the values of the feature named in `factor` tell, on held-out images",
+    ),
+    Measure(
+        "map_ratio",
+        "R² of the map",
+        "R²_map",
+        "ratio",
+        "share of the variance of a CLIP's embedding that a linear map from the backbone's gives, on held-out images",
     ),
     Measure(
         "margin_share_ratio",
@@ -116,12 +123,15 @@ COLUMNS = {
     **_ESTIMATES,
     "explained_by_chance_ratio": "the same of texts under random rotations, mean",
     "explained_by_chance_high_ratio": "the largest of them",
+    "explained_by_permuted_ratio": "the same where each coordinate of the head's output is permuted among the images "
+    "by itself, and the texts are chosen for that",
     "texts": "texts of the head, JSON: [text, share of variance, share of variance with those before it]",
     "n_distinct_texts": "distinct texts of all heads that are described",
     "factor": "feature that explains most of the term on validation images",
     "factor_ratios": "share of variance between values of each feature, JSON",
     "variance_share_ratio": "variance of the term over the sum of all terms' variances",
-    "chance_percent": "of the row's measure: share of patches that touch the object, or of images alike",
+    "chance_percent": "of the row's measure: share of patches that touch the object, or of images alike; accuracy "
+    "with the rebuilt heads of other images",
     "sum_error": "largest difference between the sum of all terms and the model's own embedding, of length 1",
     "sum_error_own_mean": "the same where each term loses its own mean",
     "removed": "terms that were removed, JSON",
@@ -131,6 +141,7 @@ COLUMNS = {
     "n_classes": "classes of the zero-shot classifier",
     "n_class_texts": "distinct texts among them",
     "n_images": "images measured",
+    "n_fitted": "images that a map to a CLIP was fitted to",
     "n_terms": "terms of the embedding, or of those removed",
     "means": "held_out or evaluated: images behind means and the choice of texts",
     "norm_split": "how the mean of the final norm is shared among terms",
@@ -154,7 +165,7 @@ EXPECTATIONS = (
             control=name,
             column="over_guess_percent",
             high=2.0,
-            where=(("analysis", "decomposition"),),
+            where=(("analysis", "decomposition"), ("term", "embedding")),
             otherwise=_NO_TEXT,
         )
         for name in ("random_init", "shuffled")

@@ -57,6 +57,7 @@ ESTIMATORS: dict[str, Estimator] = {
     "change_percent": Estimator(("right", "baseline"), lambda m: 100.0 * (m["right"] - m["baseline"]), (-100, 100)),
     "explained_ratio": Estimator(("explained", "total"), _ratio("explained", "total"), (-np.inf, 1)),
     "factor_ratio": Estimator(("between", "total"), _ratio("between", "total"), (-np.inf, 1)),
+    "map_ratio": Estimator(("missed", "map_total"), lambda m: 1 - _ratio("missed", "map_total")(m), (-np.inf, 1)),
     "margin_share_ratio": Estimator(("margin", "whole_margin"), _ratio("margin", "whole_margin")),
     "alone_percent": Estimator(("right_alone",), lambda m: 100.0 * m["right_alone"], (0, 100)),
     "caption_bits": Estimator(("bits",), lambda m: m["bits"], (-np.inf, 1)),

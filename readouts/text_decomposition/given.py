@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,12 +15,13 @@ from frozen.data.scenes.codes import FeatureSpace
 from frozen.data.spec import open_split
 from frozen.models import load
 from frozen.models.joint import open_joint
-from frozen.problems import shorten
 from frozen.readout.cells import Cell
 from frozen.readout.needs import Columns, Inputs
-from readouts.text_decomposition.cells import SPACE, Asked
-from readouts.text_decomposition.keys import AUTO
+from readouts.text_decomposition.asked import MAP, SPACE, Asked
+from readouts.text_decomposition.files import lines_of
 from readouts.text_decomposition.lens import Lens, Stored, chunks, pack, unpack
+from readouts.text_decomposition.mapping import mapped_space
+from readouts.text_decomposition.settings import AUTO
 from readouts.text_decomposition.texts import (
     Classes,
     TextTable,
@@ -76,7 +76,7 @@ class Given:
         """From the model itself: what the product is made of."""
         asked: Asked = cell.settings
         shared = asked.shared
-        joint = open_joint(cell.backbone)
+        joint = open_joint(cell.backbone) if asked.joint is None else mapped_space(asked.joint, inputs.products[MAP])
         lens = Lens.of(load(cell.backbone, cell.dataset.config, torch.device("cpu")), joint)
         space: FeatureSpace | None = getattr(cell.dataset.config, "space", None)
         if space is None:
@@ -237,7 +237,7 @@ def _named_classes(inputs: Inputs, names: Mapping[str, tuple[str, ...]], file: s
     Raises:
         ValueError: no names of classes, or not as many as there are classes.
     """
-    texts = names.get("class", ()) if file is None else _lines(file, "list of classes")
+    texts = names.get("class", ()) if file is None else lines_of(file, "list of classes")
     labels = _class_labels(inputs, None, "")
     if not texts:
         raise ValueError("the data set does not say what its classes are called; name a file with `classes:`")
@@ -261,16 +261,5 @@ def _pool(name: str, space: FeatureSpace | None, grammar: str, classes: tuple[st
         ValueError: a file that cannot be read, or is empty.
     """
     if name != AUTO:
-        return _lines(name, "pool")
+        return tuple(dict.fromkeys(lines_of(name, "pool")))
     return tuple(dict.fromkeys(classes if space is None else default_pool(space, grammar)))
-
-
-def _lines(name: str, what: str) -> tuple[str, ...]:
-    try:
-        lines = Path(name).expanduser().read_text(encoding="utf-8").splitlines()
-    except OSError as error:
-        raise ValueError(f"the {what} {shorten(name)} cannot be read: {error.strerror}") from error
-    texts = tuple(dict.fromkeys(line.strip() for line in lines if line.strip()))
-    if not texts:
-        raise ValueError(f"the {what} {shorten(name)} has no texts; write one a line")
-    return texts

@@ -6,7 +6,8 @@ text names: by its largest patch (pointing game), and pixel by pixel after a thr
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -14,9 +15,11 @@ import torch
 from jaxtyping import Bool, Float, Float32
 from torch.nn.functional import interpolate
 
+from frozen.data.spec import open_split
+from readouts.text_decomposition.asked import HEAD_MAPS
 from readouts.text_decomposition.given import Given
-from readouts.text_decomposition.keys import HeatmapConfig
 from readouts.text_decomposition.lens import Stored
+from readouts.text_decomposition.settings import HeatmapConfig
 from readouts.text_decomposition.texts import caption
 
 
@@ -48,7 +51,11 @@ def text_maps(given: Given, tokens: Float32[np.ndarray, "image token joint"], na
         "other - text": other - own,
         "text - mean": own - vectors.mean(axis=0),
     }
-    return {name: np.einsum("ntj,nj->nt", tokens, direction) for name, direction in directions.items()}
+    return {name: _along(tokens, direction) for name, direction in directions.items()}
+
+
+def _along(tokens: np.ndarray, direction: np.ndarray) -> np.ndarray:
+    return np.einsum("ntj,nj->nt", tokens, direction)
 
 
 class Mapped(NamedTuple):
@@ -65,20 +72,39 @@ class Mapped(NamedTuple):
     first: dict[str, Float32[np.ndarray, "images row column"]]
 
 
-def mapped(given: Given, split: Any, config: HeatmapConfig, layout: Any) -> Mapped:
+def map_of(head: str, name: str) -> str:
+    """Name of a single head's map."""
+    return f"{head} {name}"
+
+
+def squashed(dataset: Any, split: Any) -> Any:
+    """The split whose masks are squashed to a square, whatever its images are cut to; scenes are as they are.
+
+    Args:
+        dataset: labelled images, or a scene.
+        split: its test split.
+    """
+    transform = getattr(dataset, "transform", None)
+    if transform is None:
+        return split
+    return open_split(replace(dataset, transform=replace(transform, resize="squash", crop=1.0)), split.name)
+
+
+def mapped(given: Given, split: Any, config: HeatmapConfig, layout: Any, masks_of: Any) -> Mapped:
     """Every map of the test images against the masks.
 
     Args:
         given: with a token map.
-        split: the test split, with masks.
-        config: the threshold.
+        split: the test split.
+        config: the threshold, and single heads.
         layout: of the tokens.
+        masks_of: the split that masks come from.
 
     Raises:
         ValueError: a data set without masks, or without objects to name.
     """
     if given.space is None:
-        return _of_photos(given, split, config, layout)
+        return _of_photos(given, masks_of, config, layout)
     if not hasattr(split, "masks"):
         raise ValueError("maps are held against exact masks, which this data set does not have; drawn scenes do")
     named = named_objects(given.codes("test"))
@@ -89,6 +115,9 @@ def mapped(given: Given, split: Any, config: HeatmapConfig, layout: Any) -> Mapp
         own = Named(named.own[rows], named.other[rows])
         object_masks = (masks == own.own[:, None, None] + 1) & (own.own >= 0)[:, None, None]
         maps = text_maps(given, tokens_of(given, rows, stored), own)
+        for head, tokens in head_tokens(given, rows, stored):
+            one = text_maps(given, tokens, own)
+            maps |= {map_of(head, name): one[name] for name in HEAD_MAPS}
         for name, values in maps.items():
             spatial = values[:, layout.n_prefix :].reshape(-1, *layout.grid)
             first.setdefault(name, spatial)
@@ -118,8 +147,12 @@ def _of_photos(given: Given, split: Any, config: HeatmapConfig, layout: Any) -> 
         masks = split.labels("class_mask", np.arange(rows.start, rows.stop)) > 0
         guessed = given.scores(given.lens.embeddings(stored).numpy()).argmax(axis=1)
         own = vectors[guessed]
-        for name, direction in (("text", own), ("text - mean", own - vectors[given.text_of_class].mean(axis=0))):
-            values = np.einsum("ntj,nj->nt", tokens_of(given, rows, stored), direction)
+        less_mean = own - vectors[given.text_of_class].mean(axis=0)
+        tokens = tokens_of(given, rows, stored)
+        maps = {"text": _along(tokens, own), "text - mean": _along(tokens, less_mean)}
+        for head, tokens in head_tokens(given, rows, stored):
+            maps[map_of(head, "text - mean")] = _along(tokens, less_mean)
+        for name, values in maps.items():
             spatial = values[:, layout.n_prefix :].reshape(-1, *layout.grid)
             first.setdefault(name, spatial)
             for column, part in _scored(spatial, masks, config).items():
@@ -129,9 +162,23 @@ def _of_photos(given: Given, split: Any, config: HeatmapConfig, layout: Any) -> 
 
 
 def tokens_of(given: Given, rows: slice, stored: Stored) -> Float32[np.ndarray, "image token joint"]:
-    """What all heads read from each token, in the joint space."""
+    """What the heads of the study's layers read from each token, in the joint space."""
+    config = given.asked.config
+    layers = sorted(set(config.layers)) if isinstance(config, HeatmapConfig) and config.layers is not None else None
     token_map = torch.from_numpy(np.array(given.columns["test"]["token_map"][rows], np.float32))
-    return given.lens.of_tokens(stored, token_map).numpy()
+    return given.lens.of_tokens(stored, token_map, layers).numpy()
+
+
+def head_tokens(given: Given, rows: slice, stored: Stored) -> Iterator[tuple[str, np.ndarray]]:
+    """The heads that have maps of their own, and what each read from each token, in the joint space."""
+    config = given.asked.config
+    heads = config.heads if isinstance(config, HeatmapConfig) else ()
+    if not heads:
+        return
+    kept = torch.from_numpy(np.array(given.columns["test"]["token_heads"][rows], np.float32))
+    for number, name in enumerate(heads):
+        layer, _, head = name.partition(".")
+        yield name, given.lens.of_head_tokens(stored, kept[:, number], int(layer), int(head)).numpy()
 
 
 def _scored(

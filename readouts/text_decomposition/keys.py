@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from itertools import product
 from typing import Annotated, Any, Literal, get_args
@@ -10,123 +10,31 @@ from typing import Annotated, Any, Literal, get_args
 from pydantic import ConfigDict, TypeAdapter
 from pydantic import Field as ModelField
 
+from frozen.models import BackboneConfig
+from frozen.models.joint import joint_refusal
 from frozen.plain import Plain, mapping_of
-from frozen.problems import Problem, at_least, refuse
 from frozen.readout.forms import Border, Grid, gridded, list_of, literal, model_of
 from frozen.readout.readout import StudyReader
+from readouts.text_decomposition.files import lines_of
 from readouts.text_decomposition.lens import Split
+from readouts.text_decomposition.settings import (
+    HeatmapConfig,
+    JointConfig,
+    NeighboursConfig,
+    SpuriousConfig,
+    TextSpanConfig,
+    is_member,
+)
 
 Analysis = Literal["ablation", "heads", "textspan", "heatmap", "forced_choice", "neighbours", "spurious"]
 ANALYSES: tuple[Analysis, ...] = get_args(Analysis)
 Means = Literal["held_out", "evaluated"]
-AUTO = "auto"
-
-
-@dataclass(frozen=True, kw_only=True)
-class TextSpanConfig:
-    """Texts that span the output of each head (paper, algorithm 1)."""
-
-    texts: int = 5
-    """Texts a head."""
-    last_layers: int = 4
-    """Heads of so many last layers are described."""
-    rank: int | None = None
-    """Singular vectors to which texts are projected; null for all that a head has, the paper has 80."""
-    norm_split: Split = "uniform"
-    """How the mean of the final norm is shared among terms: uniform (paper), or own_mean."""
-    pool: str = AUTO
-    """File with a description a line; auto for words and phrases of the data set."""
-    rotations: int = 20
-    """Random rotations of the pool, by which what is explained by chance is known."""
-
-    def __post_init__(self) -> None:
-        refuse("textspan", self.problems())
-
-    def problems(self) -> Iterator[Problem]:
-        """Every broken rule."""
-        yield from at_least("texts", self.texts, 1)
-        yield from at_least("last_layers", self.last_layers, 1)
-        yield from at_least("rank", 1 if self.rank is None else self.rank, 1)
-        yield from at_least("rotations", self.rotations, 1)
-
-    @property
-    def label(self) -> str:
-        """What tells it apart from others in a table."""
-        rank = "" if self.rank is None else f", rank {self.rank}"
-        split = "" if self.norm_split == "uniform" else ", own mean"
-        pool = "" if self.pool == AUTO else f", {self.pool}"
-        return f"{self.texts} texts{rank}{split}{pool}"
-
-
-@dataclass(frozen=True, kw_only=True)
-class HeatmapConfig:
-    """Maps of what heads read from each token, along a text."""
-
-    threshold: float | None = None
-    """Foreground is where the map, scaled to 0..1, is larger; null for its mean (paper)."""
-
-    def __post_init__(self) -> None:
-        refuse("heatmap", self.problems())
-
-    def problems(self) -> Iterator[Problem]:
-        """Every broken rule."""
-        if self.threshold is not None and not 0 <= self.threshold < 1:
-            yield Problem("threshold", f"must lie in 0..1, got {self.threshold}")
-
-
-@dataclass(frozen=True, kw_only=True)
-class NeighboursConfig:
-    """Nearest images by the term of one head."""
-
-    count: int = 15
-    """Neighbours an image."""
-    metric: Literal["centred_cosine", "cosine", "dot"] = "centred_cosine"
-    """How near images are: the cosine of what in a head's terms differs from their mean, that of the terms, or their
-    dot product (published; long terms are near everything)."""
-
-    def __post_init__(self) -> None:
-        refuse("neighbours", self.problems())
-
-    def problems(self) -> Iterator[Problem]:
-        """Every broken rule."""
-        yield from at_least("count", self.count, 1)
-
-
-@dataclass(frozen=True, kw_only=True)
-class SpuriousConfig:
-    """Heads that tell a cue apart which goes along with the classes without being meant (paper, section 4.2)."""
-
-    target: str = ""
-    """Feature whose values are the classes; by default the last one."""
-    cue: str = ""
-    """Feature that is not meant; by default the first one."""
-    share: float = 0.5
-    """Heads go whose variance the cue tells by so much more than the target does, on validation images."""
-    keywords: tuple[str, ...] = ()
-    """Words of the cue: heads go most of whose explained variance is that of texts with one of them and no class; by
-    default the cue's values."""
-    named: tuple[str, ...] = ()
-    """Terms that go together, named as in `sets`: the paper's lists of heads, with all MLPs and early layers."""
-    draws: int = 5
-    """Random sets of equally many heads of the same layers, as a control."""
-
-    def __post_init__(self) -> None:
-        refuse("spurious", self.problems())
-
-    def problems(self) -> Iterator[Problem]:
-        """Every broken rule."""
-        if not -1 <= self.share <= 1:
-            yield Problem("share", f"must lie in -1..1, got {self.share}")
-        for name in self.named:
-            if not is_member(name):
-                yield Problem("named", f"{name!r} is no term; write 11.3, 11, mlp.11, init or mlps")
-        yield from at_least("draws", self.draws, 1)
-
 
 TextSpanForm = model_of(TextSpanConfig, "TextSpan", wrap=gridded)
 HeatmapForm = model_of(HeatmapConfig, "Heatmap")
 NeighboursForm = model_of(NeighboursConfig, "Neighbours")
 SpuriousForm = model_of(SpuriousConfig, "Spurious")
+JointForm = model_of(JointConfig, "Joint")
 
 
 class TextDecompositionKeys(Border):
@@ -146,9 +54,9 @@ class TextDecompositionKeys(Border):
     the default), or the evaluated images themselves (the paper)."""
     norm_split: Literal["uniform", "own_mean"] = "uniform"
     """How the mean of the final norm is shared among terms."""
-    templates: Annotated[tuple[str, ...], ModelField(min_length=1)] | None = None
-    """Prompts of the zero-shot classifier; {} is the class. By default {} for scenes, whose classes are captions, and
-    `a photo of a {}.` for labelled images."""
+    templates: Annotated[tuple[str, ...], ModelField(min_length=1)] | str | None = None
+    """Prompts of the zero-shot classifier, or a file with one a line; {} is the class. By default {} for scenes,
+    whose classes are captions, and `a photo of a {}.` for labelled images."""
     classes: str | None = None
     """File with the name of a class a line, for labelled images that do not say what their classes are called."""
     fit_split: str | None = None
@@ -166,12 +74,15 @@ class TextDecompositionKeys(Border):
     """Nearest images."""
     spurious: SpuriousForm = ModelField(default_factory=SpuriousForm)  # pyright: ignore[reportInvalidTypeForm]
     """Heads of a cue that is not meant, and accuracy without them, in all and in the worst group."""
+    joint: JointForm = ModelField(default_factory=JointForm)  # pyright: ignore[reportInvalidTypeForm]
+    """Backbones without texts, read through a linear map to a CLIP; its R² on the test split is a row."""
 
 
 _TEXT_SPAN = TypeAdapter[Any](TextSpanForm)
 _HEATMAP = TypeAdapter[Any](HeatmapForm)
 _NEIGHBOURS = TypeAdapter[Any](NeighboursForm)
 _SPURIOUS = TypeAdapter[Any](SpuriousForm)
+_JOINT = TypeAdapter[Any](JointForm)
 _PAPER_RANK = 80
 
 
@@ -193,6 +104,7 @@ class TextDecompositionStudy:
     heatmap: HeatmapConfig
     neighbours: NeighboursConfig
     spurious: SpuriousConfig
+    joint: JointConfig
 
     def resolved(self) -> Mapping[str, Plain]:
         """In the form of a study file."""
@@ -209,6 +121,7 @@ class TextDecompositionStudy:
             "heatmap": mapping_of(self.heatmap),
             "neighbours": mapping_of(self.neighbours),
             "spurious": mapping_of(self.spurious),
+            "joint": mapping_of(self.joint),
         }
 
 
@@ -225,15 +138,14 @@ def read_keys(reader: StudyReader) -> TextDecompositionStudy | None:
     """The read-out's keys, or None if they have mistakes, which are noted."""
     is_paper = reader.raw("preset", None) == "paper"
     textspan = _text_spans(reader, is_paper)
-    heatmap = _section(reader, "heatmap", _HEATMAP, HeatmapConfig)
-    neighbours = _neighbours(reader, is_paper)
+    heatmap = _preset(reader, "heatmap", _HEATMAP, HeatmapConfig(), {"masks": "squashed"} if is_paper else {})
+    neighbours = _preset(reader, "neighbours", _NEIGHBOURS, NeighboursConfig(), {"metric": "dot"} if is_paper else {})
     spurious = _section(reader, "spurious", _SPURIOUS, SpuriousConfig)
+    joint = _joint(reader)
     study = reader.study
     if study is None:
         return None
-    for position, template in enumerate(study.templates or ()):
-        if "{}" not in template:
-            reader.note(("templates", position), f"must hold {{}}, where the class goes, got {template!r}")
+    templates = _templates(reader, study.templates)
     for name, members in study.sets.items():
         for member in members:
             if not is_member(member):
@@ -242,7 +154,7 @@ def read_keys(reader: StudyReader) -> TextDecompositionStudy | None:
         analyses=tuple(name for name in ANALYSES if name in study.analyses),
         means=study.means or ("evaluated" if is_paper else "held_out"),
         norm_split=study.norm_split,
-        templates=study.templates or (),
+        templates=templates,
         classes=study.classes,
         fit_split=study.fit_split,
         test_split=study.test_split,
@@ -251,22 +163,40 @@ def read_keys(reader: StudyReader) -> TextDecompositionStudy | None:
         heatmap=heatmap,
         neighbours=neighbours,
         spurious=spurious,
+        joint=joint,
     )
 
 
-def _neighbours(reader: StudyReader, is_paper: bool) -> NeighboursConfig:
-    made = _section(reader, "neighbours", _NEIGHBOURS, NeighboursConfig)
-    given = reader.raw("neighbours", {})
-    is_default = is_paper and not (isinstance(given, Mapping) and "metric" in given)
-    return replace(made, metric="dot") if is_default else made
+def _preset(reader: StudyReader, key: str, adapter: TypeAdapter, otherwise: Any, preset: Mapping[str, Any]) -> Any:
+    """A section, with the preset's values where the study leaves them out."""
+    made = _section(reader, key, adapter, type(otherwise))
+    given = reader.raw(key, {})
+    named = given if isinstance(given, Mapping) else {}
+    return replace(made, **{name: value for name, value in preset.items() if name not in named})
 
 
-def is_member(text: str) -> bool:
-    """Whether a text names a term, or several."""
-    if text in ("init", "mlps"):
-        return True
-    parts = text.removeprefix("mlp.").split(".")
-    return all(part.isdigit() for part in parts) and len(parts) <= (1 if text.startswith("mlp.") else 2)
+def _templates(reader: StudyReader, given: tuple[str, ...] | str | None) -> tuple[str, ...]:
+    """Templates of the study or of its file; what is wrong with them is noted."""
+    found = given if isinstance(given, tuple) else ()
+    if isinstance(given, str):
+        try:
+            found = lines_of(given, "list of templates")
+        except ValueError as error:
+            reader.note(("templates",), str(error))
+    for position, template in enumerate(found):
+        if "{}" not in template:
+            path = ("templates",) if isinstance(given, str) else ("templates", position)
+            reader.note(path, f"must hold {{}}, where the class goes, got {template!r}")
+    return found
+
+
+def _joint(reader: StudyReader) -> JointConfig:
+    made: JointConfig = _section(reader, "joint", _JOINT, JointConfig)
+    if made.clip:
+        backbone = reader.make(("joint", "clip"), lambda: BackboneConfig(source=made.clip))
+        if backbone is not None and (reason := joint_refusal(backbone)):
+            reader.note(("joint", "clip"), reason)
+    return made
 
 
 def _section(reader: StudyReader, key: str, adapter: TypeAdapter, cls: type[Any]) -> Any:

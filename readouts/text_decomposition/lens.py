@@ -11,7 +11,7 @@ each term the mean over its own channels instead of an equal share of μ: the sa
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from functools import cached_property
 from io import BytesIO
@@ -186,14 +186,36 @@ class Lens:
         basis[..., -_EXTRA:] /= self.n_tokens
         return torch.einsum("nlhd,lhjd->nlj", self.coordinates(stored, stored.from_first), basis)
 
-    def of_tokens(self, stored: Stored, token_map: Tensor) -> Float[Tensor, "image token joint"]:
-        """What all heads read from each token; the MLPs' terms and these sum to the embedding."""
+    def of_tokens(
+        self, stored: Stored, token_map: Tensor, layers: Sequence[int] | None = None
+    ) -> Float[Tensor, "image token joint"]:
+        """What heads read from each token; for all layers the MLPs' terms and these sum to the embedding.
+
+        Args:
+            stored: the images.
+            token_map: [image token W], what the heads of some layers wrote.
+            layers: these layers; None for all.
+        """
+        layers = list(range(self.n_blocks)) if layers is None else list(layers)
         n_tokens = token_map.shape[1]
-        share = self.n_blocks / (2 * self.n_blocks + 1) / n_tokens
-        bias = self.output_bias.sum(0) / n_tokens
+        share = len(layers) / (2 * self.n_blocks + 1) / n_tokens
+        bias = self.output_bias[layers].sum(0) / n_tokens
         wrote = token_map + stored.weight[:, None, None] * bias - (stored.mean * share)[:, None, None]
         found = wrote @ self._gained.T / stored.scale[:, None, None] + self._constant * share
         return found / stored.norm(self)[:, None, None]
+
+    def of_head_tokens(self, stored: Stored, outputs: Tensor, layer: int, head: int) -> Tensor:
+        """What one head read from each token, [image token joint]; a head's term is the sum over tokens.
+
+        Args:
+            stored: the images.
+            outputs: [image token D], the head's output by the token it was read from.
+            layer: number of the block.
+            head: number of the head.
+        """
+        basis = self.head_basis()[layer, head].clone()
+        basis[:, -_EXTRA:] /= outputs.shape[1]
+        return self.coordinates(stored, outputs[:, :, None])[:, :, 0] @ basis.T
 
     def embeddings(self, stored: Stored) -> Float[Tensor, "image joint"]:
         """The model's own embeddings in the joint space, divided by their length."""

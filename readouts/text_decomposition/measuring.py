@@ -14,17 +14,18 @@ from frozen.data.spec import open_split
 from frozen.readout.cells import Cell
 from frozen.readout.needs import Inputs
 from frozen.readout.outcome import Outcome
-from readouts.text_decomposition.cells import EMBEDDING, RECONSTRUCTION, SPACE, Asked
+from readouts.text_decomposition.asked import EMBEDDING, MAP, RECONSTRUCTION, SPACE, Asked, Shared
 from readouts.text_decomposition.choice import choices, preferred
 from readouts.text_decomposition.columns import COLUMNS
 from readouts.text_decomposition.estimates import IN_GROUP, RIGHT_IN, estimate, estimate_columns, table
 from readouts.text_decomposition.given import Given
-from readouts.text_decomposition.heatmaps import mapped
-from readouts.text_decomposition.keys import HeatmapConfig, TextSpanConfig
+from readouts.text_decomposition.heatmaps import map_of, mapped, squashed
 from readouts.text_decomposition.lens import SPLITS, pack
+from readouts.text_decomposition.mapping import fitted, packed
 from readouts.text_decomposition.neighbours import retrieved
 from readouts.text_decomposition.orthogonality import by_chance, orthogonality
 from readouts.text_decomposition.removal import factors, members, removed
+from readouts.text_decomposition.settings import HeatmapConfig, JointConfig, TextSpanConfig
 from readouts.text_decomposition.spans import described
 from readouts.text_decomposition.spurious import without_cue
 from readouts.text_decomposition.texts import best_guess, credit
@@ -57,24 +58,32 @@ def measured(cells: Mapping[Cell, Inputs]) -> Iterator[tuple[Cell, Outcome]]:
     """Measure the cells of a bundle: what they share once, and the resamples of their intervals together."""
     first, inputs = next(iter(cells.items()))
     asked: Asked = first.settings
-    if asked.analysis == "decomposition":
+    given: Given | None = None
+    products: dict[str, bytes] = {}
+    if asked.analysis == MAP:
+        found, products = _map(inputs, first)
+    elif asked.analysis == "decomposition":
         given = Given.opened(first, inputs)
         found = [_decomposition(given, first)]
         products = {SPACE: given.packed()}
     else:
         given = Given.of(first, inputs)
         found = list(_ANALYSES[asked.bundle[0]](given, list(cells)))
-        products = {}
     shared = asked.shared
     estimates = estimate({part.cell: part.samples for part in found}, shared.intervals, seed=shared.seed)
     for cell, samples, own, files in found:
-        row = {**dict.fromkeys(COLUMNS), **estimate_columns(estimates[cell]), **_common(given, samples), **own}
-        row["flags"] = _flags(row, given)
+        of_classes = {} if given is None else _of_classes(given)
+        common = {**_common(shared, samples), **of_classes}
+        row = {**dict.fromkeys(COLUMNS), **estimate_columns(estimates[cell]), **common, **own}
+        row["flags"] = _flags(row)
         yield cell, Outcome(row=row, samples=samples, files=files, products=products)
 
 
-def _common(given: Given, samples: pa.Table) -> dict[str, object]:
-    shared = given.asked.shared
+def _of_classes(given: Given) -> dict[str, object]:
+    return {"n_classes": len(given.classes.texts), "n_class_texts": len(given.class_vectors)}
+
+
+def _common(shared: Shared, samples: pa.Table) -> dict[str, object]:
     return {
         "n_images": len(samples),
         "means": shared.means,
@@ -82,12 +91,10 @@ def _common(given: Given, samples: pa.Table) -> dict[str, object]:
         "seed": shared.seed,
         "interval_level": shared.intervals.level,
         "interval_resamples": shared.intervals.resamples,
-        "n_classes": len(given.classes.texts),
-        "n_class_texts": len(given.class_vectors),
     }
 
 
-def _flags(row: Mapping[str, Any], given: Given) -> list[str]:
+def _flags(row: Mapping[str, Any]) -> list[str]:
     found = []
     if (row["sum_error"] or 0) > _EXACT:
         found.append("inexact_sum")
@@ -97,8 +104,19 @@ def _flags(row: Mapping[str, Any], given: Given) -> list[str]:
     if explained is not None and chance is not None and explained <= chance:
         found.append("no_better_than_chance")
     if row["accuracy_percent"] is not None and row["change_percent"] is None and row["mean_margin"] is None:
-        found += ["equal_texts"] * (len(given.class_vectors) < len(given.classes.texts))
+        found += ["equal_texts"] * (row["n_class_texts"] < row["n_classes"])
     return found
+
+
+def _map(inputs: Inputs, cell: Cell) -> tuple[list[Part], dict[str, bytes]]:
+    """The map from a backbone's embedding to a CLIP's joint space, and its R² on the test images."""
+    asked: Asked = cell.settings
+    assert isinstance(asked.config, JointConfig)
+    found = fitted(inputs, asked.config)
+    labels = inputs.columns["test_labels"]
+    pair = labels["pair"][:] if "pair" in labels else None
+    samples = table(pair, missed=found.missed, map_total=found.total)
+    return [Part(cell, samples, {"n_fitted": len(inputs.array("validation", "mean"))})], {MAP: packed(found.linear)}
 
 
 def _decomposition(given: Given, cell: Cell) -> Part:
@@ -174,6 +192,7 @@ def _textspan(given: Given, cells: list[Cell]) -> Found:
         asked: Asked = cell.settings
         if asked.term == RECONSTRUCTION:
             own: dict[str, object] = {"n_distinct_texts": found.distinct, "n_terms": len(heads)}
+            own["chance_percent"] = 100.0 * float(found.right_permuted.mean())
             yield Part(cell, table(pair, right=found.right, baseline=found.baseline), own)
             continue
         [position] = members(asked.removed[0], given.lens)
@@ -182,6 +201,7 @@ def _textspan(given: Given, cells: list[Cell]) -> Found:
             "texts": found.texts[number],
             "explained_by_chance_ratio": float(found.chance[:, number].mean()),
             "explained_by_chance_high_ratio": float(found.chance[:, number].max()),
+            "explained_by_permuted_ratio": float(found.permuted[number]),
             "n_distinct_texts": len({text for text, *_ in json.loads(found.texts[number])}),
         }
         yield Part(cell, table(pair, explained=found.explained[:, number], total=found.total[:, number]), own)
@@ -197,13 +217,18 @@ def _heatmap(given: Given, cells: list[Cell]) -> Found:
     config = cells[0].settings.config
     assert isinstance(config, HeatmapConfig)
     split = open_split(cells[0].dataset.config, given.asked.splits["test"])
-    found = mapped(given, split, config, cells[0].description.layout)
+    masks = squashed(cells[0].dataset.config, split) if config.masks == "squashed" else split
+    found = mapped(given, split, config, cells[0].description.layout, masks)
     pair = given.pair("test")
     for cell in cells:
-        term = cell.settings.term
+        asked: Asked = cell.settings
+        term = asked.term.rpartition(": ")[2]
+        term = map_of(asked.removed[0], term) if asked.removed else term
+        if term not in found.is_used:
+            raise ValueError(f"the map {asked.term!r} needs scenes of two objects")
         is_used, columns = found.is_used[term], dict(found.columns[term])
         if not is_used.any():
-            raise ValueError(f"the map {term!r} needs scenes of two objects, there is none")
+            raise ValueError(f"the map {asked.term!r} needs scenes of two objects, there is none")
         chance = 100.0 * float(columns.pop("touched").mean())
         samples = table(None if pair is None else pair[is_used], **columns)
         shown = np.flatnonzero(is_used)[:_SHOWN]

@@ -11,7 +11,7 @@ from jaxtyping import Float, Float32, Int64
 from torch import Tensor
 
 from readouts.text_decomposition.given import Given
-from readouts.text_decomposition.keys import NeighboursConfig
+from readouts.text_decomposition.settings import NeighboursConfig
 
 _QUERIES = 500
 _QUERIES_SHOWN = 6

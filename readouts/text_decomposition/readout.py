@@ -14,12 +14,13 @@ from frozen.data.scenes import Scene, Split
 from frozen.intervals import IntervalConfig
 from frozen.readout.cells import Cell, LeftOut, Mistake
 from frozen.readout.defaults import ReadoutDefaults
-from frozen.readout.measures import Headline
+from frozen.readout.measures import DepthCurve, Headline
 from frozen.readout.needs import Inputs
 from frozen.readout.outcome import Outcome
 from frozen.readout.readout import Difference, Method, StudyReader
 from frozen.readout.study import Study
-from readouts.text_decomposition.cells import SPACE, VERSION, Asked, cells
+from readouts.text_decomposition.asked import MAP, SPACE, Asked
+from readouts.text_decomposition.cells import VERSION, cells
 from readouts.text_decomposition.columns import (
     COLUMN_KINDS,
     COLUMNS,
@@ -49,12 +50,18 @@ class TextDecomposition(ReadoutDefaults):
     keys = TextDecompositionKeys
     dimensions = DIMENSIONS
     measures = MEASURES
+    depth_curves = (
+        DepthCurve(
+            name="words", column="alone_percent", none=50.0, full=100.0, where=(("analysis", "forced_choice"),)
+        ),
+    )
     headline = Headline(column="accuracy_percent", where=(("analysis", "decomposition"),))
     extra_measures = EXTRA_MEASURES
     columns = COLUMNS
     grid_columns = GRID_COLUMNS
     products: ClassVar[Mapping[str, str]] = {
-        SPACE: "weights between the outputs of heads and the joint space, texts and their vectors (npz)"
+        MAP: "linear map from a backbone's embedding to the joint space of a CLIP (npz)",
+        SPACE: "weights between the outputs of heads and the joint space, texts and their vectors (npz)",
     }
     flag_meanings = FLAGS
     mild_flags: ClassVar[frozenset[str]] = frozenset({"few_images"})

@@ -11,10 +11,13 @@ from jaxtyping import Float32
 from torch import Tensor
 
 from readouts.text_decomposition.given import Given
-from readouts.text_decomposition.keys import TextSpanConfig
 from readouts.text_decomposition.removal import fit_means
+from readouts.text_decomposition.settings import TextSpanConfig
 from readouts.text_decomposition.texts import credit
 from readouts.text_decomposition.textspan import Moments, Span, text_span, turned
+
+_CHUNK = 512
+"""Images that are classified at once."""
 
 
 class Described(NamedTuple):
@@ -26,7 +29,9 @@ class Described(NamedTuple):
         explained: float32 [n G], squared deviation along the directions.
         total: float32 [n G], squared deviation from the mean.
         chance: [rotations G], the share that the rotated pool explains on the test images.
+        permuted: [G], the share where each coordinate of a head is permuted among the images by itself.
         right: float32 [n], credit with the heads rebuilt from their texts and earlier ones replaced by their means.
+        right_permuted: float32 [n], the same with the rebuilt heads of other images.
         baseline: float32 [n], credit with all terms.
     """
 
@@ -35,7 +40,9 @@ class Described(NamedTuple):
     explained: Float32[np.ndarray, "images heads"]
     total: Float32[np.ndarray, "images heads"]
     chance: np.ndarray
+    permuted: np.ndarray
     right: Float32[np.ndarray, " images"]
+    right_permuted: Float32[np.ndarray, " images"]
     baseline: Float32[np.ndarray, " images"]
 
 
@@ -56,11 +63,23 @@ def described(given: Given, config: TextSpanConfig) -> Described:
     for _ in range(config.rotations):
         random = text_span(fit, basis, turned(vectors, generator), config.texts, config.rank)
         chance.append(_explained(test, basis, random))
-    explained, total, right, baseline = _tested(given, config, basis, span, fit)
+    apart = text_span(fit.unmixed(), basis, vectors, config.texts, config.rank)
+    permuted = _explained(test.unmixed(), basis, apart)
+    tested = _tested(given, config, basis, span, fit)
     names = [[pool[number] for number in row] for row in span.texts.tolist()]
     texts = [_listed(row, share) for row, share in zip(names, span.explained.tolist(), strict=True)]
     distinct = len({text for row in names for text in row})
-    return Described(texts, distinct, explained, total, np.array(chance), right, baseline)
+    return Described(
+        texts,
+        distinct,
+        tested.explained,
+        tested.total,
+        np.array(chance),
+        permuted,
+        tested.right,
+        tested.right_permuted,
+        tested.baseline,
+    )
 
 
 def _listed(texts: list[str], shares: list[float]) -> str:
@@ -88,9 +107,17 @@ def _explained(moments: Moments, basis: Tensor, span: Span) -> np.ndarray:
     return (part / whole.clamp_min(1e-300)).numpy()
 
 
-def _tested(
-    given: Given, config: TextSpanConfig, basis: Tensor, span: Span, fit: Moments
-) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+class _Tested(NamedTuple):
+    """Of test images, as `Described` has it."""
+
+    explained: np.ndarray
+    total: np.ndarray
+    right: np.ndarray
+    right_permuted: np.ndarray
+    baseline: np.ndarray
+
+
+def _tested(given: Given, config: TextSpanConfig, basis: Tensor, span: Span, fit: Moments) -> _Tested:
     """Images, one by one: what is explained of each head, and the accuracy of what is rebuilt (paper, section 4)."""
     lens = given.lens
     mean = torch.einsum("gjd,gd->gj", basis, fit.mean.float())
@@ -98,18 +125,25 @@ def _tested(
     earlier = max(earlier, 0)
     early_mean = fit_means(given, config.norm_split)[:earlier].sum(0)
     directions = span.directions.float()
-    explained, total, right, baseline = [], [], [], []
+    explained, total, whole, of_heads, rest = [], [], [], [], []
     n_heads = lens.n_blocks * lens.n_heads
-    for rows, stored in given.chunks("test"):
+    for _, stored in given.chunks("test"):
         terms = lens.all_terms(stored, config.norm_split)
         centred = terms[:, earlier:n_heads] - mean
         along = torch.einsum("ngj,gmj->ngm", centred, directions)
         rebuilt = mean + torch.einsum("ngm,gmj->ngj", along, directions)
-        left = early_mean + rebuilt.sum(1) + terms[:, n_heads:].sum(1)
+        of_heads.append(rebuilt.sum(1))
+        rest.append(early_mean + terms[:, n_heads:].sum(1))
+        whole.append(terms.sum(1))
         explained.append((along**2).sum(2).numpy())
         total.append((centred**2).sum(2).numpy())
-        labels = given.classes.labels[rows]
-        scores = [given.scores(one.numpy()) for one in (left, terms.sum(1))]
-        right.append(credit(scores[0], given.text_of_class, labels))
-        baseline.append(credit(scores[1], given.text_of_class, labels))
-    return tuple(np.concatenate(parts) for parts in (explained, total, right, baseline))  # pyright: ignore
+    others, own = torch.cat(rest), torch.cat(of_heads)
+    order = torch.randperm(len(own), generator=torch.Generator().manual_seed(given.asked.shared.seed))
+    rights = [_credits(given, vectors) for vectors in (others + own, others + own[order], torch.cat(whole))]
+    return _Tested(np.concatenate(explained), np.concatenate(total), *rights)
+
+
+def _credits(given: Given, vectors: Tensor) -> np.ndarray:
+    """Credit of the test images for some vectors in place of their embeddings."""
+    parts = zip(vectors.split(_CHUNK), torch.from_numpy(given.classes.labels).split(_CHUNK), strict=True)
+    return np.concatenate([credit(given.scores(one.numpy()), given.text_of_class, own.numpy()) for one, own in parts])

@@ -16,11 +16,11 @@ import numpy as np
 import torch
 from jaxtyping import Float32, Int64
 
-from readouts.text_decomposition.cells import NAMED, POLICIES
+from readouts.text_decomposition.asked import NAMED, POLICIES
 from readouts.text_decomposition.given import Given
-from readouts.text_decomposition.keys import SpuriousConfig
 from readouts.text_decomposition.lens import Term
 from readouts.text_decomposition.removal import extended, factors, fit_means, members
+from readouts.text_decomposition.settings import SpuriousConfig
 from readouts.text_decomposition.texts import credit
 from readouts.text_decomposition.textspan import Moments, text_span
 

@@ -53,6 +53,12 @@ class Moments:
         mean = self.mean
         return self.second / self.count - mean[:, :, None] * mean[:, None]
 
+    def unmixed(self) -> Moments:
+        """What is expected where each coordinate is permuted among the images by itself: no two go together."""
+        mean = self.mean
+        apart = torch.diag_embed(self.covariance.diagonal(dim1=1, dim2=2)) + mean[:, :, None] * mean[:, None]
+        return Moments(self.count, self.first, apart * self.count)
+
 
 class Span(NamedTuple):
     """What TextSpan chose for G heads.

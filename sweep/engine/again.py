@@ -20,6 +20,7 @@ from sweep.engine.needs import Graph
 from sweep.engine.passes import plan_passes
 from sweep.engine.sources import data_fingerprint, known_columns, open_sources
 from sweep.store.disk import DiskStore, Rows
+from sweep.store.scratch import scratch_folder
 from sweep.study.load import Locate
 
 
@@ -41,18 +42,19 @@ def measured_again(
         StudyError: data or weights that cannot be opened.
     """
     needed = _with_givers(cell, {one.cell_id: one for one in grid.cells})
-    graph = Graph(grid.cells, open_sources(needed, [], study, locate), readout)
+    graph = Graph(grid.cells, open_sources(needed, [], study, locate), {study.readout: readout})
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     outcomes: dict[str, Outcome] = {}
     for one in needed:
-        columns = {
-            name: _columns(one, name, need, graph, readout, store, device, fresh=fresh)
-            for name, need in one.needs
-            if not isinstance(need, Product)
-        }
-        products = {name: outcomes[need.giver].products[need.name] for name, need in one.needs_of(Product)}
-        inputs = Inputs(known_columns(one, graph.sources[one]), as_controlled(one, columns), products)
-        [(_, outcomes[one.cell_id])] = readout.measure({one: inputs}, device)
+        with scratch_folder() as scratch:
+            columns = {
+                name: _columns(one, name, need, graph, readout, store, scratch, device, fresh=fresh)
+                for name, need in one.needs
+                if not isinstance(need, Product)
+            }
+            products = {name: outcomes[need.giver].products[need.name] for name, need in one.needs_of(Product)}
+            inputs = Inputs(known_columns(one, graph.sources[one]), as_controlled(one, columns), products)
+            [(_, outcomes[one.cell_id])] = readout.measure({one: inputs}, device)
     source, outcome = graph.sources[cell], outcomes[cell.cell_id]
     hashes = {"data_fingerprint": data_fingerprint(source), "weights_digest": source.weights_digest}
     return {**hashes, **outcome.row}, outcome
@@ -71,6 +73,7 @@ def _columns(
     graph: Graph,
     readout: Readout,
     store: Path,
+    scratch: Path,
     device: torch.device,
     *,
     fresh: bool,
@@ -79,11 +82,13 @@ def _columns(
         return dict(readout.labels(open_split(need.dataset.config, need.split)))
     key = graph.keys(cell)[name]
     disk = DiskStore(store)
-    if not fresh and disk.has(key) and disk.damage(key) is None:
-        tables = disk.open(key)
-    else:
+    if fresh or not disk.has(key) or disk.damage(key) is not None:
+        disk = DiskStore(scratch)  # it may be larger than memory
         others = set(graph.keys(cell).values()) - {key}
         [job] = plan_passes([cell], graph, others)
         extractor = Extractor(device)
-        tables = [extractor.extract(job, block)[key] for block in range(job.n_blocks)]
+        for block in range(job.n_blocks):
+            disk.write_block(key, block, extractor.extract(job, block)[key])
+        disk.publish(key, {})
+    tables = disk.open(key)
     return {column: Rows.of(tables, column) for column in tables[0].column_names}

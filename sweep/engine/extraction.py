@@ -17,6 +17,8 @@ from sweep.store.full_disk import full_disk, no_space
 
 _MOST_CALLS = 2  # one computes, the other has its first images drawn
 _MOST_LOSSES = 3
+_MOST_STORING = 4
+"""Blocks a place for extraction that wait to be written: without a bound they would fill the object store."""
 _MOST_RENDER_THREADS = 8
 
 
@@ -197,7 +199,7 @@ class Extraction:
     def _blocks_to_do(self) -> Iterator[_Block]:
         """Blocks that no earlier run has left behind; a pass without any is published at once."""
         for number, job in enumerate(self._passes):
-            waiting: set[int] = ray.get(self._store.parts_waiting.remote(list(job.descriptions())))
+            waiting: set[int] = ray.get(self._store.blocks_waiting.remote(list(job.descriptions())))
             blocks = [block for block in range(job.n_blocks) if block not in waiting]
             self._count(job, sum(job.block_samples(block) for block in waiting))
             if not blocks:
@@ -215,6 +217,8 @@ class Extraction:
 
     def _hand_out(self, n_actors: int) -> None:
         self._extractors.resize(min(n_actors, len(self._blocks)))
+        if len(self._storing) >= _MOST_STORING * self._n_actors:
+            return
         while self._blocks and self._extractors.begin(self._passes[self._blocks[0].number], self._blocks[0]):
             self._blocks.popleft()
 
@@ -244,7 +248,7 @@ class Extraction:
 
     def _publish(self, number: int) -> None:
         job = self._passes[number]
-        self._publishing[self._store.publish.remote(job.descriptions(), job.n_blocks, job.pooled)] = number
+        self._publishing[self._store.publish.remote(job.descriptions(), job.n_blocks)] = number
 
     def _succeeded(self, number: int, call: Any) -> bool:
         """Whether a call of the store did; otherwise its pass has ended with the call's error."""

@@ -13,7 +13,7 @@ from rich.console import Console
 
 from frozen.models import describe
 from frozen.readout.cells import Cell
-from frozen.readout.readout import Readout, find_readout
+from frozen.readout.readout import Readouts, find_readout
 from sweep.engine.cluster import Resources
 from sweep.engine.extraction import extractor_resources
 from sweep.engine.extractor import Extractor, batch_samples
@@ -61,7 +61,7 @@ class Forecast(NamedTuple):
 def forecast(
     cells: Sequence[Cell],
     graph: Graph,
-    readout: Readout,
+    readouts: Readouts,
     place: str,
     resources: Resources,
     gpus_per_cell: float,
@@ -71,7 +71,7 @@ def forecast(
     Args:
         cells: what the run would measure.
         graph: of their needs.
-        readout: what measures them.
+        readouts: what measures them, by name.
         place: path or URL of the store; what it holds already needs no extraction.
         resources: of the cluster.
         gpus_per_cell: share of a GPU that a trial takes.
@@ -81,13 +81,13 @@ def forecast(
     passes = plan_passes(cells, graph, {key for key in needed if store.lists(key)})
     n_extractors = resources.gpus or resources.cpus
     extraction_s = _extraction_s(passes, gpus=resources.gpus > 0) / n_extractors
-    cell_s = _cells_s(cells, graph, readout, resources.of_trial(gpus_per_cell))
+    cell_s = _cells_s(cells, graph, readouts, resources.of_trial(gpus_per_cell))
     n_places = min(resources.cpus, int(resources.gpus / gpus_per_cell)) if resources.gpus else resources.cpus
     training_s = makespan_s((cell_s[cell] + _CELL_S for cell in cells), max(n_places, 1))
     training_s = max(training_s, critical_path_s({cell: cell_s[cell] + _CELL_S for cell in cells}, graph))
     gpu_hours = resources.gpus * (extraction_s + training_s) / 3600
     sizes = (capture_bytes(cells), capture_bytes(cells, pooled=True))
-    is_upper_bound = any(readout.is_upper_bound(cell) for cell in cells)
+    is_upper_bound = any(readouts[cell.readout].is_upper_bound(cell) for cell in cells)
     return Forecast(extraction_s, training_s, gpu_hours, *sizes, max(n_places, 1), is_upper_bound)
 
 
@@ -145,13 +145,16 @@ def _seconds(work: Callable[[], object]) -> float:
 
 
 def _cells_s(
-    cells: Sequence[Cell], graph: Graph, readout: Readout, resources: Mapping[str, float]
+    cells: Sequence[Cell], graph: Graph, readouts: Readouts, resources: Mapping[str, float]
 ) -> dict[Cell, float]:
     """Seconds of each cell; cells that the read-out calls alike take equally long, and are tried once."""
     timed: Any = ray.remote(time_cell)
     options = {f"num_{name}s": amount for name, amount in resources.items()}
     timed = timed.options(**options)
-    kinds = {cell: (readout.forecast_key(cell), *graph.sources[cell].sizes.items()) for cell in cells}
+    kinds = {
+        cell: (cell.readout, readouts[cell.readout].forecast_key(cell), *graph.sources[cell].sizes.items())
+        for cell in cells
+    }
     seconds = _one_of_each(kinds, lambda cell: timed.remote(cell, dict(graph.sources[cell].sizes)))
     return {cell: seconds[kind] for cell, kind in kinds.items()}
 

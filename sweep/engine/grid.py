@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from frozen.capture.capture import Capture
@@ -13,7 +13,7 @@ from frozen.problems import did_you_mean
 from frozen.readout.cells import Cell, LeftOut, Mistake
 from frozen.readout.grid import dataset_path
 from frozen.readout.measures import Dimension
-from frozen.readout.readout import Readout
+from frozen.readout.readout import Readout, Readouts
 from frozen.readout.study import Study
 from sweep.engine.needs import splits_of
 from sweep.results.columns import all_columns
@@ -67,6 +67,33 @@ def make_grid(study: Study, readout: Readout, locate: Locate) -> Grid:
     if problems:
         raise StudyError(problems)
     return Grid(tuple(cells), tuple(left_out), readout.dimensions)
+
+
+def make_grids(studies: Mapping[str, Study], readouts: Readouts, locates: Mapping[str, Locate]) -> Mapping[str, Grid]:
+    """The grid of each of several studies, by its read-out.
+
+    Raises:
+        StudyError: with the mistakes of all of them, see `make_grid`.
+    """
+    grids: dict[str, Grid] = {}
+    problems: list[StudyProblem] = []
+    for name, study in studies.items():
+        try:
+            grids[name] = make_grid(study, readouts[name], locates[name])
+        except StudyError as error:
+            problems += error.problems
+    if problems:
+        raise StudyError(problems)
+    return grids
+
+
+def joined(grids: Iterable[Grid]) -> Grid:
+    """The grids of several read-outs as one."""
+    grids = list(grids)
+    dimensions = {one.name: one for grid in reversed(grids) for one in grid.dimensions}
+    cells = tuple(cell for grid in grids for cell in grid.cells)
+    left_out = dict.fromkeys(one for grid in grids for one in grid.left_out)
+    return Grid(cells, tuple(left_out), tuple(dimensions.values()))
 
 
 def _told_once(mistakes: Sequence[Mistake], study: Study) -> Iterator[Mistake]:

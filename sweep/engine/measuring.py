@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Hashable, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -58,7 +59,7 @@ def longest_first(run: Run) -> dict[Cell, float]:
 
     A cell whose product others need counts with the longest of them.
     """
-    own = {cell: run.readout.cost(cell, run.graph.sources[cell].sizes) for cell in run.cells}
+    own = _costs(run)
     ahead = dict(own)
     for cell in reversed(run.cells):  # givers stand before those that need them
         for giver in run.graph.givers(cell):
@@ -67,12 +68,24 @@ def longest_first(run: Run) -> dict[Cell, float]:
     return {cell: own[cell] for cell in sorted(own, key=ahead.__getitem__, reverse=True)}
 
 
+def _costs(run: Run) -> dict[Cell, float]:
+    """What each cell costs; read-outs count in units of their own, so that of several each counts 1 on average."""
+    costs = {cell: run.readouts[cell.readout].cost(cell, run.graph.sources[cell].sizes) for cell in run.cells}
+    if len(run.readouts) == 1:
+        return costs
+    totals: Counter[str] = Counter()
+    for cell, cost in costs.items():
+        totals[cell.readout] += cost  # pyright: ignore[reportArgumentType]
+    counts = Counter(cell.readout for cell in costs)
+    return {cell: cost * counts[cell.readout] / (totals[cell.readout] or 1) for cell, cost in costs.items()}
+
+
 def _jobs(run: Run, cells: Sequence[Cell]) -> list[Job]:
     """A job a bundle, in the order of each one's first cell."""
     bundles: dict[Hashable, list[Task]] = {}
     for cell in cells:
-        key = run.readout.bundle(cell)
-        bundles.setdefault(cell.cell_id if key is None else (key,), []).append(_task(run, cell))
+        key = run.readouts[cell.readout].bundle(cell)
+        bundles.setdefault(cell.cell_id if key is None else (cell.readout, key), []).append(_task(run, cell))
     return [Job(tuple(tasks)) for tasks in bundles.values()]
 
 
@@ -86,7 +99,6 @@ def _task(run: Run, cell: Cell) -> Task:
 
 
 def _monitor(run: Run, line: Progress, metrics: Metrics | None) -> Monitor:
-    headline = [measure.column for measure in run.readout.measures]
-    logs = open_logs(run.logs, run.results.root, headline)
-    depth = next((one.order for one in run.readout.dimensions if one.role == "depth"), None)
-    return Monitor(line, run.results, metrics, logs, headline[0], run.say, depth)
+    measures = dict.fromkeys(measure.column for readout in run.readouts.values() for measure in readout.measures)
+    logs = open_logs(run.logs, run.results.root, list(measures))
+    return Monitor(line, run.results, metrics, logs, run.readouts, run.say)

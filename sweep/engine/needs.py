@@ -8,7 +8,7 @@ from typing import NamedTuple
 from frozen.capture.capture import Capture, Origin
 from frozen.readout.cells import Cell
 from frozen.readout.needs import Labels, Need, Product
-from frozen.readout.readout import Readout
+from frozen.readout.readout import Readouts
 from sweep.store.disk import store_key
 
 
@@ -41,11 +41,11 @@ class Graph:
     Args:
         cells: every cell of the grid, whether or not it is to be measured: any may be asked for a product.
         sources: content of their data and weights, of those that are opened.
-        readout: whose labels are stored.
+        readouts: of these cells, by name; labels are stored for each.
     """
 
-    def __init__(self, cells: Iterable[Cell], sources: Mapping[Cell, Source], readout: Readout) -> None:
-        self.sources, self._version = sources, readout.version
+    def __init__(self, cells: Iterable[Cell], sources: Mapping[Cell, Source], readouts: Readouts) -> None:
+        self.sources, self._readouts = sources, readouts
         self._cells = {cell.cell_id: cell for cell in cells}
         self._keys: dict[Cell, Mapping[str, str]] = {}
 
@@ -75,7 +75,8 @@ class Graph:
             return self.given(self.giver(need))[need.name]
         content = self.sources[cell].fingerprints[need.split]
         if isinstance(need, Labels):
-            return store_key(kind="labels", readout=cell.readout, version=self._version, data=content)
+            version = self._readouts[cell.readout].version
+            return store_key(kind="labels", readout=cell.readout, version=version, data=content)
         return self.capture_key(cell, need)
 
     def capture_key(self, cell: Cell, need: Capture) -> str:

@@ -31,8 +31,6 @@ class Output(NamedTuple):
 
     reduction: Reduction
     key: str
-    is_pooled: bool = True
-    """Whether it is small enough to be held in memory."""
 
 
 @dataclass(frozen=True)
@@ -79,11 +77,6 @@ class Pass:
             common["condition"] = condition
         return {output.key: {**common, **output.reduction.key()} for output in self.outputs}
 
-    @property
-    def pooled(self) -> set[str]:
-        """Keys of the entries that are small."""
-        return {output.key for output in self.outputs if output.is_pooled}
-
     def block_samples(self, block: int) -> int:
         """Number of samples of a block; the last one may be shorter."""
         return len(self.samples(block))
@@ -114,7 +107,7 @@ def plan_passes(cells: Iterable[Cell], graph: Graph, present: set[str]) -> list[
                     need.needs_head,
                     need.needs_decoder,
                 )
-                wanted.setdefault(group, {})[Output(need.reduction, key, need.is_pooled)] = None
+                wanted.setdefault(group, {})[Output(need.reduction, key)] = None
     return [
         Pass(scene, split, backbone, tuple(outputs), dtype, size, condition, *parts)
         for (scene, split, backbone, dtype, size, condition, *parts), outputs in wanted.items()
@@ -130,9 +123,10 @@ def make_batch(split: AnySplit, indices: np.ndarray, *, images: bool, labels: Ma
     return Batch(indices, pictures, codes, features, split_number(split.name), labels)
 
 
-def count_samples(cell: Cell) -> int:
-    """Samples of the splits that a cell needs, as far as they are known while the data may not be there."""
-    return sum(split_size(cell.dataset.config, split) or 0 for split in splits_of(cell))
+def count_samples(cells: Iterable[Cell]) -> int:
+    """Samples of the splits that some cells need, each once, as far as known while the data may not be there."""
+    splits = dict.fromkeys((cell.dataset.config, split) for cell in cells for split in splits_of(cell))
+    return sum(split_size(config, split) or 0 for config, split in splits)
 
 
 def capture_bytes(cells: Iterable[Cell], *, pooled: bool = False) -> int:

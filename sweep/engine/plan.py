@@ -6,6 +6,7 @@ import os
 import shutil
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -22,7 +23,7 @@ from frozen.paths import written
 from frozen.problems import plural
 from frozen.readout.cells import Cell
 from frozen.readout.measures import Dimension
-from frozen.readout.readout import Readout
+from frozen.readout.readout import Readout, Readouts
 from frozen.terminal import on_one_line
 from sweep.engine.grid import Grid
 from sweep.engine.needs import closed, splits_of
@@ -112,39 +113,54 @@ def _limited(
     return chosen
 
 
-def print_plan(plan: Plan, readout: Readout, console: Console) -> None:
+def print_plan(plan: Plan, readouts: Readouts, console: Console) -> None:
     """Show what there is to do and what it needs."""
+    to_do = set(plan.to_do)
+    for name, readout in readouts.items():
+        if len(readouts) > 1:
+            console.print(f"\n{name}", highlight=False)
+        _print_cells([cell for cell in plan.grid.cells if cell.readout == name], to_do, readout, console)
+    for line in (*_resolved(plan, readouts), *_costs(plan.to_do)):
+        console.print(line, soft_wrap=True, highlight=False, markup=False)
+    for line in _left_out(plan.grid):
+        console.print(line, soft_wrap=True, highlight=False, markup=False)
+    for line in _notes(plan.to_do):
+        console.print(f"note: {line}", soft_wrap=True, highlight=False, markup=False)
+    for name, readout in readouts.items():
+        for line in readout.warnings([cell for cell in plan.to_do if cell.readout == name]):
+            console.print(f"warning: {line}", soft_wrap=True, highlight=False, markup=False)
+    for name, missing in _missing_data(plan.to_do).items():
+        console.print(f"missing: {name}: {missing}", soft_wrap=True, highlight=False, markup=False)
+    for line in missing_lines(plan):
+        console.print(line, soft_wrap=True, highlight=False, markup=False)
+    console.print(_summary(plan), soft_wrap=True, highlight=False)
+
+
+def _resolved(plan: Plan, readouts: Readouts) -> Iterator[str]:
+    """What the read-outs say of the cells to do."""
+    for name, readout in readouts.items():
+        yield from readout.resolved([cell for cell in plan.to_do if cell.readout == name])
+
+
+def _print_cells(cells: Sequence[Cell], to_do: AbstractSet[Cell], readout: Readout, console: Console) -> None:
+    """A table of data sets and backbones, and the values of the read-out's dimensions."""
     depths = [one for one in readout.dimensions if one.role == "depth"]
     others = [one for one in readout.dimensions if one.role != "depth"]
     heads = [plural(one.label) for one in depths]
     table = Table("data set", "backbone", *heads, "cells", "to do", box=SIMPLE, pad_edge=False)
     for column in table.columns:
         column.overflow = "fold"
-    to_do = set(plan.to_do)
     groups: dict[tuple[str, str], list[Cell]] = {}
-    for cell in plan.grid.cells:
+    for cell in cells:
         groups.setdefault((cell.dataset.name, written(cell.backbone.source)), []).append(cell)
-    for (dataset, backbone), cells in groups.items():
-        values = [_values(cells, one) for one in depths]
+    for (dataset, backbone), own in groups.items():
+        values = [_values(own, one) for one in depths]
         names = (Text(on_one_line(name)) for name in (dataset, backbone, *values))
-        table.add_row(*names, str(len(cells)), str(sum(cell in to_do for cell in cells)))
+        table.add_row(*names, str(len(own)), str(sum(cell in to_do for cell in own)))
     console.print(table)
-    named = "; ".join(f"{plural(one.label)}: {_values(plan.grid.cells, one)}" for one in others)
+    named = "; ".join(f"{plural(one.label)}: {_values(cells, one)}" for one in others)
     if named:
         console.print(named, soft_wrap=True, highlight=False, markup=False)
-    for line in (*readout.resolved(plan.to_do), *_costs(plan.to_do)):
-        console.print(line, soft_wrap=True, highlight=False, markup=False)
-    for line in _left_out(plan.grid):
-        console.print(line, soft_wrap=True, highlight=False, markup=False)
-    for line in _notes(plan.to_do):
-        console.print(f"note: {line}", soft_wrap=True, highlight=False, markup=False)
-    for line in readout.warnings(plan.to_do):
-        console.print(f"warning: {line}", soft_wrap=True, highlight=False, markup=False)
-    for name, missing in _missing_data(plan.to_do).items():
-        console.print(f"missing: {name}: {missing}", soft_wrap=True, highlight=False, markup=False)
-    for line in missing_lines(plan):
-        console.print(line, soft_wrap=True, highlight=False, markup=False)
-    console.print(_summary(plan), soft_wrap=True, highlight=False)
 
 
 def _left_out(grid: Grid) -> Iterator[str]:
@@ -182,7 +198,7 @@ def _costs(cells: Iterable[Cell]) -> Iterator[str]:
         tokens = f"{last.n_tokens:,} tokens"
         if first != last:
             tokens = f"{first.n_tokens:,} tokens of width {first.width:,} to {last.n_tokens:,} of {last.width:,}"
-        images = sum(map(count_samples, {cell.dataset.config: cell for cell in own}.values()))
+        images = count_samples(own)
         yield (
             f"{written(backbone.source)}: {tokens} at {description.image_size} px, "
             f"{_human_flop(flops)} an image; {images:,} images: {_human_flop(flops * images)}, "
@@ -230,12 +246,11 @@ def _summary(plan: Plan) -> str:
         counts += f", {len(plan.held_back)} held back"
     if plan.unavailable:
         counts += f", {len(plan.unavailable)} left missing"
-    images = {
-        (cell.dataset, cell.backbone): cell
-        for cell in plan.to_do
-        if cell.backbone.kind not in ("control", "activations")
-    }
-    n_images = sum(count_samples(cell) for cell in images.values())
+    readers: dict[BackboneConfig, list[Cell]] = {}
+    for cell in plan.to_do:
+        if cell.backbone.kind not in ("control", "activations"):
+            readers.setdefault(cell.backbone, []).append(cell)
+    n_images = sum(map(count_samples, readers.values()))
     size = capture_bytes(plan.to_do)
     sized = {
         cell.dataset.name: [split_size(cell.dataset.config, split) for split in splits_of(cell)]

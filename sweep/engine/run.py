@@ -14,7 +14,7 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 from rich.console import Console
 
 from frozen.readout.cells import Cell
-from frozen.readout.readout import Readout
+from frozen.readout.readout import Readouts
 from sweep.engine.cluster import Resources
 from sweep.engine.needs import Graph
 from sweep.results.directory import ResultsDirectory
@@ -29,7 +29,7 @@ class Run:
     Attributes:
         study: name of the study.
         git_commit: commit of the project.
-        readout: what is measured.
+        readouts: what is measured, by name.
         cells: what to measure, givers of products before those that need them.
         graph: needs of the study's cells.
         results: where rows go.
@@ -45,7 +45,7 @@ class Run:
 
     study: str
     git_commit: str
-    readout: Readout
+    readouts: Readouts
     cells: Sequence[Cell]
     graph: Graph
     results: ResultsDirectory

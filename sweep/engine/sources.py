@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import NamedTuple
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
+from typing import Any, NamedTuple, TypeVar
 
 import torch
 
 from frozen.capture.capture import Capture
 from frozen.data.dataset import DataError, fingerprint
 from frozen.data.spec import AnyDataset, open_split
-from frozen.models import BackboneConfig, BackboneError, Identity, UnavailableError, identify, load
+from frozen.models import BackboneConfig, BackboneError, Identity, UnavailableError, describe, identify, load
 from frozen.readout.cells import Cell
 from frozen.readout.grid import backbone_path
 from frozen.readout.study import Study
@@ -19,7 +21,11 @@ from sweep.results.columns import identity_columns
 from sweep.study.errors import StudyError, StudyProblem
 from sweep.study.load import Locate
 
+T = TypeVar("T")
 _CHEAP_KINDS = ("control", "shipped")
+_LIGHT_KINDS = ("control", "shipped", "activations")
+_LARGE_PARAMETERS = 50_000_000
+"""A smaller model takes less than 200 MB, and less time than a process takes to start."""
 
 
 def open_sources(cells: Iterable[Cell], others: Iterable[Cell], study: Study, locate: Locate) -> dict[Cell, Source]:
@@ -34,20 +40,18 @@ def open_sources(cells: Iterable[Cell], others: Iterable[Cell], study: Study, lo
     Raises:
         StudyError: with every data set or backbone that cannot be opened.
     """
-    opened: dict[tuple[AnyDataset, BackboneConfig, tuple[str, ...], bool, bool], Source | ValueError] = {}
-    contents = _Contents()
+    opened: dict[_MadeOf, Source | ValueError] = {}
     sources: dict[Cell, Source] = {}
     problems: dict[StudyProblem, None] = {}
     needed = dict.fromkeys(cells)
+    with _Contents() as contents:
+        for cell in (*needed, *others):
+            made_of = _made_of(cell)
+            if made_of not in opened and (cell in needed or cell.backbone.kind in _CHEAP_KINDS):
+                opened[made_of] = contents.source(*made_of)
     for cell in (*needed, *others):
-        needs_head = any(need.needs_head for _, need in cell.needs_of(Capture))
-        needs_decoder = any(need.needs_decoder for _, need in cell.needs_of(Capture))
-        made_of = (cell.dataset.config, cell.backbone, splits_of(cell), needs_head, needs_decoder)
-        if made_of not in opened:
-            if cell not in needed and cell.backbone.kind not in _CHEAP_KINDS:
-                continue
-            opened[made_of] = contents.source(*made_of)
-        source = opened[made_of]
+        if (source := opened.get(_made_of(cell))) is None:
+            continue
         if isinstance(source, ValueError):
             problems[locate(_path(study, cell, source), str(source))] = None
         else:
@@ -60,21 +64,51 @@ def open_sources(cells: Iterable[Cell], others: Iterable[Cell], study: Study, lo
     return sources
 
 
+_MadeOf = tuple[AnyDataset, BackboneConfig, tuple[str, ...], bool, bool]
+
+
+def _made_of(cell: Cell) -> _MadeOf:
+    needs_head = any(need.needs_head for _, need in cell.needs_of(Capture))
+    needs_decoder = any(need.needs_decoder for _, need in cell.needs_of(Capture))
+    return cell.dataset.config, cell.backbone, splits_of(cell), needs_head, needs_decoder
+
+
+def open_all(
+    cells: Sequence[Cell], others: Sequence[Cell], studies: Mapping[str, Study], locates: Mapping[str, Locate]
+) -> dict[Cell, Source]:
+    """The same for the cells of several studies, by their read-outs.
+
+    Raises:
+        StudyError: with the mistakes of all of them.
+    """
+    sources: dict[Cell, Source] = {}
+    problems: list[StudyProblem] = []
+    for name, study in studies.items():
+        own, more = ([cell for cell in some if cell.readout == name] for some in (cells, others))
+        try:
+            sources |= open_sources(own, more, study, locates[name])
+        except StudyError as error:
+            problems += error.problems
+    if problems:
+        raise StudyError(problems)
+    return sources
+
+
 class MissingDataError(DataError):
     """A data set that this machine does not have."""
 
 
 def unavailable(cells: Iterable[Cell]) -> dict[Cell, tuple[str, ...]]:
     """Those of some cells whose data or backbone cannot be had here, with what is missing and how to get it."""
-    contents = _Contents()
     found: dict[tuple[AnyDataset, BackboneConfig], tuple[str, ...]] = {}
     absent: dict[Cell, tuple[str, ...]] = {}
-    for cell in cells:
-        pair = (cell.dataset.config, cell.backbone)
-        if pair not in found:
-            found[pair] = contents.missing(*pair)
-        if found[pair]:
-            absent[cell] = found[pair]
+    with _Contents() as contents:
+        for cell in cells:
+            pair = (cell.dataset.config, cell.backbone)
+            if pair not in found:
+                found[pair] = contents.missing(*pair)
+            if found[pair]:
+                absent[cell] = found[pair]
     return absent
 
 
@@ -92,13 +126,33 @@ class _Data(NamedTuple):
 
 
 class _Contents:
-    """Content hashes, each made once: of data sets, and of backbones whatever the number of data sets."""
+    """Content hashes, each made once: of data sets, and of backbones whatever the number of data sets.
+
+    A large backbone is loaded by a process of its own, which ends with the block: its weights may be gigabytes, and
+    the process that drives a run lives long.
+    """
 
     def __init__(self) -> None:
+        self._loader: ProcessPoolExecutor | None = None
         self._data: dict[tuple[AnyDataset, str], _Data] = {}
         self._weights: dict[tuple[BackboneConfig, AnyDataset | None], Identity] = {}
         self._heads: dict[tuple[BackboneConfig, AnyDataset | None], str] = {}
         self._decoders: dict[tuple[BackboneConfig, AnyDataset | None], str] = {}
+
+    def __enter__(self) -> _Contents:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        if self._loader is not None:
+            self._loader.shutdown()
+
+    def _loaded(self, hash_of: Callable[[BackboneConfig, AnyDataset], T], config: BackboneConfig, scene: Any) -> T:
+        """A hash for which the backbone has to be loaded."""
+        if config.kind in _LIGHT_KINDS or describe(config, scene).parameters < _LARGE_PARAMETERS:
+            return hash_of(config, scene)
+        if self._loader is None:
+            self._loader = ProcessPoolExecutor(1, get_context("spawn"))
+        return self._loader.submit(hash_of, config, scene).result()
 
     def source(
         self,
@@ -150,22 +204,30 @@ class _Contents:
     def _weights_of(self, backbone: BackboneConfig, scene: AnyDataset) -> Identity:
         key = (backbone, scene if backbone.depends_on_scene else None)
         if key not in self._weights:
-            self._weights[key] = identify(backbone, scene)
+            self._weights[key] = self._loaded(identify, backbone, scene)
         return self._weights[key]
 
     def _head_of(self, backbone: BackboneConfig, scene: AnyDataset) -> str:
         key = (backbone, scene if backbone.depends_on_scene else None)
         if key not in self._heads:
-            head = load(backbone, scene, torch.device("cpu"), head=True).head
-            self._heads[key] = "" if head is None else head.weights_digest
+            self._heads[key] = self._loaded(_head_digest, backbone, scene)
         return self._heads[key]
 
     def _decoder_of(self, backbone: BackboneConfig, scene: AnyDataset) -> str:
         key = (backbone, scene if backbone.depends_on_scene else None)
         if key not in self._decoders:
-            decoder = load(backbone, scene, torch.device("cpu"), decoder=True).decoder
-            self._decoders[key] = "" if decoder is None else decoder.weights_digest
+            self._decoders[key] = self._loaded(_decoder_digest, backbone, scene)
         return self._decoders[key]
+
+
+def _head_digest(backbone: BackboneConfig, scene: AnyDataset) -> str:
+    head = load(backbone, scene, torch.device("cpu"), head=True).head
+    return "" if head is None else head.weights_digest
+
+
+def _decoder_digest(backbone: BackboneConfig, scene: AnyDataset) -> str:
+    decoder = load(backbone, scene, torch.device("cpu"), decoder=True).decoder
+    return "" if decoder is None else decoder.weights_digest
 
 
 def known_columns(cell: Cell, source: Source) -> dict[str, object]:

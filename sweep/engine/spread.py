@@ -27,7 +27,7 @@ def spread(cells: Sequence[Cell], n: int, dimensions: Sequence[Dimension], done:
     others = [one.name for one in dimensions if one.role != "depth"]
 
     def depth(cell: Cell) -> tuple[str, ...]:
-        return ("depth", *(str(cell.column(name)) for name in depths))
+        return ("depth", *(str(_value(cell, name)) for name in depths))
 
     counts: Counter[tuple[str, ...]] = Counter(kind for cell in done for kind in (*_kinds(cell, others), depth(cell)))
 
@@ -51,6 +51,11 @@ def spread(cells: Sequence[Cell], n: int, dimensions: Sequence[Dimension], done:
     return chosen
 
 
+def _value(cell: Cell, name: str) -> object:
+    """Of a dimension; None where the cell's read-out does not have it."""
+    return dict(cell.columns).get(name)
+
+
 def _kinds(cell: Cell, dimensions: Sequence[str]) -> Iterator[tuple[str, ...]]:
     yield "data set", cell.dataset.name
     if cell.description.is_control:
@@ -59,4 +64,4 @@ def _kinds(cell: Cell, dimensions: Sequence[str]) -> Iterator[tuple[str, ...]]:
         yield "backbone", cell.control_of or written(cell.backbone.source)
         if cell.control is not None:
             yield "control", cell.control
-    yield from ((name, str(cell.column(name))) for name in dimensions)
+    yield from ((cell.readout, name, str(_value(cell, name))) for name in dimensions)

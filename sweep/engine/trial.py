@@ -12,7 +12,7 @@ import traceback
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cache
-from importlib.metadata import version
+from importlib.metadata import entry_points, version
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -31,7 +31,6 @@ from sweep.store.full_disk import no_space
 from sweep.store.remote import RemoteError
 
 _LIBRARIES = ("numpy", "optuna", "ray", "timm", "torch")
-_LOGGERS = ("frozen", "binding", "readouts")
 
 
 class Task(NamedTuple):
@@ -108,6 +107,12 @@ def _numbers(row: Mapping[str, object]) -> dict[str, float]:
     return {name: value for name, value in row.items() if isinstance(value, int | float)}
 
 
+def _loggers() -> list[str]:
+    """Names of the loggers of models and read-outs."""
+    readouts = {point.module.partition(".")[0] for point in entry_points(group="sweep.readouts")}
+    return ["frozen", *sorted(readouts)]
+
+
 @contextmanager
 def _notes_into(notes: list[str]) -> Iterator[None]:
     """Collect what the read-out warns of while it measures."""
@@ -116,7 +121,7 @@ def _notes_into(notes: list[str]) -> Iterator[None]:
         def emit(self, record: logging.LogRecord) -> None:
             notes.append(record.getMessage())
 
-    handler, sources = Collect(logging.WARNING), [logging.getLogger(name) for name in _LOGGERS]
+    handler, sources = Collect(logging.WARNING), [logging.getLogger(name) for name in _loggers()]
     for source in sources:
         source.addHandler(handler)
     try:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from types import TracebackType
 
 from frozen.readout.cells import Cell
+from frozen.readout.measures import Dimension
+from frozen.readout.readout import Readouts
 from frozen.terminal import on_one_line
 from sweep.live._base import Finished, Log
 from sweep.live._guard import LogWriter, Say, guarded
@@ -25,9 +27,8 @@ class Monitor:
         results: where rows are read from.
         metrics: for Prometheus; None for none.
         logs: by name.
-        headline: the measure of which the best is shown.
+        readouts: of the cells, by name; the best of each one's first measure is shown.
         say: prints what fails.
-        depth: column that orders the cells by depth; None where nothing does.
     """
 
     def __init__(
@@ -36,12 +37,13 @@ class Monitor:
         results: ResultsDirectory,
         metrics: Metrics | None,
         logs: Mapping[str, Log],
-        headline: str,
+        readouts: Readouts,
         say: Say,
-        depth: str | None = None,
     ) -> None:
         self._line, self._results, self._say = line, results, say
-        self._metrics, self._headline, self._depth = metrics, headline, depth
+        self._metrics = metrics
+        self._headlines = {name: readout.measures[0].column for name, readout in readouts.items()}
+        self._depths = {name: _depth(readout.dimensions) for name, readout in readouts.items()}
         self._writer = LogWriter(logs, say)
         self._states = {"done": line.n_done, "failed": 0, "waiting": line.n_to_do}
 
@@ -98,19 +100,27 @@ class Monitor:
 
     def _begin(self, metrics: Metrics) -> None:
         metrics.cells(**self._states)
-        for row in study_rows(self._results.root).rows.values():
-            self._best(metrics, row)
+        for results in self._results.folders:
+            for row in study_rows(results.root).rows.values():
+                self._best(metrics, row)
 
     def _read(self, cell: Cell) -> Finished:
         row = self._results.row(cell.cell_id)
         curves, suggestions = self._results.curves(cell.cell_id), self._results.suggestions(cell.cell_id)
-        depth = 0.0 if self._depth is None else float(cell.column(self._depth))  # pyright: ignore[reportArgumentType]
+        order = self._depths[cell.readout]
+        depth = 0.0 if order is None else float(cell.column(order))  # pyright: ignore[reportArgumentType]
         return Finished(on_one_line(cell.name), row, cell.names, depth, curves, suggestions)
 
     def _best(self, metrics: Metrics, row: Row) -> None:
-        value = row.get(self._headline)
+        headline = self._headlines.get(str(row["readout"]), "")
+        value = row.get(headline)
         if isinstance(value, int | float):
-            metrics.measure(str(row["dataset"]), str(row["backbone"]), self._headline, value)
+            metrics.measure(str(row["dataset"]), str(row["backbone"]), headline, value)
+
+
+def _depth(dimensions: Iterable[Dimension]) -> str | None:
+    """Column that orders cells by depth; None where nothing does."""
+    return next((one.order for one in dimensions if one.role == "depth"), None)
 
 
 def _number(value: object) -> float | None:

@@ -16,8 +16,9 @@ from frozen.terminal import Arguments, complain, say
 from sweep.report._publication import FIGURE_FORMATS, TABLE_FORMATS, write_figures, write_tables
 from sweep.results.columns import all_columns
 from sweep.results.directory import LinkError, ResultsDirectory, Row, as_frame
+from sweep.results.of_file import write_joint
 from sweep.results.rows import row_files
-from sweep.results.stored import study_rows
+from sweep.results.stored import study_folders, study_rows
 from sweep.results.views import write_page
 from sweep.study.load import StudyError, load_study
 from sweep.study.schema import DEFAULT_READOUT
@@ -82,16 +83,28 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = parser().parse_args(argv)
     try:
         seen = _state(arguments.results)  # before the rows are read: what is written meanwhile is a change
-        _write(arguments)
+        _write_all(arguments)
         while arguments.watch:
             seen = _wait_for_change(arguments.results, seen)
-            _write(arguments)
-    except (ReportError, LinkError) as error:
+            _write_all(arguments)
+    except (ReportError, LinkError, StudyError) as error:
         complain(error)
         return USER_ERROR
     except KeyboardInterrupt:
         pass
     return DONE
+
+
+def _write_all(arguments: argparse.Namespace) -> None:
+    """The report of a study, or those of all its read-outs and the joint one."""
+    folders = study_folders(arguments.results)
+    if folders == [arguments.results]:
+        _write(arguments)
+        return
+    for folder in folders:
+        _write(argparse.Namespace(**{**vars(arguments), "results": folder, "output": None}))
+    page = write_joint(arguments.results, arguments.output)
+    say(f"joint report: {page.absolute().as_uri()}")
 
 
 def _write(arguments: argparse.Namespace) -> None:
@@ -117,7 +130,8 @@ def _write(arguments: argparse.Namespace) -> None:
     ):
         if formats:
             folder = found.results.made_folder(kind)
-            written = write(frame, found.readout.dimensions, measures, name, formats, folder)
+            about = (found.readout.flag_meanings, found.readout.mild_flags)
+            written = write(frame, found.readout.dimensions, measures, name, formats, folder, *about)
             say(f"{kind}: {len(written)} files in {folder}")
 
 
@@ -175,7 +189,7 @@ def _wait_for_change(folder: Path, seen: _State) -> _State:
 
 def _state(folder: Path) -> _State:
     state = []
-    for path in row_files(folder):
+    for path in (path for one in study_folders(folder) for path in row_files(one)):
         with suppress(FileNotFoundError):  # removed since it was listed
             state.append((path.name, path.lstat().st_mtime_ns))
     return state

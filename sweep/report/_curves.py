@@ -122,12 +122,19 @@ def _draw_lines(axes: Axes, cells: Sequence[Row], measure: Measure, styles: Mapp
         curve = [row for row in cells if row.line == line and math.isfinite(row.depth)]
         aside = 0.12 * (position - (len(lines) - 1) / 2) if is_single_place else 0.0
         depth = np.array([row.depth + aside for row in curve])
-        draw_curve(axes, depth, [row.estimates[measure.column] for row in curve], styles[line], line)
+        draw_curve(axes, depth, curve, measure, styles[line], line)
 
 
 def draw_curve(
-    axes: Axes, depth: Float[np.ndarray, " place"], estimates: list[Estimate], style: LineStyle, label: str
+    axes: Axes,
+    depth: Float[np.ndarray, " place"],
+    rows: Sequence[Row],
+    measure: Measure,
+    style: LineStyle,
+    label: str,
 ) -> None:
+    """Draw a line with its band; markers of rows with flags are hollow."""
+    estimates = [row.estimates[measure.column] for row in rows]
     value = np.array([one.value for one in estimates])
     low, high = np.array([one.low for one in estimates]), np.array([one.high for one in estimates])
     axes.plot(
@@ -140,6 +147,10 @@ def draw_curve(
         label=plain(label),
         zorder=3,
     )
+    flagged = np.array([bool(row.flags) for row in rows], dtype=bool)
+    if flagged.any():
+        hollow = {"marker": style.marker, "markersize": 4.5, "markerfacecolor": "white", "color": style.colour}
+        axes.plot(depth[flagged], value[flagged], linestyle="none", zorder=4, **hollow)
     axes.fill_between(depth, low, high, color=style.colour, alpha=0.18, linewidth=0, zorder=2)
     alone = _alone(value) & np.isfinite(low) & np.isfinite(high)
     if alone.any():

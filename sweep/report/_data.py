@@ -9,6 +9,7 @@ from typing import Any
 
 from frozen.readout.measures import Measure
 from sweep.report._format import DECIMALS, abbreviations, ceiling, symbol_parts, unit_sign
+from sweep.report._groups import measure_groups
 from sweep.report._layout import Layout, labelled
 from sweep.report._parameters import ParameterAxis
 from sweep.report._provenance import chosen_settings
@@ -53,7 +54,16 @@ def page_data(
     }
     short = abbreviations(flag for row in rows for flag in row.flags)
     flags = list(short)
+    columns = [measure.column for measure in measures]
     return {
+        "ids": [row.cell_id for row in rows],
+        "groups": [
+            {
+                "stages": [names[layout.panels[0].name].index(name) for name in group.stages],
+                "measures": [columns.index(one.column) for one in group.measures],
+            }
+            for group in measure_groups(rows, layout, measures)
+        ],
         "measures": [_measure(measure) for measure in measures],
         "dimensions": _dimensions(layout),
         "names": names,

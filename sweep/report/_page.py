@@ -16,6 +16,7 @@ from frozen.problems import plural
 from frozen.readout.exhibit import Exhibit
 from frozen.readout.measures import Dimension, Expectation, Headline, Measure
 from frozen.terminal import printable
+from frozen.whole_files import write_whole
 from sweep.report._data import as_script, page_data
 from sweep.report._exhibits import Shown, shown
 from sweep.report._format import DECIMALS, abbreviations, counted, estimate_text, first_line, symbol_parts
@@ -23,10 +24,10 @@ from sweep.report._layout import Layout, labelled, listed
 from sweep.report._parameters import parameter_axes
 from sweep.report._provenance import dataset_settings, provenance
 from sweep.report._rows import Row, prepared
+from sweep.report._stories import MOST_STORIES, Story, story_data
 from sweep.report._summary import summary
 from sweep.report._vega import vega_script
 from sweep.report._verdict import MOST_ANSWERS, answers, verdict
-from sweep.report._whole import write_whole
 from sweep.results.published import PublishedLine, by_place
 
 PAGE = Path(__file__).parent / "page"
@@ -34,12 +35,15 @@ SCRIPTS = (
     "state.js",
     "format.js",
     "filters.js",
+    "address.js",
+    "saving.js",
     "table.js",
     "plot.js",
     "curves.js",
     "heatmap.js",
     "ladder.js",
     "parameters.js",
+    "story.js",
     "main.js",
 )
 MOST_ERRORS, MOST_PLACES, MOST_OPEN_EXHIBITS = 100, 12, 12
@@ -70,6 +74,8 @@ class Heading:
     """Published numbers beside the measured ones."""
     method: str = ""
     """The methods paragraph and citations, for a paper."""
+    folder: str = ""
+    """Where the results lie, as commands name it."""
     notes: Sequence[str] = ()
     """What else the reader should know, such as a study file that could not be read."""
 
@@ -91,6 +97,7 @@ def write_report(
     study: Heading,
     path: Path,
     exhibits: Callable[[], Iterable[Exhibit]] = tuple,
+    told: Mapping[str, Story] | None = None,
 ) -> Path:
     """Write the page, whole or not at all.
 
@@ -101,6 +108,7 @@ def write_report(
         study: what is known of the study.
         path: where to write; its folder is made if it is not there.
         exhibits: finds the read-out's own drawings.
+        told: stories of cells by their ids, see `stories`.
 
     Returns:
         The path of the page.
@@ -108,7 +116,7 @@ def write_report(
     layout = Layout(dimensions, study.value_order)
     cells = prepared(rows, layout, measures, study.choices)
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_whole(path, page(cells, layout, measures, study, shown(exhibits)).encode())
+    write_whole(path, page(cells, layout, measures, study, shown(exhibits), told or {}).encode())
     return path
 
 
@@ -118,11 +126,23 @@ def page(
     measures: tuple[Measure, ...],
     study: Heading,
     exhibits: Sequence[Shown],
+    told: Mapping[str, Story],
 ) -> str:
     """The page's HTML; every name from a study or a row is escaped."""
     drawings = [exhibit.specification for exhibit in exhibits]
     axes = parameter_axes(rows)
     data = page_data(rows, layout, measures, study.flag_meanings, study.mild_flags, study.choices, drawings, axes)
+    data |= _printable(
+        {
+            "title": study.title,
+            "folder": study.folder,
+            "headings": dict(study.choices),
+            "stories": story_data(told, (row.cell_id for row in rows)),
+            "texts": {
+                number: _texts(row) for number, row in enumerate(rows[:MOST_STORIES]) if row.choices or row.error
+            },
+        }
+    )
     found = answers(rows, measures, study.headline)
     return _template().render(
         study=study,
@@ -152,6 +172,20 @@ def page(
         vega=Markup(vega_script()) if rows else "",  # noqa: S704 - the library
         script=Markup(_script()),  # noqa: S704 - our own files
     )
+
+
+def _printable(value: Any) -> Any:
+    """Plain data with signs that act on what shows them escaped."""
+    if isinstance(value, str):
+        return printable(value)
+    if isinstance(value, Mapping):
+        return {key: _printable(one) for key, one in value.items()}
+    return [_printable(one) for one in value] if isinstance(value, list | tuple) else value
+
+
+def _texts(row: Row) -> dict[str, Any]:
+    """What only a cell's own story says: every setting that was chosen, and the error."""
+    return {"choices": dict(row.choices), "error": row.error}
 
 
 def _labels(layout: Layout) -> dict[str, str]:

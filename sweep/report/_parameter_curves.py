@@ -64,12 +64,14 @@ def parameter_curves(
         axes = grid[lines.index((line.label, name))][columns.index(backbone)]
         axes.set_ylim(*limits)
         of_line = [row for row in rows if row.dataset in line.points]
-        _draw_controls(axes, [row for row in of_line if _is_control_in(backbone, name, row)], measure, line, dashes)
+        _draw_controls(
+            axes, [row for row in of_line if _is_control_in(backbone, name, row)], measure, line, styles, dashes
+        )
         for style in lines_of(row for row in of_line if not row.is_control):
             of_style = [row for row in of_line if _is_in((line, backbone, name), row) and row.line == style]
             curve = _best(of_style, measure)
             x = np.array([line.points[row.dataset] for row in curve])
-            draw_curve(axes, x, [row.estimates[measure.column] for row in curve], styles[style], style)
+            draw_curve(axes, x, curve, measure, styles[style], style)
     _name(grid, lines, columns, measure, axis)
     figure.suptitle(wrapped(f"{measure.label} by {axis.title}", 20 + 34 * len(columns)), fontsize=11)
     add_legend(figure, {style: styles[style] for style in lines_of(rows)}, dashes, n_columns=2 * len(columns))
@@ -96,22 +98,25 @@ def _best(rows: Iterable[Row], measure: Measure) -> list[Row]:
 
 
 def _draw_controls(
-    axes: Axes, rows: Sequence[Row], measure: Measure, line: Line, dashes: Mapping[str, Dashes]
+    axes: Axes,
+    rows: Sequence[Row],
+    measure: Measure,
+    line: Line,
+    styles: Mapping[str, LineStyle],
+    dashes: Mapping[str, Dashes],
 ) -> None:
-    """Grey bands from the lowest to the highest interval of all lines, and the mean of their estimates."""
+    """A dashed line with its band for each control and line of the figure; families are not averaged."""
     for control in distinct(row.control for row in rows):
-        at: dict[float, list[tuple[float, float, float]]] = {}
-        for style in lines_of(rows):
-            of_style = [row for row in rows if (row.control, row.line) == (control, style)]
-            for row in _best(of_style, measure):
-                one = row.estimates[measure.column]
-                ends = (one.low, one.high) if one.is_bounded else (one.value, one.value)
-                at.setdefault(line.points[row.dataset], []).append((one.value, *ends))
-        x = sorted(at)
-        values, lows, highs = ([tuple(zip(*at[place], strict=True))[part] for place in x] for part in range(3))
-        looks = {"color": "#666666", "zorder": 1}
-        axes.plot(x, [np.mean(of) for of in values], linestyle=dashes[control], linewidth=1.0, **looks)
-        axes.fill_between(x, [min(of) for of in lows], [max(of) for of in highs], alpha=0.15, linewidth=0, **looks)
+        for style in lines_of(row for row in rows if row.control == control):
+            curve = _best([row for row in rows if (row.control, row.line) == (control, style)], measure)
+            curve.sort(key=lambda row: line.points[row.dataset])
+            found = [row.estimates[measure.column] for row in curve]
+            x = [line.points[row.dataset] for row in curve]
+            ends = [(one.low, one.high) if one.is_bounded else (one.value, one.value) for one in found]
+            looks = {"color": styles[style].colour, "zorder": 1}
+            values = [one.value for one in found]
+            axes.plot(x, values, linestyle=dashes[control], linewidth=1.0, alpha=0.8, **looks)
+            axes.fill_between(x, *zip(*ends, strict=True), alpha=0.07, linewidth=0, **looks)
 
 
 def _name(

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal, get_args
 
@@ -10,6 +11,7 @@ import pandas as pd
 
 from frozen.readout.measures import Dimension, Measure
 from frozen.terminal import on_one_line
+from frozen.whole_files import write_whole
 from sweep.report._figures import (
     Picture,
     curve_pictures,
@@ -20,7 +22,6 @@ from sweep.report._figures import (
 from sweep.report._format import DECIMALS, counted, decimal, percent, symbol_parts, unit_sign
 from sweep.report._layout import Layout, listed
 from sweep.report._rows import Estimate, Row, distinct, prepared
-from sweep.report._whole import write_whole
 from sweep.results.spreadsheet import csv_text
 
 FigureFormat = Literal["pdf", "svg", "png"]
@@ -36,7 +37,12 @@ _LATEX = {
     "β": r"$\beta$",
     "≥": r"$\geq$",
     "–": "--",
+    "†": r"\textdagger{}",
+    "‡": r"\textdaggerdbl{}",
+    "§": r"\textsection{}",
+    "¶": r"\textparagraph{}",
 }
+_SIGNS = ("†", "‡", "§", "¶")
 
 
 def write_figures(
@@ -46,10 +52,12 @@ def write_figures(
     study: str,
     formats: Sequence[FigureFormat],
     folder: Path,
+    flag_meanings: Mapping[str, str] | None = None,
+    mild_flags: frozenset[str] = frozenset(),
 ) -> list[Path]:
     """Draw every measure over depth, over backbones and depth, and over settings of the data sets.
 
-    `captions.md` beside the figures describes each.
+    `captions.md` beside the figures describes each, and says what the flags of hollow markers mean.
 
     Args:
         rows: result rows.
@@ -58,12 +66,17 @@ def write_figures(
         study: name of the study.
         formats: files to write of each figure.
         folder: where to write; made if it is not there.
+        flag_meanings: a sentence for each flag.
+        mild_flags: those that say how a number could be better; they change no marker.
 
     Returns:
         The paths written.
     """
     layout = Layout(dimensions)
-    cells = prepared(rows, layout, measures)
+    cells = tuple(
+        replace(row, flags=tuple(flag for flag in row.flags if flag not in mild_flags))
+        for row in prepared(rows, layout, measures)
+    )
     folder.mkdir(parents=True, exist_ok=True)
     paths, captions = [], []
     kinds = (curve_pictures, heatmap_pictures, parameter_pictures)
@@ -73,6 +86,9 @@ def write_figures(
         for ending in formats:
             paths.append(folder / f"{picture.name}.{ending}")
             write_whole(paths[-1], picture.drawn(ending))
+    if flags := distinct(flag for row in cells for flag in row.flags):
+        meanings = (f"{flag}: {(flag_meanings or {}).get(flag, '')}".rstrip(": ") for flag in flags)
+        captions.append(f"A hollow marker carries a flag. {' '.join(meanings)}")
     paths.append(folder / "captions.md")
     write_whole(paths[-1], "\n\n".join([*captions, ""]).encode())
     return paths
@@ -85,8 +101,13 @@ def write_tables(
     study: str,
     formats: Sequence[TableFormat],
     folder: Path,
+    flag_meanings: Mapping[str, str] | None = None,
+    mild_flags: frozenset[str] = frozenset(),
 ) -> list[Path]:
-    """Write a table a data set, failed cells left out; arguments as of `write_figures`."""
+    """Write a table a data set, failed cells left out; arguments as of `write_figures`.
+
+    Cells with a flag that changes how they may be read carry a sign, and a footnote says what it means.
+    """
     layout = Layout(dimensions)
     cells = prepared(rows, layout, measures)
     folder.mkdir(parents=True, exist_ok=True)
@@ -94,8 +115,9 @@ def write_tables(
     for dataset, suffix in dataset_suffixes(distinct(row.dataset for row in cells)).items():
         of_dataset = [row for row in cells if row.dataset == dataset and not row.failed]
         caption = _caption(f"Measures by {listed(_heads(layout))}, {dataset}", study, of_dataset)
+        notes = _footnotes(of_dataset, flag_meanings or {}, mild_flags)
         for name in formats:
-            text = _WRITERS[name](of_dataset, layout, measures, caption, f"tab:results{suffix}")
+            text = _WRITERS[name](of_dataset, layout, measures, caption, f"tab:results{suffix}", notes)
             paths.append(folder / f"results{suffix}.{_ENDINGS[name]}")
             write_whole(paths[-1], text.encode())
     return paths
@@ -115,7 +137,37 @@ def _caption(what: str, study: str, rows: Sequence[Row]) -> str:
     return ", ".join(parts) + "."
 
 
-def _latex(rows: Sequence[Row], layout: Layout, measures: tuple[Measure, ...], caption: str, label: str) -> str:
+@dataclass(frozen=True)
+class _Footnotes:
+    """The flags of a table that change how a number may be read: a sign each, and what it means."""
+
+    signs: Mapping[str, str]
+    meanings: Mapping[str, str]
+
+    def of(self, row: Row) -> str:
+        """The signs of a row, with a space before them; empty for a row without such flags."""
+        signs = [sign for flag, sign in self.signs.items() if flag in row.flags]
+        return f" {' '.join(signs)}" if signs else ""
+
+    def lines(self) -> list[str]:
+        """Each sign, its flag and what that means."""
+        return [f"{sign} {flag}: {self.meanings.get(flag, '')}".rstrip(": ") for flag, sign in self.signs.items()]
+
+
+def _footnotes(rows: Sequence[Row], meanings: Mapping[str, str], mild: frozenset[str]) -> _Footnotes:
+    flags = distinct(flag for row in rows for flag in row.flags if flag not in mild)
+    signs = {flag: _SIGNS[at % len(_SIGNS)] * (1 + at // len(_SIGNS)) for at, flag in enumerate(flags)}
+    return _Footnotes(signs, meanings)
+
+
+def _latex(
+    rows: Sequence[Row],
+    layout: Layout,
+    measures: tuple[Measure, ...],
+    caption: str,
+    label: str,
+    notes: _Footnotes,
+) -> str:
     heads = [*(_in_latex(name) for name in _heads(layout)), *(_latex_symbol(measure) for measure in measures)]
     lines = [
         r"% needs \usepackage{booktabs,longtable}",
@@ -130,7 +182,12 @@ def _latex(rows: Sequence[Row], layout: Layout, measures: tuple[Measure, ...], c
     ]
     for row in rows:
         numbers = [_latex_estimate(row.estimates[measure.column], DECIMALS[measure.unit]) for measure in measures]
-        lines.append(" & ".join([*(_in_latex(name) for name in _place(row)), *numbers]) + r" \\")
+        place = [_in_latex(name) for name in _place(row)]
+        lines.append(" & ".join([place[0] + _in_latex(notes.of(row)), *place[1:], *numbers]) + r" \\")
+    width = 1 + len(layout.dimensions) + len(measures)
+    under = [rf"\multicolumn{{{width}}}{{l}}{{\footnotesize {_in_latex(note)}}} \\" for note in notes.lines()]
+    if under:
+        lines += [r"\midrule", *under]
     return "\n".join([*lines, r"\end{longtable}", ""])
 
 
@@ -154,13 +211,17 @@ def _in_latex(text: str) -> str:
     return "{}" * escaped.startswith(("[", "*")) + escaped  # which would be arguments of the \\\\ before them
 
 
-def _markdown(rows: Sequence[Row], layout: Layout, measures: tuple[Measure, ...], caption: str, _: str) -> str:
+def _markdown(
+    rows: Sequence[Row], layout: Layout, measures: tuple[Measure, ...], caption: str, _: str, notes: _Footnotes
+) -> str:
     heads = [*_heads(layout), *(m.symbol + _sign(m) for m in measures)]
     rules = [*["---"] * (1 + len(layout.dimensions)), *["---:"] * len(measures)]
     numbers = ([_plain_estimate(row.estimates[m.column], DECIMALS[m.unit]) for m in measures] for row in rows)
-    lines = [heads, rules, *([*_place(row), *of_row] for row, of_row in zip(rows, numbers, strict=True))]
+    places = ([place + notes.of(row), *rest] for row in rows for place, *rest in [_place(row)])
+    lines = [heads, rules, *([*place, *of_row] for place, of_row in zip(places, numbers, strict=True))]
     escaped = [" | ".join(cell.replace("|", r"\|").replace("<", "&lt;") for cell in line) for line in lines]
-    return "\n".join([caption, "", *(f"| {line} |" for line in escaped), ""])
+    under = ["", *(f"{note}  " for note in notes.lines())] if notes.signs else []
+    return "\n".join([caption, "", *(f"| {line} |" for line in escaped), *under, ""])
 
 
 def _plain_estimate(estimate: Estimate, decimals: int) -> str:
@@ -171,11 +232,18 @@ def _plain_estimate(estimate: Estimate, decimals: int) -> str:
     return value + (interval if estimate.is_bounded else "")
 
 
-def _csv(rows: Sequence[Row], layout: Layout, measures: tuple[Measure, ...], _: str, __: str) -> str:
+def _csv(
+    rows: Sequence[Row], layout: Layout, measures: tuple[Measure, ...], _: str, __: str, notes: _Footnotes
+) -> str:
     ends = [(measure.column, end) for measure in measures for end in ("", "_low", "_high")]
     header = ["backbone", *(one.name for one in layout.dimensions), *(column + end for column, end in ends)]
+    if notes.signs:
+        header.append("flags")
     numbers = ([number for m in measures for number in _numbers(row.estimates[m.column])] for row in rows)
-    return csv_text(header, ([*_place(row), *of_row] for row, of_row in zip(rows, numbers, strict=True)))
+    flags = ([" ".join(flag for flag in row.flags if flag in notes.signs)] if notes.signs else [] for row in rows)
+    places = (_place(row) for row in rows)
+    lines = zip(places, numbers, flags, strict=True)
+    return csv_text(header, ([*place, *of_row, *of_flags] for place, of_row, of_flags in lines))
 
 
 def _numbers(estimate: Estimate) -> list[str]:

@@ -14,7 +14,8 @@ from rich.text import Text
 
 from frozen.console import Terminal
 from frozen.readout.measures import Dimension, Expectation, Headline, Measure
-from sweep.report._format import DECIMALS, FEWEST_DECIMALS, counted, estimate_text, first_line
+from sweep.report._format import DECIMALS, FEWEST_DECIMALS, NOTHING, counted, estimate_text, first_line
+from sweep.report._groups import Group, measure_groups, rows_of
 from sweep.report._layout import Layout
 from sweep.report._rows import Estimate, Row, prepared
 from sweep.report._verdict import MOST_ANSWERS, answers, verdict
@@ -22,6 +23,9 @@ from sweep.report._verdict import MOST_ANSWERS, answers, verdict
 GAP = 2
 FILE_WIDTH = 100
 NARROWEST_TEXT = 6
+MOST_MEASURES, FEWEST_MEASURES = 4, 2
+"""Printed of a group of rows: those for which there is room, but not fewer."""
+_FEW_DECIMALS = {unit: min(many, FEWEST_DECIMALS) for unit, many in DECIMALS.items()}
 
 
 @dataclass(frozen=True)
@@ -51,7 +55,7 @@ def print_table(
     Args:
         rows: result rows; each measure has the columns `X`, `X_low` and `X_high`.
         dimensions: of the read-out; a column each.
-        measures: what the rows hold; the first two are printed.
+        measures: what the rows hold; of rows that fill the same ones the first are printed, as there is room.
         flag_meanings: a sentence for each flag.
         console: where to print; standard output if none is given. Numbers are never cut, however narrow it is.
         mild_flags: those that say how a number could be better; they are counted.
@@ -64,24 +68,45 @@ def print_table(
     if not cells:
         _say(console, Text("No cell has been measured yet."))
         return
-    printed = measures[:2]
     short = {flag: flag for row in cells for flag in row.flags if flag not in mild_flags}
-    names = tuple(one.label for one in layout.dimensions)
-    header = (*names, *(measure.symbol for measure in printed), "flags")
-    lines = [_line(row, printed, short, DECIMALS) for row in cells]
-    if not _fits(header, lines, _room(console)):
-        lines = [
-            _line(row, printed, short, {unit: min(many, FEWEST_DECIMALS) for unit, many in DECIMALS.items()})
-            for row in cells
-        ]
-    widths = _widths(header, lines, _room(console), len(names))
+    groups = measure_groups(cells, layout, measures)
+    printed: dict[str, Measure] = {}
+    for group in groups:
+        if len(groups) > 1:
+            _say(console, Text(f"\n{', '.join(group.stages)}", style="bold underline"))
+        own = rows_of(group, cells, layout)
+        told = layout.dimensions if len(groups) == 1 else _telling(own, group, layout)
+        shown = _print_group(own, told, group.measures, short, console)
+        printed |= {measure.column: measure for measure in shown}
+    _print_legend(cells, tuple(printed.values()), flag_meanings, mild_flags, console)
+    _print_failures(cells, console)
+    _print_answers(cells, measures, headline, expectations, console)
+
+
+def _print_group(
+    rows: Sequence[Row],
+    dimensions: Sequence[Dimension],
+    measures: Sequence[Measure],
+    short: Mapping[str, str],
+    console: Console,
+) -> Sequence[Measure]:
+    """Print the rows that fill the same measures, controls last; returns the measures for which there was room."""
+    names = tuple(one.label for one in dimensions)
+    room = _room(console)
+    for count in range(min(MOST_MEASURES, len(measures)), 0, -1):
+        shown = measures[:count]
+        header = (*names, *(measure.symbol for measure in shown), "flags")
+        lines = [_line(row, dimensions, shown, short, DECIMALS) for row in rows]
+        if not _fits(header, lines, room):
+            lines = [_line(row, dimensions, shown, short, _FEW_DECIMALS) for row in rows]
+        if count <= FEWEST_MEASURES or _fits(header, lines, room):
+            break
+    widths = _widths(header, lines, room, len(names))
     _print_section([line for line in lines if not line.is_control], header, widths, len(names), console)
     if any(line.is_control for line in lines):
         _say(console, Text("\nControls", style="bold underline"))
         _print_section([line for line in lines if line.is_control], header, widths, len(names), console)
-    _print_legend(cells, printed, flag_meanings, mild_flags, console)
-    _print_failures(cells, console)
-    _print_answers(cells, measures, headline, expectations, console)
+    return shown
 
 
 def _print_answers(
@@ -109,13 +134,27 @@ def _print_answers(
             _say(console, Text(line, style=style))
 
 
-def _line(row: Row, headline: tuple[Measure, ...], short: Mapping[str, str], decimals: Mapping[str, int]) -> _Line:
+def _telling(rows: Sequence[Row], group: Group, layout: Layout) -> list[Dimension]:
+    """The dimensions of a group that say something: not the one that its title says, nor one without values."""
+    said = layout.panels[0] if len(group.stages) == 1 else None
+    return [
+        one for one in layout.dimensions if one is not said and any(row.values[one.name] != NOTHING for row in rows)
+    ]
+
+
+def _line(
+    row: Row,
+    dimensions: Sequence[Dimension],
+    headline: Sequence[Measure],
+    short: Mapping[str, str],
+    decimals: Mapping[str, int],
+) -> _Line:
     estimates = [_number(row.estimates[m.column], decimals[m.unit]) for m in headline]
     if row.failed:
         estimates = ["failed", *[""] * (len(headline) - 1)]
     n_mild = sum(flag not in short for flag in row.flags)
     flags = " ".join([*(short[flag] for flag in row.flags if flag in short), *([f"+{n_mild}"] if n_mild else [])])
-    cells = (*row.values.values(), *estimates, flags)
+    cells = (*(row.values[one.name] for one in dimensions), *estimates, flags)
     return _Line(row.dataset, row.backbone, row.is_control, row.failed, cells)
 
 

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
+
+from frozen.whole_files import write_whole
 
 _NAMES = "window.vegaEmbed = vegaEmbed;"
 
@@ -21,13 +24,9 @@ def vega_script() -> str:
         return path.read_text(encoding="utf-8")
     except OSError:
         script = _bundled()
-    try:
+    with suppress(OSError):  # a home that cannot be written to only costs the time of bundling
         path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-        temporary.write_text(script, encoding="utf-8")
-        temporary.replace(path)
-    except OSError:
-        pass  # a home that cannot be written to only costs the time of bundling
+        write_whole(path, script)
     return script
 
 

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from frozen.whole_files import appearing
 from sweep.engine.places import PlaceError, refuse_unwritable
 from sweep.results.rows import FOLDER, Damage, FoundRows, Row, read_rows
 from sweep.results.spreadsheet import safe_cell
@@ -51,6 +52,15 @@ class ResultsDirectory:
 
     def __init__(self, root: Path) -> None:
         self.root = root
+
+    @property
+    def folders(self) -> tuple[ResultsDirectory, ...]:
+        """Folders of rows: this one, or those of the read-outs where there are several."""
+        return (self,)
+
+    def part(self, name: str) -> ResultsDirectory:
+        """The folder of one of several read-outs, in this one."""
+        return ResultsDirectory(self.root / name)
 
     def where(self, name: str) -> str:
         """Where a file of the directory is found, for people."""
@@ -262,11 +272,5 @@ def _without_null_types(table: pa.Table) -> pa.Table:
 
 
 def _atomically(path: Path, write: Callable[[Path], object]) -> None:
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        write(temporary)
-        with temporary.open("rb") as file:
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with appearing(path, is_flushed=True) as half:
+        write(half)

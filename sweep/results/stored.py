@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from frozen.readout.readout import Readout, find_readout
 from sweep.results.directory import CELLS_FILE
-from sweep.results.rows import Damage, Row, read_rows, shown
+from sweep.results.rows import FOLDER, Damage, Row, read_rows, shown
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -43,6 +43,14 @@ class StudyRows(NamedTuple):
             rows = "1 row" if len(self.foreign) == 1 else f"{len(self.foreign)} rows"
             yield f"left out: {rows} of other settings (of a rehearsal with --limit, or of an earlier study file)"
         yield from shown(self.damages)
+
+
+def study_folders(folder: Path) -> list[Path]:
+    """The folders of results in a folder: itself, or those of its read-outs where it is of a study of several."""
+    if (folder / FOLDER).is_dir():
+        return [folder]
+    inside = sorted(path.parent for path in folder.glob(f"*/{FOLDER}") if path.is_dir())
+    return inside or [folder]
 
 
 def study_rows(folder: Path) -> StudyRows:
@@ -169,7 +177,7 @@ def open_results(folder: Path) -> StoredResults:
     cells = tuple(StoredCell(folder, row) for row in study.rows.values() if row["status"] == "done")
     if not cells:
         remarks = "".join(f"\n{remark}" for remark in study.remarks())
-        raise ResultsError(
-            f"{folder} has no done cells; give the folder of a study, such as results/quickstart{remarks}"
-        )
+        inside = " or ".join(path.as_posix() for path in study_folders(folder) if path != folder)
+        remedy = f"did you mean {inside}?" if inside else "give the folder of a study, such as results/quickstart"
+        raise ResultsError(f"{folder} has no done cells; {remedy}{remarks}")
     return StoredResults(folder, cells, study)

@@ -22,10 +22,15 @@ from sweep.results.published import held_against
 _REHEARSAL = "# Rehearsal: "
 
 
+def rehearsal_note(limit: int) -> str:
+    """What there is to say of a study that was run on few samples."""
+    few = f"at most {limit:,} samples of each split (--limit {limit}); its numbers are no results."
+    return f"{_REHEARSAL}{few}".removeprefix("# ")
+
+
 def as_rehearsal(study_yaml: str, limit: int) -> str:
     """The text of a study that was run on few samples, which says so in its first line."""
-    few = f"at most {limit:,} samples of each split (--limit {limit}); its numbers are no results."
-    return f"{_REHEARSAL}{few}\n{study_yaml}"
+    return f"# {rehearsal_note(limit)}\n{study_yaml}"
 
 
 def rehearsal(study_yaml: str) -> str | None:
@@ -69,7 +74,7 @@ def write_page(
     path: Path | None = None,
 ) -> Path:
     """Write report.html; without a `study` the read-out's exhibits know no data sets."""
-    from sweep.report import Heading, write_report
+    from sweep.report import Heading, stories, write_report
 
     def exhibits() -> Iterable[Exhibit]:
         return readout.exhibits(results.root, rows, _scenes(study))
@@ -87,11 +92,13 @@ def write_page(
         n_cells=n_cells,
         published=list(held_against(rows, study.published, readout)) if study else (),
         method=method(study, readout, rows) if study and rows else "",
+        folder=str(results.root),
         notes=[*notes, *filter(None, [rehearsal(study_yaml)])],
     )
     page = path or results.root / "report.html"
     frame = as_frame(rows, all_columns(readout))
-    return write_report(frame, readout.dimensions, measured(readout, rows), heading, page, exhibits)
+    told = stories(results, rows, readout, _scenes(study))
+    return write_report(frame, readout.dimensions, measured(readout, rows), heading, page, exhibits, told)
 
 
 def _value_order(readout: Readout, rows: Sequence[Row]) -> dict[str, list[str]]:

@@ -1,7 +1,7 @@
 """The activation store as an actor: it owns the tables in the object store while a study runs.
 
-Ownership matters: objects put by an extractor would die with it. Pooled activations are put once as one
-contiguous table and read by every trial of the node without copying; tokens (mode all) may be larger
+Ownership matters: objects put by an extractor would die with it. Pooled activations are put once, part by part, and
+read by every trial of the node without copying; tokens (mode all) and what exceeds the budget may be larger
 than memory and stay memory-mapped files. The actor knows keys and tables only: its process does without
 torch, which would cost it seconds and hundreds of megabytes.
 """
@@ -17,6 +17,7 @@ import pyarrow as pa
 
 from sweep.store.disk import Rows, lost
 from sweep.store.mirror import open_store
+from sweep.store.parts import cut
 
 if TYPE_CHECKING:
     from frozen.readout.needs import Columns
@@ -71,43 +72,43 @@ class ActivationStore:
 
     def put_table(self, key: str, table: pa.Table, description: Mapping[str, object]) -> None:
         """Keep a table as an entry of its own."""
-        self._disk.write_part(key, 0, table)
-        self._disk.publish(key, description, contiguous=True)
+        for number, piece in enumerate(cut(table)):
+            self._disk.write_block(key, number, piece)
+        self._disk.publish(key, description)
 
     def put_product(self, key: str, content: bytes, description: Mapping[str, object]) -> None:
         """Keep a product, in place of one that is there."""
         if self._disk.has(key):
             self._disk.discard(key)
-        self._disk.write_part(key, 0, pa.table({PRODUCT: pa.array([content], pa.large_binary())}))
-        self._disk.publish(key, {"kind": "product", **description}, contiguous=False)
+        self._disk.write_block(key, 0, pa.table({PRODUCT: pa.array([content], pa.large_binary())}))
+        self._disk.publish(key, {"kind": "product", **description})
 
-    def parts_waiting(self, keys: list[str]) -> set[int]:
-        """Parts that every one of some entries already has."""
-        return set.intersection(*(self._disk.parts_waiting(key) for key in keys))
+    def blocks_waiting(self, keys: list[str]) -> set[int]:
+        """Blocks that every one of some entries already has."""
+        return set.intersection(*(self._disk.blocks_waiting(key) for key in keys))
 
     def append(self, block: int, tables: dict[str, pa.Table]) -> None:
-        """Keep one block, a part of each of its entries."""
+        """Keep one block of each of some entries."""
         for key, table in tables.items():
-            self._disk.write_part(key, block, table)
+            self._disk.write_block(key, block, table)
 
-    def publish(self, descriptions: Mapping[str, Mapping[str, object]], n_parts: int, pooled: set[str]) -> None:
-        """Make complete entries of their parts; one that another run has published meanwhile stays.
+    def publish(self, descriptions: Mapping[str, Mapping[str, object]], n_blocks: int) -> None:
+        """Make complete entries of their blocks; one that another run has published meanwhile stays.
 
         Args:
             descriptions: what each entry is, by its key.
-            n_parts: that each of them must have.
-            pooled: keys of those that are small enough to be joined into one array.
+            n_blocks: that each of them must have.
 
         Raises:
-            LostEntryError: parts are missing.
+            LostEntryError: blocks are missing.
         """
         for key, description in descriptions.items():
             if self._disk.has(key):
                 self._disk.abandon(key)
                 continue
-            if missing := set(range(n_parts)) - self._disk.parts_waiting(key):
-                raise lost(self._disk.root, f"parts {sorted(missing)} of the unfinished entry {key}")
-            self._disk.publish(key, description, contiguous=key in pooled)
+            if missing := set(range(n_blocks)) - self._disk.blocks_waiting(key):
+                raise lost(self._disk.root, f"blocks {sorted(missing)} of the unfinished entry {key}")
+            self._disk.publish(key, description)
 
     def entry(self, key: str, *, in_memory: bool) -> Entry:
         """Where to read an entry; `in_memory` puts it into the object store if it fits the budget."""

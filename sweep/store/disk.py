@@ -1,18 +1,18 @@
 """Tables of arrays on disk, content-addressed: extracted once, found again by every later run.
 
-An entry is a folder `KEY[:2]/KEY` with `meta.json` (the key in full, checksums) and Arrow IPC files, rows
-in sample order, arrays as fixed-shape tensor columns; how halves are scaled stands in a file's schema
-(`sweep.store.halves`). It appears at once, by a rename, when it is
-complete; until then its parts wait in `KEY.staging`, from where an interrupted extraction goes on.
+An entry is a folder `KEY[:2]/KEY` with `meta.json` (what it is, checksums) and its parts, Arrow IPC files of about
+128 MB (`sweep.store.parts`), rows in sample order, arrays as fixed-shape tensor columns; how halves are scaled stands
+in a file's schema (`sweep.store.halves`). It appears at once, by a rename, when it is complete; until then its parts
+and blocks wait in `KEY.staging`, from where an interrupted extraction goes on.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-import os
 import re
 import shutil
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -22,11 +22,11 @@ import pyarrow as pa
 
 from sweep.engine.places import refuse_unwritable
 from sweep.store.halves import Scaling
+from sweep.store.parts import PART_BYTES, Part, block_name, checksums, join, parts_in, read_ipc, write_ipc
 
 STORE_VERSION = 2
 META = "meta.json"
 """Names the parts of an entry, with their checksums; an entry without it is not there."""
-_WHOLE = "whole.arrow"
 _PART_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*\.arrow")
 """No path: what an entry names is never read elsewhere."""
 
@@ -90,7 +90,7 @@ class Rows:
     def __init__(self, chunks: Sequence[pa.Array], scaling: Scaling | None = None) -> None:
         self._scaling = scaling
         self._chunks = [_numpy(chunk) for chunk in chunks]
-        self._tensor = _tensor(chunks[0]) if len(chunks) == 1 else None
+        self._tensors = [_tensor(chunk) for chunk in chunks]
         self._starts = np.cumsum([0, *map(len, chunks)])
 
     @classmethod
@@ -113,30 +113,47 @@ class Rows:
 
     def __getitem__(self, rows: Any, /) -> np.ndarray:
         """A copy of the rows of an index, a slice or an index array, in the order asked for."""
+        if isinstance(rows, slice):
+            span = range(*rows.indices(len(self)))
+            is_run = span.step == 1 and len(span) > 0
+            stored = self._run(span.start, span.stop) if is_run else self._stored(np.array(span, dtype=np.int64))
+            return stored if self._scaling is None else self._scaling.undone(np.array(span, dtype=np.int64), stored)
         indices = rows if _is_plain(rows) else np.arange(len(self))[rows]
-        if self._scaling is None:
-            return self._stored(indices)
-        values = self._scaling.undone(np.atleast_1d(indices), self._stored(np.atleast_1d(indices)))
-        return values.reshape(*indices.shape, *self.shape[1:])
+        flat = np.reshape(indices, -1)
+        stored = self._stored(flat)
+        values = stored if self._scaling is None else self._scaling.undone(flat, stored)
+        return values if indices.ndim == 1 else values.reshape(*indices.shape, *self.shape[1:])
 
-    def _stored(self, indices: Any) -> np.ndarray:
-        """The rows as they are stored."""
-        if len(self._chunks) == 1:
-            return self._taken(indices)
-        if indices.size and indices.max() >= len(self):
-            raise IndexError(f"row {indices.max()} of {len(self)}")
-        out = np.empty((*indices.shape, *self.shape[1:]), dtype=self._chunks[0].dtype)
-        which = np.searchsorted(self._starts, indices, side="right") - 1
-        for number in np.unique(which):
-            here = which == number
-            out[here] = self._chunks[number][indices[here] - self._starts[number]]
+    def _run(self, start: int, stop: int) -> np.ndarray:
+        """Consecutive rows as they are stored."""
+        out = np.empty((stop - start, *self.shape[1:]), dtype=self._chunks[0].dtype)
+        for chunk, first in zip(self._chunks, self._starts.tolist(), strict=False):
+            begin, end = max(start, first), min(stop, first + len(chunk))
+            if begin < end:
+                out[begin - start : end - start] = chunk[begin - first : end - first]
         return out
 
-    def _taken(self, indices: Any) -> np.ndarray:
-        """Rows of the only chunk, copied by all threads of torch where it can."""
-        if self._tensor is None or indices.ndim != 1:
-            return self._chunks[0].take(indices, axis=0)
-        return self._tensor.index_select(0, _torch().from_numpy(np.ascontiguousarray(indices))).numpy()
+    def _stored(self, indices: np.ndarray) -> np.ndarray:
+        """Rows as they are stored, gathered chunk by chunk."""
+        if len(self._chunks) == 1:
+            return self._taken(0, indices)
+        if indices.size and indices.max() >= len(self):
+            raise IndexError(f"row {indices.max()} of {len(self)}")
+        out = np.empty((len(indices), *self.shape[1:]), dtype=self._chunks[0].dtype)
+        which = np.searchsorted(self._starts, indices, side="right") - 1
+        order = np.argsort(which, kind="stable")
+        bounds = np.searchsorted(which[order], np.arange(len(self._chunks) + 1))
+        for number in np.flatnonzero(np.diff(bounds)):
+            here = order[bounds[number] : bounds[number + 1]]
+            out[here] = self._taken(int(number), indices[here] - self._starts[number])
+        return out
+
+    def _taken(self, chunk: int, indices: np.ndarray) -> np.ndarray:
+        """Rows of a chunk, copied by all threads of torch where it can."""
+        tensor = self._tensors[chunk]
+        if tensor is None:
+            return self._chunks[chunk].take(indices, axis=0)
+        return tensor.index_select(0, _torch().from_numpy(np.ascontiguousarray(indices))).numpy()
 
 
 def _is_plain(rows: Any) -> bool:
@@ -153,8 +170,10 @@ def _numpy(chunk: pa.Array) -> np.ndarray:
 
 
 def _tensor(chunk: pa.Array) -> Any:
-    """The same memory as a torch tensor, which must not be written to; None for plain columns."""
+    """The same memory as a torch tensor, which must not be written to; None where torch cannot gather its rows."""
     if not isinstance(chunk, pa.FixedShapeTensorArray) or not len(chunk):
+        return None
+    if chunk.type.value_type in (pa.uint16(), pa.uint32(), pa.uint64()):  # torch gathers none of them
         return None
     return _torch().from_dlpack(chunk.storage.flatten()).view(len(chunk), *chunk.type.shape)
 
@@ -166,10 +185,20 @@ def _torch() -> Any:
 
 
 class DiskStore:
-    """The store's folder."""
+    """The store's folder.
 
-    def __init__(self, root: Path) -> None:
+    Args:
+        root: the folder.
+        part_bytes: a part of an entry ends with the block that makes it this large.
+    """
+
+    def __init__(self, root: Path, part_bytes: int = PART_BYTES) -> None:
         self.root = root
+        self._part_bytes = part_bytes
+        self._unjoined: Counter[str] = Counter()
+        """Bytes of blocks of unfinished entries that were written here since their blocks were joined."""
+        self._checksums: dict[str, dict[Path, str]] = {}
+        """Of parts of unfinished entries, read while they are in the system's cache."""
 
     def refuse_unwritable(self, remedy: str) -> None:
         """Try to write here, before anything is started; leaves nothing behind.
@@ -198,39 +227,46 @@ class DiskStore:
         except FileNotFoundError as error:
             raise lost(self.root, f"whole entry {key}") from error
 
-    def parts_waiting(self, key: str) -> set[int]:
-        """Numbers of the parts an unfinished extraction has already written."""
-        return {int(part.stem.split("-")[1]) for part in self._parts(self._staging(key))}
+    def blocks_waiting(self, key: str) -> set[int]:
+        """Numbers of the blocks an unfinished extraction has already written."""
+        return {number for part in self._parts(key) for number in range(part.first, part.last + 1)}
 
-    def write_part(self, key: str, number: int, table: pa.Table) -> None:
-        """Write one part of an unfinished entry, atomically."""
+    def write_block(self, key: str, number: int, table: pa.Table) -> None:
+        """Write one block of an unfinished entry, atomically; blocks are joined as soon as they make a part."""
         folder = self._staging(key)
         folder.mkdir(parents=True, exist_ok=True)
-        write_ipc(table, folder / f"part-{number:05}.arrow")
+        write_ipc(table, folder / block_name(number))
+        self._unjoined[key] += table.nbytes
+        if self._unjoined[key] >= self._part_bytes:
+            self._unjoined[key] = 0
+            self._join(key, is_complete=False)
 
-    def publish(self, key: str, description: Mapping[str, object], *, contiguous: bool) -> None:
-        """Make an entry of its parts; `contiguous` joins them into one chunk first.
+    def _join(self, key: str, *, is_complete: bool) -> None:
+        known = self._checksums.setdefault(key, {})
+        for part in join(self._staging(key), self._part_bytes, is_complete=is_complete):
+            if part not in known:
+                [known[part]] = checksums([part])
+
+    def publish(self, key: str, description: Mapping[str, object]) -> None:
+        """Make an entry of its blocks.
 
         Args:
             key: the entry.
             description: everything the key was made from, kept in meta.json.
-            contiguous: whether readers should get one array without copying.
 
         Raises:
-            LostEntryError: there are no parts, or one before the last is not there.
+            LostEntryError: there are no blocks, or one before the last is not there.
         """
         staging = self._staging(key)
-        waiting = self.parts_waiting(key)
+        waiting = self.blocks_waiting(key)
         if gaps := sorted(set(range(max(waiting, default=1))) - waiting):
-            raise lost(self.root, f"parts {gaps} of the unfinished entry {key}")
-        parts = self._parts(staging)
-        if contiguous and len(parts) > 1:
-            whole = staging / _WHOLE  # not a part: a run killed here would take it for the first one
-            write_ipc(_joined([read_ipc(part) for part in parts]), whole)
-            for part in parts:
-                part.unlink()
-            parts = [whole]
-        meta = {**description, "parts": {part.name: _checksum(part) for part in parts}}
+            raise lost(self.root, f"blocks {gaps} of the unfinished entry {key}")
+        self._join(key, is_complete=True)
+        parts, known = [part.path for part in self._parts(key)], self._checksums[key]
+        unknown = [part for part in parts if part not in known]
+        known.update(zip(unknown, checksums(unknown), strict=True))
+        self._forget(key)
+        meta = {**description, "parts": {part.name: known[part] for part in parts}}
         (staging / META).write_text(json.dumps(meta, indent=1, sort_keys=True))
         shutil.rmtree(self._folder(key), ignore_errors=True)
         staging.replace(self._folder(key))
@@ -241,10 +277,10 @@ class DiskStore:
             parts = self._published(key)
         except StoreError as error:
             return str(error)
-        for part, checksum in parts.items():
-            if not part.is_file():
-                return f"{part} is missing"
-            if _checksum(part) != checksum:
+        if absent := [part for part in parts if not part.is_file()]:
+            return f"{absent[0]} is missing"
+        for part, found in zip(parts, checksums(list(parts)), strict=True):
+            if found != parts[part]:
                 return f"{part} was altered after it was written"
         return None
 
@@ -256,6 +292,11 @@ class DiskStore:
     def abandon(self, key: str) -> None:
         """Remove what is left of an unfinished entry."""
         shutil.rmtree(self._staging(key), ignore_errors=True)
+        self._forget(key)
+
+    def _forget(self, key: str) -> None:
+        self._unjoined.pop(key, None)
+        self._checksums.pop(key, None)
 
     def open(self, key: str) -> list[pa.Table]:
         """The memory-mapped tables of an entry, one a part.
@@ -284,8 +325,8 @@ class DiskStore:
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise StoreError(f"{folder / META} cannot be read ({error})") from error
 
-    def _parts(self, folder: Path) -> list[Path]:
-        return sorted(folder.glob("part-*.arrow"))
+    def _parts(self, key: str) -> list[Part]:
+        return parts_in(self._staging(key))
 
     def _folder(self, key: str) -> Path:
         return self.root / key[:2] / key
@@ -294,40 +335,8 @@ class DiskStore:
         return self.root / key[:2] / f"{key}.staging"
 
 
-def write_ipc(table: pa.Table, path: Path) -> None:
-    """Write a table as an Arrow IPC file that appears at once."""
-    temporary = path.with_suffix(f".{os.getpid()}.tmp")
-    try:
-        with pa.OSFile(str(temporary), "wb") as sink, pa.ipc.new_file(sink, table.schema) as writer:
-            writer.write_table(table)
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-def read_ipc(path: Path) -> pa.Table:
-    """A memory-mapped table."""
-    with pa.memory_map(str(path)) as source:
-        return pa.ipc.open_file(source).read_all()
-
-
-def _joined(tables: Sequence[pa.Table]) -> pa.Table:
-    """One table of one chunk."""
-    names = tables[0].column_names
-    joined = to_table({name: np.concatenate([_numpy(c) for c in _chunks(tables, name)]) for name in names})
-    for name in names:
-        if scaling := Scaling.of(tables, name):
-            joined = scaling.on(joined, name)
-    return joined
-
-
 def _chunks(tables: Sequence[pa.Table], name: str) -> Iterator[pa.Array]:
     """The chunks of a column; a file of no samples has none, and stands for an empty one."""
     for table in tables:
         column = table.column(name)
         yield from column.chunks or [column.combine_chunks()]
-
-
-def _checksum(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -38,6 +38,12 @@ class MirroredResults(ResultsDirectory):
         """The URL of a file of the directory."""
         return without_secrets(below(self._remote.url, name))
 
+    def part(self, name: str) -> ResultsDirectory:
+        """The folder of one of several read-outs, in this one, with the rows that are there."""
+        part = MirroredResults(self.root / name, RemoteFolder(below(self._remote.url, name)))
+        part.fetch_rows()
+        return part
+
     def absolute(self) -> ResultsDirectory:
         """The same directory, for a process of this machine that works in another folder."""
         return self
@@ -68,7 +74,7 @@ class MirroredResults(ResultsDirectory):
         """
         with lease(self._remote):
             there = self._remote.files() - {LOCK_FILE}
-            for path in (self.root / "rows").glob("*.json"):
+            for path in _row_files(self.root):
                 path.unlink()  # another run may have gone on between the plan and the lock
             self._remote.download(self.root, sorted(there))
             with super().locked():
@@ -115,7 +121,7 @@ class MirroredResults(ResultsDirectory):
 
     def _upload(self, names: list[str]) -> None:
         for name in names:
-            self._remote.write(name, (self.root / name).read_bytes())
+            self._remote.upload(self.root, [name])
 
     def _files(self) -> set[str]:
         paths = (path for path in self.root.rglob("*") if path.is_file() and not path.name.startswith("."))
@@ -125,8 +131,13 @@ class MirroredResults(ResultsDirectory):
 
 def _cell_files(root: Path) -> set[str]:
     """Files that belong to cells; they are at the URL already."""
-    cells = {path.stem for path in (root / "rows").glob("*.json")}
-    return {path.relative_to(root).as_posix() for path in root.glob("*/*") if path.name.partition(".")[0] in cells}
+    cells = {path.stem for path in _row_files(root)}
+    return {path.relative_to(root).as_posix() for path in root.rglob("*/*") if path.name.partition(".")[0] in cells}
+
+
+def _row_files(root: Path) -> list[Path]:
+    """Rows of a study, or of each of its read-outs."""
+    return [*root.glob("rows/*.json"), *root.glob("*/rows/*.json")]
 
 
 class MirroredStore(DiskStore):
@@ -160,13 +171,11 @@ class MirroredStore(DiskStore):
         """Whether a complete entry is here or at the URL; fetches nothing."""
         return super().has(key) or f"{key[:2]}/{key}/{META}" in self._remote.files(f"{key[:2]}/{key}")
 
-    def publish(self, key: str, description: Mapping[str, object], *, contiguous: bool) -> None:
+    def publish(self, key: str, description: Mapping[str, object]) -> None:
         """Make an entry of its parts here, then at the URL, its description last."""
-        super().publish(key, description, contiguous=contiguous)
-        folder = self._folder(key)
-        parts = sorted(path.name for path in folder.iterdir() if path.name != META)
-        for name in (*parts, META):
-            self._remote.write(f"{key[:2]}/{key}/{name}", (folder / name).read_bytes())
+        super().publish(key, description)
+        self._remote.upload(self.root, [path.relative_to(self.root).as_posix() for path in self._published(key)])
+        self._remote.upload(self.root, [f"{key[:2]}/{key}/{META}"])
 
     def discard(self, key: str) -> None:
         """Remove an entry here and at the URL."""

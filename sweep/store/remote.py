@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
+from io import BufferedIOBase, BytesIO
 from pathlib import Path, PurePosixPath
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 from uuid import uuid4
 
 _TRANSFERS = 16
+_PIECE_BYTES = 2**23  # a transfer holds so much of its file
 
 
 class RemoteError(RuntimeError):
@@ -91,17 +94,20 @@ class RemoteFolder:
         Raises:
             RemoteError: the place cannot be written to.
         """
+        self._write(name, BytesIO(content))
+
+    def _write(self, name: str, content: BufferedIOBase) -> None:
         system, root = self._opened
         path = root / name
         try:
             if system.type_name in ("s3", "gcs", "abfs"):  # a file there appears when it is complete
                 with system.open_output_stream(str(path)) as file:
-                    file.write(content)
+                    shutil.copyfileobj(content, file, _PIECE_BYTES)
                 return
             system.create_dir(str(path.parent), recursive=True)
             temporary = path.with_name(f".{path.name}.{uuid4().hex}.tmp")
             with system.open_output_stream(str(temporary)) as file:
-                file.write(content)
+                shutil.copyfileobj(content, file, _PIECE_BYTES)
             system.move(str(temporary), str(path))
         except OSError as error:
             raise self._problem(error) from error
@@ -127,18 +133,42 @@ class RemoteFolder:
             raise self._problem(error) from error
 
     def upload(self, folder: Path, names: Sequence[str]) -> None:
-        """Copy files of a local folder here, many at a time."""
-        with ThreadPoolExecutor(_TRANSFERS) as pool:
-            list(pool.map(lambda name: self.write(name, (folder / name).read_bytes()), names))
+        """Copy files of a local folder here, many at a time, none of them read as a whole.
 
-    def download(self, folder: Path, names: Sequence[str]) -> None:
-        """Copy files from here into a local folder, many at a time."""
+        Raises:
+            RemoteError: the place cannot be written to.
+        """
 
         def one(name: str) -> None:
-            content = self.read(name)
-            if content is not None:
-                (folder / name).parent.mkdir(parents=True, exist_ok=True)
-                (folder / name).write_bytes(content)
+            with (folder / name).open("rb") as file:
+                self._write(name, file)
+
+        with ThreadPoolExecutor(_TRANSFERS) as pool:
+            list(pool.map(one, names))
+
+    def download(self, folder: Path, names: Sequence[str]) -> None:
+        """Copy files from here into a local folder, many at a time, none of them read as a whole.
+
+        One that is gone meanwhile is left out.
+
+        Raises:
+            RemoteError: the place cannot be read.
+        """
+        system, root = self._opened
+
+        def one(name: str) -> None:
+            try:
+                source = system.open_input_stream(str(root / name))
+            except FileNotFoundError:
+                return
+            except OSError as error:
+                raise self._problem(error) from error
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            with source, (folder / name).open("wb") as target:
+                try:
+                    shutil.copyfileobj(source, target, _PIECE_BYTES)
+                except OSError as error:
+                    raise self._problem(error) from error
 
         with ThreadPoolExecutor(_TRANSFERS) as pool:
             list(pool.map(one, names))

@@ -46,7 +46,7 @@ def build(settings: Settings, folder: FilePath, source: str) -> Study:
     store = _store(parts)
     published = tuple(_published(parts))
     problems = [*settings.problems, *(settings.problem(*sentence) for sentence in parts.found)]
-    if problems or parts.readout is None:
+    if problems or parts.readout is None or parts.study is None:
         raise StudyError(problems)
     study, aliases = parts.study, parts.readout.control_aliases
     return Study(

@@ -3,20 +3,33 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from frozen.readout.study import Study
 from sweep.study.build import build, limited
 from sweep.study.errors import StudyError, StudyProblem
-from sweep.study.place import read_settings
+from sweep.study.place import Settings, read_settings
+from sweep.study.several import READOUTS, StudyFile, is_joint, parts_of
 from sweep.study.yaml import dump_yaml, read_text
 
-__all__ = ["Locate", "StudyError", "StudyProblem", "dump_yaml", "load_study", "locate_in"]
+__all__ = [
+    "Locate",
+    "StudyError",
+    "StudyFile",
+    "StudyProblem",
+    "dump_yaml",
+    "load_file",
+    "load_study",
+    "locate_in",
+    "locates_in",
+]
 
 
 def load_study(path: str | os.PathLike[str], overrides: Sequence[str] = (), limit: int | None = None) -> Study:
-    """Read and check a study file.
+    """Read and check a study file of one read-out.
 
     Args:
         path: the file.
@@ -27,12 +40,46 @@ def load_study(path: str | os.PathLike[str], overrides: Sequence[str] = (), limi
     Raises:
         StudyError: with every mistake of the file and of the overrides.
     """
+    found = load_file(path, overrides, limit)
+    if found.is_joint:
+        names = ", ".join(found.studies)
+        message = f"has several read-outs; name the folder of one in its results: {names}"
+        raise StudyError([StudyProblem(os.fspath(path), None, READOUTS, message)])
+    return found.first
+
+
+def load_file(path: str | os.PathLike[str], overrides: Sequence[str] = (), limit: int | None = None) -> StudyFile:
+    """Read and check a study file of one read-out or several; arguments and errors are those of `load_study`."""
     file, source = os.fspath(path), read_text(path)
     settings = read_settings(file, source, overrides)
     if limit is not None and limit < 1:
         settings.problems.append(StudyProblem(file, None, "", f"the limit must be ≥ 1, got {limit}"))
-    study = build(settings, Path(path).parent, source)
-    return study if limit is None else limited(study, limit)
+    folder = Path(path).parent
+    if not is_joint(settings):
+        study = build(settings, folder, source)
+        studies = {study.readout: study}
+    else:
+        studies = _several(settings, folder, source)
+    name = next(iter(studies.values())).name
+    if is_joint(settings):  # run by itself, a part writes to a folder of its own
+        studies = {readout: replace(study, name=f"{name}.{readout}") for readout, study in studies.items()}
+    if limit is not None:
+        studies = {readout: limited(study, limit) for readout, study in studies.items()}
+    return StudyFile(name, studies, is_joint(settings))
+
+
+def _several(settings: Settings, folder: Path, source: str) -> dict[str, Study]:
+    """The studies of a file that names several read-outs, or the mistakes of all of them."""
+    parts = parts_of(settings)
+    problems, studies = list(settings.problems), {}
+    for name, part in parts.items():
+        try:
+            studies[name] = build(part, folder, source)
+        except StudyError as error:
+            problems += error.problems
+    if problems:
+        raise StudyError(problems)
+    return studies
 
 
 Locate = Callable[[tuple[str | int, ...], str], StudyProblem]
@@ -42,3 +89,11 @@ Locate = Callable[[tuple[str | int, ...], str], StudyProblem]
 def locate_in(path: str | os.PathLike[str], overrides: Sequence[str] = ()) -> Locate:
     """Lines for mistakes that only show when the study meets its data sets and backbones."""
     return read_settings(os.fspath(path), read_text(path), overrides).problem
+
+
+def locates_in(path: str | os.PathLike[str], overrides: Sequence[str] = ()) -> Mapping[str, Locate]:
+    """The same for each study of a file, by its read-out."""
+    settings = read_settings(os.fspath(path), read_text(path), overrides)
+    if is_joint(settings):
+        return {name: part.problem for name, part in parts_of(settings).items()}
+    return defaultdict(lambda: settings.problem)

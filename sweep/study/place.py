@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from frozen.problems import path_text, shorten, show
 from sweep.study.errors import StudyError, StudyProblem
@@ -39,6 +39,15 @@ class Settings:
         if isinstance(place, str):
             return StudyProblem(place, None, path_text(path), message)
         return StudyProblem(self._file, place, path_text(path), message)
+
+    def view(self, value: Value, origins: Mapping[Path, Path]) -> Settings:
+        """Some of the values arranged as another file would have them; mistakes there are told where they stand here.
+
+        Args:
+            value: the values, arranged.
+            origins: paths of the view and the paths here that they and all below them come from.
+        """
+        return _View(self, value, origins)
 
     def override(self, text: str) -> None:
         """Replace or add one setting: `fit.epochs=5`."""
@@ -80,6 +89,24 @@ class Settings:
             del self._places[old]
         self._places[path] = origin
         return None
+
+
+class _View(Settings):
+    """Values of other settings, arranged anew."""
+
+    def __init__(self, whole: Settings, value: Value, origins: Mapping[Path, Path]) -> None:
+        self.value, self._whole, self._origins = value, whole, origins
+        self.problems = []
+        self.lost = {
+            (*path, *lost[len(origin) :])
+            for lost in whole.lost
+            for path, origin in origins.items()
+            if lost[: len(origin)] == origin
+        }
+
+    def problem(self, path: Path, message: str) -> StudyProblem:
+        known = next((path[:n] for n in range(len(path), -1, -1) if path[:n] in self._origins), None)
+        return self._whole.problem(path if known is None else (*self._origins[known], *path[len(known) :]), message)
 
 
 def _parsed_path(text: str) -> Path | None:

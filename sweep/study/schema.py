@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cache
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, NamedTuple
 
 from pydantic import (
     AfterValidator,
@@ -18,6 +18,7 @@ from pydantic import (
     create_model,
 )
 from pydantic import Field as ModelField
+from pydantic.json_schema import models_json_schema
 
 from frozen.data.readers import READERS
 from frozen.data.scenes import SCENES
@@ -230,18 +231,30 @@ INTERVALS = TypeAdapter[Any](Intervals)
 STORE = TypeAdapter[Any](Store)
 
 
-def json_schema() -> dict[str, Any]:
-    """JSON schema of study files, for editors: which keys a study has depends on its read-out."""
-    names = readout_names()
-    whole: dict[str, Any] = {"$schema": "https://json-schema.org/draft/2020-12/schema"}
-    if names == [DEFAULT_READOUT]:
-        return whole | study_form(DEFAULT_READOUT).model_json_schema()
-    forms = {
-        name: study_form(name).model_json_schema(ref_template=f"#/$defs/{name}/$defs/{{model}}") for name in names
-    }
+class JsonForms(NamedTuple):
+    """JSON schema of study files of one read-out.
+
+    Attributes:
+        chosen: the form of the read-out that a study names.
+        forms: by read-out.
+        definitions: what forms refer to, each once.
+    """
+
+    chosen: dict[str, Any]
+    forms: dict[str, Any]
+    definitions: dict[str, Any]
+
+
+def json_forms(names: Sequence[str]) -> JsonForms:
+    """Of these read-outs."""
+    places, schema = models_json_schema(
+        [(study_form(name), "validation") for name in names], ref_template="#/$defs/{model}"
+    )
+    definitions = schema["$defs"]
+    forms = {name: definitions.pop(places[study_form(name), "validation"]["$ref"].split("/")[-1]) for name in names}
     chosen: dict[str, Any] = {"$ref": f"#/$defs/{DEFAULT_READOUT}"}
     for name in names:
         if name != DEFAULT_READOUT:
             is_it = {"properties": {"readout": {"const": name}}, "required": ["readout"]}
             chosen = {"if": is_it, "then": {"$ref": f"#/$defs/{name}"}, "else": chosen}
-    return whole | chosen | {"$defs": forms}
+    return JsonForms(chosen, forms, definitions)

@@ -21,10 +21,10 @@ def store(tmp_path: Path) -> DiskStore:
     store = DiskStore(tmp_path / "store")
     for days in (1, 2, 3):
         key = store_key(days=days)
-        store.write_part(key, 0, to_table({"x": np.zeros((days * 100_000, 1))}))
-        store.publish(key, {"kind": "activations", "layer": str(days)}, contiguous=True)
+        store.write_block(key, 0, to_table({"x": np.zeros((days * 100_000, 1))}))
+        store.publish(key, {"kind": "activations", "layer": str(days)})
         age(store, key, days)
-    store.write_part(store_key(days=0), 0, to_table({"x": np.zeros(3)}))
+    store.write_block(store_key(days=0), 0, to_table({"x": np.zeros(3)}))
     return store
 
 
@@ -71,8 +71,8 @@ def test_by_study(store: DiskStore, tmp_path: Path, capsys: pytest.CaptureFixtur
     keys = keys_of_study(study)
     assert len(keys) == 3 * (1 + 2 * 2 + 2)  # labels, two layers in two modes, two controls
     mine = min(keys)
-    store.write_part(mine, 0, to_table({"x": np.zeros(3)}))
-    store.publish(mine, {}, contiguous=True)
+    store.write_block(mine, 0, to_table({"x": np.zeros(3)}))
+    store.publish(mine, {})
     clean(store, "--study", str(study), "--delete")
     assert not store.has(mine)
     assert there(store) == {1, 2, 3}

@@ -14,6 +14,7 @@ from jaxtyping import UInt8
 
 from frozen.data.pixels import UnreadableImageError, read_rgb
 from frozen.data.scenes._base import DataError
+from frozen.whole_files import appearing
 
 _PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _PNG_END = b"IEND\xaeB`\x82"
@@ -82,10 +83,8 @@ class RenderedFolder:
                 if sum(1 for _ in file) >= n_samples:
                     return
         self.root.mkdir(parents=True, exist_ok=True)
-        half = path.with_name(f".half-{os.getpid()}-{path.name}")
-        with half.open("w") as file:
+        with appearing(path) as half, half.open("w") as file:
             file.writelines(json.dumps(specify(number)) + "\n" for number in range(n_samples))
-        half.replace(path)
 
 
 def read_image(path: Path) -> UInt8[np.ndarray, "height width 3"]:

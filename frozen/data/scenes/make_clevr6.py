@@ -25,6 +25,7 @@ from frozen.data.scenes._rendered import RenderedFolder
 from frozen.data.scenes._specification import COLORS, MATERIALS, RADII, SHAPES, Look, Studio, Thing, specification
 from frozen.data.scenes.blender import Blender, BlenderError, find_blender
 from frozen.terminal import complain, say
+from frozen.whole_files import appearing, write_whole
 
 N_OBJECTS = 6
 DONE, FAILED, USER_ERROR, INTERRUPTED = 0, 1, 2, 130
@@ -132,20 +133,17 @@ def six_object_scenes(source: Path) -> Iterator[tuple[Path, dict[str, Any]]]:
 
 def _place(source: Path, target: Path, *, copy: bool) -> None:
     """A hard link where the file system has them, else a copy."""
-    half = target.with_name(f".half-{os.getpid()}-{target.name}")
-    try:
-        if copy:
-            raise OSError
-        os.link(source, half)
-    except OSError:
-        shutil.copyfile(source, half)
-    half.replace(target)
+    with appearing(target) as half:
+        try:
+            if copy:
+                raise OSError
+            os.link(source, half)
+        except OSError:
+            shutil.copyfile(source, half)
 
 
 def _write(path: Path, scene: dict[str, Any]) -> None:
-    half = path.with_name(f".half-{os.getpid()}-{path.name}")
-    half.write_text(json.dumps(scene))
-    half.replace(path)
+    write_whole(path, json.dumps(scene))
 
 
 def new_scene(number: int, attempt: int, seed: int, look: Look) -> dict[str, Any]:

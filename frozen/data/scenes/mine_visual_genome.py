@@ -30,6 +30,7 @@ from frozen.data.scenes._genome_release import Object, read_release
 from frozen.data.scenes._genome_vocabulary import COCO_CLASSES, COLOR_WORDS
 from frozen.problems import ConfigurationError, Problem, refuse
 from frozen.terminal import complain, say
+from frozen.whole_files import appearing
 
 _KEYS = {
     "color": ("attributes_color", "selected_color_attributes", "object_to_color_attribute_occurrences", "no_color"),
@@ -200,17 +201,15 @@ def write(folder: Path, files: Mapping[str, Any], *, overwrite: bool) -> None:
     if folder.exists() and not overwrite:
         raise DataError(f"{folder} is there already; give --overwrite to replace it")
     folder.parent.mkdir(parents=True, exist_ok=True)
-    made, old = (folder.with_name(f".{folder.name}.{os.getpid()}.{end}") for end in ("tmp", "old"))
-    shutil.rmtree(made, ignore_errors=True)
-    made.mkdir()
+    old = folder.with_name(f".{folder.name}.{os.getpid()}.old")
     try:
-        for name, content in files.items():
-            (made / name).write_text(json.dumps(content, indent=1, ensure_ascii=False), encoding="utf-8")
-        if folder.exists():
-            folder.rename(old)
-        made.rename(folder)
+        with appearing(folder) as made:
+            made.mkdir()
+            for name, content in files.items():
+                (made / name).write_text(json.dumps(content, indent=1, ensure_ascii=False), encoding="utf-8")
+            if folder.exists():
+                folder.rename(old)
     finally:
-        shutil.rmtree(made, ignore_errors=True)
         shutil.rmtree(old, ignore_errors=True)
 
 

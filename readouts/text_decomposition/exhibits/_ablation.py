@@ -7,7 +7,7 @@ from functools import partial
 from typing import Any
 
 from frozen.readout.exhibit import Exhibit
-from readouts.text_decomposition.cells import UP_TO_HERE
+from readouts.text_decomposition.asked import UP_TO_HERE
 from readouts.text_decomposition.exhibits._base import Row, of, panels, place
 
 _BASELINE = "none"

@@ -12,6 +12,8 @@ from frozen.readout.exhibit import Exhibit
 from readouts.text_decomposition.exhibits._base import Row, of, panel_of, panels, place
 
 _MOST_TEXTS = 5
+_OF_ONE = ("told", "explained")
+"""Fields whose scale reaches to 1, whatever was measured."""
 
 
 def heads(rows: Sequence[Row]) -> Iterator[Exhibit]:
@@ -42,6 +44,7 @@ def heads(rows: Sequence[Row]) -> Iterator[Exhibit]:
             "Matrices of layers and heads, coloured by their share of the margin.",
             partial(draw_matrix, [value for value in merged if value.get("share")], "share", "share of margin", ""),
         )
+    yield from _effects(merged)
     texts = list(listed(rows))
     if texts:
         yield Exhibit(
@@ -50,6 +53,26 @@ def heads(rows: Sequence[Row]) -> Iterator[Exhibit]:
             "along each, in colour.",
             "Tables of texts, a row for each head.",
             partial(draw_texts, texts),
+        )
+
+
+def _effects(merged: Sequence[dict[str, Any]]) -> Iterator[Exhibit]:
+    """What goes without each head, and how many texts each takes."""
+    if any(value.get("effect") is not None for value in merged):
+        yield Exhibit(
+            "What goes without each head",
+            "Change of zero-shot accuracy, in percentage points, when the head alone is replaced by its mean; only "
+            "its direct effect goes.",
+            "Matrices of layers and heads, coloured by the change of accuracy.",
+            partial(draw_matrix, merged, "effect", "points", ""),
+        )
+    if any(value.get("entropy") is not None for value in merged):
+        yield Exhibit(
+            "How many texts a head takes",
+            "Entropy, in bits, of how the variance that a head's TextSpan texts explain is shared among them: 0 "
+            "where one text says all, log2 of their number where all say as much.",
+            "Matrices of layers and heads, coloured by the entropy of their texts.",
+            partial(draw_matrix, merged, "entropy", "bits", ""),
         )
 
 
@@ -71,13 +94,22 @@ def _columns(row: Row, analysis: str) -> dict[str, Any]:
         factor = str(row.get("factor") or "")
         about = {"factor": factor, "initial": factor[:1], "told": _rounded(row.get("factor_ratio"))}
         change = row.get("change_percent")
+        about["effect"] = _rounded(change)
         return {**about, "without it": f"{change:+.1f} points of accuracy" if change is not None else ""}
     if analysis == "forced_choice":
         return {"share": _rounded(row.get("margin_share_ratio"))}
     chance = row.get("explained_by_chance_ratio")
     texts = [text for text, *_ in json.loads(row.get("texts") or "[]")]
     about = {"explained": _rounded(row.get("explained_ratio")), "words": "; ".join(texts)}
+    about["entropy"] = _rounded(entropy([share for _, share, _ in json.loads(row.get("texts") or "[]")]))
     return {**about, "chance": "" if chance is None else f"{chance:.2f}"}
+
+
+def entropy(shares: Sequence[float]) -> float | None:
+    """Bits, of shares that need not sum to 1; None where there are none."""
+    positive = [share for share in shares if share > 0]
+    total = sum(positive)
+    return sum(share / total * math.log2(total / share) for share in positive) if positive else None
 
 
 def _rounded(value: Any) -> float | None:
@@ -90,8 +122,11 @@ def draw_matrix(values: Sequence[dict[str, Any]], field: str, title: str, label:
     layers = sorted({value["layer"] for value in shown}, key=int, reverse=True)
     heads_ = sorted({value["head"] for value in shown}, key=int)
     low = min([0.0, *(value[field] for value in shown)])
-    high = max(value[field] for value in shown) if field == "share" else 1.0
-    scale = {"scheme": "viridis", "domain": [low, high]}
+    high = 1.0 if field in _OF_ONE else max([0.0, *(value[field] for value in shown)])
+    high = high if high > low else low + 1
+    scale: dict[str, Any] = {"scheme": "viridis", "domain": [low, high]}
+    if field == "effect":  # nothing lost is pale, much lost is dark
+        scale |= {"scheme": "viridis", "reverse": True}
     names = ("of", "layer", "head", field, "factor", "without it", "words")
     tips = [{"field": name} for name in names if any(value.get(name) for value in shown)]
     x = {"field": "head", "type": "nominal", "sort": heads_, "title": "head", "axis": {"labelAngle": 0}}

@@ -20,22 +20,26 @@ from readouts.text_decomposition.lens import unpack
 _INCHES = 1.25
 _MOST_FIGURES = 6
 _MOST_HEADS = 6
+_MOST_MAPS = 6
 _MOST_NEIGHBOURS = 6
 
 
 def maps(results: Path, rows: Sequence[Row], scenes: Mapping[str, Scene]) -> Iterator[Exhibit]:
     """Maps of each data set and backbone."""
-    groups: dict[tuple[str, str], dict[str, Path]] = {}
+    groups: dict[tuple[str, str, bool], dict[str, Path]] = {}
     for row in of(rows, "heatmap"):
         path = results / "maps" / f"{row['cell_id']}.npz"
         if path.is_file() and hasattr(scenes.get(str(row["dataset"])), "space"):
-            groups.setdefault((str(row["dataset"]), str(row["backbone"])), {})[str(row["term"])] = path
-    for (dataset, backbone), paths in list(groups.items())[:_MOST_FIGURES]:
+            name, is_head = str(row["term"]), str(row["term"]).startswith("head ")
+            label = f"{row['layer']}.{name[5:].replace(': ', chr(10))}" if is_head else name
+            groups.setdefault((str(row["dataset"]), str(row["backbone"]), is_head), {})[label] = path
+    for (dataset, backbone, is_head), every in list(groups.items())[:_MOST_FIGURES]:
+        paths = dict(list(every.items())[:_MOST_MAPS])
         yield Exhibit(
-            f"Maps of texts: {dataset}, {backbone}",
-            "What all heads read from each patch, along the text of the first object of the scene's caption, less "
-            "that of the last one, the other way round, and less the mean of the texts of all objects. Red adds to "
-            "the score, blue takes from it; each map has its own scale.",
+            f"Maps of {'single heads' if is_head else 'texts'}: {dataset}, {backbone}",
+            f"What {'single heads (layer.head)' if is_head else 'all heads'} read from each patch, along the text of "
+            "the first object of the scene's caption, less that of the last one, the other way round, and less the "
+            "mean of the texts of all objects. Red adds to the score, blue takes from it; each has its own scale.",
             f"Test images of {dataset}, and beside each its maps.",
             partial(draw_maps, paths, scenes[dataset]),
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Iterator, Sequence
 from functools import partial
@@ -26,6 +27,46 @@ def spurious(rows: Sequence[Row]) -> Iterator[Exhibit]:
             "Points with intervals, a row for each choice of heads.",
             partial(draw, values),
         )
+
+
+def group_bars(rows: Sequence[Row]) -> Iterator[Exhibit]:
+    """Bars of the groups, for every policy."""
+    values = list(bars(rows))
+    if values:
+        yield Exhibit(
+            "Accuracy of each group",
+            "Zero-shot accuracy of the class in every group of class and cue, with all terms and without heads; the "
+            "lowest bar of a choice of heads is its worst group.",
+            "Bars of accuracy, a panel for each choice of heads.",
+            partial(draw_bars, values),
+        )
+
+
+def bars(rows: Sequence[Row]) -> Iterator[dict[str, Any]]:
+    """One for each group of each row."""
+    for row in of(rows, "spurious"):
+        for group, percent in json.loads(row.get("group_percents") or "{}").items():
+            own = {**place(row), "of": f"{panel_of(row)} · {row['term']}", "group": group}
+            yield {**own, "accuracy": round(float(percent), 2)}
+
+
+def draw_bars(values: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """A Vega-Lite specification."""
+    y = {"field": "group", "type": "nominal", "title": None, "sort": None, "axis": {"labelLimit": 200}}
+    x = {"field": "accuracy", "type": "quantitative", "title": "accuracy, %", "scale": {"domain": [0, 100]}}
+    color = {
+        "condition": {"test": "datum.accuracy == datum.least", "value": "#c44"},
+        "value": "#4c78a8",
+    }
+    least = {"joinaggregate": [{"op": "min", "field": "accuracy", "as": "least"}], "groupby": ["of"]}
+    tips = [{"field": name} for name in ("of", "group", "accuracy")]
+    bar = {
+        "transform": [least],
+        "mark": {"type": "bar", "height": {"band": 0.7}},
+        "encoding": {"y": y, "x": x, "color": color, "tooltip": tips},
+    }
+    n_groups = len({value["group"] for value in values})
+    return panels(values, {"width": 260, "height": 14 * n_groups, **bar}, columns=2)
 
 
 def points(rows: Sequence[Row]) -> Iterator[dict[str, Any]]:

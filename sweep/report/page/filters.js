@@ -24,6 +24,10 @@ const filterMenu = ({ name, label }) => {
     shown.textContent = on.length === 0 ? "all" : on.length === 1 ? shortened(names[name][on[0]], 28) : `${on.length} chosen`;
   };
   const choose = () => { show(); changed(); };
+  menu.addEventListener("read-state", () => {
+    menu.querySelectorAll("input[type=checkbox]").forEach((box) => { box.checked = state.chosen[name]?.has(Number(box.value)) ?? false; });
+    show();
+  });
   menu.addEventListener("reset-filter", () => {
     menu.querySelectorAll("input:checked").forEach((box) => { box.checked = false; });
     show();
@@ -51,6 +55,10 @@ const startFilters = () => {
     event.preventDefault();
     menus.forEach((menu) => menu.dispatchEvent(new Event("reset-filter")));
     changed();
+  });
+  bar.addEventListener("read-state", () => {
+    picker.value = String(measures.indexOf(state.measure));
+    menus.forEach((menu) => menu.dispatchEvent(new Event("read-state")));
   });
   document.addEventListener("click", (event) => {
     if (!event.target.closest(".menu")) closeOtherMenus(null);

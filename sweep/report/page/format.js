@@ -29,9 +29,46 @@ const breakable = (text) => text.split(/(?<=:)/).flatMap((part, at) => (at ? [el
 const counted = (count, noun) => `${count.toLocaleString("en")} ${noun}${count === 1 ? "" : "s"}`;
 const shortened = (text, letters) => (text.length > letters ? `${text.slice(0, letters - 1)}…` : text);
 
+const drawing = (attributes, content) => {
+  const picture = document.createElementNS("http://www.w3.org/2000/svg", "svg");
+  for (const [name, value] of Object.entries({ "aria-hidden": "true", ...attributes })) picture.setAttribute(name, value);
+  picture.innerHTML = content;
+  return picture;
+};
+const copyIcon = () => drawing({ width: 12, height: 12, viewBox: "0 0 12 12" },
+  '<path d="M4.5 4.5h6v6h-6zM7.5 2.5v-1h-6v6h1" fill="none" stroke="currentColor" stroke-width="1.2"/>');
+// A button that puts a text on the clipboard.
+const copyButton = (text, what) => {
+  const button = element("button", {
+    type: "button", class: "copy", title: `Copy ${what}`, "aria-label": `Copy ${what} ${text}`,
+    onclick: async (event) => {
+      event.stopPropagation();
+      await copied(text);
+      button.textContent = "✓";
+      setTimeout(() => button.replaceChildren(copyIcon()), 1200);
+    },
+  }, copyIcon());
+  return button;
+};
+const copied = async (text) => {
+  try {
+    await navigator.clipboard.writeText(text);
+  } catch { // no clipboard for a page from a file, in some browsers
+    const field = element("textarea", { class: "aside" }, text);
+    (document.querySelector("dialog[open]") ?? document.body).append(field);
+    field.select();
+    document.execCommand("copy");
+    field.remove();
+  }
+};
+const shortId = (row) => data.ids[row].slice(0, 8);
+
 // What a pointer over a cell shows: one line a fact.
 const facts = (row) => ({
   ...Object.fromEntries(dimensions.map(({ name, label, role }) => [role === "backbone" && isControl(row) ? "control" : label, nameOf(row, name)])),
   [state.measure.label]: estimateText(row),
   ...(data.raised[row].length ? { flags: data.raised[row].map((at) => data.flags[at].name).join(", ") } : {}),
+  cell: shortId(row),
+  [HINT]: "click: its story · c: copy its id",
 });
+const HINT = "";

@@ -23,10 +23,10 @@ const ladderPanels = () => {
     return {
       width, height: 190,
       title: panelTitle(rows[0], ["backbone"]),
-      layer: [...controlLayers(controls, x, (row) => nameOf(row, LINE), limits, width), ...estimateLayers(best.map(valueOf), x, limits, PANEL)],
+      layer: [...controlLayers(controls, x, (row) => nameOf(row, LINE), limits, width, PANEL), ...estimateLayers(best.map(valueOf), x, limits, PANEL)],
     };
   });
 };
 const startLadder = (place) => addPanels(
-  place, (count) => `${state.measure.label} by ${labels.line}, ${counted(count, "panel")}; the numbers are in the tables.`,
+  place, "by_line", (count) => `${state.measure.label} by ${labels.line}, ${counted(count, "panel")}; the numbers are in the tables.`,
   ladderPanels, Math.max(LEAST_LADDER_WIDTH, STEEP_STEP * names[LINE].length));

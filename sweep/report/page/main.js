@@ -17,9 +17,10 @@ const startTheme = () => {
 
 // The read-out's own specifications; values that say their data set, backbone or a dimension are shown while a chosen
 // row has the same.
-const exhibitSpec = (drawing) => {
+const exhibitSpec = (drawing, room) => {
   const values = drawing.data?.values;
-  if (!Array.isArray(values)) return drawing;
+  const fit = (spec) => fitted(inOurColours(spec), room);
+  if (!Array.isArray(values)) return fit(drawing);
   const chosen = new Map();
   const placesBy = (parts) => {
     const key = parts.join(" ");
@@ -30,22 +31,79 @@ const exhibitSpec = (drawing) => {
     const parts = dimensions.map(({ name }) => name).filter((name) => names[name].includes(value[name]));
     return !parts.length || placesBy(parts).has(JSON.stringify(parts.map((name) => value[name])));
   };
-  return { ...drawing, data: { ...drawing.data, values: values.filter(isShown) } };
+  return fit({ ...drawing, data: { ...drawing.data, values: values.filter(isShown) } });
 };
-const startExhibit = (place) => addFigure(place, () => draw(place, exhibitSpec(data.drawings[Number(place.dataset.drawing)])));
+// What is coloured by the dimension of lines has the colours that its values have in all figures.
+const LINES = dimensions.filter(({ role }) => role === "line");
+const inOurColours = (spec) => {
+  if (Array.isArray(spec)) return spec.map(inOurColours);
+  if (spec === null || typeof spec !== "object") return spec;
+  const { data: values, ...rest } = spec;
+  const walked = Object.fromEntries(Object.entries(rest).map(([name, of]) => [name, inOurColours(of)]));
+  const color = walked.encoding?.color;
+  if (LINES.length === 1 && color?.field === LINES[0].name && !color.scale) {
+    const domain = names[LINE];
+    walked.encoding = { ...walked.encoding, color: { ...color, scale: { domain, range: domain.map((_, at) => styleOf(LINE, at).colour) } } };
+  }
+  return values === undefined ? walked : { ...walked, data: values };
+};
+// No wider than there is room for: panels in fewer columns, and a single one narrower.
+const EXHIBIT_MARGIN = 70;
+const fitted = (spec, room) => {
+  if (typeof spec.width === "number") return { ...spec, width: Math.min(spec.width, Math.max(180, room - EXHIBIT_MARGIN)) };
+  const width = spec.spec?.width;
+  if (typeof width !== "number" || !spec.facet) return spec;
+  const columns = Math.max(1, Math.min(spec.columns ?? 1, Math.floor(room / (width + EXHIBIT_MARGIN))));
+  return { ...spec, columns, spec: { ...spec.spec, width: Math.min(width, Math.max(180, room - EXHIBIT_MARGIN)) } };
+};
+const startExhibit = (place) => {
+  const number = Number(place.dataset.drawing);
+  const spec = () => exhibitSpec(data.drawings[number], place.clientWidth);
+  addFigure(place, () => draw(place, spec()));
+  figureTools(place, () => place.drawn, () => fileName(data.title, place.closest("figure").querySelector("h3").textContent));
+  const height = heightOf(spec());
+  if (height) place.style.minHeight = `${height}px`;
+};
+// About how high a specification will be, so that its place is kept.
+const heightOf = (spec) => {
+  const values = spec.data?.values ?? [];
+  const kinds = (field) => new Set(values.map((value) => value[field])).size;
+  if (spec.facet?.field && spec.spec) {
+    const one = typeof spec.spec.height === "number" ? spec.spec.height : 200;
+    return Math.ceil(kinds(spec.facet.field) / (spec.columns ?? 1)) * (one + 95) + 40;
+  }
+  if (typeof spec.height === "number") return spec.height + 70;
+  const y = [spec, ...(spec.layer ?? [])].map((layer) => layer.encoding?.y?.field).find(Boolean);
+  return spec.height?.step && y ? spec.height.step * kinds(y) + 80 : 0;
+};
 
 const start = () => {
   document.documentElement.classList.add("scripted");
   startTheme();
   if (!allRows.length) return;
   startFilters();
+  readAddress();
+  document.querySelectorAll("[data-search]").forEach(startSearch);
   document.querySelectorAll("[data-table]").forEach(startTable);
+  document.querySelectorAll("[data-overlay]").forEach(startOverlay);
+  startStory();
   const cells = () => chosenRows.filter((row) => !isControl(row) && isDefined(row));
-  document.querySelectorAll("[data-legend]").forEach((place) => addLegend(place, place.dataset.legend === "line" ? LINE : PANEL, cells));
+  const legends = { line: () => LINE, panel: () => PANEL, curves: () => (state.overlaid ? "backbone" : LINE) };
+  document.querySelectorAll("[data-legend]").forEach((place) => addLegend(place, legends[place.dataset.legend], cells));
   const starts = { curves: startCurves, heatmap: startHeatmap, ladder: startLadder, parameter: startParameter };
   document.querySelectorAll("[data-figure]").forEach((place) => starts[place.dataset.figure](place));
   document.querySelectorAll("[data-drawing]").forEach(startExhibit);
-  changed();
+  const showAddress = () => {
+    document.getElementById("filters").dispatchEvent(new Event("read-state"));
+    document.querySelectorAll("[data-overlay]").forEach((box) => { box.checked = state.overlaid; });
+    document.querySelectorAll("[data-search] input").forEach((field) => { field.value = state.query; });
+    const open = state.cell;
+    changed();
+    if (open !== null) openStory(open); else closeStory();
+  };
+  showAddress();
+  listeners.push(writeAddress);
+  window.addEventListener("hashchange", () => { if (readAddress()) showAddress(); });
   document.documentElement.dataset.ready = "true";
 };
 start();

@@ -22,7 +22,7 @@ const parameterPanels = (axis) => {
       return {
         width, height: 210, title: { ...title, subtitle: [title.subtitle, shortened(line.label, 52)].filter(Boolean).join(" · ") },
         layer: [
-          ...controlLayers(controls, x, placeOf, limits, width),
+          ...controlLayers(controls, x, placeOf, limits, width, LINE),
           ...estimateLayers(best.map((row) => ({ ...valueOf(row), at: placeOf(row) })), x, limits, LINE),
         ],
       };
@@ -32,6 +32,6 @@ const parameterPanels = (axis) => {
 const startParameter = (place) => {
   const axis = data.parameters[Number(place.dataset.axis)];
   addPanels(
-    place, (count) => `${state.measure.label} against ${axis.title}, ${counted(count, "panel")}; the numbers are in the tables.`,
+    place, fileName("by", axis.title), (count) => `${state.measure.label} against ${axis.title}, ${counted(count, "panel")}; the numbers are in the tables.`,
     () => parameterPanels(axis), LEAST_PARAMETER_WIDTH);
 };

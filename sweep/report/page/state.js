@@ -12,7 +12,13 @@ const FIELDS = { [PANEL]: "panel", [LINE]: "line", [PLACE]: "place" };
 const { dimensions, labels } = data;
 const filters = dimensions.filter((one) => one.role !== "depth");
 const allRows = columns.dataset.map((_, row) => row);
-const state = { measure: measures[0], chosen: Object.fromEntries(filters.map(({ name }) => [name, null])) };
+const state = {
+  measure: measures[0], chosen: Object.fromEntries(filters.map(({ name }) => [name, null])),
+  overlaid: false, // backbones in one panel
+  query: "", // words that the cells of the tables hold
+  sort: {}, // of each table: the name of a column, after a minus if the largest is first
+  cell: null, // whose story is open
+};
 const listeners = [];
 
 const nameOf = (row, column) => names[column][columns[column][row]];
@@ -66,4 +72,15 @@ const bestRow = (rows) =>
     best === null || estimateOf(row).value > estimateOf(best).value ? row : best, null);
 // Of rows that figures draw in one place, details apart, the best.
 const foremost = (rows) => grouped(rows, ["dataset", "backbone", "control", PANEL, LINE, PLACE]).map((of) => bestRow(of) ?? of[0]);
+const isRedFlagged = (row) => data.raised[row].some((at) => !data.flags[at].mild);
+// What a search looks through: where a cell stands, its flags and its id.
+const texts = new Map();
+const textOf = (row) => {
+  if (!texts.has(row)) {
+    const words = [...dimensions.map(({ name }) => nameOf(row, name)), ...data.raised[row].map((at) => data.flags[at].name), data.ids[row]];
+    texts.set(row, [...words, isControl(row) ? "control" : "", isFailed(row) ? "failed" : ""].join(" ").toLowerCase());
+  }
+  return texts.get(row);
+};
+const isFound = (row) => state.query.toLowerCase().split(/\s+/).every((word) => textOf(row).includes(word));
 const presentNames = (rows, column) => [...new Set(rows.map((row) => columns[column][row]))].sort((a, b) => a - b);

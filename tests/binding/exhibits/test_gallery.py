@@ -18,6 +18,7 @@ from binding.exhibits._importance import TrialExcess, importance, tried
 from binding.exhibits._scenes import object_names
 from frozen.data.scenes import ColorShape, SplitPolicy
 from frozen.readout.exhibit import Exhibit
+from frozen.readout.outcome import SUGGESTIONS
 from frozen.readout.readout import find_readout
 
 SIZES = SplitPolicy(train=4, validation=4, test=8)
@@ -119,10 +120,12 @@ def test_the_hyper_parameter_that_matters_is_found() -> None:
 
 
 def test_suggestions_are_judged_against_the_best_of_their_own_cell(tmp_path) -> None:
-    (tmp_path / "curves").mkdir()
-    tries = [{"values": {"rank": rank}, "validation_bits": bits} for rank, bits in ((4, 7.5), (16, 7.0), (8, None))]
-    table = pa.table({"epoch": [1]}).replace_schema_metadata({"suggestions": json.dumps({"features": tries})})
-    pq.write_table(table, tmp_path / "curves" / "a.parquet")
+    (tmp_path / "suggestions").mkdir()
+    tries = [
+        {"target": "features", "values": json.dumps({"rank": rank}), "loss": bits}
+        for rank, bits in ((4, 7.5), (16, 7.0), (8, None))
+    ]
+    pq.write_table(pa.Table.from_pylist(tries, SUGGESTIONS), tmp_path / "suggestions" / "a.parquet")
     row = ROW | {"cell_id": "a", "feature_probe": "quadratic"}
     assert tried(tmp_path, [row, row | {"cell_id": "gone"}]) == {
         ("quadratic", "features"): [TrialExcess({"rank": 4}, 0.5), TrialExcess({"rank": 16}, 0.0)]

@@ -10,7 +10,7 @@ import torch
 from frozen.data.scenes import TwinShapes
 from frozen.data.scenes.codes import FeatureSpace
 from frozen.intervals import IntervalConfig
-from readouts.text_decomposition.cells import Asked, Shared
+from readouts.text_decomposition.asked import Asked, Shared
 from readouts.text_decomposition.given import Given
 from readouts.text_decomposition.lens import Lens
 from readouts.text_decomposition.texts import Classes, TextTable

@@ -19,6 +19,7 @@ datasets:
 backbones: ["shipped:shapes_clip_objects"]
 analyses: [textspan, heatmap]
 textspan: {texts: 2, last_layers: 1, rotations: 2}
+heatmap: {layers: [4, 5], heads: ["5.1"]}
 intervals: {resamples: 100}
 """
 

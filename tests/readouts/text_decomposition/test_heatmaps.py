@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
+from frozen.data.readers import ImageNetSegmentation
+from frozen.data.transform import Transform
 from frozen.intervals import IntervalConfig
 from readouts.text_decomposition.estimates import estimate, table
-from readouts.text_decomposition.heatmaps import _scored, average_precision, scale, segmentation
-from readouts.text_decomposition.keys import HeatmapConfig
+from readouts.text_decomposition.heatmaps import _scored, average_precision, scale, segmentation, squashed
+from readouts.text_decomposition.settings import HeatmapConfig
+from tests.frozen.data.readers.layouts import write_mat
 
 TRUTH = np.array([[[1, 0], [0, 0]], [[1, 1], [0, 0]]], bool)
 FOUND = np.array([[[1, 1], [0, 0]], [[1, 0], [0, 1]]], bool)
@@ -73,6 +78,22 @@ def test_an_image_that_is_not_square_stays_under_its_map() -> None:
     assert found["object_both"][0] / found["object_either"][0] > 0.7
     transposed = _scored(np.ascontiguousarray(heat.transpose(0, 2, 1)), mask, HeatmapConfig(threshold=0.5))
     assert transposed["object_both"][0] / transposed["object_either"][0] < 0.4
+
+
+def test_squashed_masks_are_the_papers_and_not_those_of_the_image(tmp_path: Path) -> None:
+    """Of an image 30 wide and 20 high the middle square is kept; the squashed mask has all of it."""
+    pytest.importorskip("h5py")
+    write_mat(tmp_path / "gtsegs.mat", 1)
+    transform = Transform(size=20, resize="short_side")
+    data = ImageNetSegmentation(file=str(tmp_path / "gtsegs.mat"), transform=transform)
+    split = data.open("test")
+    own = split.labels("class_mask", np.arange(1))[0] > 0
+    other = squashed(data, split).labels("class_mask", np.arange(1))[0] > 0
+    assert own.shape == other.shape == (20, 20)
+    # the object fills columns 0 to 14 of 30: 10 of the middle 20, and half of all
+    assert (own.any(0).sum(), other.any(0).sum()) == (10, 10)
+    assert own.any(0)[9]
+    assert squashed(object(), split) is split
 
 
 def test_a_threshold_of_its_own() -> None:

@@ -38,6 +38,9 @@ def made(tmp_path: Path, more: str = "") -> list[Cell | LeftOut | Mistake]:
         ("templates: [a photo]", "must hold {}, where the class goes, got 'a photo'"),
         ("sets: {some: [head 3]}", "'head 3' is no term; write 11.3, 11, mlp.11, init or mlps"),
         ("heatmap: {threshold: 2.0}", "must lie in 0..1, got 2.0"),
+        ("heatmap: {layers: [-1]}", "must be numbers of blocks from 0, got [-1]"),
+        ('heatmap: {heads: ["5"]}', "'5' is no head; write 11.3 for head 3 of block 11"),
+        ("templates: nowhere.txt", "the list of templates nowhere.txt cannot be read"),
         ("spurious: {share: 3.0}", "must lie in -1..1, got 3.0"),
     ],
 )
@@ -50,6 +53,10 @@ def test_mistakes_are_told_in_one_message(tmp_path: Path, more: str, message: st
 def test_terms_that_the_backbone_does_not_have_are_told(tmp_path: Path) -> None:
     [mistake] = [one for one in made(tmp_path, 'sets: {some: ["9.1"]}') if isinstance(one, Mistake)]
     assert mistake.message == "shipped:shapes_clip_objects: 9.1: its blocks are numbered 0 to 5"
+    for more in ('heatmap: {heads: ["5.9"]}', "heatmap: {layers: [6]}"):
+        [mistake] = [one for one in made(tmp_path, more) if isinstance(one, Mistake)]
+        assert "are numbered 0 to" in mistake.message
+        assert mistake.path == ("heatmap",)
 
 
 def test_a_backbone_without_texts_is_left_out_with_the_reason(tmp_path: Path) -> None:
@@ -87,11 +94,44 @@ def test_a_grid_of_textspan_becomes_cells_of_their_own(tmp_path: Path) -> None:
     assert len({cell.cell_id for cell in cells}) == len(cells)
 
 
+def test_templates_come_from_a_file(tmp_path: Path) -> None:
+    (tmp_path / "templates.txt").write_text("a drawing of {}\n\nsome {}\n")
+    keys = study(tmp_path, f"templates: {tmp_path / 'templates.txt'}").keys
+    assert keys.templates == ("a drawing of {}", "some {}")
+    assert keys.resolved()["templates"] == ["a drawing of {}", "some {}"]
+    (tmp_path / "templates.txt").write_text("no place\n")
+    with pytest.raises(StudyError, match="must hold"):
+        study(tmp_path, f"templates: {tmp_path / 'templates.txt'}")
+
+
+def ids(tmp_path: Path, more: str) -> list[str]:
+    return [one.cell_id for one in made(tmp_path, more) if isinstance(one, Cell)]
+
+
+def test_what_a_pool_holds_is_part_of_the_identity(tmp_path: Path) -> None:
+    pool = tmp_path / "pool.txt"
+    more = f"analyses: [textspan]\ntextspan: {{pool: {pool}}}"
+    pool.write_text("red\nblue\n")
+    first = ids(tmp_path, more)
+    assert ids(tmp_path, more) == first
+    pool.write_text("red\ngreen\n")
+    assert not {*ids(tmp_path, more)} & {*first}
+
+
+def test_what_came_later_leaves_identities_alone_where_it_says_nothing(tmp_path: Path) -> None:
+    plain = ids(tmp_path, "analyses: [heatmap]")
+    assert ids(tmp_path, "analyses: [heatmap]\nheatmap: {heads: [], masks: aligned}") == plain
+    assert len({*ids(tmp_path, "analyses: [heatmap]\nheatmap: {layers: [5]}")} & {*plain}) == 1
+
+
 def test_the_papers_preset_fills_in_what_is_left_out(tmp_path: Path) -> None:
     keys = study(tmp_path, "preset: paper").keys
     assert (keys.means, keys.textspan[0].rank, keys.neighbours.metric) == ("evaluated", 80, "dot")
-    own = study(tmp_path, "preset: paper\nmeans: held_out\ntextspan: {rank: 5}\nneighbours: {metric: cosine}").keys
+    assert keys.heatmap.masks == "squashed"
+    more = "means: held_out\ntextspan: {rank: 5}\nneighbours: {metric: cosine}\nheatmap: {masks: aligned}"
+    own = study(tmp_path, f"preset: paper\n{more}").keys
     assert (own.means, own.textspan[0].rank, own.neighbours.metric) == ("held_out", 5, "cosine")
+    assert own.heatmap.masks == study(tmp_path).keys.heatmap.masks == "aligned"
     assert study(tmp_path).keys.means == "held_out"
 
 

@@ -61,11 +61,46 @@ def test_terms_sum_to_what_open_clip_gives(quick_gelu: bool) -> None:
     own = clip.encode_image(pixels)
     own = own / own.norm(dim=1, keepdim=True)
     assert float((lens.all_terms(stored).sum(1) - own).norm() / own.norm()) < 1e-5
+    for part, expected in zip((lens.of_heads(stored), lens.of_mlps(stored)), own_terms(clip, pixels), strict=True):
+        assert float((part - expected).norm() / expected.norm()) < 1e-5
     texts = ["abcdef", "fedcba", "abcdef"]
     vectors = joint.encode(texts)
     assert np.allclose(vectors, clip.encode_text(tokenizer(texts)), atol=1e-6)
     assert np.array_equal(vectors[0], vectors[2])
     assert ImageTerms(3).sites
+
+
+def own_terms(clip: Any, pixels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Terms [image layer head joint] and [image layer+1 joint], from open_clip's own modules and weights."""
+    visual = clip.visual
+    blocks = visual.transformer.resblocks
+    seen: dict[Any, torch.Tensor] = {}
+    modules = [visual.ln_pre, *(block.ln_1 for block in blocks), *(block.mlp for block in blocks)]
+    handles = [one.register_forward_hook(lambda module, _, output: seen.update({module: output})) for one in modules]
+    handles.append(visual.ln_post.register_forward_pre_hook(lambda module, given: seen.update({module: given[0]})))
+    clip.encode_image(pixels)
+    for handle in handles:
+        handle.remove()
+    heads, norm = [], visual.ln_post
+    for block in blocks:
+        own, given = block.attn, seen[block.ln_1]
+        joint = given @ own.in_proj_weight.T + own.in_proj_bias
+        query, key, value = joint.unflatten(-1, (3, own.num_heads, -1)).permute(2, 0, 3, 1, 4)
+        read = (query[:, :, :1] @ key.transpose(2, 3) / query.shape[-1] ** 0.5).softmax(-1) @ value
+        weight = own.out_proj.weight.unflatten(1, (own.num_heads, -1))
+        heads.append(torch.einsum("bhd,whd->bhw", read[:, :, 0], weight) + own.out_proj.bias / own.num_heads)
+    mlps = torch.stack([seen[visual.ln_pre][:, 0], *(seen[block.mlp][:, 0] for block in blocks)], dim=1)
+    last = seen[norm] if seen[norm].ndim == 2 else seen[norm][:, 0]
+    mean, scale = last.mean(-1), (last.var(-1, correction=0) + norm.eps).sqrt()
+    length = (norm(last) @ visual.proj).norm(dim=1)
+
+    def fold(terms: torch.Tensor, share: float) -> torch.Tensor:
+        shape = (-1, *[1] * (terms.ndim - 1))
+        inner = (terms - mean.view(shape) * share) * norm.weight / scale.view(shape) + norm.bias * share
+        return inner @ visual.proj / length.view(shape)
+
+    count, attention = 2 * len(blocks) + 1, torch.stack(heads, dim=1)
+    return fold(attention, 1 / (count * attention.shape[2])), fold(mlps, 1 / count)
 
 
 @pytest.mark.parametrize(

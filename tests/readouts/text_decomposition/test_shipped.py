@@ -15,14 +15,14 @@ from frozen.intervals import IntervalConfig
 from frozen.models import BackboneConfig, load
 from frozen.models._shipped import shipped_header
 from frozen.models.joint import open_joint
+from readouts.text_decomposition.asked import Asked, Shared
 from readouts.text_decomposition.capture import ImageTerms
-from readouts.text_decomposition.cells import Asked, Shared
 from readouts.text_decomposition.choice import choices, preferred
 from readouts.text_decomposition.given import Given
 from readouts.text_decomposition.heatmaps import mapped, named_objects, text_maps, tokens_of
-from readouts.text_decomposition.keys import HeatmapConfig
 from readouts.text_decomposition.lens import Lens, Stored
 from readouts.text_decomposition.removal import factors
+from readouts.text_decomposition.settings import HeatmapConfig
 from readouts.text_decomposition.texts import (
     TextTable,
     captions,
@@ -105,6 +105,20 @@ def test_zero_shot_accuracy_is_what_the_file_says(pairs: Given) -> None:
     assert accuracy(pairs) == pytest.approx(header("shapes_clip_objects")["two_objects"], abs=0.02)
 
 
+def test_single_objects_are_named_as_often_as_the_file_says() -> None:
+    found = accuracy(made(few(1), "shipped:shapes_clip_objects"))
+    assert found == pytest.approx(header("shapes_clip_objects")["one_object"], abs=0.02)
+
+
+def test_a_text_has_one_vector_however_many_are_encoded_with_it() -> None:
+    joint = open_joint(BackboneConfig(source="shipped:shapes_clip_objects"))
+    texts = ["a red square", "nothing", "a red square and a blue circle", "blue"]
+    together = joint.encode(texts)
+    for number, text in enumerate(texts):
+        assert np.allclose(joint.encode([text])[0], together[number], atol=1e-6)
+    assert np.allclose(joint.encode(texts * 50)[-4:], together, atol=1e-6)
+
+
 def test_random_weights_are_at_chance() -> None:
     found = accuracy(made(few(1), "random:shipped:shapes_clip_objects"))
     assert abs(found - 1 / 16) < 4 * (1 / 16 * 15 / 16 / N) ** 0.5
@@ -123,7 +137,8 @@ def test_twins_are_told_apart_by_one_model_and_not_by_the_other() -> None:
 
 
 def test_a_text_lands_on_its_object_and_the_other_text_does_not(pairs: Given) -> None:
-    found = mapped(pairs, few(2).open("test"), HeatmapConfig(), _layout())
+    test = few(2).open("test")
+    found = mapped(pairs, test, HeatmapConfig(), _layout(), test)
     own, other = (found.columns[name] for name in ("text - other", "other - text"))
     error = float(own["touched"].std() / len(own["touched"]) ** 0.5)
     assert own["pointed"].mean() > 0.89

@@ -11,7 +11,7 @@ import pytest
 
 from frozen.intervals import IntervalConfig
 from readouts.text_decomposition.estimates import IN_GROUP, RIGHT_IN, estimate, table
-from readouts.text_decomposition.keys import SpuriousConfig
+from readouts.text_decomposition.settings import SpuriousConfig
 from readouts.text_decomposition.spurious import ALL, BY_VARIANCE, NAMED, RANDOM, cue_share, random_heads, without_cue
 from readouts.text_decomposition.texts import TextTable
 from tests.readouts.text_decomposition.known import SPACE, WIDTH, given, lens, outputs

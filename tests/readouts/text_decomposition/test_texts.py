@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from frozen.models.joint import JointSpace
-from readouts.text_decomposition.keys import NeighboursConfig
 from readouts.text_decomposition.neighbours import alike, nearest
+from readouts.text_decomposition.settings import NeighboursConfig
 from readouts.text_decomposition.texts import best_guess, caption, classifier, credit, scene_classes, unit
 from tests.readouts.text_decomposition.known import SPACE
 

@@ -120,6 +120,34 @@ def test_moments_of_parts_add_up() -> None:
     assert torch.allclose(whole.covariance[1], expected)
 
 
+def test_coordinates_permuted_one_by_one_lose_what_they_share() -> None:
+    """All of a head's eight coordinates are one number: one text tells it all, and an eighth of it when permuted."""
+    random = generator(6)
+    one = torch.randn(4000, 1, generator=random, dtype=torch.float64)
+    terms = one.expand(-1, 8) + 2
+    texts = torch.cat([normalize(torch.ones(1, 8, dtype=torch.float64), dim=1), torch.eye(8, dtype=torch.float64)])
+    moments = Moments.of(terms[:, None])
+    basis = torch.eye(8, dtype=torch.float64)[None]
+    whole = text_span(moments, basis, texts, 1)
+    apart = text_span(moments.unmixed(), basis, texts, 1)
+    assert float(whole.explained[0]) == pytest.approx(1)
+    assert float(apart.explained[0]) == pytest.approx(1 / 8)
+    permuted = torch.stack([terms[torch.randperm(4000, generator=random), c] for c in range(8)], dim=1)
+    drawn = Moments.of(permuted[:, None])
+    assert torch.allclose(drawn.covariance, moments.unmixed().covariance, atol=0.08)
+    assert torch.allclose(drawn.mean, moments.unmixed().mean)
+
+
+def test_coordinates_that_share_nothing_are_left_alone() -> None:
+    terms, texts, _ = planted()
+    frame = torch.linalg.svd(terms - terms.mean(0), full_matrices=False).Vh[:6]
+    own = (terms - terms.mean(0)) @ frame.T
+    moments = Moments.of(own[:, None])
+    basis = frame.T[None]
+    one, other = (text_span(some, basis, texts, 5).explained.sum() for some in (moments, moments.unmixed()))
+    assert float(one) == pytest.approx(float(other), abs=1e-6)
+
+
 def test_rotated_texts_keep_their_angles_and_lose_their_meaning() -> None:
     terms, texts, _ = planted()
     random = turned(texts, generator(2))

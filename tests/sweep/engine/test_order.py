@@ -33,11 +33,11 @@ def test_the_longest_cells_begin_first(tmp_path: Path) -> None:
     readout = find_readout("binding")
     cells = make_grid(load_study(study, [], None), readout, locate_in(study, [])).cells
     source = Source({}, {"train": 60, "validation": 20, "test": 30}, "", "")
-    graph = Graph(cells, dict.fromkeys(cells, source), readout)
+    graph = Graph(cells, dict.fromkeys(cells, source), {"binding": readout})
     run = Run(
         study="order",
         git_commit="",
-        readout=readout,
+        readouts={"binding": readout},
         cells=cells,
         graph=graph,
         results=ResultsDirectory(tmp_path),

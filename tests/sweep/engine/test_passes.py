@@ -78,7 +78,7 @@ def sources_of(cells: Iterable[Cell]) -> Mapping[Cell, Source]:
 
 def graph_of(cells: Iterable[Cell], sources: Mapping[Cell, Source] | None = None) -> Graph:
     known = tuple(cells)
-    return Graph(known, sources_of(known) if sources is None else sources, find_readout("binding"))
+    return Graph(known, sources_of(known) if sources is None else sources, {"binding": find_readout("binding")})
 
 
 def key(cell: Cell, made_of: Source, split: str) -> str:
@@ -134,7 +134,7 @@ def test_labels_follow_the_data_and_the_readout_alone(cells: tuple[Cell, ...]) -
     others = [key(shipped, source(), "train_labels"), key(shipped, source(test="f00d"), "test_labels")]
     newer = find_readout("binding")
     newer.version += 1  # type: ignore[misc]
-    others.append(Graph([shipped], {shipped: source()}, newer).keys(shipped)["test_labels"])
+    others.append(Graph([shipped], {shipped: source()}, {"binding": newer}).keys(shipped)["test_labels"])
     assert len({labels, *others}) == 4
 
 
@@ -288,7 +288,7 @@ def test_an_error_in_drawing_is_that_of_the_block(monkeypatch: pytest.MonkeyPatc
 @pytest.mark.parametrize(("n_spatial", "expected"), [(8, [64] * 8), (32, [31] * 2 + [30] * 15), (300, [1] * 512)])
 def test_batches_are_of_nearly_one_size_and_smaller_for_larger_images(n_spatial: int, expected: list[int]) -> None:
     layout = TokenLayout(has_cls=True, n_registers=0, grid=(n_spatial, n_spatial), width=8)
-    batches = list(in_batches(512, batch_samples(layout, "cpu"), PLAIN, {}, layout))
+    batches = list(in_batches(512, batch_samples(layout.n_tokens, "cpu"), PLAIN, {}, layout))
     assert [len(batch) for batch in batches] == expected
     np.testing.assert_array_equal(np.concatenate(batches), np.arange(512))
 
@@ -407,7 +407,7 @@ def test_an_extractor_turns_to_what_it_is_asked_for() -> None:
 )
 def test_bytes_are_counted_as_they_are_stored(cells: tuple[Cell, ...], mode: Mode, values: int) -> None:
     cell = reading(cells[0], reduction=View(Site.parse("embed"), mode))
-    assert count_samples(cell) == 42
+    assert count_samples([cell]) == 42
     assert capture_bytes([cell]) == 42 * values * 2
     assert capture_bytes([cell], pooled=True) == (0 if mode == "all" else 42 * values * 2)
     wide = reading(cell, dtype="float32")
@@ -418,7 +418,7 @@ def test_bytes_are_counted_as_they_are_stored(cells: tuple[Cell, ...], mode: Mod
 
 def test_only_the_splits_that_are_needed_count(cells: tuple[Cell, ...]) -> None:
     cell = replace(cells[0], needs=tuple(need for need in cells[0].needs if need[0] in ("train", "test_labels")))
-    assert count_samples(cell) == SIZES["train"] + SIZES["test"]
+    assert count_samples([cell]) == SIZES["train"] + SIZES["test"]
     assert capture_bytes([cell]) == SIZES["train"] * 128 * 2
 
 

@@ -51,7 +51,7 @@ def rows_of(cells: tuple[Cell, ...], status: str) -> dict[str, Row]:
 
 def printed(plan: Plan, width: int = 80) -> str:
     console = Console(file=io.StringIO(), width=width)
-    print_plan(plan, find_readout("binding"), console)
+    print_plan(plan, {"binding": find_readout("binding")}, console)
     return console.file.getvalue()  # type: ignore[attr-defined]
 
 
@@ -95,7 +95,8 @@ def summary(plan: Plan) -> list[str]:
     text = printed(plan)
     lines = text.strip().splitlines()
     after_probes = next(i for i, line in enumerate(lines) if line.startswith("modes:")) + 1
-    return [line for line in lines[after_probes:] if not line.startswith("left out") and "FLOP" not in line]
+    told = ("left out", "FLOP", "steps a training")
+    return [line for line in lines[after_probes:] if not any(words in line for words in told)]
 
 
 def test_the_summary_counts_images_and_bytes(grid_of: GridOf) -> None:
@@ -194,10 +195,10 @@ def test_trainings_of_few_steps_are_warned_of(grid_of: GridOf) -> None:
 
 
 def test_a_plan_tells_how_long_a_training_is(grid_of: GridOf) -> None:
-    grid = grid_of("datasets[0].n_train=1000", "fit={}")
+    grid = grid_of("datasets[0].split.train=1000", "fit={}")
     line = "shapes: 1,000 training samples, 40 epochs, batches of 32: 1,280 steps a training"
     assert line in printed(make_plan(grid, {}, None), 1000).splitlines()
-    many = grid_of("datasets[0].n_train=1000", "datasets[0].n_colors={grid: [2, 3]}", "fit={}")
+    many = grid_of("datasets[0].split.train=1000", "datasets[0].n_colors={grid: [2, 3]}", "fit={}")
     assert line.replace("shapes", "2 data sets") in printed(make_plan(many, {}, None), 1000).splitlines()
 
 

@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from torch import nn
 
+from frozen import models as models_module
 from frozen.data.scenes import DataError
 from frozen.readout.cells import Cell
 from frozen.readout.readout import find_readout
@@ -21,7 +23,7 @@ from sweep.engine.needs import Graph
 from sweep.engine.passes import plan_passes
 from sweep.engine.sources import known_columns, open_sources
 from sweep.store.disk import DiskStore, Rows
-from sweep.study.load import load_study, locate_in
+from sweep.study.load import StudyError, load_study, locate_in
 from tests.frozen.data.scenes.folders import write_clevr
 from tests.frozen.models.checkpoints import CONVERSIONS, converted, settings_of, small
 from tests.frozen.models.reference import lively, save
@@ -51,15 +53,15 @@ class Study:
         """Make what the store lacks: how many passes that took, and what it then has for the model's cells."""
         study, readout = load_study(self._path), find_readout("binding")
         cells = make_grid(study, readout, locate_in(self._path)).cells
-        graph = Graph(cells, open_sources(cells, (), study, locate_in(self._path)), readout)
+        graph = Graph(cells, open_sources(cells, (), study, locate_in(self._path)), {"binding": readout})
         keys = [graph.keys(cell)["test"] for cell in cells if not cell.is_control]
         every = {key for cell in cells for key in graph.keys(cell).values()}
         passes = plan_passes(cells, graph, {key for key in every if self._store.has(key)})
         extractor = Extractor(torch.device("cpu"))
         for job in passes:
             for key, table in extractor.extract(job, 0).items():
-                self._store.write_part(key, 0, table)
-                self._store.publish(key, {}, contiguous=True)
+                self._store.write_block(key, 0, table)
+                self._store.publish(key, {})
         return len(passes), [Rows.of(self._store.open(key), "activations")[:] for key in keys]
 
 
@@ -140,6 +142,30 @@ def test_a_model_is_identified_once_whatever_the_number_of_data_sets(
     assert sorted(asked) == ["control:noise", "control:noise", *models]  # controls follow the data set
 
 
+def test_a_large_model_is_loaded_by_another_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its hash is the same there, and so is what is wrong with it."""
+    backbone, write = timm_weights(tmp_path)
+    write(0.0)
+    path = tmp_path / "study.yaml"
+    path.write_text(STUDY.replace("BACKBONE", backbone))
+    space = load_study(path)
+    cells = make_grid(space, find_readout("binding"), locate_in(path)).cells
+    here = open_sources(cells, (), space, locate_in(path))
+
+    really = models_module.load
+
+    def only_controls(config: models_module.BackboneConfig, *arguments: Any, **parts: bool) -> models_module.Backbone:
+        assert config.kind == "control", "loaded by this process"
+        return really(config, *arguments, **parts)
+
+    monkeypatch.setattr(sources_module, "_LARGE_PARAMETERS", 0)
+    monkeypatch.setattr(models_module, "load", only_controls)
+    assert open_sources(cells, (), space, locate_in(path)) == here
+    (tmp_path / "weights.safetensors").write_bytes(b"no weights")
+    with pytest.raises(StudyError, match="weights"):
+        open_sources(cells, (), space, locate_in(path))
+
+
 CLEVR = """\
 name: photographs
 datasets:
@@ -156,7 +182,7 @@ def opened(path: Path) -> tuple[Cell, Graph]:
     """The only cell of a study, and its needs."""
     study, readout = load_study(path), find_readout("binding")
     [cell] = make_grid(study, readout, locate_in(path)).cells
-    return cell, Graph([cell], open_sources([cell], (), study, locate_in(path)), readout)
+    return cell, Graph([cell], open_sources([cell], (), study, locate_in(path)), {study.readout: readout})
 
 
 def test_a_study_leaves_out_a_corrupt_image_and_its_rows_count_it(

@@ -78,6 +78,7 @@ def finished(*suggestions: dict[str, Any]) -> Finished:
     return Finished(NAME, ROW, names, 2.0, curves, tables)
 
 
+READOUTS = {"binding": find_readout("binding")}
 DONE = finished(
     suggestion(0.5, [7.0, 6.0, 6.5]), suggestion(2.0, [math.nan], "diverged"), suggestion(0.01, [9.0], "pruned")
 )
@@ -234,7 +235,7 @@ def test_a_log_that_fails_is_said_once_and_dropped(tmp_path: Path) -> None:
     results.write({**sound_row("a"), **ROW, "cell_id": cell.cell_id}, curves=DONE.curves)
     with (
         progress(shown, "mine", [1.0] * 2) as line,
-        Monitor(line, results, None, {"broken": broken}, "binding_ratio", shown.print) as monitor,
+        Monitor(line, results, None, {"broken": broken}, READOUTS, shown.print) as monitor,
     ):
         for _ in range(2):
             monitor.measured(cell, 1.0, failed=False, steps=10)
@@ -282,9 +283,7 @@ def test_no_observer_fails_a_run_or_holds_it_up(tmp_path: Path) -> None:
 
     line = Progress(Terminal(Gone()), "mine", [1.0, 1.0], None)
     stuck, kept = StuckLog(), TensorBoardLog(tmp_path / "tensorboard", ["binding_ratio"])
-    monitor = Monitor(
-        line, results, BrokenMetrics(), {"kept": kept, "stuck": stuck}, "binding_ratio", say, depth="layer_index"
-    )
+    monitor = Monitor(line, results, BrokenMetrics(), {"kept": kept, "stuck": stuck}, READOUTS, say)
     with monitor, suppress(KeyboardInterrupt):
         monitor.extracting(10)
         monitor.extracted(10)

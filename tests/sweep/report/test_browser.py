@@ -111,7 +111,7 @@ def draw_all(page: Page) -> None:
 def test_figures_are_drawn_when_they_are_seen(page) -> None:
     for name in ("curves", "heatmap", "ladder"):
         page.locator(f"#{name}").scroll_into_view_if_needed()
-        page.locator(f"[data-figure={name}] svg").wait_for()
+        page.locator(f"[data-figure={name}] svg").first.wait_for()
         assert page.locator(f"[data-figure={name}] svg path").count() > 10
     folder = Path(os.environ.get("REPORT_SCREENSHOTS", ""))
     if folder.name:
@@ -125,7 +125,7 @@ def test_a_filter_applies_to_tables_and_figures(page) -> None:
     assert page.inner_text("#count") == "16 of 29 cells"
     assert set(column(page, "cells", 1)) == {"large", "noise control", "oracle control"}
     page.locator("#curves").scroll_into_view_if_needed()
-    page.locator("[data-figure=curves] svg").wait_for()
+    page.locator("[data-figure=curves] svg").first.wait_for()
     page.wait_for_function("document.querySelector('[data-figure=curves]').ariaLabel.includes('2 panels')")
     page.keyboard.press("Escape")
     page.click("#reset")
@@ -216,7 +216,7 @@ def test_what_the_binding_readout_draws_can_be_drawn(browser, cell, measures, tm
         drawings = page.locator("[data-drawing]")
         for number in range(4):
             drawings.nth(number).scroll_into_view_if_needed()
-            drawings.nth(number).locator("svg").wait_for()
+            drawings.nth(number).locator("svg").first.wait_for()
         assert drawings.count() == 4
         page.click("[data-filter=backbone] summary")
         page.get_by_label("large", exact=True).check()
@@ -276,7 +276,7 @@ def panels(page: Page, figure: str, marks: str) -> list[tuple[str, list[dict[str
     """Titles of a figure's panels, and the values of their layers of a kind of marks."""
     selector = f"[data-figure={figure}]"
     page.locator(selector).scroll_into_view_if_needed()
-    page.locator(f"{selector} svg").wait_for()
+    page.wait_for_function(f"document.querySelector('{selector}').firstElementChild?.drawn")
     return [(title, values) for title, values in page.evaluate(PANELS, [selector, marks])]
 
 

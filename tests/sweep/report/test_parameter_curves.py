@@ -39,16 +39,17 @@ def test_a_point_is_the_best_layer_of_its_data_set(rows, measures):
     (line,) = [line for line in small.lines if line.get_label() == "linear"]
     np.testing.assert_allclose(line.get_xdata(), [100, 1000, 10000])
     np.testing.assert_allclose(line.get_ydata(), [0.5, 0.05, 0.005])
-    assert [len([line for line in axes.lines if line.get_linestyle() != "-"]) for axes in (large, small)] == [1, 2]
+    assert [len([line for line in axes.lines if line.get_linestyle() != "-"]) for axes in (large, small)] == [2, 3]
 
 
-def test_controls_are_bands_over_all_probes(rows, measures):
+def test_controls_are_not_averaged_over_probes(rows, measures):
     [axis] = parameter_axes(rows)
     figure = parameter_curves(rows, measures[0], line_styles(rows), axis)
     assert figure is not None
-    band = next(one for one in figure.axes[0].collections if one.get_alpha() == 0.15)
-    heights = band.get_paths()[0].vertices[:, 1]
-    assert (heights.min(), heights.max()) == pytest.approx((0.78, 0.93))
+    bands = [one.get_paths()[0].vertices[:, 1] for one in figure.axes[0].collections if one.get_alpha() == 0.07]
+    assert [(band.min(), band.max()) for band in bands] == [pytest.approx((0.78, 0.83)), pytest.approx((0.88, 0.93))]
+    dashed = [line.get_ydata()[0] for line in figure.axes[0].lines if line.get_linestyle() != "-"]
+    assert dashed == pytest.approx([0.8, 0.9])
 
 
 def test_pictures_are_named_by_measure_and_number(rows, measures, layout):

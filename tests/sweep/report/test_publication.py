@@ -31,7 +31,7 @@ def test_a_latex_table(tables):
     assert r"backbone & mode & probe & layer & γ* & γ*$_{\mathrm{direct}}$ & G (bits) \\" in latex
     line = next(line for line in latex.splitlines() if line.startswith("large & mean & linear & final"))
     assert r"$0.550$ {\scriptsize $[0.530, 0.580]$}" in line
-    assert latex.count(r" \\") == 1 + 27, "all but the failed cell"
+    assert latex.count(r" \\") == 1 + 27 + 2, "all but the failed cell, and two footnotes"
 
 
 def test_a_markdown_table(tables):
@@ -71,3 +71,26 @@ def test_names_neither_act_nor_calculate(cell, dimensions, measures, tmp_path, e
     }[ending]
     assert f"\n{named}" in text
     assert study in text
+
+
+def test_flags_that_change_how_a_number_is_read_travel_into_tables(study, dimensions, measures, tmp_path):
+    formats, meanings = ["latex", "markdown", "csv"], {"exceeds_direct": "Do not read it."}
+    mild = frozenset({"unsure"})
+    paths = write_tables(study, dimensions, measures, "s", formats, tmp_path, meanings, mild)
+    latex, markdown, text = (path.read_text() for path in paths)
+    (line,) = [line for line in markdown.splitlines() if "†" in line and line.startswith("|")]
+    assert line.startswith("| small † | cls | linear | embed |")
+    assert "\n† exceeds_direct: Do not read it.  \n" in markdown
+    assert "unsure" not in markdown + latex
+    assert r"small \textdagger{} & cls & linear & embed" in latex
+    assert r"{l}{\footnotesize \textdagger{} exceeds\_direct: Do not read it.} \\" in latex
+    assert [row["flags"] for row in csv.DictReader(text.splitlines())].count("exceeds_direct") == 1
+
+
+def test_captions_say_what_a_hollow_marker_means(study, dimensions, measures, tmp_path):
+    meanings = {"exceeds_direct": "Do not read it."}
+    paths = write_figures(study, dimensions, measures[:1], "s", ["svg"], tmp_path, meanings, frozenset({"unsure"}))
+    assert "A hollow marker carries a flag. exceeds_direct: Do not read it." in paths[-1].read_text()
+    study["flags"] = [[] for _ in range(len(study))]
+    paths = write_figures(study, dimensions, measures[:1], "s", ["svg"], tmp_path / "none", meanings)
+    assert "hollow" not in paths[-1].read_text()

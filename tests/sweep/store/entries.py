@@ -18,11 +18,11 @@ def part(array: np.ndarray) -> pa.Table:
     return to_table({"x": array})
 
 
-def fill(store: DiskStore, array: np.ndarray, cuts: tuple[int, ...] = (), *, contiguous: bool = False) -> Path:
-    """Publish an array in parts; returns the folder of the entry."""
+def fill(store: DiskStore, array: np.ndarray, cuts: tuple[int, ...] = ()) -> Path:
+    """Publish an array in blocks; returns the folder of the entry."""
     for number, rows in enumerate(np.split(array, cuts)):
-        store.write_part(KEY, number, part(rows))
-    store.publish(KEY, {"kind": "test"}, contiguous=contiguous)
+        store.write_block(KEY, number, part(rows))
+    store.publish(KEY, {"kind": "test"})
     return store.root / KEY[:2] / KEY
 
 

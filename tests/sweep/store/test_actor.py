@@ -15,21 +15,22 @@ from frozen.capture.views import Mode
 from frozen.data.scenes import ColorShape, SplitPolicy
 from frozen.models import BackboneConfig
 from sweep.engine.passes import BLOCK_SAMPLES, Output, Pass
+from sweep.store import parts
 from sweep.store.actor import ActivationStore
 from sweep.store.disk import DiskStore, Rows, StoreError, to_table
 
 KEY = "ab" * 32
 
 
-def published(mode: Mode = "cls") -> tuple[dict[str, dict[str, object]], int, set[str]]:
+def published(mode: Mode = "cls") -> tuple[dict[str, dict[str, object]], int]:
     """What a pass of two blocks has published."""
     made = job(mode)
-    return made.descriptions(), made.n_blocks, made.pooled
+    return made.descriptions(), made.n_blocks
 
 
 def job(mode: Mode = "cls") -> Pass:
     scene = ColorShape(n_colors=2, n_shapes=2, split=SplitPolicy(train=BLOCK_SAMPLES + 10))
-    output = Output(View(Site("final"), mode), KEY, is_pooled=mode != "all")
+    output = Output(View(Site("final"), mode), KEY)
     return Pass(scene, "train", BackboneConfig(source="control:noise"), (output,), "float16", BLOCK_SAMPLES + 10)
 
 
@@ -40,8 +41,8 @@ def block(number: int, rows: int) -> dict[str, object]:
 def test_a_pass_is_published_when_all_its_blocks_are_there(tmp_path: Path) -> None:
     store = ActivationStore(str(tmp_path), 10**6)
     store.append(1, block(1, 10))  # type: ignore[arg-type]
-    assert store.parts_waiting([KEY]) == {1}
-    with pytest.raises(StoreError, match=r"no parts \[0\] of the unfinished entry"):
+    assert store.blocks_waiting([KEY]) == {1}
+    with pytest.raises(StoreError, match=r"no blocks \[0\] of the unfinished entry"):
         store.publish(*published())
     store.append(0, block(0, BLOCK_SAMPLES))  # type: ignore[arg-type]
     store.publish(*published())
@@ -51,12 +52,15 @@ def test_a_pass_is_published_when_all_its_blocks_are_there(tmp_path: Path) -> No
     np.testing.assert_array_equal(Rows.of(tables, "activations")[:][:, 0], np.repeat([0, 1], [BLOCK_SAMPLES, 10]))
 
 
-def test_tokens_stay_in_parts(tmp_path: Path) -> None:
+def test_a_large_table_becomes_several_parts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = np.random.default_rng(0).integers(0, 9, (1000, 16))
+    monkeypatch.setattr(parts, "PART_BYTES", rows.nbytes // 4)
     store = ActivationStore(str(tmp_path), 10**6)
-    for number, rows in ((0, BLOCK_SAMPLES), (1, 10)):
-        store.append(number, block(number, rows))  # type: ignore[arg-type]
-    store.publish(*published("all"))
-    assert len(DiskStore(tmp_path).open(KEY)) == 2
+    store._disk = DiskStore(tmp_path, rows.nbytes // 4)
+    store.put_table(KEY, to_table({"x": rows}), {"kind": "labels"})
+    tables = DiskStore(tmp_path).open(KEY)
+    assert len(tables) == 4
+    np.testing.assert_array_equal(Rows.of(tables, "x")[:], rows)
 
 
 def test_what_another_run_has_published_meanwhile_stays(tmp_path: Path) -> None:

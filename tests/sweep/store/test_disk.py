@@ -2,23 +2,29 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pytest
 import torch
 
 from sweep.store.disk import DiskStore, Rows, store_key, to_table
 from sweep.store.halves import Scaling, to_halves
+from sweep.store.parts import write_ipc
 from tests.sweep.store.entries import CODES, CUTS, KEY, fill, part, read
 
 RNG = np.random.default_rng(0)
 SIZES = (3, 2, 6)
+PART_BYTES = pytest.mark.parametrize("part_bytes", [1, 2**27], ids=["parts", "one part"])
+"""Every block a part of its own, or all of them one."""
 
 
-@pytest.mark.parametrize("dtype", ["float16", "float32", "float64", "uint8"])
+@pytest.mark.parametrize("dtype", ["float16", "float32", "float64", "uint8", "uint16", "int64"])
 @pytest.mark.parametrize("shape", [(7,), (7, 3), (7, 2, 3), (1, 1), (0,), (0, 3), (0, 2, 3), (4, 0)])
 def test_arrays_come_back_bit_by_bit(store: DiskStore, dtype: str, shape: tuple[int, ...]) -> None:
     array = RNG.integers(0, 200, shape).astype(dtype)
@@ -30,51 +36,90 @@ def test_arrays_come_back_bit_by_bit(store: DiskStore, dtype: str, shape: tuple[
     assert rows[:].tobytes() == array.tobytes()
 
 
-@pytest.mark.parametrize("contiguous", [True, False])
-def test_parts_of_no_samples_change_nothing(store: DiskStore, contiguous: bool) -> None:
-    fill(store, CODES, (0, 5, 5, 11), contiguous=contiguous)
+@PART_BYTES
+def test_blocks_of_no_samples_change_nothing(store: DiskStore) -> None:
+    fill(store, CODES, (0, 5, 5, 11))
     np.testing.assert_array_equal(read(store)[:], CODES)
 
 
 def test_columns_of_a_table_keep_apart(store: DiskStore) -> None:
     vector, bits = RNG.standard_normal(11), RNG.integers(2, size=(11, 3), dtype=np.uint8)
     for number, rows in enumerate(np.split(np.arange(11), CUTS)):
-        store.write_part(KEY, number, to_table({"vector": vector[rows], "bits": bits[rows]}))
-    store.publish(KEY, {}, contiguous=True)
+        store.write_block(KEY, number, to_table({"vector": vector[rows], "bits": bits[rows]}))
+    store.publish(KEY, {})
     tables = store.open(KEY)
     assert tables[0].column_names == ["vector", "bits"]
     np.testing.assert_array_equal(Rows.of(tables, "vector")[:], vector)
     np.testing.assert_array_equal(Rows.of(tables, "bits")[:], bits)
 
 
-@pytest.mark.parametrize("contiguous", [True, False])
-def test_parts_may_be_written_in_any_order(store: DiskStore, contiguous: bool) -> None:
+@PART_BYTES
+def test_blocks_may_be_written_in_any_order(store: DiskStore) -> None:
     parts = np.split(CODES, CUTS)
     for number in (2, 0, 3, 1):
-        store.write_part(KEY, number, part(parts[number]))
-    store.publish(KEY, {}, contiguous=contiguous)
+        store.write_block(KEY, number, part(parts[number]))
+    store.publish(KEY, {})
     np.testing.assert_array_equal(read(store)[:], CODES)
 
 
-def test_more_parts_than_ten_stay_in_order(store: DiskStore) -> None:
+@PART_BYTES
+def test_more_blocks_than_ten_stay_in_order(store: DiskStore) -> None:
     array = np.arange(24.0)
     fill(store, array, tuple(range(2, 24, 2)))
     np.testing.assert_array_equal(read(store)[:], array)
 
 
-def test_a_contiguous_entry_is_one_chunk(store: DiskStore) -> None:
-    folder = fill(store, CODES, CUTS, contiguous=True)
+def test_a_small_entry_is_one_part_of_one_chunk(store: DiskStore) -> None:
+    folder = fill(store, CODES, CUTS)
     [table] = store.open(KEY)
     assert table.column("x").num_chunks == 1
-    np.testing.assert_array_equal(read(store)[:], CODES)
     [file] = folder.glob("*.arrow")
+    assert file.name == "part-00000-00003.arrow"
     assert store.size_bytes(KEY) == file.stat().st_size > CODES.nbytes
 
 
-def test_other_entries_keep_their_parts(store: DiskStore) -> None:
-    folder = fill(store, CODES, CUTS)
-    assert [len(table) for table in store.open(KEY)] == [3, 1, 5, 2]
-    assert store.size_bytes(KEY) == sum(file.stat().st_size for file in folder.glob("*.arrow"))
+@pytest.mark.parametrize("order", [range(8), (7, 1, 0, 3, 2, 4, 6, 5), range(7, -1, -1)])
+def test_a_large_entry_is_parts_of_one_chunk_whatever_the_order_of_its_blocks(tmp_path: Path, order: range) -> None:
+    """Two blocks and a half are what a part has to be: three blocks make one, and the last one is smaller."""
+    array = RNG.standard_normal((16, 512))
+    blocks, block_bytes = np.split(array, 8), array.nbytes // 8
+    store = DiskStore(tmp_path, part_bytes=int(2.5 * block_bytes))
+    for number in order:
+        store.write_block(KEY, number, part(blocks[number]))
+        staged = sum(file.stat().st_size for file in tmp_path.glob("*/*.staging/*"))
+        assert staged < (len(store.blocks_waiting(KEY)) + 1) * 1.2 * block_bytes  # nothing stays twice
+    assert store.blocks_waiting(KEY) == set(range(8))
+    store.publish(KEY, {})
+    assert [(len(table), table.column("x").num_chunks) for table in store.open(KEY)] == [(6, 1), (6, 1), (4, 1)]
+    np.testing.assert_array_equal(read(store)[:], array)
+    assert store.damage(KEY) is None
+    names = sorted(file.name for file in tmp_path.glob("*/*/*"))
+    joined = ["part-00000-00002.arrow", "part-00003-00005.arrow", "part-00006-00007.arrow"]
+    assert names == ["meta.json", *joined]
+
+
+def test_strings_lists_and_numbers_keep_their_types_when_blocks_are_joined(store: DiskStore) -> None:
+    lists = pa.array([[1, 2], [], None, [3]], pa.list_(pa.int16()))
+    whole = pa.table({"text": ["a", None, "", "ü"], "ids": lists, "is": [True, False, None, True]})
+    for number in range(4):
+        store.write_block(KEY, number, whole.slice(number, 1))
+    store.publish(KEY, {})
+    [table] = store.open(KEY)
+    assert table.schema == whole.schema
+    assert table.to_pylist() == whole.to_pylist()
+
+
+def test_entries_of_older_versions_are_read(store: DiskStore) -> None:
+    """One file of any name, or one a block."""
+    for names in (["whole.arrow"], ["part-00000.arrow", "part-00001.arrow"]):
+        folder = store.root / KEY[:2] / KEY
+        folder.mkdir(parents=True, exist_ok=True)
+        for name, rows in zip(names, np.array_split(CODES, len(names)), strict=True):
+            write_ipc(part(rows), folder / name)
+        meta = {"parts": {name: hashlib.sha256((folder / name).read_bytes()).hexdigest() for name in names}}
+        (folder / "meta.json").write_text(json.dumps(meta))
+        assert store.damage(KEY) is None
+        np.testing.assert_array_equal(read(store)[:], CODES)
 
 
 CHOICES = {
@@ -93,15 +138,16 @@ CHOICES = {
 }
 
 
-@pytest.mark.parametrize("cuts", [(), CUTS], ids=["one part", "four parts"])
+@PART_BYTES
 @pytest.mark.parametrize("choice", CHOICES.values(), ids=CHOICES.keys())
-def test_rows_are_those_of_numpy(store: DiskStore, choice: object, cuts: tuple[int, ...]) -> None:
-    fill(store, CODES, cuts)
+def test_rows_are_those_of_numpy(store: DiskStore, choice: object) -> None:
+    fill(store, CODES, CUTS)
     rows = read(store)[choice]
     np.testing.assert_array_equal(rows, CODES[choice])
     assert rows.dtype == CODES.dtype
 
 
+@PART_BYTES
 @pytest.mark.parametrize("index", [11, -12, np.array([0, 11])])
 def test_rows_that_are_not_there_are_refused(store: DiskStore, index: object) -> None:
     fill(store, CODES, CUTS)
@@ -109,10 +155,10 @@ def test_rows_that_are_not_there_are_refused(store: DiskStore, index: object) ->
         read(store)[index]
 
 
-@pytest.mark.parametrize("cuts", [(), CUTS], ids=["one part", "four parts"])
+@PART_BYTES
 @pytest.mark.parametrize("choice", CHOICES.values(), ids=CHOICES.keys())
-def test_what_is_handed_out_is_a_copy(store: DiskStore, choice: object, cuts: tuple[int, ...]) -> None:
-    fill(store, CODES, cuts)
+def test_what_is_handed_out_is_a_copy(store: DiskStore, choice: object) -> None:
+    fill(store, CODES, CUTS)
     mine, others = read(store), read(store)
     torch.from_numpy(mine[choice]).fill_(7)
     for rows in (mine, others, read(store)):
@@ -137,8 +183,8 @@ def test_keys_are_the_same_in_any_order_and_process() -> None:
     assert subprocess.run(command, capture_output=True, text=True, timeout=60).stdout.strip() == key
 
 
-@pytest.mark.parametrize("contiguous", [True, False])
-def test_scaled_halves_are_undone_in_a_published_entry(store: DiskStore, contiguous: bool) -> None:
+@PART_BYTES
+def test_scaled_halves_are_undone_in_a_published_entry(store: DiskStore) -> None:
     """Every part has groups of its own, which stay those of its rows when parts are joined."""
     rng = np.random.default_rng(0)
     parts = [
@@ -149,8 +195,8 @@ def test_scaled_halves_are_undone_in_a_published_entry(store: DiskStore, contigu
         scaled = [to_halves(torch.from_numpy(array[rows])) for rows in (slice(0, 1), slice(1, None))]
         halves, centres, scales = zip(*scaled, strict=True)
         scaling = Scaling(np.array([0, 1]), torch.stack(centres).numpy(), torch.stack(scales).numpy())
-        store.write_part(KEY, number, scaling.on(to_table({"x": torch.cat(halves).numpy()}), "x"))
-    store.publish(KEY, {}, contiguous=contiguous)
+        store.write_block(KEY, number, scaling.on(to_table({"x": torch.cat(halves).numpy()}), "x"))
+    store.publish(KEY, {})
     rows, exact = Rows.of(store.open(KEY), "x"), np.concatenate(parts)
     assert (rows.itemsize, rows.shape, rows[:].dtype) == (2, exact.shape, np.float32)
     np.testing.assert_allclose(rows[:], exact, atol=1e-4)

@@ -73,8 +73,8 @@ def test_a_cell_four_times_larger_than_its_memory_trains(tmp_path: Path) -> None
     store, rng = DiskStore(tmp_path), np.random.default_rng(0)
     for part in range(PARTS):
         tokens = rng.standard_normal((SAMPLES // PARTS, TOKENS, WIDTH), dtype=np.float32).astype(np.float16)
-        store.write_part("tokens", part, to_table({"activations": tokens}))
-    store.publish("tokens", {}, contiguous=False)
+        store.write_block("tokens", part, to_table({"activations": tokens}))
+    store.publish("tokens", {})
     assert store.size_bytes("tokens") > 4 * ALLOWED_BYTES
     streamed = trained(tmp_path, 0)
     assert streamed["peak"] < ALLOWED_BYTES

@@ -173,8 +173,8 @@ def test_entries_of_a_store_are_fetched_from_the_url(url: str, tmp_path: Path) -
     here, there = (MirroredStore(tmp_path / name, RemoteFolder(url)) for name in ("here", "there"))
     assert not here.has(KEY)
     for number, rows in enumerate(np.split(ARRAY, 2)):
-        here.write_part(KEY, number, to_table({"x": rows}))
-    here.publish(KEY, {"kind": "test"}, contiguous=False)
+        here.write_block(KEY, number, to_table({"x": rows}))
+    here.publish(KEY, {"kind": "test"})
     assert there.lists(KEY)
     assert not there.root.exists()
     assert there.has(KEY)
@@ -185,8 +185,8 @@ def test_entries_of_a_store_are_fetched_from_the_url(url: str, tmp_path: Path) -
 
 def test_an_entry_that_is_damaged_at_the_url_is_found_and_leaves(url: str, tmp_path: Path) -> None:
     here, there = (MirroredStore(tmp_path / name, RemoteFolder(url)) for name in ("here", "there"))
-    here.write_part(KEY, 0, to_table({"x": ARRAY}))
-    here.publish(KEY, {"kind": "test"}, contiguous=True)
+    here.write_block(KEY, 0, to_table({"x": ARRAY}))
+    here.publish(KEY, {"kind": "test"})
     [part] = [name for name in RemoteFolder(url).files() if name.endswith(".arrow")]
     content = bytearray(RemoteFolder(url).read(part) or b"")
     content[len(content) // 2] ^= 1

@@ -15,7 +15,8 @@ from frozen.data.scenes import SCENES, ColorShape
 from frozen.readout.readout import find_readout
 from sweep.engine.grid import make_grid
 from sweep.space import main
-from sweep.study.load import dump_yaml, load_study, locate_in
+from sweep.study.errors import StudyError
+from sweep.study.load import dump_yaml, load_file, load_study, locates_in
 from sweep.study.yaml import parse
 
 FOLDER = Path(__file__).parents[3] / "search_spaces"
@@ -47,13 +48,14 @@ GRID = SMALL.replace(
 def test_shipped_studies(name, tmp_path):
     path = FOLDER / name
     assert path.read_text(encoding="utf-8").startswith("# yaml-language-server: $schema=schema.json\n")
-    space = load_study(path)
-    assert space.name == path.stem
-    (tmp_path / "resolved.yaml").write_text(dump_yaml(space.resolved()), encoding="utf-8")
-    again = load_study(tmp_path / "resolved.yaml")
-    assert again.resolved() == space.resolved()
-    if not any(dataset.key == "data" for dataset in space.datasets):  # their folders lie beside the study
-        assert again == space
+    file = load_file(path)
+    assert file.name == path.stem
+    (tmp_path / "resolved.yaml").write_text(dump_yaml(file.resolved()), encoding="utf-8")
+    again = load_file(tmp_path / "resolved.yaml")
+    assert again.resolved() == file.resolved()
+    datasets = [dataset for study in file.studies.values() for dataset in study.datasets]
+    if not any(dataset.key == "data" for dataset in datasets):  # their folders lie beside the study
+        assert again == file
 
 
 def test_the_editors_schema_is_up_to_date(capsys):
@@ -74,8 +76,7 @@ def test_the_editors_schema_accepts_studies(text):
 
 
 def test_the_editors_schema_explains_every_setting():
-    forms = json.loads((FOLDER / "schema.json").read_text(encoding="utf-8"))["$defs"]
-    definitions = forms["binding"]["$defs"]
+    definitions = json.loads((FOLDER / "schema.json").read_text(encoding="utf-8"))["$defs"]
     models = [definitions[f"{cls.__name__}Dataset"] for cls in SCENES.values()]
     models += [definitions[f"{cls.__name__}Probe"] for cls in FAMILIES.values()]
     models += [definitions[name] for name in ("Backbone", "Fit", "Search", "Intervals", "Store", "RangeInt")]
@@ -111,5 +112,10 @@ def test_shipped_studies_are_planned_without_data_or_the_hub(name, monkeypatch):
         monkeypatch.delenv(variable, raising=False)
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     path = FOLDER / name
-    space = load_study(path)
-    assert make_grid(space, find_readout(space.readout), locate_in(path, ())).cells
+    for readout, study in load_file(path).studies.items():
+        try:
+            assert make_grid(study, find_readout(readout), locates_in(path)[readout]).cells
+        except StudyError as error:
+            if "pip install 'binding-sweep[" not in str(error):
+                raise
+            pytest.skip("its backbones come with an extra")

@@ -1,0 +1,198 @@
+"""The joint report of several read-outs: what appears at which layer, and the way to each read-out's own report."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import jinja2
+from markupsafe import Markup
+
+from frozen.terminal import printable
+from sweep.report._depth_chart import colours, depth_chart
+from sweep.report._format import DECIMALS, counted, decimal, estimate_text, unit_sign
+from sweep.report._whole import write_whole
+from sweep.results.depth import Curve, Point, appearance, curves, together
+from sweep.results.spreadsheet import csv_text
+
+if TYPE_CHECKING:
+    from frozen.readout.cells import Cell
+    from frozen.readout.readout import Readouts
+    from sweep.results.directory import ResultsDirectory
+
+_PAGE = Path(__file__).parent / "page"
+_MUCH = 0.5
+_POINT = ("layer", "layer_number", "column", "value", "low", "high", "share", "share_low", "share_high", "n_rows")
+_CSV = ("curve", "readout", "dataset", "backbone", "control", *_POINT)
+
+
+class _Line(NamedTuple):
+    """A curve in the table of appearances."""
+
+    name: str
+    colour: str
+    readout: str
+    measure: str
+    most: str
+    most_interval: str
+    most_at: str
+    half_at: str
+    half_interval: str
+    depth: str
+
+
+class _Part(NamedTuple):
+    """A read-out's own report."""
+
+    name: str
+    link: str
+    cells: str
+    failed: str
+
+
+def write_joint_page(
+    results: ResultsDirectory,
+    title: str,
+    readouts: Readouts,
+    cells: Mapping[str, Sequence[Cell]],
+    study_yaml: str,
+    *,
+    notes: Sequence[str] = (),
+    path: Path | None = None,
+) -> Path:
+    """Write report.html and joint.csv of a study of several read-outs.
+
+    Args:
+        results: of the whole study.
+        title: of the page.
+        readouts: by name.
+        cells: of each read-out.
+        study_yaml: the study, as it was resolved.
+        notes: what else the reader should know.
+        path: where to write the page; None for report.html.
+
+    Returns:
+        The path of the page.
+    """
+    rows = results.rows()
+    found = curves(readouts, cells, rows)
+    results.write_text("joint.csv", csv_text(_CSV, [line for curve in found for line in _values(curve)]))
+    names = list(dict.fromkeys(_name(curve, found) for curve in found))
+    palette = colours(names)
+    backbones = dict.fromkeys(curve.backbone for curve in found)
+    page = _template().render(
+        title=title,
+        parts=[_part(name, own, rows) for name, own in cells.items()],
+        notes=notes,
+        cards=[_card(backbone, found, palette) for backbone in backbones],
+        legend=list(palette.items()),
+        together=[
+            (one.one.backbone, _name(one.one, found), _name(one.other, found), one.n_layers, one.rho, one.p_value)
+            for one in together(found)
+        ],
+        measures={curve.declared: curve.measure for curve in found},
+        study_yaml=study_yaml,
+        style=Markup((_PAGE / "style.css").read_text(encoding="utf-8")),  # noqa: S704 - our own file
+    )
+    if path is None:
+        return results.write_text("report.html", page)
+    write_whole(path, page.encode())
+    return path
+
+
+def _part(name: str, cells: Sequence[Cell], rows: Mapping[str, Mapping[str, Any]]) -> _Part:
+    own = [rows[cell.cell_id] for cell in cells if cell.cell_id in rows]
+    failed = sum(row["status"] == "failed" for row in own)
+    measured = counted(len(own), "cell") if len(own) == len(cells) else f"{len(own)} of {counted(len(cells), 'cell')}"
+    return _Part(name, f"{name}/report.html", measured, f"{failed} failed" if failed else "")
+
+
+def _name(curve: Curve, of: Sequence[Curve]) -> str:
+    """Name of a curve; with its data set where the backbone has it of several."""
+    same = {one.dataset for one in of if (one.declared, one.backbone) == (curve.declared, curve.backbone)}
+    return curve.declared.name if len(same) == 1 else f"{curve.declared.name} · {curve.dataset}"
+
+
+def _card(backbone: str, found: Sequence[Curve], palette: Mapping[str, str]) -> dict[str, Any]:
+    own = [curve for curve in found if curve.backbone == backbone]
+    measured = [curve for curve in own if not curve.control]
+    drawn = [(_name(curve, found), curve) for curve in own]
+    return {
+        "backbone": backbone,
+        "chart": Markup(depth_chart(drawn, palette)),  # noqa: S704 - escapes what it writes
+        "lines": [_line(curve, _name(curve, found), palette) for curve in measured],
+        "datasets": ", ".join(dict.fromkeys(curve.dataset for curve in own)),
+        "contrasts": _contrasts(own, found),
+    }
+
+
+def _contrasts(own: Sequence[Curve], found: Sequence[Curve]) -> list[str]:
+    """What one curve does not find where another finds more than half of all there can be, at the latter's best."""
+    measured = [curve for curve in own if not curve.control]
+    absent = [curve for curve in measured if appearance(curve) is None]
+    present = [curve for curve in measured if curve.share(curve.best.low) > _MUCH]
+    return [
+        f"{_name(one, found)} is not above nothing at any of its {len(one.points)} layers, while "
+        f"{_name(other, found)} reaches {decimal(other.share(other.best.value), 2)} of its scale at "
+        f"{other.best.layer}: a layer holds more than this read-out can say of it."
+        for one in absent
+        for other in present
+    ]
+
+
+def _line(curve: Curve, name: str, palette: Mapping[str, str]) -> _Line:
+    best, decimals, sign = curve.best, DECIMALS[curve.measure.unit], unit_sign(curve.measure)
+    value, interval = estimate_text(best.value, best.low, best.high, decimals)
+    seen = appearance(curve)
+    half, between, depth = "not above nothing", "", ""
+    if seen is not None:
+        half, between = seen.first.layer, _between(seen.low, seen.high)
+        depth = decimal(_depth(curve, seen.first), 2)
+    measure = f"{curve.measure.label}, from {curve.declared.none:g} to {curve.declared.full:g}"
+    return _Line(
+        name,
+        palette[name],
+        curve.readout,
+        measure,
+        f"{value} {sign}".strip(),
+        interval,
+        best.layer,
+        half,
+        between,
+        depth,
+    )
+
+
+def _between(low: Point, high: Point) -> str:
+    return f"[{low.layer}, {high.layer}]"
+
+
+def _depth(curve: Curve, point: Point) -> float:
+    """0 at embed, 1 after the last block."""
+    return min(1.0, (point.number + 1) / (curve.final + 1))
+
+
+def _values(curve: Curve) -> list[tuple[object, ...]]:
+    own = (curve.declared.name, curve.readout, curve.dataset, curve.backbone, curve.control)
+    return [
+        (
+            *own,
+            *(point.layer, point.number, curve.declared.column, point.value, point.low, point.high),
+            *map(curve.share, (point.value, point.low, point.high)),
+            point.n_rows,
+        )
+        for point in curve.points
+    ]
+
+
+def _template() -> jinja2.Template:
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(_PAGE),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        finalize=lambda value: printable(value) if type(value) is str else value,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    return environment.get_template("joint.html")

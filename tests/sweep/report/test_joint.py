@@ -1,0 +1,127 @@
+"""The joint report: every number of it is that of a row, and names from a study cannot break out."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from frozen.data.scenes import TwinShapes
+from frozen.data.spec import DatasetSpec
+from frozen.models import BackboneConfig, describe
+from frozen.readout.cells import Cell
+from frozen.readout.readout import find_readout
+from sweep.report.joint import write_joint_page
+from sweep.results.directory import ResultsDirectory
+
+SOURCE = "shipped:shapes_coca"
+LAYERS = ("embed", "0", "1", "2", "3", "4", "5", "final")
+READOUTS = {name: find_readout(name) for name in ("binding", "captions")}
+VALUES = {
+    "binding": ("direct_binding_ratio", [0.0, 0.1, 0.3, 0.6, 0.9, 0.95, 0.97, 0.96]),
+    "captions": ("choice_accuracy_percent", [50.0, 50.0, 51.0, 50.0, 60.0, 80.0, 99.0, 100.0]),
+}
+
+
+class Kept(ResultsDirectory):
+    """A folder whose rows are given."""
+
+    def __init__(self, root: Path, rows: dict[str, dict[str, Any]]) -> None:
+        super().__init__(root)
+        self._rows = rows
+
+    def rows(self) -> dict[str, dict[str, Any]]:
+        return self._rows
+
+
+@pytest.fixture(scope="module")
+def cells() -> dict[str, list[Cell]]:
+    dataset, backbone = DatasetSpec("twins", "twinshapes", TwinShapes()), BackboneConfig(source=SOURCE)
+    description = describe(backbone, dataset.config)
+    return {
+        name: [
+            Cell(
+                readout=name,
+                dataset=dataset,
+                backbone=backbone,
+                description=description,
+                columns=(("layer", layer), ("layer_index", description.layer_number(layer))),
+                names=(layer,),
+                settings=None,
+                identity=(("readout", name), ("layer", layer)),
+            )
+            for layer in LAYERS
+        ]
+        for name in READOUTS
+    }
+
+
+def rows_of(cells: dict[str, list[Cell]], spread: float) -> dict[str, dict[str, Any]]:
+    rows = {}
+    for name, (column, values) in VALUES.items():
+        width = spread * (100 if column.endswith("percent") else 1)
+        for cell, value in zip(cells[name], values, strict=True):
+            ends = {f"{column}_low": value - width, f"{column}_high": value + width}
+            rows[cell.cell_id] = {"status": "done", **dict(cell.columns), column: value, **ends}
+    return rows
+
+
+def written(cells: dict[str, list[Cell]], rows: dict[str, Any], folder: Path, **changes: Any) -> str:
+    settings = {"title": "both", "study_yaml": "name: both\n", **changes}
+    page = write_joint_page(Kept(folder, rows), settings["title"], READOUTS, cells, settings["study_yaml"])
+    return page.read_text()
+
+
+def test_the_page_says_where_each_passes_half(cells: dict[str, list[Cell]], tmp_path: Path) -> None:
+    page = written(cells, rows_of(cells, 0.01), tmp_path)
+    assert '<td>2 <span class="interval">[2, 2]</span></td>' in page  # binding: .6 is the first of half of .97
+    assert '<td>4 <span class="interval">[4, 4]</span></td>' in page  # captions: 80 is the first half of the way
+    assert 'href="binding/report.html"' in page
+    assert "8 cells" in page
+
+
+def test_the_table_holds_the_rows_and_their_shares(cells: dict[str, list[Cell]], tmp_path: Path) -> None:
+    written(cells, rows_of(cells, 0.01), tmp_path)
+    lines = list(csv.DictReader((tmp_path / "joint.csv").open()))
+    assert len(lines) == 16
+    [one] = [line for line in lines if line["curve"] == "captions" and line["layer"] == "4"]
+    assert (float(one["value"]), float(one["share"]), float(one["share_low"])) == (80.0, 0.6, pytest.approx(0.58))
+
+
+def test_failed_cells_are_counted_and_left_out(cells: dict[str, list[Cell]], tmp_path: Path) -> None:
+    rows = rows_of(cells, 0.01)
+    rows[cells["captions"][4].cell_id]["status"] = "failed"
+    page = written(cells, rows, tmp_path)
+    assert "1 failed" in page
+    assert len((tmp_path / "joint.csv").read_text().splitlines()) == 16
+
+
+def test_what_is_nothing_is_said_to_be_nothing(cells: dict[str, list[Cell]], tmp_path: Path) -> None:
+    page = written(cells, rows_of(cells, 2.0), tmp_path)
+    assert page.count("not above nothing") == 2
+
+
+def test_what_one_readout_cannot_say_and_another_finds_is_told(cells: dict[str, list[Cell]], tmp_path: Path) -> None:
+    rows = rows_of(cells, 0.01)
+    assert 'class="surprise"' not in written(cells, rows, tmp_path)
+    for cell in cells["captions"]:
+        column = VALUES["captions"][0]
+        rows[cell.cell_id] |= {column: 50.0, f"{column}_low": 49.0, f"{column}_high": 51.0}
+    page = written(cells, rows, tmp_path)
+    assert (
+        "captions is not above nothing at any of its 8 layers, while binding reaches 0.97 of its scale at 5" in page
+    )
+
+
+def test_without_rows_there_is_a_page(cells: dict[str, list[Cell]], tmp_path: Path) -> None:
+    page = written(cells, {}, tmp_path)
+    assert "No curve by depth yet" in page
+    assert "0 of 8 cells" in page
+
+
+def test_names_are_text(cells: dict[str, list[Cell]], tmp_path: Path) -> None:
+    page = written(cells, rows_of(cells, 0.01), tmp_path, title="<script>x</script>", study_yaml="a: </pre><b>")
+    assert "<script>" not in page
+    assert "</pre><b>" not in page
