@@ -67,10 +67,11 @@ def measure(config: BackboneConfig, images: int, scene_size: int, rounds: int, d
     extractor = Extractor(device, render_threads=4 if device.type == "cuda" else 1)
     backbone: Any = extractor._loaded(job)
     split = job.scene.open("train")
+    n_samples = batch_samples(layout.n_tokens, device.type)
     sizes = [
         len(part)
         for block in range(job.n_blocks)
-        for part in in_batches(job.block_samples(block), batch_samples(layout.n_tokens, device.type), PLAIN, {}, layout)
+        for part in in_batches(job.block_samples(block), n_samples, PLAIN, {}, layout)
     ]
     first = make_batch(split, np.arange(max(sizes)), images=True)
     pixels = backbone._pixels(first.images)
