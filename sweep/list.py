@@ -9,6 +9,7 @@ from fnmatch import fnmatch
 from frozen.data.readers import READERS
 from frozen.data.scenes import SCENES, ColorShape, Scene
 from frozen.models import LIBRARIES, PAPER, SHIPPED, BackboneConfig, BackboneError, describe, part_names
+from frozen.models._open_clip_source import library
 from frozen.models._torchvision_ops import declare_missing_operators
 from frozen.models._transformers import FAMILIES as TOWERS
 from frozen.readout.readout import find_readout, readout_names
@@ -59,6 +60,21 @@ def _backbones(pattern: str | None) -> Iterator[str]:
         return
     yield f"timm:NAME: name them with a pattern, such as `python -m sweep.list backbones '{_DEFAULT_TIMM}'`"
     yield f"hf:REPO: any repository of the hub whose vision tower is one of {', '.join(TOWERS)}"
+    yield from _open_clip()
+
+
+def _open_clip() -> Iterator[str]:
+    """Captioning models of open_clip, whose settings come with the library; what to do where it is missing."""
+    try:
+        open_clip = library("open_clip:NAME/TAG")
+    except BackboneError as error:
+        yield str(error)
+        return
+    yield "open_clip:NAME/TAG: CLIPs whose image tower is a ViT of its own, such as ViT-B-32/laion2b_s34b_b79k"
+    for name in ("coca_ViT-B-32", "coca_ViT-L-14"):
+        for tag in open_clip.list_pretrained_tags_by_model(name):
+            source = f"open_clip:{name}/{tag}"
+            yield _described(source, BackboneConfig(source=source))
 
 
 def _timm(pattern: str) -> Iterator[str]:
@@ -81,8 +97,10 @@ def _described(name: str, config: BackboneConfig) -> str:
     blocks = sum(layer.isdigit() for layer in found.layers)
     prefix = [*(["CLS"] if layout.has_cls else []), *([f"{layout.n_registers} registers"] * bool(layout.n_registers))]
     tokens = " + ".join([*prefix, f"{layout.grid[0]}x{layout.grid[1]}"])
+    first = found.layout_of(found.layers[0])
+    changes = "" if first == layout else f"from {first.grid[0]}x{first.grid[1]} tokens of width {first.width} to "
     return (
-        f"{name}: {blocks} blocks, width {layout.width}, {layout.n_tokens} tokens ({tokens}) at "
+        f"{name}: {blocks} blocks, {changes}width {layout.width}, {layout.n_tokens} tokens ({tokens}) at "
         f"{found.image_size} px, {found.parameters / 1e6:,.1f}M parameters, "
         f"{found.forward_flops / 1e9:,.1f} GFLOP an image{_parts(config)}"
     )

@@ -40,7 +40,7 @@ def _resnet(model: Any) -> _Pieces:
 
 
 def _convnext(model: Any) -> _Pieces:
-    blocks = [
+    blocks: list[nn.Module] = [
         nn.Sequential(stage.downsample, block) if number == 0 else block
         for stage in model.stages
         for number, block in enumerate(stage.blocks)

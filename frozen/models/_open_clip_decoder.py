@@ -15,7 +15,7 @@ from frozen.models.parts import Decoder
 from frozen.models.text_tower import AttentionalPooler, CaptionDecoder, TextConfig, TextTower
 
 if TYPE_CHECKING:
-    from frozen.models._open_clip_models import Source
+    from frozen.models._open_clip_source import Source
 
 _PLAIN = {"hf_model_name": None, "ls_init_value": None, "no_causal_mask": False, "proj_bias": False}
 """Settings of a text tower whose mathematics ours is."""

@@ -7,108 +7,26 @@ do not, and the weights are the same (spec of the conversion: `timm.models.visio
 from __future__ import annotations
 
 import hashlib
-import json
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cache
-from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import nn
 
 from frozen.models._base import BackboneError, Description, UnavailableError
 from frozen.models._config import BackboneConfig
+from frozen.models._open_clip_source import SETTINGS, Source, library, source_of
 from frozen.models._timm import tower_of
 from frozen.models._torchvision_ops import declare_missing_operators
-from frozen.models._vision import Pixels, Tower, VisionTransformer
+from frozen.models._vision import Tower, VisionTransformer
 
-INSTALL = "pip install 'binding-sweep[open_clip]'"
-_SETTINGS = "open_clip_config.json"
 _CUSTOM = ("block_type", "qk_norm", "scaled_cosine_attn", "scale_heads", "scale_attn_inner", "scale_attn", "scale_fc")
 _BESIDE = ("visual.attn_pool", "visual.ln_post")
 """Weights of an attentional pooler, which belong to the caption decoder."""
-
-
-class Source(NamedTuple):
-    """Which model of open_clip a source names.
-
-    Attributes:
-        name: of one of the library's settings, or `local-dir:FOLDER`.
-        tag: of its weights; empty where a file or a folder has them, or chance.
-        settings: of the model.
-        pixels: what its images are normalised with.
-        folder: where it lies; None for the library's own.
-    """
-
-    name: str
-    tag: str
-    settings: dict[str, Any]
-    pixels: Pixels
-    folder: Path | None
-
-    @property
-    def vision(self) -> dict[str, Any]:
-        """Settings of the image tower."""
-        return self.settings["vision_cfg"]
-
-    @property
-    def writes_captions(self) -> bool:
-        """Whether it is a CoCa whose image tower ends in one attentional pooler."""
-        return "multimodal_cfg" in self.settings and self.vision.get("attentional_pool") is True
-
-
-def library(source: str) -> Any:
-    """The module.
-
-    Raises:
-        BackboneError: it is not installed.
-    """
-    if find_spec("open_clip") is None:
-        raise BackboneError(f"{source} needs the library open_clip; {INSTALL}")
-    declare_missing_operators()
-    import open_clip  # pyright: ignore[reportMissingImports], an extra
-
-    return open_clip
-
-
-def source_of(config: BackboneConfig) -> Source:
-    """What a source names, from settings alone.
-
-    Raises:
-        BackboneError: no such model, folder or weights.
-    """
-    name = config.architecture
-    open_clip = library(config.source)
-    if name.startswith((".", "/", "~")):
-        folder = Path(name).expanduser()
-        try:
-            content = json.loads((folder / _SETTINGS).read_text())
-            settings, pixels = content["model_cfg"], content.get("preprocess_cfg", {})
-        except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
-            raise BackboneError(f"{config.source}: {folder / _SETTINGS} cannot be read: {error!r}") from error
-        return Source(f"local-dir:{folder}", "", settings, _pixels(open_clip, pixels), folder)
-    name, _, tag = name.partition("/")
-    settings = open_clip.get_model_config(name)
-    if settings is None:
-        from difflib import get_close_matches
-
-        near = get_close_matches(name, open_clip.list_models(), n=3)
-        hint = f"; did you mean {' or '.join(near)}?" if near else ""
-        raise BackboneError(f"open_clip has no model {name!r}{hint}")
-    tags = open_clip.list_pretrained_tags_by_model(name)
-    if tag and tag not in tags:
-        raise BackboneError(f"open_clip has no weights {tag!r} of {name}; there are {', '.join(tags) or 'none'}")
-    if not tag and config.kind != "random" and config.weights_file is None:
-        there = f"{name}/{tags[-1]}" if tags else "a file, `weights: FILE`"
-        raise BackboneError(f"{config.source} names no weights; write open_clip:NAME/TAG, such as {there}")
-    chosen = open_clip.get_pretrained_cfg(name, tag) if tag else {}
-    return Source(name, tag, settings, _pixels(open_clip, chosen), None)
-
-
-def _pixels(open_clip: Any, settings: dict[str, Any]) -> Pixels:
-    mean = settings.get("mean") or open_clip.OPENAI_DATASET_MEAN
-    std = settings.get("std") or open_clip.OPENAI_DATASET_STD
-    return Pixels(tuple(mean), tuple(std))
 
 
 def refuse_other_towers(source: Source, what: str) -> None:
@@ -140,7 +58,7 @@ def image_tower(source: Source, what: str, image_size: int | None) -> Any:
         BackboneError: a tower that is no plain ViT.
     """
     declare_missing_operators()
-    from timm.layers import get_act_layer
+    from timm.layers.create_act import get_act_layer
     from timm.models.vision_transformer import VisionTransformer as Model
 
     refuse_other_towers(source, what)
@@ -243,7 +161,7 @@ def _name(config: BackboneConfig, source: Source) -> str | None:
     if source.folder is None:
         return None
     prefix = config.source.removesuffix(config.architecture)
-    return f"{prefix}folder:{hashlib.sha256((source.folder / _SETTINGS).read_bytes()).hexdigest()[:16]}"
+    return f"{prefix}folder:{hashlib.sha256((source.folder / SETTINGS).read_bytes()).hexdigest()[:16]}"
 
 
 def whole_model(config: BackboneConfig, source: Source, *, trained: bool | None = None) -> Any:
@@ -267,13 +185,14 @@ def whole_model(config: BackboneConfig, source: Source, *, trained: bool | None 
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
         try:
-            model = open_clip.create_model(
-                source.name,
-                pretrained=weights if is_trained else None,
-                load_weights=is_trained,
-                require_pretrained=is_trained,
-                pretrained_text=False,
-            )
+            with _silent():
+                model = open_clip.create_model(
+                    source.name,
+                    pretrained=weights if is_trained else None,
+                    load_weights=is_trained,
+                    require_pretrained=is_trained,
+                    pretrained_text=False,
+                )
         except Exception as error:  # hub, files and shapes can fail in any way
             reason = " ".join(str(error).split())[:200]
             raise BackboneError(f"open_clip cannot load {config.source}: {reason}") from error
@@ -282,6 +201,21 @@ def whole_model(config: BackboneConfig, source: Source, *, trained: bool | None 
 
             initialise(model.text_decoder)
     return model.eval().requires_grad_(requires_grad=False)
+
+
+@contextmanager
+def _silent() -> Iterator[None]:
+    """Without what the library logs at the root: of an untrained model it warns that it has no weights."""
+
+    def is_of_others(record: logging.LogRecord) -> bool:
+        return "open_clip" not in record.pathname
+
+    root = logging.getLogger()
+    root.addFilter(is_of_others)
+    try:
+        yield
+    finally:
+        root.removeFilter(is_of_others)
 
 
 def _carry_over(whole: Any, model: nn.Module) -> None:

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from jaxtyping import Float32
 from torch import nn
-from torch.nn.functional import normalize
+from torch.nn.functional import linear, normalize
 
 from frozen.models._base import BackboneError
 from frozen.models._config import BackboneConfig
@@ -50,7 +50,8 @@ class JointSpace:
 
     def image_vectors(self, embeddings: Float32[np.ndarray, "images width"]) -> Float32[np.ndarray, "images joint"]:
         """Vectors of images in the joint space, not normalised."""
-        return embeddings @ self.project.T + self.bias
+        bias = torch.from_numpy(self.bias) if self.bias.any() else None
+        return linear(torch.from_numpy(embeddings), torch.from_numpy(self.project), bias).numpy()
 
     def scores(
         self, images: Float32[np.ndarray, "images joint"], texts: Float32[np.ndarray, "texts joint"]
@@ -130,7 +131,7 @@ def joint_of(model: Any, tokenizer: Callable[[Sequence[str]], torch.Tensor]) -> 
     """
     from frozen.models._open_clip import encoder, projection
 
-    offset, scale = getattr(model, "logit_bias", None), float(model.logit_scale.exp())
+    offset, scale = getattr(model, "logit_bias", None), float(model.logit_scale.detach().exp())
     return JointSpace(*projection(model), encoder(model, tokenizer), scale, offset=float(offset or 0.0))
 
 
@@ -156,10 +157,54 @@ def output_map(trunk: Trunk, block: int) -> OutputMap:
     if point is None or not isinstance(point.module, nn.Linear):
         reason = trunk.parts[block].refused.get("heads", "its heads are not read by a linear layer")
         raise BackboneError(f"block {block}: {reason}")
-    linear = point.module
-    bias = torch.zeros(linear.out_features, device=linear.weight.device) if linear.bias is None else linear.bias
+    output = point.module
+    bias = torch.zeros(output.out_features, device=output.weight.device) if output.bias is None else output.bias
     scale = _layer_scale(trunk.blocks[block])
-    return OutputMap((linear.weight.float().T * scale).T, bias.float() * scale)
+    return OutputMap((output.weight.float().T * scale).T, bias.float() * scale)
+
+
+class QueriesKeys(NamedTuple):
+    """What an attention sublayer compares tokens by, before a softmax over their scaled products.
+
+    Attributes:
+        queries: float32 [n heads queries dim], of the tokens that are asked for.
+        keys: float32 [n heads token dim], of all tokens.
+        scale: of the products.
+    """
+
+    queries: torch.Tensor
+    keys: torch.Tensor
+    scale: float
+
+
+def queries_keys(block: Any, tokens: torch.Tensor, rows: slice) -> QueriesKeys:
+    """Queries and keys of a block of timm, whose projection is joint, or of transformers' CLIP, which has two.
+
+    Args:
+        block: of a trunk.
+        tokens: [n token width], as they enter it.
+        rows: the tokens whose queries are wanted.
+
+    Raises:
+        BackboneError: an attention whose queries and keys cannot be made from its input.
+    """
+    attention: Any = getattr(block, "attn", None) or getattr(block, "self_attn", None)
+    norm = getattr(block, "norm1", None) or getattr(block, "layer_norm1", None)
+    names = {name for name in ("qkv", "q_norm", "k_norm", "q_proj", "k_proj") if hasattr(attention, name)}
+    if norm is None or not ({"qkv", "q_norm", "k_norm"} <= names or names == {"q_proj", "k_proj"}):
+        raise BackboneError(f"{type(block).__name__} does not show the queries and keys of its attention")
+    given = norm(tokens)
+    if "qkv" not in names:
+        pair = attention.q_proj(given[:, rows]), attention.k_proj(given)
+        queries, keys = (one.unflatten(-1, (attention.num_heads, -1)).transpose(1, 2) for one in pair)
+        return QueriesKeys(queries, keys, float(attention.scale))
+    width = attention.qkv.out_features // 3
+    weight = attention.qkv.weight.float()
+    bias = torch.zeros(3 * width, device=given.device) if attention.qkv.bias is None else attention.qkv.bias.float()
+    queries = linear(given[:, rows], weight[:width], bias[:width]).unflatten(-1, (attention.num_heads, -1))
+    keys = linear(given, weight[width : 2 * width], bias[width : 2 * width]).unflatten(-1, (attention.num_heads, -1))
+    queries, keys = attention.q_norm(queries.transpose(1, 2)), attention.k_norm(keys.transpose(1, 2))
+    return QueriesKeys(queries, keys, float(attention.scale))
 
 
 def _layer_scale(block: Any) -> torch.Tensor | float:

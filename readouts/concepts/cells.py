@@ -12,6 +12,7 @@ from frozen.capture.sites import Site
 from frozen.data.scenes import SPLITS
 from frozen.data.spec import DatasetSpec
 from frozen.models import BackboneConfig, describe
+from frozen.models.joint import joint_refusal
 from frozen.paths import StudyPath, written
 from frozen.readout.cells import Cell, LeftOut, Mistake
 from frozen.readout.grid import Reading, readings
@@ -30,7 +31,7 @@ from readouts.concepts.naming import NamingError
 from readouts.concepts.settings import DictionaryConfig
 from readouts.concepts.sites import JOINT, reduction, site_number, site_refusal
 from readouts.concepts.stages import VERSION, Stage
-from readouts.concepts.texts import file_texts, scene_texts, text_refusal
+from readouts.concepts.texts import file_texts, scene_texts
 
 
 def cells(study: Study) -> Iterator[Cell | LeftOut | Mistake]:
@@ -140,7 +141,7 @@ class _Maker:
             ]
             if names.images:
                 judge = BackboneConfig(source=names.images)
-                if reason := text_refusal(judge):
+                if reason := joint_refusal(judge):
                     yield LeftOut(f"{names.label} · {self.site}", reason)
                     continue
                 view = WholeSite(Site("final", "embedding"))

@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
 
+from frozen.models.joint import open_joint
 from frozen.readout.cells import Cell
 from frozen.readout.needs import Inputs
 from frozen.readout.outcome import Outcome
@@ -25,7 +26,7 @@ from readouts.concepts.rows import outcome
 from readouts.concepts.selectivity import aucs
 from readouts.concepts.sites import JOINT, Projected
 from readouts.concepts.stages import Stage
-from readouts.concepts.texts import read_texts, scene_texts, text_side
+from readouts.concepts.texts import read_texts, scene_texts
 from readouts.concepts.training import DictionaryRun, Trained, train
 
 DETECTS = 0.9
@@ -40,7 +41,7 @@ def site_rows(cell: Cell, inputs: Inputs, split: str) -> ArrayRows:
     array = inputs.columns[split]["activations"]
     if cell.settings.site != JOINT:
         return array
-    return Projected(array, text_side(cell.backbone).project)
+    return Projected(array, open_joint(cell.backbone))
 
 
 def dictionaries(cells: Mapping[Cell, Inputs], device: torch.device) -> Iterator[tuple[Cell, Outcome]]:
@@ -102,10 +103,10 @@ def _densities(found: Quality) -> bytes:
 @torch.inference_mode()
 def _zero_shot(cell: Cell, inputs: Inputs, dictionary: Dictionary, test: ArrayRows) -> dict[str, np.ndarray]:
     """Whether the objects of an image are its best texts, for x and for x̂."""
-    text = text_side(cell.backbone)
+    joint = open_joint(cell.backbone)
     scene = cell.dataset.config
     labels = inputs.array("test_labels", "object_codes") > 0
-    vectors = read_texts(text, scene_texts(scene)[: scene.space.n_objects], ("{}",))
+    vectors = read_texts(joint, scene_texts(scene)[: scene.space.n_objects], ("{}",))
     if vectors.n_unread:
         return {}
     x = torch.from_numpy(np.array(test[:], dtype=np.float32))
@@ -152,18 +153,18 @@ def names_of(cell: Cell, inputs: Inputs, device: torch.device) -> Outcome:
     dictionary = Dictionary.from_bytes(inputs.products["dictionary"])
     codes = sparse.encode(dictionary, site_rows(cell, inputs, "test"), device)
     backbone = stage.judge or cell.backbone
-    text = text_side(backbone)
-    vocabulary = read_texts(text, stage.texts, stage.names.templates)
+    joint = open_joint(backbone)
+    vocabulary = read_texts(joint, stage.texts, stage.names.templates)
     if stage.judge is None:
         vectors = naming.centred(vocabulary.vectors) if stage.names.centre else vocabulary.vectors
         table = naming.table_of_names(
             dictionary.directions, vectors, vocabulary.texts, threshold=stage.names.threshold, seed=stage.seed
         )
     else:
-        images = text.image_vectors(torch.from_numpy(inputs.array("judge_test", "activations").astype(np.float32)))
+        images = joint.image_vectors(inputs.array("judge_test", "activations").astype(np.float32))
         table = naming.table_from_images(
             codes,
-            text.scores(images, vocabulary.vectors.numpy()),
+            joint.scores(images, vocabulary.vectors.numpy()),
             vocabulary.texts,
             n_images=stage.names.n_images,
             threshold=stage.names.threshold,

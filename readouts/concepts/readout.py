@@ -75,7 +75,7 @@ class ConceptsReadout(ReadoutDefaults):
     def cost(self, cell: Cell, sizes: Mapping[str, int]) -> float:
         """About how many multiplications the cell takes."""
         stage: Stage = cell.settings
-        width = cell.description.embedding_width or cell.description.layout.width
+        width = _width(cell)
         if stage.dictionary is None or stage.training is None:
             return 2e4 * sum(sizes.values())
         n_atoms = stage.dictionary.n_atoms(width)
@@ -86,7 +86,7 @@ class ConceptsReadout(ReadoutDefaults):
     def forecast_key(self, cell: Cell) -> Hashable:
         """Stage, dictionary and width."""
         stage: Stage = cell.settings
-        return (stage.name, stage.dictionary, stage.training, cell.description.layout.width)
+        return (stage.name, stage.dictionary, stage.training, _width(cell))
 
     def forecast_s(self, cell: Cell, sizes: Mapping[str, int], device: torch.device) -> float:
         """Seconds, by the number of multiplications."""
@@ -146,3 +146,9 @@ def _measured(cell: Cell, inputs: Inputs, device: torch.device) -> Outcome:
             return intervention_of(cell, inputs)
         case other:
             raise AssertionError(f"no stage {other}")
+
+
+def _width(cell: Cell) -> int:
+    """Width of the site that a dictionary is made of, of the embedding or of a layer; for estimates of time."""
+    layer, dot, _ = str(cell.settings.site).rpartition(".")
+    return cell.description.layout_of(layer).width if dot else cell.description.embedding_width

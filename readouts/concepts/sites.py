@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from frozen.capture.reductions import Reduction, View, WholeSite
 from frozen.capture.sites import Site
 from frozen.capture.views import Mode, refuses
 from frozen.models import BackboneConfig, Description
+from frozen.models.joint import JointSpace, joint_refusal
 from frozen.rows import ArrayRows
-from readouts.concepts.texts import text_refusal
 
 JOINT = "joint"
 EMBEDDING = "embedding"
@@ -36,7 +34,7 @@ def site_problem(text: str) -> str | None:
 
 def site_refusal(text: str, backbone: BackboneConfig, description: Description) -> str | None:
     """Why a backbone does not have a site, or None."""
-    if text == JOINT and (reason := text_refusal(backbone)):
+    if text == JOINT and (reason := joint_refusal(backbone)):
         return reason
     if text in (JOINT, EMBEDDING):
         return Site("final", "embedding").refusal(description)
@@ -69,23 +67,22 @@ class Projected:
 
     Args:
         array: [samples width].
-        project: [joint width].
+        space: the joint space.
     """
 
     itemsize = 4
 
-    def __init__(self, array: ArrayRows, project: Tensor) -> None:
-        self._array, self._project = array, project.float()
+    def __init__(self, array: ArrayRows, space: JointSpace) -> None:
+        self._array, self._space = array, space
 
     @property
     def shape(self) -> tuple[int, ...]:
         """[samples joint]."""
-        return (len(self._array), self._project.shape[0])
+        return (len(self._array), len(self._space.project))
 
     def __len__(self) -> int:
         return len(self._array)
 
     def __getitem__(self, rows: slice | np.ndarray) -> np.ndarray:
         """The rows, float32."""
-        x = torch.from_numpy(np.array(self._array[rows], dtype=np.float32))
-        return torch.nn.functional.linear(x, self._project).numpy()
+        return self._space.image_vectors(np.array(self._array[rows], dtype=np.float32))

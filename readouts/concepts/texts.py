@@ -1,4 +1,4 @@
-"""The text side of a backbone: its tower, and the projection of images into the joint space."""
+"""Texts in the joint space of a backbone."""
 
 from __future__ import annotations
 
@@ -13,32 +13,8 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from frozen.data.scenes import Scene, phrase
-from frozen.models import BackboneConfig
-from frozen.models.opening import open_shipped
-from frozen.models.parts import Text
+from frozen.models.joint import JointSpace
 from readouts.concepts.naming import NamingError
-
-_CLIPS = ("shapes_clip_objects", "shapes_clip_features")
-
-
-def text_refusal(backbone: BackboneConfig) -> str | None:
-    """Why a backbone has no joint space with texts that can be read here, or None."""
-    if backbone.library == "shipped" and backbone.architecture in _CLIPS:
-        return None
-    return f"{backbone.source} has no text tower that is known here; shipped:{_CLIPS[0]}, for one, has"
-
-
-def text_side(backbone: BackboneConfig) -> Text:
-    """Text tower and projection of a backbone; those of random weights where it is untrained.
-
-    Raises:
-        ValueError: a backbone without.
-    """
-    if reason := text_refusal(backbone):
-        raise ValueError(reason)
-    model = open_shipped(backbone.architecture, untrained=backbone.seed if backbone.kind == "random" else None)
-    assert model.text is not None
-    return model.text
 
 
 class VocabularyTexts(NamedTuple):
@@ -55,28 +31,20 @@ class VocabularyTexts(NamedTuple):
     n_unread: int
 
 
-def read_texts(text: Text, texts: Sequence[str], templates: Sequence[str]) -> VocabularyTexts:
+def read_texts(space: JointSpace, texts: Sequence[str], templates: Sequence[str]) -> VocabularyTexts:
     """Vectors of texts, the mean over templates of unit vectors.
 
     Raises:
         NamingError: a tower that can read none of them.
     """
-    kept = [one for one in texts if all(_is_read(text, template.replace("{}", one)) for template in templates)]
+    kept = [one for one in texts if all(space.reads(template.replace("{}", one)) for template in templates)]
     if not kept:
         raise NamingError(f"the text tower can read none of {len(texts)} texts, such as {texts[0]!r}")
-    total = torch.zeros(len(kept), text.project.shape[0])
+    total = torch.zeros(len(kept), len(space.project))
     for template in templates:
         filled = [template.replace("{}", one) for one in kept]
-        total += normalize(torch.from_numpy(np.array(text.encode(filled))), dim=1)
+        total += normalize(torch.from_numpy(np.array(space.encode(filled))), dim=1)
     return VocabularyTexts(tuple(kept), normalize(total, dim=1), len(texts) - len(kept))
-
-
-def _is_read(text: Text, words: str) -> bool:
-    try:
-        text.tokenizer.encode([words])
-    except ValueError:  # an unknown word, or too many of them
-        return False
-    return True
 
 
 def scene_texts(scene: Scene) -> tuple[str, ...]:

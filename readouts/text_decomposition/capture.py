@@ -18,7 +18,7 @@ from frozen.capture.conditions import Condition
 from frozen.capture.reductions import Column, ForwardPass, Values
 from frozen.capture.sites import Site
 from frozen.models import BackboneError, Description, Ending
-from frozen.models.joint import output_map
+from frozen.models.joint import output_map, queries_keys
 
 _MOST_ERROR = 0.05
 """Largest relative difference between a head's output and the sum of its shares by token: products in half
@@ -220,20 +220,9 @@ def _attention(
     Raises:
         BackboneError: an attention whose queries and keys cannot be made from its input.
     """
-    attention: Any = getattr(block, "attn", None)
-    known = ("qkv", "q_norm", "k_norm", "num_heads", "scale")
-    if any(not hasattr(attention, name) for name in known) or not hasattr(block, "norm1"):
-        raise BackboneError(f"{type(block).__name__} does not show the queries and keys of its attention")
-    given = block.norm1(tokens)
-    width = attention.qkv.out_features // 3
-    weight = attention.qkv.weight.float()
-    bias = torch.zeros(3 * width, device=given.device) if attention.qkv.bias is None else attention.qkv.bias.float()
     is_read = slice(0, 1) if weights.stride(0) == 0 else slice(None)
-    queries = linear(given[:, is_read], weight[:width], bias[:width]).unflatten(-1, (attention.num_heads, -1))
-    keys = linear(given, weight[width : 2 * width], bias[width : 2 * width]).unflatten(-1, (attention.num_heads, -1))
-    queries = attention.q_norm(queries.transpose(1, 2))
-    keys = attention.k_norm(keys.transpose(1, 2))
-    rows = (attention.scale * queries @ keys.transpose(2, 3)).softmax(-1)
+    found = queries_keys(block, tokens, is_read)
+    rows = (found.scale * found.queries @ found.keys.transpose(2, 3)).softmax(-1)
     return torch.einsum("bq,bhqn->bhn", weights[:, is_read], rows)
 
 

@@ -195,10 +195,14 @@ def _costs(cells: Iterable[Cell]) -> Iterator[str]:
             by_backbone.setdefault(cell.backbone, []).append(cell)
     for backbone, own in by_backbone.items():
         description = own[0].description
-        flops, tokens = description.forward_flops, description.layout.n_tokens
+        flops, last = description.forward_flops, description.layout
+        first = description.layout_of(description.layers[0])
+        tokens = f"{last.n_tokens:,} tokens"
+        if first != last:
+            tokens = f"{first.n_tokens:,} tokens of width {first.width:,} to {last.n_tokens:,} of {last.width:,}"
         images = count_samples(own)
         yield (
-            f"{written(backbone.source)}: {tokens:,} tokens at {description.image_size} px, "
+            f"{written(backbone.source)}: {tokens} at {description.image_size} px, "
             f"{_human_flop(flops)} an image; {images:,} images: {_human_flop(flops * images)}, "
             f"{human_bytes(capture_bytes(own))} to store"
         )

@@ -209,8 +209,8 @@ VALUES: tuple[Mistake, ...] = (
     (
         "timm:vit_tiny_patch16_224",
         "tim:x",
-        "8: backbones[0]: must be shipped:NAME, timm:NAME, hf:REPO, random:NAME, random:hf:REPO, "
-        "random:shipped:NAME, activations:FILE or control:NAME, got 'tim:x'",
+        "8: backbones[0]: must be shipped:NAME, timm:NAME, hf:REPO, open_clip:NAME/TAG, random:NAME, random:hf:REPO, "
+        "random:open_clip:NAME, random:shipped:NAME, activations:FILE or control:NAME, got 'tim:x'",
     ),
     (
         "- timm:vit_tiny_patch16_224",

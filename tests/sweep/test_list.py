@@ -34,7 +34,11 @@ def test_every_backbone_has_a_line(capsys: pytest.CaptureFixture[str]) -> None:
             "timm:vit_large_patch14_reg4_dinov2.lvd142m: 24 blocks, width 1024, 1374 tokens (CLS + 4 registers + "
             "37x37) at 518 px, 304.4M parameters, 1,022.0 GFLOP an image",
         ),
-        ("timm:convnext_atto.d2*", "timm:convnext_atto.d2_in1k: cannot be used: ConvNeXt has no ViT blocks"),
+        (
+            "timm:convnext_atto.d2*",
+            "timm:convnext_atto.d2_in1k: 12 blocks, from 56x56 tokens of width 40 to width 320",
+        ),
+        ("timm:swin_s3_tiny*", "timm:swin_s3_tiny_224.ms_in1k: cannot be used: SwinTransformer has no ViT blocks"),
     ],
 )
 def test_models_of_timm_are_listed_by_a_pattern(

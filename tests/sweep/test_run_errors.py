@@ -43,7 +43,7 @@ MISTAKES = {
         "study.yaml:{line}: backbones[0]: timm has no model",
     ),
     "unknown shipped model": ("shapes_vit_objects", "shapes_vit_object", "study.yaml:{line}: backbones[0]"),
-    "model without tokens": ("shipped:shapes_vit_objects", "timm:convnext_tiny", "has no ViT blocks"),
+    "model without tokens": ("shipped:shapes_vit_objects", "timm:swin_tiny_patch4_window7_224", "has no ViT blocks"),
 }
 
 

@@ -217,7 +217,7 @@ def test_published_models_are_described_without_the_hub(name: str) -> None:
 
 
 def test_without_the_library_there_is_one_message(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("frozen.models._open_clip_models.find_spec", lambda _name: None)
+    monkeypatch.setattr("frozen.models._open_clip_source.find_spec", lambda _name: None)
     with pytest.raises(BackboneError, match="needs the library open_clip; pip install 'binding-sweep"):
         describe(BackboneConfig(source="open_clip:ViT-B-32/openai", seed=7), SCENE)
 

@@ -238,7 +238,6 @@ def test_describing_allocates_no_weights(monkeypatch: pytest.MonkeyPatch) -> Non
     ("name", "reason"),
     [
         ("swin_tiny_patch4_window7_224", "SwinTransformer has no ViT blocks over a grid of patch tokens"),
-        ("convnext_atto", "ConvNeXt has no ViT blocks over a grid of patch tokens"),
         ("mixer_s16_224", "MlpMixer has no ViT blocks over a grid of patch tokens"),
         ("cait_xxs24_224", re.escape("layer embed has tokens (1, 196, 192), not (1, 197, 192)")),
         ("convit_tiny", re.escape("layer embed has tokens (1, 196, 192), not (1, 197, 192)")),
@@ -255,7 +254,7 @@ def test_models_whose_tokens_cannot_be_told_apart_are_refused_before_their_weigh
     ("source", "image_size", "reason"),
     [
         ("timm:test_vit", 8, "image_size 8 is smaller than a patch"),
-        ("timm:convnext_atto", 64, "does not take an image_size"),
+        ("timm:efficientnet_b0", 64, "does not take an image_size"),
     ],
 )
 def test_image_sizes_that_cannot_be_are_refused(source: str, image_size: int, reason: str) -> None:

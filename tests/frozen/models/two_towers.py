@@ -14,7 +14,7 @@ from tests.frozen.models.checkpoints import MEAN, STD
 
 TEXTS = ("a red square", "a blue circle", "a red square", "red")
 SIZE = 32
-_TOWER = {"intermediate_size": 48, "num_hidden_layers": 2, "num_attention_heads": 2}
+_TOWER = {"intermediate_size": 48, "num_hidden_layers": 3, "num_attention_heads": 2}
 _VISION = {**_TOWER, "hidden_size": 24, "patch_size": 8, "image_size": SIZE}
 _TEXT = {**_TOWER, "hidden_size": 24, "max_position_embeddings": 12, "projection_size": 24}
 _NAFLEX = {name: value for name, value in _VISION.items() if name != "image_size"} | {"num_patches": 16}

@@ -11,6 +11,7 @@ from scipy.sparse import csr_array
 from torch.nn.functional import normalize
 
 from frozen.models import BackboneConfig
+from frozen.models.joint import open_joint
 from readouts.concepts.codes import strongest
 from readouts.concepts.naming import (
     UNNAMED,
@@ -24,7 +25,7 @@ from readouts.concepts.naming import (
     table_of_names,
     to_bytes,
 )
-from readouts.concepts.texts import file_texts, read_texts, text_side
+from readouts.concepts.texts import file_texts, read_texts
 
 N_TEXTS, WIDTH, N_ATOMS = 3000, 256, 300
 
@@ -99,7 +100,7 @@ def test_word_lists_keep_their_lines(tmp_path: Path) -> None:
 
 
 def test_texts_that_a_tower_cannot_read_are_counted() -> None:
-    text = text_side(BackboneConfig(source="shipped:shapes_clip_objects"))
+    text = open_joint(BackboneConfig(source="shipped:shapes_clip_objects"))
     found = read_texts(text, ["a red square", "a purple square", "a blue circle"], ("{}",))
     assert found.texts == ("a red square", "a blue circle")
     assert found.n_unread == 1
