@@ -328,7 +328,7 @@ class Grid:
             yield LeftOut(f"{self._where} · bound class", reason)
             return
         for site in sites:
-            capture = self._capture(BoundClass(site, sizes[-1]))
+            capture = self._capture(BoundClass(site, space.sizes[-1]))
             for token in BOUND_TOKENS if self._description.layout.has_cls else BOUND_TOKENS[:-1]:
                 yield self._cell(BOUND_CLASS, site, token, [("here", capture)])
 
