@@ -114,6 +114,21 @@ def open_clip_model(config: BackboneConfig) -> tuple[Any, Callable[[Sequence[str
     return model.eval().requires_grad_(requires_grad=False), tokenizer
 
 
+def imagenet_texts() -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """CLIP's prompts for ImageNet, with {} for the class, and its names of the classes, as the package has them.
+
+    Raises:
+        ValueError: open_clip is not installed.
+    """
+    if find_spec("open_clip") is None:
+        raise ValueError("these texts come with open_clip; pip install 'binding-sweep[open_clip]'")
+    declare_missing_operators()
+    from open_clip import zero_shot_metadata  # pyright: ignore[reportMissingImports], an extra
+
+    prompts = tuple(prompt("{}") for prompt in zero_shot_metadata.OPENAI_IMAGENET_TEMPLATES)
+    return prompts, tuple(zero_shot_metadata.IMAGENET_CLASSNAMES)
+
+
 class Projection(NamedTuple):
     """The linear map from an image's embedding to the joint space."""
 

@@ -119,6 +119,13 @@ def open_joint(config: BackboneConfig) -> JointSpace:
     )
 
 
+def imagenet_texts() -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Prompts for ImageNet and names of its classes, see `_open_clip.imagenet_texts`."""
+    from frozen.models import _open_clip
+
+    return _open_clip.imagenet_texts()
+
+
 def joint_of(model: Any, tokenizer: Callable[[Sequence[str]], torch.Tensor]) -> JointSpace:
     """The joint space of an open_clip model.
 

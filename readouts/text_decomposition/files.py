@@ -1,19 +1,25 @@
-"""Lists of texts that a study names by their file: pools, names of classes, templates."""
+"""Lists of texts that a study names, by their file or as a package has them: pools, names of classes, templates."""
 
 from __future__ import annotations
 
 import hashlib
 from pathlib import Path
 
-from frozen.problems import shorten
+from frozen.models.joint import imagenet_texts
+from frozen.problems import did_you_mean, shorten
+
+_PACKAGED = ("open_clip:imagenet_classes", "open_clip:imagenet_templates")
+"""CLIP's prompts and names of ImageNet's classes, as the package open_clip has them."""
 
 
 def lines_of(name: str, what: str) -> tuple[str, ...]:
-    """The lines of a file, without empty ones; classes may share a name.
+    """The lines of a file, without empty ones, or texts of a package; classes may share a name.
 
     Raises:
-        ValueError: a file that cannot be read, or is empty.
+        ValueError: a file that cannot be read, or is empty; a package that is not installed.
     """
+    if name.startswith("open_clip:"):
+        return _packaged(name)
     try:
         lines = Path(name).expanduser().read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
@@ -25,9 +31,18 @@ def lines_of(name: str, what: str) -> tuple[str, ...]:
     return texts
 
 
+def _packaged(name: str) -> tuple[str, ...]:
+    if name not in _PACKAGED:
+        raise ValueError(f"unknown texts {name!r}; {did_you_mean(name, _PACKAGED)}")
+    templates, classes = imagenet_texts()
+    return templates if name == "open_clip:imagenet_templates" else classes
+
+
 def digest_of(name: str) -> str:
-    """sha256 of a file, by which what depends on it is known; empty where it cannot be read."""
+    """sha256 of a list, by which what depends on it is known; empty where it cannot be read."""
     try:
+        if name in _PACKAGED:
+            return hashlib.sha256("\n".join(_packaged(name)).encode()).hexdigest()
         return hashlib.sha256(Path(name).expanduser().read_bytes()).hexdigest()
-    except OSError:
+    except (OSError, ValueError):
         return ""

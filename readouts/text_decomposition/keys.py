@@ -55,10 +55,12 @@ class TextDecompositionKeys(Border):
     norm_split: Literal["uniform", "own_mean"] = "uniform"
     """How the mean of the final norm is shared among terms."""
     templates: Annotated[tuple[str, ...], ModelField(min_length=1)] | str | None = None
-    """Prompts of the zero-shot classifier, or a file with one a line; {} is the class. By default {} for scenes,
-    whose classes are captions, and `a photo of a {}.` for labelled images."""
+    """Prompts of the zero-shot classifier, or a file with one a line; {} is the class. open_clip:imagenet_templates
+    are CLIP's for ImageNet. By default {} for scenes, whose classes are captions, and `a photo of a {}.` for labelled
+    images."""
     classes: str | None = None
-    """File with the name of a class a line, for labelled images that do not say what their classes are called."""
+    """File with the name of a class a line, for labelled images that do not say what their classes are called;
+    open_clip:imagenet_classes are CLIP's names of ImageNet's classes."""
     fit_split: str | None = None
     """Split that means come from; by default validation, val or train, the first that there is."""
     test_split: str | None = None

@@ -8,6 +8,7 @@ import pytest
 
 from frozen.readout.cells import Cell, LeftOut, Mistake
 from readouts.text_decomposition.cells import split_names
+from readouts.text_decomposition.files import digest_of, lines_of
 from readouts.text_decomposition.readout import TextDecomposition
 from sweep.study.load import StudyError, load_study
 
@@ -40,6 +41,7 @@ def made(tmp_path: Path, more: str = "") -> list[Cell | LeftOut | Mistake]:
         ("heatmap: {threshold: 2.0}", "must lie in 0..1, got 2.0"),
         ("heatmap: {layers: [-1]}", "must be numbers of blocks from 0, got [-1]"),
         ('heatmap: {heads: ["5"]}', "'5' is no head; write 11.3 for head 3 of block 11"),
+        ("templates: 'open_clip:imagenet_template'", "did you mean 'open_clip:imagenet_templates'?"),
         ("templates: nowhere.txt", "the list of templates nowhere.txt cannot be read"),
         ("spurious: {share: 3.0}", "must lie in -1..1, got 3.0"),
     ],
@@ -146,3 +148,14 @@ def test_splits_are_found_by_their_names(tmp_path: Path) -> None:
     other = study(tmp_path, "fit_split: trian").keys
     with pytest.raises(ValueError, match="no split trian; did you mean 'train'"):
         split_names(other, Data())
+
+
+def test_texts_of_a_package_are_read_from_it(tmp_path: Path) -> None:
+    pytest.importorskip("open_clip")
+    keys = study(tmp_path, "templates: 'open_clip:imagenet_templates'").keys
+    assert len(keys.templates) == 80
+    assert all(template.count("{}") == 1 for template in keys.templates)
+    names = lines_of("open_clip:imagenet_classes", "list of classes")
+    assert len(names) == 1000
+    assert names[0] == "tench"
+    assert digest_of("open_clip:imagenet_classes") != digest_of("open_clip:imagenet_templates") != ""
