@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -150,8 +151,8 @@ def test_splits_are_found_by_their_names(tmp_path: Path) -> None:
         split_names(other, Data())
 
 
+@pytest.mark.skipif(find_spec("open_clip") is None, reason="open_clip is an extra")
 def test_texts_of_a_package_are_read_from_it(tmp_path: Path) -> None:
-    pytest.importorskip("open_clip")
     keys = study(tmp_path, "templates: 'open_clip:imagenet_templates'").keys
     assert len(keys.templates) == 80
     assert all(template.count("{}") == 1 for template in keys.templates)
