@@ -318,7 +318,7 @@ class Grid:
     def _bound_class(self, sites: list[Site]) -> Iterator[Cell | LeftOut]:
         config = self._reading.dataset.config
         space: Any = getattr(config, "space", None)
-        sizes: tuple[int, ...] = space.sizes if space is not None else ()
+        sizes = [] if space is None else list[int](space.sizes)
         reason = None
         if len(sizes) != 2 or not {CODES, PIXELS} <= {*known_labels(config)}:
             reason = "the data set does not show objects of two features, with masks"
@@ -328,7 +328,7 @@ class Grid:
             yield LeftOut(f"{self._where} · bound class", reason)
             return
         for site in sites:
-            capture = self._capture(BoundClass(site, space.sizes[-1]))
+            capture = self._capture(BoundClass(site, sizes[-1]))
             for token in BOUND_TOKENS if self._description.layout.has_cls else BOUND_TOKENS[:-1]:
                 yield self._cell(BOUND_CLASS, site, token, [("here", capture)])
 
