@@ -47,10 +47,12 @@ class StudyRows(NamedTuple):
 
 def study_folders(folder: Path) -> list[Path]:
     """The folders of results in a folder: itself, or those of its read-outs where it is of a study of several."""
-    if (folder / FOLDER).is_dir():
-        return [folder]
-    inside = sorted(path.parent for path in folder.glob(f"*/{FOLDER}") if path.is_dir())
-    return inside or [folder]
+    is_joint = (folder / "study.yaml").is_file() and not (folder / FOLDER).is_dir()
+    return (_inside(folder) if is_joint else []) or [folder]
+
+
+def _inside(folder: Path) -> list[Path]:
+    return sorted(path.parent for path in folder.glob(f"*/{FOLDER}") if path.is_dir())
 
 
 def study_rows(folder: Path) -> StudyRows:
@@ -177,7 +179,7 @@ def open_results(folder: Path) -> StoredResults:
     cells = tuple(StoredCell(folder, row) for row in study.rows.values() if row["status"] == "done")
     if not cells:
         remarks = "".join(f"\n{remark}" for remark in study.remarks())
-        inside = " or ".join(path.as_posix() for path in study_folders(folder) if path != folder)
+        inside = " or ".join(path.as_posix() for path in _inside(folder))
         remedy = f"did you mean {inside}?" if inside else "give the folder of a study, such as results/quickstart"
         raise ResultsError(f"{folder} has no done cells; {remedy}{remarks}")
     return StoredResults(folder, cells, study)

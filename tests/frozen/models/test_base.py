@@ -55,7 +55,8 @@ def test_source_is_a_kind_and_a_name() -> None:
 
 @pytest.mark.parametrize("source", ["", "vit_tiny_patch16_224", "timm:", ":noise", "hub:vit", "Timm:vit", "timm"])
 def test_sources_of_another_form_are_refused(source: str) -> None:
-    with pytest.raises(ConfigurationError, match="must be shipped:NAME, timm:NAME, hf:REPO, open_clip:NAME/TAG, random:NAME"):
+    forms = "must be shipped:NAME, timm:NAME, hf:REPO, open_clip:NAME/TAG, random:NAME"
+    with pytest.raises(ConfigurationError, match=forms):
         BackboneConfig(source=source)
 
 

@@ -127,7 +127,7 @@ def test_a_row_appears_at_the_url_at_once_and_after_its_samples(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     written: list[str] = []
-    monkeypatch.setattr(RemoteFolder, "write", lambda self, name, content: written.append(name))
+    monkeypatch.setattr(RemoteFolder, "_write", lambda self, name, content: written.append(name))
     results = MirroredResults(tmp_path, RemoteFolder("file:///nowhere"))
     results.write(ROW, pa.table({"bits": [1.0]}), pa.table({"epoch": [1]}))
     assert sorted(written) == [f"curves/{C1}.parquet", f"rows/{C1}.json", f"samples/{C1}.parquet"]
