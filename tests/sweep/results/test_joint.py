@@ -37,6 +37,8 @@ def test_the_folder_of_a_readout_is_that_of_a_study_of_its_own(results: JointRes
     results.write(sound_row("a"))
     results.write(failed_row("b", **CAPTIONS))
     assert list(study_rows(results.part("binding").root).rows) == [cell_id("a")]
+    assert study_folders(results.root) == [results.root]  # the folder of several studies
+    results.write_text("study.yaml", "name: both")
     assert study_folders(results.root) == [results.part(name).root for name in NAMES]
     assert study_folders(results.part("binding").root) == [results.part("binding").root]
 
