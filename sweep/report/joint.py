@@ -9,16 +9,22 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import jinja2
 from markupsafe import Markup
 
+from frozen.readout.readout import measured as tell_measures
 from frozen.terminal import printable
 from frozen.whole_files import write_whole
 from sweep.report._depth_chart import colours, depth_chart
 from sweep.report._format import DECIMALS, counted, decimal, estimate_text, unit_sign
+from sweep.report._layout import Layout
+from sweep.report._rows import prepared
+from sweep.report._verdict import Verdict, verdict
+from sweep.results.columns import all_columns
 from sweep.results.depth import Curve, Point, appearance, curves, together
+from sweep.results.directory import as_frame
 from sweep.results.spreadsheet import csv_text
 
 if TYPE_CHECKING:
     from frozen.readout.cells import Cell
-    from frozen.readout.readout import Readouts
+    from frozen.readout.readout import Readout, Readouts
     from sweep.results.directory import ResultsDirectory
 
 _PAGE = Path(__file__).parent / "page"
@@ -49,6 +55,7 @@ class _Part(NamedTuple):
     link: str
     cells: str
     failed: str
+    verdict: Verdict | None
 
 
 def write_joint_page(
@@ -83,7 +90,7 @@ def write_joint_page(
     backbones = dict.fromkeys(curve.backbone for curve in found)
     page = _template().render(
         title=title,
-        parts=[_part(name, own, rows) for name, own in cells.items()],
+        parts=[_part(name, readouts[name], own, rows) for name, own in cells.items()],
         notes=notes,
         cards=[_card(backbone, found, palette) for backbone in backbones],
         legend=list(palette.items()),
@@ -101,11 +108,14 @@ def write_joint_page(
     return path
 
 
-def _part(name: str, cells: Sequence[Cell], rows: Mapping[str, Mapping[str, Any]]) -> _Part:
+def _part(name: str, readout: Readout, cells: Sequence[Cell], rows: Mapping[str, Mapping[str, Any]]) -> _Part:
     own = [rows[cell.cell_id] for cell in cells if cell.cell_id in rows]
     failed = sum(row["status"] == "failed" for row in own)
     measured = counted(len(own), "cell") if len(own) == len(cells) else f"{len(own)} of {counted(len(cells), 'cell')}"
-    return _Part(name, f"{name}/report.html", measured, f"{failed} failed" if failed else "")
+    measures = tell_measures(readout, own)
+    table = prepared(as_frame(own, all_columns(readout)), Layout(readout.dimensions), measures)
+    controls = verdict(table, measures, readout.expectations)
+    return _Part(name, f"{name}/report.html", measured, f"{failed} failed" if failed else "", controls)
 
 
 def _name(curve: Curve, of: Sequence[Curve]) -> str:

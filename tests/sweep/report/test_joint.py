@@ -80,6 +80,7 @@ def test_the_page_says_where_each_passes_half(cells: dict[str, list[Cell]], tmp_
     assert '<td>4 <span class="interval">[4, 4]</span></td>' in page  # captions: 80 is the first half of the way
     assert 'href="binding/report.html"' in page
     assert "8 cells" in page
+    assert page.count("no control of a known answer") == 2
 
 
 def test_the_table_holds_the_rows_and_their_shares(cells: dict[str, list[Cell]], tmp_path: Path) -> None:
