@@ -14,7 +14,8 @@ from binding.information import FLAGS
 from frozen.readout.readout import find_readout
 from sweep.engine.grid import make_grid
 from sweep.reference import PAGES
-from sweep.study.load import StudyError, load_file, load_study, locate_in, locates_in
+from sweep.study.load import load_file, load_study, locate_in, locates_in
+from tests.extras import skipped_without_extras
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -74,12 +75,8 @@ def test_links_of_the_readme_lead_somewhere() -> None:
 
 @pytest.mark.parametrize("study", sorted((ROOT / "search_spaces").glob("*.yaml")), ids=lambda path: path.stem)
 def test_every_shipped_study_has_cells(study: Path) -> None:
-    file = load_file(study)
-    assert file.name == study.stem
-    try:
+    with skipped_without_extras():
+        file = load_file(study)
+        assert file.name == study.stem
         for name, space in file.studies.items():
             assert make_grid(space, find_readout(name), locates_in(study)[name]).cells
-    except StudyError as error:
-        if "pip install 'binding-sweep[" not in str(error):
-            raise
-        pytest.skip("its backbones come with an extra")

@@ -15,9 +15,9 @@ from frozen.data.scenes import SCENES, ColorShape
 from frozen.readout.readout import find_readout
 from sweep.engine.grid import make_grid
 from sweep.space import main
-from sweep.study.errors import StudyError
 from sweep.study.load import dump_yaml, load_file, load_study, locates_in
 from sweep.study.yaml import parse
+from tests.extras import skipped_without_extras
 
 FOLDER = Path(__file__).parents[3] / "search_spaces"
 STUDIES = sorted(path.name for path in FOLDER.glob("*.yaml"))
@@ -48,7 +48,8 @@ GRID = SMALL.replace(
 def test_shipped_studies(name, tmp_path):
     path = FOLDER / name
     assert path.read_text(encoding="utf-8").startswith("# yaml-language-server: $schema=schema.json\n")
-    file = load_file(path)
+    with skipped_without_extras():
+        file = load_file(path)
     assert file.name == path.stem
     (tmp_path / "resolved.yaml").write_text(dump_yaml(file.resolved()), encoding="utf-8")
     again = load_file(tmp_path / "resolved.yaml")
@@ -112,10 +113,6 @@ def test_shipped_studies_are_planned_without_data_or_the_hub(name, monkeypatch):
         monkeypatch.delenv(variable, raising=False)
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     path = FOLDER / name
-    for readout, study in load_file(path).studies.items():
-        try:
+    with skipped_without_extras():
+        for readout, study in load_file(path).studies.items():
             assert make_grid(study, find_readout(readout), locates_in(path)[readout]).cells
-        except StudyError as error:
-            if "pip install 'binding-sweep[" not in str(error):
-                raise
-            pytest.skip("its backbones come with an extra")
