@@ -51,6 +51,11 @@ def page(browser, path) -> Iterator[Page]:
     yield from loaded(browser, path)
 
 
+def wait_for_address(page, condition: str) -> None:
+    """The address follows what is shown by an event, a moment later."""
+    page.wait_for_function(condition)
+
+
 def test_a_row_opens_the_story_of_its_cell(page, original_study) -> None:
     cell = original_study["cell_id"][0]
     page.locator("[data-table=cells] button.open", has_text=cell[:8]).click()
@@ -68,17 +73,17 @@ def test_a_row_opens_the_story_of_its_cell(page, original_study) -> None:
     ]
     assert story.locator(".samples img").evaluate("image => image.naturalWidth") == 1
     story.locator(".learning svg").wait_for()
-    assert page.url.endswith(f"#cell={cell}")
+    wait_for_address(page, f"location.hash === '#cell={cell}'")
     page.keyboard.press("Escape")
     assert not story.is_visible()
-    assert "cell=" not in page.url
+    wait_for_address(page, "!location.hash.includes('cell=')")
 
 
 def test_a_point_of_a_figure_opens_the_story_of_its_cell(page) -> None:
     panels(page, "curves", "point")
     page.locator("[data-figure=curves] .mark-symbol path").last.click()
     assert page.locator("#story").is_visible()
-    assert "cell=" in page.url
+    wait_for_address(page, "location.hash.includes('cell=')")
 
 
 def test_a_link_shows_what_was_chosen(browser, path, original_study) -> None:
@@ -98,7 +103,7 @@ def test_a_link_shows_what_was_chosen(browser, path, original_study) -> None:
         float(text.split()[0]) for text in page.locator("[data-table=cells] td:nth-child(7)").all_inner_texts()
     ]
     assert numbers == sorted(numbers, reverse=True)
-    assert page.url.endswith(f"#{chosen}")
+    wait_for_address(page, f"location.hash === '#{chosen}'")
     page.close()
 
 
