@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import jinja2
 import pandas as pd
 from markupsafe import Markup
 
@@ -26,11 +25,11 @@ from sweep.report._provenance import dataset_settings, provenance
 from sweep.report._rows import Row, prepared
 from sweep.report._stories import MOST_STORIES, Story, story_data
 from sweep.report._summary import summary
+from sweep.report._templates import PAGE, style, template
 from sweep.report._vega import vega_script
 from sweep.report._verdict import MOST_ANSWERS, answers, verdict
 from sweep.results.published import PublishedLine, by_place
 
-PAGE = Path(__file__).parent / "page"
 SCRIPTS = (
     "state.js",
     "format.js",
@@ -144,7 +143,7 @@ def page(
         }
     )
     found = answers(rows, measures, study.headline)
-    return _template().render(
+    return template("page.html").render(
         study=study,
         published=by_place(study.published),
         summary=summary(rows),
@@ -168,7 +167,7 @@ def page(
         dataset_settings=dataset_settings(rows),
         n_rows=len(rows),
         data=Markup(as_script(data)),  # noqa: S704 - as_script escapes it
-        style=Markup(_style()),  # noqa: S704 - our own file
+        style=style(),
         vega=Markup(vega_script()) if rows else "",  # noqa: S704 - the library
         script=Markup(_script()),  # noqa: S704 - our own files
     )
@@ -200,23 +199,6 @@ def _labels(layout: Layout) -> dict[str, str]:
         "group": listed(["data set", "backbone", *apart]),
         "details": listed([plural(one.label) for one in layout.details]),
     }
-
-
-def _template() -> jinja2.Template:
-    """The page's template, in which every value is escaped and a missing one is an error."""
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(PAGE),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        finalize=lambda value: printable(value) if type(value) is str else value,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    return environment.get_template("page.html")
-
-
-def _style() -> str:
-    return (PAGE / "style.css").read_text(encoding="utf-8")
 
 
 def _script() -> str:

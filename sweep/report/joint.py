@@ -6,16 +6,15 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-import jinja2
 from markupsafe import Markup
 
 from frozen.readout.readout import measured as tell_measures
-from frozen.terminal import printable
 from frozen.whole_files import write_whole
 from sweep.report._depth_chart import colours, depth_chart
 from sweep.report._format import DECIMALS, counted, decimal, estimate_text, unit_sign
 from sweep.report._layout import Layout
 from sweep.report._rows import prepared
+from sweep.report._templates import style, template
 from sweep.report._verdict import Verdict, verdict
 from sweep.results.columns import all_columns
 from sweep.results.depth import Curve, Point, appearance, curves, together
@@ -27,7 +26,6 @@ if TYPE_CHECKING:
     from frozen.readout.readout import Readout, Readouts
     from sweep.results.directory import ResultsDirectory
 
-_PAGE = Path(__file__).parent / "page"
 _MUCH = 0.5
 _POINT = ("layer", "layer_number", "column", "value", "low", "high", "share", "share_low", "share_high", "n_rows")
 _CSV = ("curve", "readout", "dataset", "backbone", "control", *_POINT)
@@ -88,7 +86,7 @@ def write_joint_page(
     names = list(dict.fromkeys(_name(curve, found) for curve in found))
     palette = colours(names)
     backbones = dict.fromkeys(curve.backbone for curve in found)
-    page = _template().render(
+    page = template("joint.html").render(
         title=title,
         parts=[_part(name, readouts[name], own, rows) for name, own in cells.items()],
         notes=notes,
@@ -100,7 +98,7 @@ def write_joint_page(
         ],
         measures={curve.declared: curve.measure for curve in found},
         study_yaml=study_yaml,
-        style=Markup((_PAGE / "style.css").read_text(encoding="utf-8")),  # noqa: S704 - our own file
+        style=style(),
     )
     if path is None:
         return results.write_text("report.html", page)
@@ -194,15 +192,3 @@ def _values(curve: Curve) -> list[tuple[object, ...]]:
         )
         for point in curve.points
     ]
-
-
-def _template() -> jinja2.Template:
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(_PAGE),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        finalize=lambda value: printable(value) if type(value) is str else value,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    return environment.get_template("joint.html")
