@@ -6,7 +6,7 @@ import json
 import math
 from collections.abc import Iterator, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 from frozen.readout.exhibit import Exhibit
 from readouts.text_decomposition.exhibits._base import Row, of, panel_of, panels, place
@@ -16,35 +16,86 @@ _OF_ONE = ("told", "explained")
 """Fields whose scale reaches to 1, whatever was measured."""
 
 
+class _Matrix(NamedTuple):
+    """A matrix of layers and heads.
+
+    Attributes:
+        field: what colours it.
+        title: of the exhibit.
+        caption: below it.
+        shown_by: what colours it, in the alternative text.
+        legend: of the colours.
+        text: field of what stands in the squares; empty for nothing.
+    """
+
+    field: str
+    title: str
+    caption: str
+    shown_by: str
+    legend: str
+    text: str = ""
+
+
+_MATRICES = (
+    _Matrix(
+        "told",
+        "What each head is about",
+        "Share of the variance of a head's output that the values of one feature tell, on images that the means "
+        "were not made of; the letter is that of the feature. The head's texts and what happens without it show "
+        "when the pointer rests on it.",
+        "the variance that a feature tells",
+        "variance told",
+        "initial",
+    ),
+    _Matrix(
+        "explained",
+        "What the texts of a head explain",
+        "Share of the variance of a head's output along the directions of its TextSpan texts, on images that did "
+        "not choose them; the number is how much of it the same texts explain under random rotations.",
+        "the variance that their texts explain",
+        "variance explained",
+        "chance",
+    ),
+    _Matrix(
+        "share",
+        "Who tells a scene from its twin",
+        "Share of each head in the margin between the caption of a scene and that of its twin; with the MLPs the "
+        "shares sum to 1. A model that has no margin is left out.",
+        "their share of the margin",
+        "share of margin",
+    ),
+    _Matrix(
+        "effect",
+        "What goes without each head",
+        "Change of zero-shot accuracy, in percentage points, when the head alone is replaced by its mean; only "
+        "its direct effect goes.",
+        "the change of accuracy",
+        "points of accuracy",
+    ),
+    _Matrix(
+        "entropy",
+        "How many texts a head takes",
+        "Entropy, in bits, of how the variance that a head's TextSpan texts explain is shared among them: 0 "
+        "where one text says all, log2 of their number where all say as much.",
+        "the entropy of their texts",
+        "bits",
+    ),
+)
+
+
 def heads(rows: Sequence[Row]) -> Iterator[Exhibit]:
     """Matrices of layers and heads, and the texts of each head."""
     merged = list(matrix(rows))
-    if any(value.get("told") is not None for value in merged):
-        yield Exhibit(
-            "What each head is about",
-            "Share of the variance of a head's output that the values of one feature tell, on images that the means "
-            "were not made of; the letter is that of the feature. The head's texts and what happens without it show "
-            "when the pointer rests on it.",
-            "Matrices of layers and heads, coloured by the variance that a feature tells.",
-            partial(draw_matrix, merged, "told", "variance told", "initial"),
-        )
-    if any(value.get("explained") is not None for value in merged):
-        yield Exhibit(
-            "What the texts of a head explain",
-            "Share of the variance of a head's output along the directions of its TextSpan texts, on images that did "
-            "not choose them; the number is how much of it the same texts explain under random rotations.",
-            "Matrices of layers and heads, coloured by the variance that their texts explain.",
-            partial(draw_matrix, merged, "explained", "variance explained", "chance"),
-        )
-    if any(abs(value.get("share") or 0) > 0 for value in merged):
-        yield Exhibit(
-            "Who tells a scene from its twin",
-            "Share of each head in the margin between the caption of a scene and that of its twin; with the MLPs the "
-            "shares sum to 1. A model that has no margin is left out.",
-            "Matrices of layers and heads, coloured by their share of the margin.",
-            partial(draw_matrix, [value for value in merged if value.get("share")], "share", "share of margin", ""),
-        )
-    yield from _effects(merged)
+    with_margin = {value["of"] for value in merged if value.get("share")}
+    for one in _MATRICES:
+        values = [value for value in merged if one.field != "share" or value["of"] in with_margin]
+        if any(value.get(one.field) is not None for value in values):
+            yield Exhibit(
+                one.title,
+                one.caption,
+                f"Matrices of layers and heads, coloured by {one.shown_by}.",
+                partial(draw_matrix, values, one.field, one.legend, one.text),
+            )
     texts = list(listed(rows))
     if texts:
         yield Exhibit(
@@ -53,26 +104,6 @@ def heads(rows: Sequence[Row]) -> Iterator[Exhibit]:
             "along each, in colour.",
             "Tables of texts, a row for each head.",
             partial(draw_texts, texts),
-        )
-
-
-def _effects(merged: Sequence[dict[str, Any]]) -> Iterator[Exhibit]:
-    """What goes without each head, and how many texts each takes."""
-    if any(value.get("effect") is not None for value in merged):
-        yield Exhibit(
-            "What goes without each head",
-            "Change of zero-shot accuracy, in percentage points, when the head alone is replaced by its mean; only "
-            "its direct effect goes.",
-            "Matrices of layers and heads, coloured by the change of accuracy.",
-            partial(draw_matrix, merged, "effect", "points of accuracy", ""),
-        )
-    if any(value.get("entropy") is not None for value in merged):
-        yield Exhibit(
-            "How many texts a head takes",
-            "Entropy, in bits, of how the variance that a head's TextSpan texts explain is shared among them: 0 "
-            "where one text says all, log2 of their number where all say as much.",
-            "Matrices of layers and heads, coloured by the entropy of their texts.",
-            partial(draw_matrix, merged, "entropy", "bits", ""),
         )
 
 
@@ -99,10 +130,13 @@ def _columns(row: Row, analysis: str) -> dict[str, Any]:
     if analysis == "forced_choice":
         return {"share": _rounded(row.get("margin_share_ratio"))}
     chance = row.get("explained_by_chance_ratio")
-    texts = [text for text, *_ in json.loads(row.get("texts") or "[]")]
-    about = {"explained": _rounded(row.get("explained_ratio")), "words": "; ".join(texts)}
-    about["entropy"] = _rounded(entropy([share for _, share, _ in json.loads(row.get("texts") or "[]")]))
-    return {**about, "chance": "" if chance is None else f"{chance:.2f}"}
+    texts = json.loads(row.get("texts") or "[]")
+    return {
+        "explained": _rounded(row.get("explained_ratio")),
+        "words": "; ".join(text for text, *_ in texts),
+        "entropy": _rounded(entropy([share for _, share, _ in texts])),
+        "chance": "" if chance is None else f"{chance:.2f}",
+    }
 
 
 def entropy(shares: Sequence[float]) -> float | None:
