@@ -23,8 +23,7 @@ from frozen.models import Description
 from readouts.class_embedding.memories import other_classes
 from readouts.class_embedding.patches import MASK, class_shares
 from readouts.class_embedding.ranks import LABEL, true_classes
-from readouts.class_embedding.relevancy import Loss, Softmax, block_relevancy, chefer_relevancy
-from readouts.class_embedding.sublayers import check_contribution, contribution
+from readouts.class_embedding.relevancy import Loss, Read, Reads, Softmax, chefer_relevancy
 
 Order = Literal["relevancy", "chefer", "mask", "random", "logit", "other_class", "probe"]
 ORDERS: tuple[Order, ...] = get_args(Order)
@@ -132,25 +131,19 @@ class _DeletionReducer:
         assert head is not None
         self._reduction, self._forward, self._head = reduction, forward, head
         self._classes = true_classes(forward, reduction.label, head.n_classes)
-        self._values = self._keys = torch.empty(0)
+        self._reads = Reads(forward.model)
         self._relevancy: dict[Order, Tensor] = {}
 
     def take(self, site: Site, value: Tensor) -> None:
-        if site.part == "values":
-            self._values = value
-        elif site.part == "heads":
-            self._keys = value[:, 0]
-        elif site.part == "attention":
-            self._add(int(site.layer), value[:, 0])
+        if read := self._reads.take(site, value):
+            self._add(read)
 
-    def _add(self, block: int, attention: Tensor) -> None:
-        adds = contribution(self._forward.model, block)
-        check_contribution(self._forward.model, block, adds(self._keys.flatten(1)), attention)
+    def _add(self, read: Read) -> None:
         for order in OF_GRADIENTS:
             if order in self._reduction.orders:
                 loss: Loss = "logit" if order == "logit" else self._reduction.softmax
                 classes = self._others() if order == "other_class" else self._classes
-                found = block_relevancy(self._head, adds, self._keys, self._values, classes, loss)
+                found = read.relevancy(self._head, classes, loss)
                 map_of_block = found.sum(1)[:, self._forward.layout.n_prefix :]
                 before = self._relevancy.get(order)
                 self._relevancy[order] = map_of_block if before is None else before + map_of_block

@@ -14,8 +14,7 @@ from frozen.capture.reductions import Column, ForwardPass, Reducer, Values
 from frozen.capture.sites import Site
 from frozen.models import Description
 from readouts.class_embedding.ranks import LABEL, true_classes
-from readouts.class_embedding.relevancy import Softmax, block_relevancy
-from readouts.class_embedding.sublayers import check_contribution, contribution
+from readouts.class_embedding.relevancy import Reads, Softmax
 
 
 @dataclass(frozen=True)
@@ -80,20 +79,12 @@ class _HeadRelevancyReducer:
         assert head is not None
         self._reduction, self._forward, self._head = reduction, forward, head
         self._classes = true_classes(forward, reduction.label, head.n_classes)
-        self._values = self._keys = torch.empty(0)
+        self._reads = Reads(forward.model)
         self._maps: list[Tensor] = []
 
     def take(self, site: Site, value: Tensor) -> None:
-        if site.part == "values":
-            self._values = value
-        elif site.part == "heads":
-            self._keys = value[:, 0]
-        elif site.part == "attention":
-            model, block = self._forward.model, int(site.layer)
-            adds = contribution(model, block)
-            check_contribution(model, block, adds(self._keys.flatten(1)), value[:, 0])
-            softmax = self._reduction.softmax
-            found = block_relevancy(self._head, adds, self._keys, self._values, self._classes, softmax)
+        if read := self._reads.take(site, value):
+            found = read.relevancy(self._head, self._classes, self._reduction.softmax)
             self._maps.append(found[:, :, self._forward.layout.n_prefix :])
 
     def finish(self) -> Mapping[str, Values]:

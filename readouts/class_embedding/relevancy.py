@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import ExitStack
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import torch
@@ -18,7 +18,9 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from frozen.capture.reductions import ForwardPass
+from frozen.capture.sites import Site
 from frozen.models import Backbone, BackboneError, Head
+from readouts.class_embedding.sublayers import check_contribution, contribution
 
 Softmax = Literal["single", "double"]
 Loss = Literal["single", "double", "logit"]
@@ -62,6 +64,53 @@ def block_relevancy(
         losses = class_loss(head.project(contribution(leaf.flatten(1))), classes.clone(), loss)
         (slope,) = torch.autograd.grad(losses.sum(), leaf)
     return -torch.einsum("bhd,bthd->bht", slope, values)
+
+
+class Read(NamedTuple):
+    """What CLS reads in a block.
+
+    Attributes:
+        block: its number.
+        contribution: what the heads' outputs at one token [batch heads * width] add to it [batch width].
+        keys: float [batch heads width], outputs of the heads at CLS.
+        values: float [batch tokens heads width].
+    """
+
+    block: int
+    contribution: Callable[[Tensor], Tensor]
+    keys: Tensor
+    values: Tensor
+
+    def relevancy(
+        self, head: Head, classes: Int[Tensor, " batch"], loss: Loss
+    ) -> Float[Tensor, "batch heads tokens"]:
+        """See `block_relevancy`."""
+        return block_relevancy(head, self.contribution, self.keys, self.values, classes, loss)
+
+
+class Reads:
+    """Puts together what CLS reads in each block, from the sites `values`, `heads` and `attention` in this order."""
+
+    def __init__(self, model: Backbone) -> None:
+        self._model = model
+        self._values = self._keys = torch.empty(0)
+
+    def take(self, site: Site, value: Tensor) -> Read | None:
+        """The whole of a block with its last site.
+
+        Raises:
+            BackboneError: a block whose heads reach the residual stream in another way than is known.
+        """
+        if site.part == "values":
+            self._values = value
+        elif site.part == "heads":
+            self._keys = value[:, 0]
+        elif site.part == "attention":
+            block = int(site.layer)
+            adds = contribution(self._model, block)
+            check_contribution(self._model, block, adds(self._keys.flatten(1)), value[:, 0])
+            return Read(block, adds, self._keys, self._values)
+        return None
 
 
 def chefer_relevancy(forward: ForwardPass, classes: Int[Tensor, " batch"]) -> Float[Tensor, "batch spatial"]:
