@@ -3,37 +3,34 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from functools import partial
 from typing import Any
 
 from frozen.readout.exhibit import Exhibit
 from readouts.text_decomposition.asked import UP_TO_HERE
-from readouts.text_decomposition.exhibits._base import Row, of, panels, place
+from readouts.text_decomposition.exhibits._base import Row, drawn, of, panels, place
 
 _BASELINE = "none"
 
 
 def ablations(rows: Sequence[Row]) -> Iterator[Exhibit]:
     """The curve over layers, and the bars of the sets."""
-    values = list(curve(rows))
-    if not values:
-        return
-    yield Exhibit(
+    has_curve = any(row["term"] == UP_TO_HERE for row in of(rows, "ablation"))
+    yield from drawn(
+        curve(rows) if has_curve else (),
         "Accuracy without attention",
         "Zero-shot accuracy when the attention of all layers up to here is replaced by its mean, MLPs "
         "kept, with intervals. The first point is the model as it is.",
         "Curves of accuracy over the last layer that is replaced.",
-        partial(draw_curve, values),
+        draw_curve,
     )
-    sets = list(of_sets(rows))
-    if sets:
-        yield Exhibit(
-            "Accuracy without MLPs and other sets",
-            "Change of zero-shot accuracy, in percentage points, when a set of terms is replaced by its mean; cls "
-            "attention is what heads read from the CLS token.",
-            "Points with intervals, a row for each set of terms.",
-            partial(draw_sets, sets),
-        )
+    yield from drawn(
+        of_sets(rows),
+        "Accuracy without MLPs and other sets",
+        "Change of zero-shot accuracy, in percentage points, when a set of terms is replaced by its mean; cls "
+        "attention is what heads read from the CLS token.",
+        "Points with intervals, a row for each set of terms.",
+        draw_sets,
+    )
 
 
 def curve(rows: Sequence[Row]) -> Iterator[dict[str, Any]]:

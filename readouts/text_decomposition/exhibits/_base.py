@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any, TypeAlias
+
+from frozen.readout.exhibit import Exhibit
 
 Row: TypeAlias = Mapping[str, Any]
 
@@ -15,6 +18,15 @@ def of(rows: Sequence[Row], analysis: str) -> Iterator[Row]:
         for row in rows
         if row.get("status") == "done" and not row.get("is_control") and row.get("analysis") == analysis
     )
+
+
+def drawn(
+    values: Iterable[Mapping[str, Any]], title: str, caption: str, alternative: str, draw: Callable[[Any], Any]
+) -> Iterator[Exhibit]:
+    """An exhibit of these values; none where there are none."""
+    known = list(values)
+    if known:
+        yield Exhibit(title, caption, alternative, partial(draw, known))
 
 
 def place(row: Row) -> dict[str, str]:

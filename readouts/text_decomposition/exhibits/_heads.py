@@ -9,7 +9,7 @@ from functools import partial
 from typing import Any, NamedTuple
 
 from frozen.readout.exhibit import Exhibit
-from readouts.text_decomposition.exhibits._base import Row, of, panel_of, panels, place
+from readouts.text_decomposition.exhibits._base import Row, drawn, of, panel_of, panels, place
 
 _MOST_TEXTS = 5
 _OF_ONE = ("told", "explained")
@@ -96,15 +96,14 @@ def heads(rows: Sequence[Row]) -> Iterator[Exhibit]:
                 f"Matrices of layers and heads, coloured by {one.shown_by}.",
                 partial(draw_matrix, values, one.field, one.legend, one.text),
             )
-    texts = list(listed(rows))
-    if texts:
-        yield Exhibit(
-            "Texts of the heads",
-            "The texts that TextSpan chose for each head, from left to right, and the share of the head's variance "
-            "along each, in colour.",
-            "Tables of texts, a row for each head.",
-            partial(draw_texts, texts),
-        )
+    yield from drawn(
+        listed(rows),
+        "Texts of the heads",
+        "The texts that TextSpan chose for each head, from left to right, and the share of the head's variance "
+        "along each, in colour.",
+        "Tables of texts, a row for each head.",
+        draw_texts,
+    )
 
 
 def matrix(rows: Sequence[Row]) -> Iterator[dict[str, Any]]:

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from functools import partial
 from typing import Any
 
 from frozen.readout.exhibit import Exhibit
-from readouts.text_decomposition.exhibits._base import Row, of, panel_of, panels, place
+from readouts.text_decomposition.exhibits._base import Row, drawn, of, panel_of, panels, place
 
 _MEASURES = {
     "pointing_percent": "pointing game",
@@ -20,16 +19,15 @@ _MEASURES = {
 
 def masks(rows: Sequence[Row]) -> Iterator[Exhibit]:
     """A table of numbers for each data set and backbone."""
-    values = list(cells(rows))
-    if values:
-        yield Exhibit(
-            "Maps against masks",
-            "How well the maps of texts fit the masks of what the texts name, in percent: how often the largest "
-            "patch touches it (chance: the share of patches that do), and the segmentation of the map at its "
-            "threshold.",
-            "Tables of percentages, a row for each map and a column for each measure.",
-            partial(draw, values),
-        )
+    yield from drawn(
+        cells(rows),
+        "Maps against masks",
+        "How well the maps of texts fit the masks of what the texts name, in percent: how often the largest "
+        "patch touches it (chance: the share of patches that do), and the segmentation of the map at its "
+        "threshold.",
+        "Tables of percentages, a row for each map and a column for each measure.",
+        draw,
+    )
 
 
 def cells(rows: Sequence[Row]) -> Iterator[dict[str, Any]]:

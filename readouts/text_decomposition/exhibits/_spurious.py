@@ -5,11 +5,10 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterator, Sequence
-from functools import partial
 from typing import Any
 
 from frozen.readout.exhibit import Exhibit
-from readouts.text_decomposition.exhibits._base import Row, of, panel_of, panels, place
+from readouts.text_decomposition.exhibits._base import Row, drawn, of, panel_of, panels, place
 
 _MEASURES = {"accuracy_percent": "class", "worst_group_percent": "class, worst group", "cue_percent": "cue"}
 _ENDS = {"value": "", "low": "_low", "high": "_high"}
@@ -17,29 +16,27 @@ _ENDS = {"value": "", "low": "_low", "high": "_high"}
 
 def spurious(rows: Sequence[Row]) -> Iterator[Exhibit]:
     """Points for every policy."""
-    values = list(points(rows))
-    if values:
-        yield Exhibit(
-            "Without the heads of a cue",
-            "Zero-shot accuracy, with intervals, of the class (in all images, and in the worst group of class and "
-            "cue) and of the cue, with all terms and without heads that were chosen on validation images; random "
-            "heads are equally many in the same layers.",
-            "Points with intervals, a row for each choice of heads.",
-            partial(draw, values),
-        )
+    yield from drawn(
+        points(rows),
+        "Without the heads of a cue",
+        "Zero-shot accuracy, with intervals, of the class (in all images, and in the worst group of class and "
+        "cue) and of the cue, with all terms and without heads that were chosen on validation images; random "
+        "heads are equally many in the same layers.",
+        "Points with intervals, a row for each choice of heads.",
+        draw,
+    )
 
 
 def group_bars(rows: Sequence[Row]) -> Iterator[Exhibit]:
     """Bars of the groups, for every policy."""
-    values = list(bars(rows))
-    if values:
-        yield Exhibit(
-            "Accuracy of each group",
-            "Zero-shot accuracy of the class in every group of class and cue, with all terms and without heads; the "
-            "lowest bar of a choice of heads, its worst group, is red.",
-            "Bars of accuracy, a panel for each choice of heads.",
-            partial(draw_bars, values),
-        )
+    yield from drawn(
+        bars(rows),
+        "Accuracy of each group",
+        "Zero-shot accuracy of the class in every group of class and cue, with all terms and without heads; the "
+        "lowest bar of a choice of heads, its worst group, is red.",
+        "Bars of accuracy, a panel for each choice of heads.",
+        draw_bars,
+    )
 
 
 def bars(rows: Sequence[Row]) -> Iterator[dict[str, Any]]:
