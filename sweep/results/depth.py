@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import combinations, permutations
+from itertools import combinations
+from statistics import NormalDist
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -18,8 +19,8 @@ from frozen.readout.readout import Readout, Readouts
 Row = Mapping[str, Any]
 
 _DRAWS = 4000
-_MOST_EXACT = 8
-"""Layers up to which all orders are gone through for a p-value: 40,320 of them."""
+_ORDERS = 40_320
+"""Orders of the layers for a p-value: all of them up to 8 layers, so many random ones beyond."""
 _FEWEST_TOGETHER = 4
 
 
@@ -140,8 +141,6 @@ def appearance(curve: Curve, level: float = 0.95, *, seed: int = 0) -> Appearanc
     """
     if curve.share(curve.best.low) <= 0:
         return None
-    from statistics import NormalDist
-
     z = NormalDist().inv_cdf((1 + level) / 2)
     values, low, high = (
         np.array([curve.share(getattr(point, name)) for point in curve.points]) for name in ("value", "low", "high")
@@ -192,22 +191,22 @@ def together(of: Iterable[Curve], *, seed: int = 0) -> list[Together]:
 
 
 def rank_correlation(one: Sequence[float], other: Sequence[float], *, seed: int = 0) -> tuple[float, float]:
-    """Spearman's ρ and its two-sided p-value: over all orders up to 8 values, over 10,000 random ones beyond.
+    """Spearman's ρ and its two-sided p-value: over all orders up to 8 values, over 40,320 random ones beyond.
 
     NaN where all values of one are equal.
     """
-    from scipy.stats import rankdata
+    from scipy.stats import permutation_test, rankdata
 
-    ranks = [rankdata(values) - (len(values) + 1) / 2 for values in (one, other)]
-    scale = math.sqrt(float((ranks[0] ** 2).sum() * (ranks[1] ** 2).sum()))
-    if scale == 0:
+    if min(len(set(one)), len(set(other))) < 2:
         return math.nan, math.nan
-    rho = float(ranks[0] @ ranks[1]) / scale
-    n = len(one)
-    if n <= _MOST_EXACT:
-        orders = np.array(list(permutations(range(n))))
-    else:
-        orders = np.argsort(np.random.default_rng(seed).random((10_000, n)), axis=1)
-        orders[0] = np.arange(n)
-    others = ranks[1][orders] @ ranks[0] / scale
-    return rho, float((np.abs(others) >= abs(rho) - 1e-12).mean())
+    ranks = rankdata([one, other], axis=1) - (len(one) + 1) / 2
+    scale = math.sqrt(float((ranks[0] ** 2).sum() * (ranks[1] ** 2).sum()))
+    found = permutation_test(
+        (ranks[0],),
+        lambda orders, axis: (orders * ranks[1]).sum(axis) / scale,
+        permutation_type="pairings",
+        vectorized=True,
+        n_resamples=_ORDERS,
+        rng=np.random.default_rng(seed),
+    )
+    return float(found.statistic), float(found.pvalue)

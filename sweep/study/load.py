@@ -55,26 +55,24 @@ def load_file(path: str | os.PathLike[str], overrides: Sequence[str] = (), limit
     if limit is not None and limit < 1:
         settings.problems.append(StudyProblem(file, None, "", f"the limit must be ≥ 1, got {limit}"))
     folder = Path(path).parent
-    if not is_joint(settings):
-        study = build(settings, folder, source)
-        studies = {study.readout: study}
-    else:
-        studies = _several(settings, folder, source)
-    name = next(iter(studies.values())).name
-    if is_joint(settings):  # run by itself, a part writes to a folder of its own
-        studies = {readout: replace(study, name=f"{name}.{readout}") for readout, study in studies.items()}
+    joint = is_joint(settings)
+    made = _several(settings, folder, source) if joint else [build(settings, folder, source)]
+    name = made[0].name
+    if joint:  # run by itself, a part writes to a folder of its own
+        made = [replace(study, name=f"{name}.{study.readout}") for study in made]
+    studies = {study.readout: study for study in made}
     if limit is not None:
         studies = {readout: limited(study, limit) for readout, study in studies.items()}
-    return StudyFile(name, studies, is_joint(settings))
+    return StudyFile(name, studies, joint)
 
 
-def _several(settings: Settings, folder: Path, source: str) -> dict[str, Study]:
+def _several(settings: Settings, folder: Path, source: str) -> list[Study]:
     """The studies of a file that names several read-outs, or the mistakes of all of them."""
     parts = parts_of(settings)
-    problems, studies = list(settings.problems), {}
-    for name, part in parts.items():
+    problems, studies = list(settings.problems), []
+    for part in parts.values():
         try:
-            studies[name] = build(part, folder, source)
+            studies.append(build(part, folder, source))
         except StudyError as error:
             problems += error.problems
     if problems:
