@@ -1,4 +1,7 @@
 // Each line of the other figures at its best depth, across: a line a combination of panel dimensions, a panel a backbone.
+// More combinations than symbols tell apart have a panel each.
+const MOST_LINES = 6;
+const isCrowded = (cells) => presentNames(cells, PANEL).length > MOST_LINES;
 const LEAST_LADDER_WIDTH = 300;
 const LONGEST_NAME = 24;
 // between slanted names and between steep ones, so that they do not overlap
@@ -16,13 +19,15 @@ const ladderPanels = () => {
       labelAngle: lines.length * 6.5 * longest <= width ? 0 : lines.length * SLANTED_STEP <= width ? -25 : -50,
     },
   });
-  return grouped(cells, ["dataset", "backbone"]).map((rows) => (width) => {
+  const facets = isCrowded(cells) ? ["backbone", PANEL] : ["backbone"];
+  return grouped(cells, ["dataset", ...facets]).map((rows) => (width) => {
     const best = grouped(rows, [PANEL, LINE]).map(bestRow).filter((row) => row !== null);
-    const controls = grouped(controlsFor(rows[0], chosenRows), ["control", PANEL, LINE]).map(bestRow);
+    const isHere = (row) => !facets.includes(PANEL) || isOfDataSet(row) || columns[PANEL][row] === columns[PANEL][rows[0]];
+    const controls = grouped(controlsFor(rows[0], chosenRows).filter(isHere), ["control", PANEL, LINE]).map(bestRow);
     const x = xOf(width);
     return {
       width, height: 190,
-      title: panelTitle(rows[0], ["backbone"]),
+      title: panelTitle(rows[0], facets),
       layer: [...controlLayers(controls, x, (row) => nameOf(row, LINE), limits, width, PANEL), ...estimateLayers(best.map(valueOf), x, limits, PANEL)],
     };
   });

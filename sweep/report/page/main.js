@@ -92,7 +92,10 @@ const start = () => {
   startStory();
   const cells = () => chosenRows.filter((row) => !isControl(row) && isDefined(row));
   const legends = { line: () => LINE, panel: () => PANEL, curves: () => (state.overlaid ? "backbone" : LINE) };
-  document.querySelectorAll("[data-legend]").forEach((place) => addLegend(place, legends[place.dataset.legend], cells));
+  document.querySelectorAll("[data-legend]").forEach((place) => {
+    const isOfLadder = place.dataset.legend === "panel";
+    addLegend(place, legends[place.dataset.legend], () => (isOfLadder && isCrowded(cells()) ? [] : cells()));
+  });
   const starts = { curves: startCurves, heatmap: startHeatmap, ladder: startLadder, parameter: startParameter };
   document.querySelectorAll("[data-figure]").forEach((place) => starts[place.dataset.figure](place));
   document.querySelectorAll("[data-drawing]").forEach(startExhibit);

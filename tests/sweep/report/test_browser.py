@@ -254,6 +254,19 @@ def test_panels_of_one_place_and_other_lines_agree_on_them(browser, cell, measur
         assert [title for title, _ in panels(page, "curves", "point")] == ["large", "small"]
 
 
+@pytest.mark.parametrize(("n_modes", "n_panels", "n_named"), [(6, 1, 6), (7, 7, 0)])
+def test_more_lines_than_symbols_tell_apart_have_a_panel_each(
+    browser, cell, measures, tmp_path, n_modes: int, n_panels: int, n_named: int
+) -> None:
+    modes = [f"mode{number}" for number in range(n_modes)]
+    rows = pd.DataFrame([cell(mode=mode, probe=probe) for mode in modes for probe in ("linear", "quadratic")])
+    about = Heading(title="x", flag_meanings={})
+    path = write_report(rows, DIMENSIONS, measures, about, tmp_path / "r.html")
+    for page in loaded(browser, path):
+        assert len(panels(page, "ladder", "point")) == n_panels
+        assert page.locator("#ladder [data-legend] span").count() == n_named
+
+
 def test_a_heatmap_leaves_out_lines_that_have_no_such_measure(browser, tmp_path) -> None:
     rows = rows_of(GRIDS["stages"])
     rows.loc[rows["stage"] == "means", ["accuracy_percent", "accuracy_percent_low", "accuracy_percent_high"]] = None
