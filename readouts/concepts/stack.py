@@ -21,6 +21,7 @@ _PREFIXES = (0.25, 0.5, 1.0)
 _AUXILIARY = 1 / 32
 """Weight of auxk (Gao et al. 2024)."""
 _THRESHOLD_DECAY = 0.99
+_ROWS_AT_ONCE = 4096
 
 
 class BatchResult(NamedTuple):
@@ -127,6 +128,19 @@ class Stack:
             fired = (codes > 0).any(1)
             self.silent_rows = torch.where(fired, 0, self.silent_rows + len(x))
         return BatchResult(loss, codes.detach(), errors.detach())
+
+    @torch.no_grad()
+    def row_losses(self, x: Float[Tensor, "rows dim"]) -> Float[Tensor, "n rows"]:
+        """Squared error and λ times the L1 norm of every row, by which restarts choose rows (paper's code)."""
+        found: list[Tensor] = []
+        thresholds = self.threshold
+        for rows in x.split(_ROWS_AT_ONCE):
+            linear = (rows[None] - self.bias[:, None]) @ self.encoder.transpose(1, 2)
+            codes, _ = self._codes(linear, linear + self.encoder_bias[:, None])
+            loss = self._reconstruction(rows, codes)[1].square().mean(2)
+            found.append(loss + self.weight[:, None] * codes.sum(2) if self.kind == "relu_l1" else loss)
+        self.threshold = thresholds  # those of inference follow the batches of training only
+        return torch.cat(found, dim=1)
 
     def _codes(self, linear: Tensor, pre: Tensor) -> tuple[Tensor, Tensor]:
         """Codes, and what λ weighs: the L1 or L0 norm of a row's code, its mean over rows [n]."""
