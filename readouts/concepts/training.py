@@ -129,7 +129,7 @@ class _Run:
         configs = [member.config for member in members]
         self.stack = Stack(configs, [member.seed for member in members], width, training, device)
         self.rate = configs[0].learning_rate
-        self.optimiser = torch.optim.Adam(self.stack.parameters, lr=self.rate)
+        self.optimiser = torch.optim.Adam(self.stack.parameters, lr=self.rate, fused=True)
         self.training, self.generator = training, generator
         self.curves = [Curve([], [], []) for _ in members]
         self.n_restarts = [0] * len(members)
@@ -148,9 +148,9 @@ class _Run:
             self.stack.clip(training.clip)
         self.optimiser.step()
         self.stack.renormalise()
-        self._fires += (found.codes > 0).sum(1)
+        self._fires += found.fires
         if step % max(1, training.steps // _POINTS) == 0:
-            l0 = (found.codes > 0).float().sum(2).mean(1)
+            l0 = found.fires.sum(1) / len(x)
             for curve, loss, active in zip(self.curves, found.loss.tolist(), l0.tolist(), strict=True):
                 curve.steps.append(step)
                 curve.losses.append(loss)
