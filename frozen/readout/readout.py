@@ -7,7 +7,8 @@ A read-out is found by name (`readout: binding` in the study file) among the ent
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
-from importlib.metadata import entry_points
+from functools import cache
+from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path as FilePath
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, runtime_checkable
 
@@ -317,7 +318,7 @@ def measured(readout: Readout, rows: Iterable[Mapping[str, Any]]) -> tuple[Measu
 
 def readout_names() -> list[str]:
     """Names of the installed read-outs."""
-    return sorted({point.name for point in entry_points(group="sweep.readouts")})
+    return sorted(_offered())
 
 
 def find_readout(name: str) -> Readout:
@@ -326,7 +327,13 @@ def find_readout(name: str) -> Readout:
     Raises:
         ValueError: no installed package offers it.
     """
-    offered = {point.name: point for point in entry_points(group="sweep.readouts")}
+    offered = _offered()
     if name not in offered:
         raise ValueError(f"no read-out {name!r} is installed; there is {', '.join(sorted(offered)) or 'none'}")
     return offered[name].load()()
+
+
+@cache
+def _offered() -> dict[str, EntryPoint]:
+    """Read once: it takes a hundredth of a second, and a study of several read-outs asks dozens of times."""
+    return {point.name: point for point in entry_points(group="sweep.readouts")}

@@ -57,6 +57,6 @@ def test_an_unknown_readout_is_named(name: str) -> None:
 
 
 def test_no_readout_at_all(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("frozen.readout.readout.entry_points", lambda group: ())
+    monkeypatch.setattr("frozen.readout.readout._offered", dict)
     with pytest.raises(ValueError, match="no read-out 'binding' is installed; there is none"):
         find_readout("binding")
