@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import fields
+from dataclasses import fields, replace
 from io import BytesIO
 from itertools import chain
 from pathlib import Path
@@ -140,6 +140,12 @@ class BindingReadout(ReadoutDefaults):
         """Whether patience or a pruner may end trainings before their last epoch."""
         shared: Shared = cell.settings.shared
         return shared.fit.patience is not None or shared.search.pruner != "none"
+
+    def in_half_precision(self, cell: Cell) -> Cell:
+        """With the products of its training steps in bfloat16."""
+        settings: BindingCell = cell.settings
+        fit = replace(settings.shared.fit, products="bfloat16")
+        return replace(cell, settings=replace(settings, shared=replace(settings.shared, fit=fit)))
 
     def measure(self, cells: Mapping[Cell, Inputs], device: torch.device) -> Iterator[tuple[Cell, Outcome]]:
         """Measure the cells, one after another."""

@@ -12,7 +12,7 @@ from frozen.readout.measures import DepthCurve, Expectation, Measure
 
 
 class ReadoutDefaults:
-    """A base for read-outs: nothing optional is declared, no training stops early, every cell has samples."""
+    """A base for read-outs: nothing optional is declared, nothing stops early, every cell has samples."""
 
     extra_measures: ClassVar[tuple[Measure, ...]] = ()
     depth_curves: ClassVar[tuple[DepthCurve, ...]] = ()
@@ -42,6 +42,10 @@ class ReadoutDefaults:
         """No: nothing stops early."""
         del cell
         return False
+
+    def in_half_precision(self, cell: Cell) -> Cell:
+        """The same: nothing is rounded."""
+        return cell
 
     def has_samples(self, row: Mapping[str, Any]) -> bool:
         """Every cell has them."""
