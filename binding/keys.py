@@ -15,6 +15,7 @@ from binding.extras import EXTRAS, Extra
 from binding.fit import FitConfig
 from binding.probes import ALIASES, FAMILIES, Probe
 from binding.search import ProbeSpace, ProbeSpec, SearchConfig
+from binding.through import Through, ThroughForm, read_through
 from frozen.capture.views import MODES, Mode
 from frozen.plain import Plain, mapping_of, plain
 from frozen.problems import path_text
@@ -103,6 +104,10 @@ class BindingKeys(Border):
     extras: Annotated[tuple[literal(EXTRAS), ...], Distinct] = ()  # pyright: ignore[reportInvalidTypeForm]
     """Measures that cost more trainings: selectivity, information beyond that about a control code; mdl, the
     length of an online code of the objects; and orders, how much hangs on the order of the objects."""
+    through: Annotated[tuple[ThroughForm, ...], Distinct] = ()  # pyright: ignore[reportInvalidTypeForm]
+    """Maps through which activations are read too, for what they keep of binding: class_logits, joint (from the end
+    of the model to the space of images and texts), dictionary (those that `concepts` in the same file trains at these
+    layers), or the file of a map with its layer, as {map: dictionary, file: sae.safetensors, layer: 3}."""
 
 
 _PROBE = TypeAdapter[Any](ProbeEntry)
@@ -130,6 +135,8 @@ class BindingStudy:
     """Most bytes of tuned probes kept of each cell."""
     extras: tuple[Extra, ...] = ()
     """Measures made beside, at the cost of more trainings."""
+    through: tuple[Through, ...] = ()
+    """Maps through which activations are read too."""
 
     def resolved(self) -> Mapping[str, Plain]:
         """In the form of a study file."""
@@ -142,6 +149,7 @@ class BindingStudy:
             "seeds": self.seeds,
             "keep_probes": self.keep_probes_bytes,
             "extras": list(self.extras),
+            "through": [plain(one) for one in self.through],
         }
 
 
@@ -171,6 +179,7 @@ def read_keys(reader: StudyReader) -> BindingStudy | None:
         seeds=study.seeds,
         keep_probes_bytes=study.keep_probes,
         extras=tuple(extra for extra in EXTRAS if extra in study.extras),
+        through=read_through(study.through),
     )
 
 

@@ -17,6 +17,7 @@ import numpy as np
 from frozen.readout.cells import Cell, LeftOut, Mistake, Path
 from frozen.readout.exhibit import Exhibit, ShownSample
 from frozen.readout.forms import Border
+from frozen.readout.maps import OfferedMap
 from frozen.readout.measures import DepthCurve, Dimension, Expectation, Headline, Measure
 from frozen.readout.needs import Inputs
 from frozen.readout.outcome import Outcome
@@ -196,6 +197,15 @@ class Readout(Protocol):
 
     def cells(self, study: Study) -> Iterable[Cell | LeftOut | Mistake]:
         """Every cell of a study, data set by data set, backbone by backbone."""
+        ...
+
+    def maps(self, cells: Sequence[Cell]) -> Iterable[OfferedMap]:
+        """Maps of activations that cells of a study give, for the other read-outs of its file."""
+        ...
+
+    @property
+    def reads_maps(self) -> bool:
+        """Whether its cells may need maps of other read-outs, so that its grid is made after theirs."""
         ...
 
     def resolved(self, cells: Sequence[Cell]) -> Iterable[str]:
