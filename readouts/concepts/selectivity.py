@@ -7,7 +7,6 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import Bool, Float, Float64, Int64, UInt8
 from scipy.sparse import issparse
-from scipy.stats import rankdata
 
 from frozen.data.scenes.codes import FeatureSpace
 
@@ -23,6 +22,8 @@ def aucs(codes: Any, labels: Bool[np.ndarray, "samples labels"]) -> Float64[np.n
         codes: [samples latents], dense, or sparse, of which some atoms at a time become dense.
         labels: what is present.
     """
+    from scipy.stats import rankdata  # four tenths of a second that a plan does without
+
     codes = codes.tocsc() if issparse(codes) else codes
     positives = labels.sum(0).astype(np.float64)
     negatives = len(labels) - positives
