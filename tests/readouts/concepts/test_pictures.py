@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
+from matplotlib.figure import Figure
 from scipy.sparse import csr_array
 
+from readouts.concepts.exhibits._base import StudyResults, bars
 from readouts.concepts.pictures import global_explanations, local_explanations, meta_clusters
 
 
@@ -41,3 +45,13 @@ def test_a_brighter_atom_without_weight_explains_no_class() -> None:
     top = {(one["class"], one["by"]): one["atoms"][0] for one in found}
     assert [top[number, "classifier"] for number in range(3)] == [0, 1, 2]
     assert top[1, "images"] == 3
+
+
+def test_atoms_of_one_name_stay_two_bars() -> None:
+    source = StudyResults(Path(), [], {})
+    names = [{"name": "red", "text": "red"}] * 2
+    words = [source.word(names, atom) for atom in (0, 1)]
+    assert words == ["red (0)", "red (1)"]
+    axes = Figure().add_subplot()
+    bars(axes, words, [1.0, 0.5])
+    assert len(axes.patches) == 2
