@@ -37,7 +37,8 @@ def pairs(results: Path, rows: Sequence[Row], scenes: Mapping[str, AnyDataset]) 
         if not of[0].get("is_control") and key[0] in scenes and has_object_codes(scenes[key[0]])
     }
     for (dataset, backbone, translator), of in list(known.items())[:MOST_DRAWN]:
-        parser = Parser(scenes[dataset].space)
+        scene: Any = scenes[dataset]
+        parser = Parser(scene.space)
         found = [value for row in of for value in confusion(results, row, parser)] if parser.bound else []
         if found:
             first, second = (parser.space.groups[group].name for group in parser.bound or ())

@@ -22,7 +22,7 @@ from readouts.captions.stored import sums_of
 from readouts.captions.truth import truth_columns
 
 N = 500
-CHOICES = CaptionChoices("counted", 8)
+CHOICES = CaptionChoices("counted", 4)
 SCENE = FewShapes(seed=20_261_130, split=SplitPolicy(train=2, validation=2, test=N))
 HELD_OUT = json.loads(shipped_header("shapes_coca")["held_out"])
 pytestmark = pytest.mark.slow
@@ -66,7 +66,7 @@ def trained() -> dict[str, Read]:
 def untrained() -> dict[str, Read]:
     config = BackboneConfig(source="shipped:shapes_coca").untrained(0)
     assert config is not None
-    return read_layers(config, "1", "5")
+    return read_layers(config, "5")
 
 
 def percent(samples: pa.Table, column: str) -> float:
@@ -109,7 +109,7 @@ def test_memories_of_other_images_are_retrieved_at_chance(trained: dict[str, Rea
     assert samples["contrast_bits"].to_numpy().mean() < 0
     own = trained["5"].samples(np.arange(N))
     assert percent(own, "retrieval_percent") > 90
-    assert own["contrast_bits"].to_numpy().mean() > 2
+    assert own["contrast_bits"].to_numpy().mean() > 1.5
 
 
 def test_an_untrained_tower_binds_and_retrieves_at_chance(untrained: dict[str, Read]) -> None:
