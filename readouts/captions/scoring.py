@@ -8,7 +8,6 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow as pa
 from jaxtyping import Float64, Int64
-from scipy.optimize import minimize_scalar
 
 from readouts.captions.decode import CaptionChoices, ScoredChoices
 from readouts.captions.parsing import words_of
@@ -127,6 +126,7 @@ def calibrated_bits(
 
 def _factor(delta: Float64[np.ndarray, " samples"]) -> float:
     """The factor ≥ 0 that makes the mean of the bits largest."""
+    from scipy.optimize import minimize_scalar  # a third of a second that a plan does without
 
     def loss(log_factor: float) -> float:
         return -float(bits_of(np.exp(log_factor) * delta).mean())

@@ -17,6 +17,7 @@ from frozen.data.scenes import Scene, Split
 from frozen.intervals import IntervalConfig
 from frozen.readout.cells import Cell, LeftOut, Mistake
 from frozen.readout.defaults import ReadoutDefaults
+from frozen.readout.maps import OfferedMap
 from frozen.readout.measures import DepthCurve, Headline
 from frozen.readout.needs import Inputs
 from frozen.readout.outcome import Outcome
@@ -25,6 +26,7 @@ from frozen.readout.study import Study
 from readouts.concepts.cells import cells
 from readouts.concepts.columns import COLUMN_KINDS, COLUMNS, CONTROLS, EXPECTATIONS, FLAGS, MEASURES
 from readouts.concepts.keys import ConceptsKeys, ConceptsStudy, read_keys
+from readouts.concepts.maps import offered
 from readouts.concepts.measuring import codes_of, dictionaries, names_of, stability_of
 from readouts.concepts.method import method
 from readouts.concepts.stages import DIMENSIONS, GRID_COLUMN_KINDS, GRID_COLUMNS, PRODUCTS, VERSION, Stage
@@ -62,6 +64,10 @@ class ConceptsReadout(ReadoutDefaults):
     def cells(self, study: Study) -> Iterator[Cell | LeftOut | Mistake]:
         """Sites and dictionaries, stage by stage."""
         return cells(study)
+
+    def maps(self, cells: Sequence[Cell]) -> Iterator[OfferedMap]:
+        """The dictionaries."""
+        return offered(cells)
 
     def bundle(self, cell: Cell) -> Hashable:
         """All dictionaries of a site train on one stream; of the other stages, all cells of a site share a trial."""
