@@ -22,6 +22,7 @@ from readouts.captions.categories.lexicon import LexiconCategoriser, lexicon, un
 from readouts.captions.categories.models import CategoriesConfig, CategoriserError
 from readouts.captions.categories.names import CATEGORIES, FUNCTION, merged
 from readouts.captions.categories.shares import caption_shares
+from sweep.run import main
 
 LEXICON = LexiconCategoriser()
 
@@ -261,3 +262,36 @@ def test_a_model_that_is_no_chat_model_is_refused(tmp_path: Path) -> None:
     write_chat_model(tmp_path / "model", template=None)
     with pytest.raises(CategoriserError, match="no chat template"):
         models.LocalModel(str(tmp_path / "model"))
+
+
+REPLAY = """\
+name: replayed
+readout: captions
+datasets:
+  - {name: twins, scene: twinshapes, split: {train: 2, validation: 2, test: 4}}
+backbones: ["shipped:shapes_coca"]
+layers: [embed]
+candidates: 0
+categories: {by: replay, answers: stored/answers.jsonl}
+"""
+
+
+def test_answers_that_are_not_there_are_told_before_anything_is_done(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "study.yaml").write_text(REPLAY)
+    place = tmp_path / "stored" / "answers.jsonl"
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    assert main([str(tmp_path / "study.yaml"), "--plan"]) == 0
+    assert f"missing: {place} is not there; name a file of stored answers" in capsys.readouterr().out
+    before = sorted(tmp_path.rglob("*"))
+    assert main([str(tmp_path / "study.yaml")]) == 2
+    assert f"{place} is not there; name a file of stored answers" in capsys.readouterr().err
+    assert sorted(tmp_path.rglob("*")) == before
+    assert main([str(tmp_path / "study.yaml"), "--plan", "--available"]) == 0
+    assert "1 left missing" in capsys.readouterr().out
+    place.parent.mkdir()
+    place.write_text("")
+    assert main([str(tmp_path / "study.yaml"), "--plan"]) == 0
+    assert "missing" not in capsys.readouterr().out
