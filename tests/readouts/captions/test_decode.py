@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -16,6 +17,7 @@ from frozen.models.decoding import entropy_bits, log_likelihoods
 from frozen.problems import ConfigurationError
 from readouts.captions import decode
 from readouts.captions.decode import CaptionChoices, DecodeConfig, Verbalise
+from readouts.captions.scoring import choice_columns
 from tests.readouts.captions.conftest import LAYERS, Known, N
 
 
@@ -115,6 +117,30 @@ def test_choices_are_the_likelihoods_of_true_swapped_and_other_captions(
     expected.append([own[((i + 2) % N) ^ 1] for i in rows])
     for column, texts in zip(nats.T, expected, strict=True):
         np.testing.assert_allclose(column, log_likelihoods(known.decoder, memory, texts), atol=1e-3)
+
+
+def test_the_binding_of_twins_is_one_bit_to_the_last_layer_and_none_to_a_blank_memory(
+    known: Known, together: dict[str, dict]
+) -> None:
+    """Twins exchange their captions, so that without an image every preference of the decoder is wrong once."""
+    choices, units = CaptionChoices("counted", 3), np.arange(N) // 2
+    blank = columns(known, "5", memory="blank", choices=choices)["5"]
+    seen, unseen = (
+        choice_columns(choices.read(np.array(of["choice_nats"], dtype=np.float64), is_shuffled=False), units)
+        for of in (together["5"], blank)
+    )
+    assert seen["preferred"].mean() == 1
+    assert seen["choice_bits"].mean() > 0.95
+    assert unseen["preferred"].mean() == 0.5
+    assert unseen["choice_bits"].mean() <= 0
+    assert np.abs(unseen["delta_nats"]).min() > 1e-3  # it does prefer one
+
+
+def test_entropy_is_that_of_a_plain_loop() -> None:
+    logits = 6 * torch.randn(20, 50, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    for row, found in zip(logits.softmax(1).tolist(), entropy_bits(logits).tolist(), strict=True):
+        clipped = [min(max(p, 1e-15), 1 - 1e-15) for p in row]
+        assert found == pytest.approx(-sum(p * math.log2(p) for p in clipped), abs=1e-3)
 
 
 def test_bounds_prefix_and_blank_memory(known: Known) -> None:

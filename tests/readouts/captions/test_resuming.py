@@ -11,6 +11,10 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from frozen.readout.cells import Cell
+from readouts.captions.readout import CaptionsReadout
+from sweep.study.load import load_study
+
 ROOT = Path(__file__).parents[3]
 STUDY = """\
 name: killed
@@ -18,28 +22,29 @@ readout: captions
 datasets:
   - {name: twins, scene: twinshapes, split: {train: 24, validation: 2, test: 64}}
 backbones: ["shipped:shapes_coca"]
-layers: [embed, 1, 5]
+layers: [embed, 5]
 translators: [none, affine]
 candidates: 3
 decode: {sampling_seed: 4, temperature: 0.8}
-controls: [blank, random_init]
+controls: [blank]
 intervals: {resamples: 100}
 """
 MEASURED = ("wall_s", "started", "finished", "host", "worker", "peak")
 """Parts of the names of columns that say how the measuring went."""
 
 
-def start(folder: Path, name: str, *more: str) -> subprocess.Popen[str]:
+def start(folder: Path, name: str) -> subprocess.Popen[str]:
     places = ["--results", str(folder / name), "--store", str(folder / f"{name}_store")]
-    command = [sys.executable, "-m", "sweep.run", "study.yaml", *places, *more]
+    command = [sys.executable, "-m", "sweep.run", "study.yaml", *places]
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
-    pipe = subprocess.PIPE
-    return subprocess.Popen(command, cwd=folder, env=environment, stdout=pipe, stderr=subprocess.STDOUT, text=True)
+    with (folder / "output.txt").open("w") as output:
+        return subprocess.Popen(
+            command, cwd=folder, env=environment, stdout=output, stderr=subprocess.STDOUT, text=True
+        )
 
 
-def finish(process: subprocess.Popen[str]) -> None:
-    output, _ = process.communicate()
-    assert process.returncode == 0, output
+def finish(process: subprocess.Popen[str], folder: Path) -> None:
+    assert process.wait() == 0, (folder / "output.txt").read_text()
 
 
 def rows(folder: Path, name: str) -> pd.DataFrame:
@@ -51,16 +56,16 @@ def rows(folder: Path, name: str) -> pd.DataFrame:
 @pytest.mark.starts_ray
 def test_a_killed_study_goes_on_to_the_same_rows(tmp_path: Path) -> None:
     (tmp_path / "study.yaml").write_text(STUDY)
-    finish(start(tmp_path, "whole"))
+    finish(start(tmp_path, "whole"), tmp_path)
     process = start(tmp_path, "halves")
     folder = tmp_path / "halves" / "killed" / "rows"
     while not list(folder.glob("*.json")) and process.poll() is None:
         time.sleep(0.05)
     process.kill()
-    process.communicate()
+    process.wait()
     n_rows = len(list(folder.glob("*.json")))
     assert n_rows > 0
-    finish(start(tmp_path, "halves"))
+    finish(start(tmp_path, "halves"), tmp_path)
     whole, halves = rows(tmp_path, "whole"), rows(tmp_path, "halves")
     assert (whole.status == "done").all()
     assert n_rows < len(whole)
@@ -73,7 +78,11 @@ def test_a_killed_study_goes_on_to_the_same_rows(tmp_path: Path) -> None:
     ]
     assert captions[0].caption.equals(captions[1].caption)
 
-    # other decoding is another cell
-    finish(start(tmp_path, "halves", "decode.sampling_seed=5"))
-    other = rows(tmp_path, "halves")
-    assert not set(other.cell_id) & set(whole.cell_id)
+
+def test_another_decode_setting_is_another_cell(tmp_path: Path) -> None:
+    (tmp_path / "study.yaml").write_text(STUDY)
+    found = []
+    for overrides in ((), ("decode.sampling_seed=5",), ("decode.prefix=two",), ("decode.max_words=6",)):
+        study = load_study(tmp_path / "study.yaml", overrides)
+        found.append({cell.cell_id for cell in CaptionsReadout().cells(study) if isinstance(cell, Cell)})
+    assert len(set.union(*found)) == sum(map(len, found)) == 4 * len(found[0])
