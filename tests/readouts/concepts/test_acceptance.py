@@ -40,9 +40,11 @@ def test_without_scaling_larger_units_lose_the_atoms() -> None:
     """What the published code does; with scaling both are the same."""
     atoms, rows = planted(0)
     raw = DictionaryConfig(kind="relu_l1", penalty=1e-2, dead="none")
-    found = {factor: trained(factor * rows, raw, RAW) for factor in (1.0, 10.0)}
+    found = {factor: trained(factor * rows, raw, replace(RAW, initialisation="paper")) for factor in (1.0, 10.0)}
     assert mmcs(atoms, found[1.0], rows) > 0.97
-    assert mmcs(atoms, found[10.0], 10 * rows) < 0.8
+    assert mmcs(atoms, found[10.0], 10 * rows) < 0.90
+    active = [float(quality(found[f], f * rows, CPU).l0.mean()) for f in (1.0, 10.0)]
+    assert active[1] > 4 * active[0]
     scaled = {f: trained(f * rows, DictionaryConfig(kind="relu_l1"), LONG) for f in (1.0, 10.0)}
     one, ten = (mmcs(atoms, scaled[f], f * rows) for f in (1.0, 10.0))
     assert one > 0.97
@@ -52,11 +54,11 @@ def test_without_scaling_larger_units_lose_the_atoms() -> None:
 
 
 def test_restarts_from_centred_rows_find_most_raw_ones_fewer_and_none_fewest() -> None:
-    """Half the atoms are killed after 200 steps; then three times a restart, where there is one, and 500 steps."""
+    """After 500 steps half the atoms are killed; then three times a restart, where there is one, and 500 steps."""
     atoms, rows = planted(0, width=64, n_atoms=128, share=0.03, offset=3.0)
     found = {how: _with_restarts(atoms, rows, how) for how in ("centred", "raw", "none")}
-    assert found["centred"] > 0.98
-    assert found["raw"] < 0.97
+    assert found["centred"] > 0.97
+    assert found["raw"] < 0.92
     assert found["none"] < 0.90
 
 
@@ -78,6 +80,7 @@ def _with_restarts(atoms: torch.Tensor, rows: np.ndarray, how: str) -> float:
             fires += done.fires
         return fires
 
+    steps(500)
     with torch.no_grad():
         stack.encoder_bias[:, ::2] = -10
     fires = steps(200)
@@ -98,10 +101,10 @@ def test_trainings_agree_on_what_is_there_and_not_on_noise() -> None:
     for array in (rows, noise):
         members = [DictionaryRun(config, seed) for seed in (0, 1)]
         one, other = (each.dictionary for each in train(array, members, LONG, seed=0, device=CPU))
-        alive = [quality(each, array, CPU).fires > 0.001 * len(array) for each in (one, other)]
+        alive = [quality(each, array, CPU).fires > 0.01 * len(array) for each in (one, other)]
         found.append(match(one, other, *alive).mean())
     assert found[0] > 0.95
-    assert found[1] < 0.6
+    assert found[1] < 0.5
 
 
 STUDY = """\
@@ -114,7 +117,7 @@ datasets:
     split: {policy: independent, train: 4000, validation: 1000, test: 1000}
 backbones: ["shipped:shapes_clip_objects"]
 sites: [joint]
-dictionaries: [{kind: topk, k: 2, expansion: 0.5}]
+dictionaries: [{kind: topk, k: 1, expansion: 0.5}]  # with two, some kinds have an atom of colour and one of shape
 training: {steps: 2000, batch_size: 256}
 names: [{}]
 intervals: {resamples: 100}

@@ -113,4 +113,4 @@ def test_every_kind_finds_the_atoms(config: DictionaryConfig, seed: int) -> None
     one = trained(rows, config, LONG, seed)
     assert mmcs(atoms, one, rows) > (0.96 if config.kind == "matryoshka" else 0.97)
     if config.kind in ("relu_l1", "topk"):
-        assert quality(one, rows, CPU).dead < 0.10
+        assert quality(one, rows, CPU).dead < 0.12
