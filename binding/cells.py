@@ -3,25 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from binding.extras import Extra
 from binding.fit import FitConfig
 from binding.keys import BindingStudy
 from binding.probes import FAMILIES
 from binding.search import ProbeSpec, SearchConfig
+from binding.through import JOINT, LOSSES, Passage, passages
 from frozen.capture.capture import Capture
+from frozen.capture.conditions import PLAIN
 from frozen.capture.reductions import View
 from frozen.capture.sites import Site
 from frozen.capture.views import MODES, Mode, refuses
 from frozen.data.scenes import SPLITS, Scene
 from frozen.intervals import IntervalConfig
+from frozen.models import Description
 from frozen.paths import written
 from frozen.plain import Plain, plain
 from frozen.readout.cells import Cell, LeftOut, Mistake
 from frozen.readout.grid import Reading, readings, without_object_codes
 from frozen.readout.measures import Dimension
-from frozen.readout.needs import Labels
+from frozen.readout.needs import Labels, Need, Product
 from frozen.readout.study import Study
 
 SCHEMA_VERSION = 2
@@ -29,16 +32,17 @@ SCHEMA_VERSION = 2
 VERSION = 3
 """Raised when equal inputs give other numbers; part of every cell's identity."""
 
+_MODE = "what of the layer's tokens the probe sees and, after >, the map that it sees it through"
 DIMENSIONS = (
     Dimension("layer", "layer", "embed, number of a block, or final", "depth", order="layer_index"),
-    Dimension("mode", "mode", "what of the layer's tokens the probe sees", "panel"),
+    Dimension("mode", "mode", _MODE, "panel"),
     Dimension("probe", "probe", "probe family", "line"),
 )
 GRID_COLUMNS = {
     "layer": "embed, number of a block, or final",
     "layer_index": "position in depth: embed is -1",
     "depth_fraction": "0 at embed, 1 at final",
-    "mode": "what of the layer's tokens the probe sees",
+    "mode": _MODE,
     "probe": "probe family",
     "feature_probe": "family of the features probe",
 }
@@ -76,6 +80,20 @@ class BindingCell:
     shared: Shared
     keep_probes_bytes: int
     """Most bytes of tuned probes kept; no part of the identity."""
+    passage: Passage | None = None
+    """What the activations pass before the probe sees them."""
+
+    def view(self) -> View:
+        """What of the layer is read."""
+        return View(Site.parse(self.layer), self.mode)
+
+    def sample_shape(self, description: Description) -> tuple[int, ...]:
+        """Of what the probe sees of one sample: [dim], or [token dim] for all tokens."""
+        if self.passage is not None:
+            return self.passage.sample_shape
+        [column] = self.view().columns(description, PLAIN)
+        assert column.shape is not None
+        return column.shape
 
 
 def cells(study: Study) -> Iterator[Cell | LeftOut | Mistake]:
@@ -110,7 +128,7 @@ def cells(study: Study) -> Iterator[Cell | LeftOut | Mistake]:
 
 def _of_mode(
     study: Study, keys: BindingStudy, reading: Reading, mode: Mode, shared: Shared, content: dict[str, Plain]
-) -> Iterator[Cell | LeftOut]:
+) -> Iterator[Cell | LeftOut | Mistake]:
     if reason := refuses(mode, reading.description.layout):
         yield LeftOut(f"{written(reading.backbone.source)} · {mode}", reason)
         return
@@ -121,7 +139,26 @@ def _of_mode(
             continue
         # permuted samples tell nothing at any depth: one layer is enough
         for layer in reading.layers[-1:] if reading.control == "shuffled" else reading.layers:
-            yield _cell(reading, BindingCell(layer, mode, probe, shared, keys.keep_probes_bytes), content)
+            settings = BindingCell(layer, mode, probe, shared, keys.keep_probes_bytes)
+            yield from _with_passages(study, reading, settings, content)
+
+
+def _with_passages(
+    study: Study, reading: Reading, settings: BindingCell, content: dict[str, Plain]
+) -> Iterator[Cell | LeftOut | Mistake]:
+    """A cell, and the same through every map that reads its place; the losses of the first are a product then."""
+    found = list(passages(study, reading, settings.layer, settings.mode))
+    used = [one for one in found if isinstance(one, Passage)]
+    whole = _cell(reading, settings, content, gives=any(one.is_kept_from is None for one in used))
+    yield whole
+    yield from (one for one in found if not isinstance(one, Passage))
+    joint = None
+    for passage in sorted(used, key=lambda one: one.is_kept_from is not None):
+        before = whole if passage.is_kept_from is None else joint
+        gives = passage.through == JOINT and any(one.is_kept_from for one in used)
+        cell = _cell(reading, replace(settings, passage=passage), content, before, gives=gives)
+        joint = cell if passage.through == JOINT else joint
+        yield cell
 
 
 def _refuses(probe: ProbeSpec, mode: Mode, scene: Scene) -> str | None:
@@ -133,13 +170,36 @@ def _refuses(probe: ProbeSpec, mode: Mode, scene: Scene) -> str | None:
     return FAMILIES[probe.feature_probe.family].refuses(mode, "features", n_groups)
 
 
-def _cell(reading: Reading, settings: BindingCell, content: dict[str, Plain]) -> Cell:
+def _cell(
+    reading: Reading,
+    settings: BindingCell,
+    content: dict[str, Plain],
+    before: Cell | None = None,
+    *,
+    gives: bool = False,
+) -> Cell:
+    """A cell.
+
+    Args:
+        reading: the backbone on the data set.
+        settings: what is measured and how.
+        content: what all cells of the study have in their identities.
+        before: the cell with which one through a map is compared.
+        gives: whether its losses are a product.
+    """
     dataset, backbone, description = reading.dataset, reading.backbone, reading.description
-    layer, mode, probe = settings.layer, settings.mode, settings.probe
+    layer, probe, passage = settings.layer, settings.probe, settings.passage
     dtype = settings.shared.store_dtype
-    view = View(Site.parse(layer), mode)
-    needs = [(name, Capture(dataset, name, backbone, view, dtype=dtype)) for name in SPLITS]
-    labels = [(f"{name}_labels", Labels(dataset, name)) for name in SPLITS]
+    view = settings.view() if passage is None else passage.reads
+    mode = settings.mode if passage is None else f"{settings.mode} > {passage.name}"
+    needs: list[tuple[str, Need]] = [
+        *((name, Capture(dataset, name, backbone, view, dtype=dtype)) for name in SPLITS),
+        *((f"{name}_labels", Labels(dataset, name)) for name in SPLITS),
+    ]
+    if passage is not None and passage.product is not None:
+        needs.append(("map", passage.product))
+    if before is not None:
+        needs.append((LOSSES, Product(before.cell_id, LOSSES)))
     return Cell(
         readout=settings.shared.readout,
         dataset=dataset,
@@ -160,11 +220,13 @@ def _cell(reading: Reading, settings: BindingCell, content: dict[str, Plain]) ->
             ("dataset", dataset),
             ("backbone", backbone),
             ("layer", layer),
-            ("mode", mode),
+            ("mode", settings.mode),
             ("probe", probe),
             ("settings", content),
+            *(() if passage is None else (("through", passage.identity),)),
         ),
-        needs=(*needs, *labels),
+        needs=tuple(needs),
+        gives=(LOSSES,) if gives else (),
         control=reading.control,
         control_of=reading.control_of,
         seed=settings.shared.seed,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from binding.extras import EXTRA_ESTIMATES
+from binding.through import KEPT_ESTIMATES
 from frozen.readout.measures import Measure
 
 MEASURES = (
@@ -77,6 +78,20 @@ EXTRA_MEASURES = (
         "bits",
         "largest less smallest CE_O over four orders of the objects in the chain rule",
     ),
+    Measure(
+        "lost_bits",
+        "Binding lost in the map",
+        "ΔB*_direct",
+        "bits",
+        "B*_direct before the map minus B*_direct after it, on the same test images",
+    ),
+    Measure(
+        "kept_share",
+        "Share of binding that the map keeps",
+        "κ",
+        "ratio",
+        "B*_direct after the map over B*_direct before it",
+    ),
 )
 
 _ESTIMATES = {
@@ -97,6 +112,8 @@ _ESTIMATES = {
     "cautious_binding_ratio": "the same over H(O|F)",
 }
 _BEFORE = {
+    "through": "what the activations pass before the probe sees them: class_logits, joint or a kind of map; empty "
+    "where nothing",
     "z_dim": "width of what the probe sees, of one token for mode all",
     "n_tokens": "tokens the probe sees; 1 for pooled modes",
     "split_policy": "which feature codes each split admits",
@@ -137,7 +154,11 @@ _AFTER = {
 }
 COLUMNS: dict[str, str] = {
     **_BEFORE,
-    **{name + end: text for name, text in (_ESTIMATES | EXTRA_ESTIMATES).items() for end in ("", "_low", "_high")},
+    **{
+        name + end: text
+        for name, text in (_ESTIMATES | EXTRA_ESTIMATES | KEPT_ESTIMATES).items()
+        for end in ("", "_low", "_high")
+    },
     **_AFTER,
 }
 """The read-out's columns of a row, in order, with their meaning; _low and _high bound the interval."""
@@ -146,7 +167,8 @@ CHOICES = {f"hyperparameters_{target}": target for target in ("direct", "feature
 """Columns of tuned settings, with their headings."""
 
 FILES = {
-    "samples/CELL.parquet": "test losses: sample, target, seed, bits; `code_length`: the code of a training sample",
+    "samples/CELL.parquet": "test losses: sample, target, seed, bits; `code_length`: the code of a training sample; "
+    "`whole`: the direct losses before the map",
     "curves/CELL.parquet": "target, seed, epoch, train_bits, validation_bits; suggestions in its metadata",
     "details/CELL.parquet": "information per conjunction and per number of objects",
     "predictions/CELL.parquet": "of every test sample the loss of the direct probe in bits, and the objects it reads",
@@ -161,6 +183,7 @@ COLUMN_KINDS: dict[str, str] = {
     **dict.fromkeys(("n_suggestions", "n_seeds", "seed", "interval_resamples"), "whole"),
     **{f"hyperparameters_{target}": "object" for target in _TARGETS},
     **{f"best_epoch_{target}": "list" for target in _TARGETS},
+    "through": "text?",
     "z_dim": "whole",
     "n_tokens": "whole",
     "split_policy": "text?",

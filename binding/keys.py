@@ -5,19 +5,22 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields
 from functools import partial
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import ConfigDict, Discriminator, Tag, TypeAdapter, WrapValidator
 from pydantic import Field as ModelField
 
+from binding._pack import Products
 from binding.extras import EXTRAS, Extra
 from binding.fit import FitConfig
 from binding.probes import ALIASES, FAMILIES, Probe
 from binding.search import ProbeSpace, ProbeSpec, SearchConfig
+from binding.through import Through, ThroughForm, read_through
 from frozen.capture.views import MODES, Mode
 from frozen.plain import Plain, mapping_of, plain
 from frozen.problems import path_text
 from frozen.ranges import Choices, Range
+from frozen.rates import rates
 from frozen.readout.forms import (
     Border,
     Distinct,
@@ -65,7 +68,7 @@ _feature_probe_field = ModelField(
 )
 _with_feature_probe = {"feature_probe": (FeatureProbe | None, _feature_probe_field)}
 ProbeEntry: TypeForm = named_in(FAMILIES, "family", partial(_probe_model, "Probe", _with_feature_probe), ALIASES)
-_FitMapping = model_of(FitConfig, "Fit")
+_FitMapping = model_of(FitConfig, "Fit", types_of={"products": Literal[*get_args(Products), "auto"]})
 Fit: TypeForm = Annotated[
     Annotated[Literal["paper"], Tag("<text>")] | Annotated[_FitMapping, Tag("<mapping>")], Discriminator(_text_tag)
 ]
@@ -101,6 +104,10 @@ class BindingKeys(Border):
     extras: Annotated[tuple[literal(EXTRAS), ...], Distinct] = ()  # pyright: ignore[reportInvalidTypeForm]
     """Measures that cost more trainings: selectivity, information beyond that about a control code; mdl, the
     length of an online code of the objects; and orders, how much hangs on the order of the objects."""
+    through: Annotated[tuple[ThroughForm, ...], Distinct] = ()  # pyright: ignore[reportInvalidTypeForm]
+    """Maps through which activations are read too, for what they keep of binding: class_logits, joint (from the end
+    of the model to the space of images and texts), dictionary (those that `concepts` in the same file trains at these
+    layers), or the file of a map with its layer, as {map: dictionary, file: sae.safetensors, layer: 3}."""
 
 
 _PROBE = TypeAdapter[Any](ProbeEntry)
@@ -128,6 +135,8 @@ class BindingStudy:
     """Most bytes of tuned probes kept of each cell."""
     extras: tuple[Extra, ...] = ()
     """Measures made beside, at the cost of more trainings."""
+    through: tuple[Through, ...] = ()
+    """Maps through which activations are read too."""
 
     def resolved(self) -> Mapping[str, Plain]:
         """In the form of a study file."""
@@ -140,6 +149,7 @@ class BindingStudy:
             "seeds": self.seeds,
             "keep_probes": self.keep_probes_bytes,
             "extras": list(self.extras),
+            "through": [plain(one) for one in self.through],
         }
 
 
@@ -169,6 +179,7 @@ def read_keys(reader: StudyReader) -> BindingStudy | None:
         seeds=study.seeds,
         keep_probes_bytes=study.keep_probes,
         extras=tuple(extra for extra in EXTRAS if extra in study.extras),
+        through=read_through(study.through),
     )
 
 
@@ -179,7 +190,13 @@ def _section(reader: StudyReader, key: str, adapter: TypeAdapter, cls: type[Any]
 
 
 def _fit(reader: StudyReader) -> FitConfig:
-    return FitConfig.paper() if reader.raw("fit", {}) == "paper" else _section(reader, "fit", _FIT, FitConfig)
+    if reader.raw("fit", {}) == "paper":
+        return FitConfig.paper()
+    model = reader.section("fit", _FIT)
+    given = {} if model is None else model.given()
+    if given.get("products") == "auto":
+        given["products"] = rates().choice
+    return reader.make(("fit",), lambda: FitConfig(**given)) or FitConfig()
 
 
 def _probes(reader: StudyReader, fit: FitConfig) -> Iterator[ProbeSpec]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import fields
+from dataclasses import fields, replace
 from io import BytesIO
 from itertools import chain
 from pathlib import Path
@@ -38,10 +38,19 @@ from binding.probe_file import ProbeFile
 from binding.probes import HeadShape, Probe, Target
 from binding.samples import MeasureConfig, Samples, SplitSamples
 from binding.stored import Stored, compare, estimate_columns, recompute
+from binding.through import (
+    CLASS_LOGITS,
+    KEPT_ESTIMATES,
+    LOSSES,
+    WHOLE,
+    kept_estimates,
+    losses_from_bytes,
+    losses_to_bytes,
+    mapped,
+)
 from binding.warnings import few_steps, little_to_bind, shared_scenes, training_lengths
-from frozen.capture.views import shape
 from frozen.data.scenes import SPLITS, Scene, Split, prior_source
-from frozen.intervals import IntervalConfig
+from frozen.intervals import IntervalConfig, Losses
 from frozen.readout.cells import Cell, LeftOut, Mistake
 from frozen.readout.defaults import ReadoutDefaults
 from frozen.readout.exhibit import ShownSample
@@ -52,6 +61,11 @@ from frozen.readout.readout import Difference, Method, StudyReader
 from frozen.readout.study import Study
 
 
+def _curve(name: str, through: str) -> DepthCurve:
+    where = (("through", through),)
+    return DepthCurve(name=name, column="direct_binding_ratio", none=0.0, full=1.0, where=where)
+
+
 class BindingReadout(ReadoutDefaults):
     """Measures binding information."""
 
@@ -59,11 +73,17 @@ class BindingReadout(ReadoutDefaults):
     keys = BindingKeys
     dimensions = DIMENSIONS
     measures = MEASURES
-    depth_curves = (DepthCurve(name="binding", column="direct_binding_ratio", none=0.0, full=1.0),)
+    depth_curves = (
+        _curve("binding", ""),
+        _curve("binding in class logits", CLASS_LOGITS),
+        _curve("binding in dictionaries", "dictionary"),
+    )
+    reads_maps = True
     headline = Headline(column="cautious_binding_ratio", beside="binding_ratio")
     extra_measures = EXTRA_MEASURES
     columns = COLUMNS
     grid_columns = GRID_COLUMNS
+    products: ClassVar[Mapping[str, str]] = {LOSSES: "direct test losses in bits, a column a seed; parquet"}
     choices = CHOICES
     files = FILES
     flag_meanings = FLAGS
@@ -106,7 +126,7 @@ class BindingReadout(ReadoutDefaults):
         """
         own: BindingCell = cell.settings
         probe, space, shared = own.probe.space.probe({}), cell.dataset.config.space, own.shared
-        sample_shape = shape(own.mode, cell.description.layout_of(own.layer))
+        sample_shape = own.sample_shape(cell.description)
         head = HeadShape(sample_shape[-1], space.n_objects, group_sizes=space.sizes)
         each = multiplications(probe, head, sample_shape[0] if len(sample_shape) > 1 else 1)
         trainings = (shared.search.suggestions if own.probe.space.ranges else 1) + shared.n_seeds - 1
@@ -116,7 +136,7 @@ class BindingReadout(ReadoutDefaults):
         """Shape of the activations, codes, probe and settings."""
         own: BindingCell = cell.settings
         return (
-            shape(own.mode, cell.description.layout_of(own.layer)),
+            own.sample_shape(cell.description),
             cell.dataset.config.space,
             own.probe,
             own.shared,
@@ -127,7 +147,7 @@ class BindingReadout(ReadoutDefaults):
         own: BindingCell = cell.settings
         return forecast_s(
             {name: sizes[name] for name in SPLITS},
-            shape(own.mode, cell.description.layout_of(own.layer)),
+            own.sample_shape(cell.description),
             cell.dataset.config.space,
             own.probe.space,
             _config(own.shared),
@@ -140,6 +160,12 @@ class BindingReadout(ReadoutDefaults):
         """Whether patience or a pruner may end trainings before their last epoch."""
         shared: Shared = cell.settings.shared
         return shared.fit.patience is not None or shared.search.pruner != "none"
+
+    def in_half_precision(self, cell: Cell) -> Cell:
+        """With the products of its training steps in bfloat16."""
+        settings: BindingCell = cell.settings
+        fit = replace(settings.shared.fit, products="bfloat16")
+        return replace(cell, settings=replace(settings, shared=replace(settings.shared, fit=fit)))
 
     def measure(self, cells: Mapping[Cell, Inputs], device: torch.device) -> Iterator[tuple[Cell, Outcome]]:
         """Measure the cells, one after another."""
@@ -186,7 +212,7 @@ class BindingReadout(ReadoutDefaults):
 def _measured(cell: Cell, inputs: Inputs, device: torch.device) -> Outcome:
     own: BindingCell = cell.settings
     scene, shared = cell.dataset.config, own.shared
-    splits = {name: _samples(inputs, name) for name in SPLITS}
+    splits = {name: _samples(cell, inputs, name) for name in SPLITS}
     test = scene.open("test")
     measurement = measure_samples(
         SplitSamples(
@@ -201,9 +227,12 @@ def _measured(cell: Cell, inputs: Inputs, device: torch.device) -> Outcome:
         feature_probe=own.probe.feature_probe,
         device=device,
     )
+    if LOSSES in inputs.products:
+        measurement = _beside(measurement, losses_from_bytes(inputs.products[LOSSES]), shared)
     seen = seen_in_training(splits["train"].object_codes, splits["test"].object_codes)
     details = breakdown(measurement.targets, splits["test"], seen, scene.space, shared.intervals, seed=shared.seed)
     row = {
+        "through": own.passage and own.passage.through,
         **_shape(splits["test"]),
         **_counts(scene, splits, shared),
         "seen_share": float(seen.mean()),
@@ -220,20 +249,35 @@ def _measured(cell: Cell, inputs: Inputs, device: torch.device) -> Outcome:
                 "details": details,
                 "predictions": predictions(measurement.targets["direct"].head_bits, splits["test"].object_codes),
             },
-            _probe_file(measurement, cell, inputs.known),
+            None if own.passage else _probe_file(measurement, cell, inputs.known),
             own.keep_probes_bytes,
         ),
+        products={LOSSES: losses_to_bytes(measurement.losses.direct)} if cell.gives else {},
     )
 
 
-def _files(tables: Mapping[str, pa.Table], probes: ProbeFile, most_bytes: int) -> dict[str, bytes]:
-    """Tables as NAME.parquet and, where they are small enough, the tuned probes as probes.safetensors."""
+def _beside(measurement: Measurement, whole: Losses, shared: Shared) -> Measurement:
+    """A measurement through a map, with what the same probes lost on the activations before it."""
+    entropy = measurement.sample_entropies_bits[None]
+    values = {"direct": measurement.losses.direct, "entropy": entropy, WHOLE: whole}
+    return replace(
+        measurement,
+        estimates=measurement.estimates | kept_estimates(values, shared.intervals, seed=shared.seed),
+        extra_bits=measurement.extra_bits | {WHOLE: whole},
+    )
+
+
+def _files(tables: Mapping[str, pa.Table], probes: ProbeFile | None, most_bytes: int) -> dict[str, bytes]:
+    """Tables as NAME.parquet and, where they are small enough, the tuned probes as probes.safetensors.
+
+    Probes that read through a map are not kept: their file would say that they read the activations.
+    """
     files = {}
     for name, table in tables.items():
         buffer = BytesIO()
         pq.write_table(table, buffer)
         files[f"{name}.parquet"] = buffer.getvalue()
-    kept = probes.to_bytes(most_bytes)
+    kept = None if probes is None else probes.to_bytes(most_bytes)
     return files | ({} if kept is None else {"probes.safetensors": kept})
 
 
@@ -276,10 +320,13 @@ def _probe_file(measurement: Measurement, cell: Cell, known: Mapping[str, object
     )
 
 
-def _samples(inputs: Inputs, split: str) -> Samples:
-    labels = inputs.columns[f"{split}_labels"]
+def _samples(cell: Cell, inputs: Inputs, split: str) -> Samples:
+    labels, passage = inputs.columns[f"{split}_labels"], cell.settings.passage
+    activations = inputs.columns[split]["activations"]
+    if passage is not None:
+        activations = mapped(passage, activations, cell.backbone, inputs.products.get("map"))
     return Samples(
-        inputs.columns[split]["activations"],
+        activations,
         labels["object_codes"][:],
         labels["conditional_entropy_bits"][:],
         labels["prior_log_odds"][:] if "prior_log_odds" in labels else None,
@@ -324,7 +371,7 @@ def _row(measurement: Measurement) -> dict[str, object]:
         "seed_spread_bits": measurement.seed_spread_bits,
         "flags": measurement.flags,
     }
-    return row | estimate_columns({**dict.fromkeys(EXTRA_ESTIMATES), **measurement.estimates})
+    return row | estimate_columns({**dict.fromkeys((*EXTRA_ESTIMATES, *KEPT_ESTIMATES)), **measurement.estimates})
 
 
 def _hyperparameters(probe: Probe) -> dict[str, object]:

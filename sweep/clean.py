@@ -66,20 +66,15 @@ def keys_of_study(study: Path) -> set[str]:
     Raises:
         StudyError: the study, its data or its backbones cannot be opened.
     """
-    from frozen.readout.readout import find_readout
-    from sweep.engine.grid import make_grid
+    from sweep.engine.grid import joined
     from sweep.engine.needs import Graph
-    from sweep.engine.sources import open_sources
-    from sweep.study.load import load_file, locates_in
+    from sweep.engine.sources import open_all
+    from sweep.results.beside import read_file
 
-    keys: set[str] = set()
-    locates = locates_in(study)
-    for name, found in load_file(study).studies.items():
-        readout = find_readout(name)
-        cells = make_grid(found, readout, locates[name]).cells
-        graph = Graph(cells, open_sources(cells, (), found, locates[name]), {name: readout})
-        keys |= {key for cell in cells for key in (*graph.keys(cell).values(), *graph.given(cell).values())}
-    return keys
+    found = read_file(study)
+    cells = joined(found.grids.values()).cells
+    graph = Graph(cells, open_all(cells, (), found.file.studies, found.locates), found.readouts)
+    return {key for cell in cells for key in (*graph.keys(cell).values(), *graph.given(cell).values())}
 
 
 def chosen(

@@ -14,6 +14,7 @@ from frozen.whole_files import appearing
 from sweep.results.columns import VOLATILE_COLUMNS
 from sweep.results.directory import BusyError, LinkError, ResultsDirectory, Row
 from sweep.results.rows import read_rows, shown
+from sweep.results.stored import study_folders
 
 _VIEWS = ("rows", "tune", "figures", "tensorboard")
 
@@ -88,7 +89,9 @@ def merge(first: Path, second: Path, into: Path | None) -> Merge:
         raise MergeError(f"{into} is there already; choose a new folder")
     for folder in (first, second):
         if not (folder / "rows").is_dir():
-            raise MergeError(f"{folder} holds no rows; it should be a folder such as results/quickstart")
+            inside = [place.as_posix() for place in study_folders(folder) if place != folder]
+            remedy = f"join them one by one: {', '.join(inside)}" if inside else "give one such as results/quickstart"
+            raise MergeError(f"{folder} holds no rows of its own; {remedy}")
     with ExitStack() as held:
         for folder in (first, second):
             held.enter_context(ResultsDirectory(folder).locked())

@@ -13,11 +13,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from frozen.console import Terminal
 from frozen.terminal import Arguments, complain
 from sweep.results.directory import CELLS_FILE
-from sweep.results.stored import ResultsError, StoredCell, StoredResults, open_results
+from sweep.results.stored import ResultsError, StoredCell, StoredResults, open_results, study_folders
 
 if TYPE_CHECKING:
     from frozen.readout.cells import Cell
-    from frozen.readout.study import Study
 
 EQUAL, DIFFERENT, USER_ERROR, INTERRUPTED = 0, 1, 2, 130
 TABLE = "results.parquet"
@@ -60,19 +59,27 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     options = parser().parse_args(argv)
     try:
-        results = open_results(options.results)
-        wrong = [mismatch for cell in results.cells for mismatch in _aggregates(results, cell)]
-        wrong += _table(results)
-        cells = _chosen(results, options.cells, options.seed)
-        again = [mismatch for cell in cells for mismatch in _from_scratch(results, cell, options)]
+        verdicts = [_verified(folder, options) for folder in study_folders(options.results)]
     except (ResultsError, StudyError) as error:
         complain(error)
         return USER_ERROR
     except KeyboardInterrupt:
         complain("\ninterrupted")
         return INTERRUPTED
+    return EQUAL if all(verdicts) else DIFFERENT
+
+
+def _verified(folder: Path, options: argparse.Namespace) -> bool:
+    """Check one read-out's results and print what came of it; returns whether nothing differs."""
+    results = open_results(folder)
+    wrong = [mismatch for cell in results.cells for mismatch in _aggregates(results, cell)]
+    wrong += _table(results)
+    cells = _chosen(results, options.cells, options.seed)
+    again = [mismatch for cell in cells for mismatch in _from_scratch(results, cell, options)]
+    if folder != options.results:
+        Terminal().print(f"\n{folder.name}", highlight=False, markup=False)
     _print(results, cells, wrong, again)
-    return DIFFERENT if wrong or again else EQUAL
+    return not wrong and not again
 
 
 def _aggregates(results: StoredResults, cell: StoredCell) -> Iterator[Mismatch]:
@@ -139,20 +146,20 @@ def _chosen(results: StoredResults, count: int, seed: int) -> list[StoredCell]:
 def _from_scratch(results: StoredResults, stored: StoredCell, options: argparse.Namespace) -> Iterator[Mismatch]:
     """Columns of a cell that do not come out again."""
     from sweep.engine.again import measured_again
-    from sweep.engine.grid import make_grid
-    from sweep.study.load import load_study, locate_in
+    from sweep.engine.grid import joined
+    from sweep.results.beside import file_beside
 
-    study = results.folder / "study.yaml"
-    space: Study = load_study(study)
-    grid = make_grid(space, results.readout, locate_in(study))
-    cells: dict[str, Cell] = {cell.cell_id: cell for cell in grid.cells}
+    found = file_beside(results.folder)
+    grid = joined(found.grids.values())
+    cells: dict[str, Cell] = {cell.cell_id: cell for cell in found.grids[stored.row["readout"]].cells}
     if stored.cell_id not in cells:
         yield Mismatch(stored.cell_id, "cell_id", stored.cell_id, f"no cell of study.yaml, but one of {CELLS_FILE}")
         return
-    found, _ = measured_again(
-        cells[stored.cell_id], grid, space, locate_in(study), results.readout, options.store, fresh=options.fresh
+    cell = cells[stored.cell_id]
+    again, _ = measured_again(
+        cell, grid, found.file.studies, found.locates, found.readouts, options.store, fresh=options.fresh
     )
-    yield from _differing(stored.cell_id, stored.row, found, options.tolerance)
+    yield from _differing(stored.cell_id, stored.row, again, options.tolerance)
 
 
 def _print(

@@ -8,11 +8,12 @@ from typing import Any, ClassVar
 
 from frozen.readout.cells import Cell
 from frozen.readout.exhibit import ShownSample
+from frozen.readout.maps import OfferedMap
 from frozen.readout.measures import DepthCurve, Expectation, Measure
 
 
 class ReadoutDefaults:
-    """A base for read-outs: nothing optional is declared, no training stops early, every cell has samples."""
+    """A base for read-outs: nothing optional is declared or offered, no training stops early, cells have samples."""
 
     extra_measures: ClassVar[tuple[Measure, ...]] = ()
     depth_curves: ClassVar[tuple[DepthCurve, ...]] = ()
@@ -23,6 +24,12 @@ class ReadoutDefaults:
     expectations: ClassVar[tuple[Expectation, ...]] = ()
     control_aliases: ClassVar[Mapping[str, str]] = {}
     parts: ClassVar[Mapping[str, Callable[[str | None], Iterator[str]]]] = {}
+    reads_maps: ClassVar[bool] = False
+
+    def maps(self, cells: Sequence[Cell]) -> Iterable[OfferedMap]:
+        """None."""
+        del cells
+        return ()
 
     def resolved(self, cells: Sequence[Cell]) -> Iterable[str]:
         """None."""
@@ -42,6 +49,10 @@ class ReadoutDefaults:
         """No: nothing stops early."""
         del cell
         return False
+
+    def in_half_precision(self, cell: Cell) -> Cell:
+        """The same: nothing is rounded."""
+        return cell
 
     def has_samples(self, row: Mapping[str, Any]) -> bool:
         """Every cell has them."""

@@ -56,7 +56,7 @@ class DepthCurve:
     full: float
     """What it is at most."""
     where: tuple[tuple[str, str], ...] = ()
-    """Only of rows with these values of dimensions."""
+    """Only of rows with these values of dimensions or other columns; an empty text where the column is empty."""
 
 
 @dataclass(frozen=True, kw_only=True)

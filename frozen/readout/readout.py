@@ -7,15 +7,18 @@ A read-out is found by name (`readout: binding` in the study file) among the ent
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
-from importlib.metadata import entry_points
+from functools import cache
+from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path as FilePath
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 
+from frozen.paths import StudyPath
 from frozen.readout.cells import Cell, LeftOut, Mistake, Path
 from frozen.readout.exhibit import Exhibit, ShownSample
 from frozen.readout.forms import Border
+from frozen.readout.maps import OfferedMap
 from frozen.readout.measures import DepthCurve, Dimension, Expectation, Headline, Measure
 from frozen.readout.needs import Inputs
 from frozen.readout.outcome import Outcome
@@ -54,6 +57,10 @@ class StudyReader(Protocol):
 
     def make(self, path: Path, making: Any) -> Any | None:
         """What `making` returns, or None if it raises ConfigurationError, which is noted."""
+        ...
+
+    def path(self, text: str) -> StudyPath:
+        """A path of the study, which is relative to the study's folder."""
         ...
 
     @property
@@ -197,6 +204,15 @@ class Readout(Protocol):
         """Every cell of a study, data set by data set, backbone by backbone."""
         ...
 
+    def maps(self, cells: Sequence[Cell]) -> Iterable[OfferedMap]:
+        """Maps of activations that cells of a study give, for the other read-outs of its file."""
+        ...
+
+    @property
+    def reads_maps(self) -> bool:
+        """Whether its cells may need maps of other read-outs, so that its grid is made after theirs."""
+        ...
+
     def resolved(self, cells: Sequence[Cell]) -> Iterable[str]:
         """What a plan tells of settings that follow from the data, such as steps a training; a line each."""
         ...
@@ -236,6 +252,10 @@ class Readout(Protocol):
 
     def is_upper_bound(self, cell: Cell) -> bool:
         """Whether a forecast says the most that a cell can take, because its trainings may stop early."""
+        ...
+
+    def in_half_precision(self, cell: Cell) -> Cell:
+        """The cell as `auto` would measure it where bfloat16 is faster: for a forecast of what that saves."""
         ...
 
     def measure(self, cells: Mapping[Cell, Inputs], device: torch.device) -> Iterator[tuple[Cell, Outcome]]:
@@ -309,15 +329,15 @@ Readouts = Mapping[str, Readout]
 
 
 def measured(readout: Readout, rows: Iterable[Mapping[str, Any]]) -> tuple[Measure, ...]:
-    """The headline measures, and those of the extra ones that some row has."""
+    """The headline and extra measures that some row has; all headline ones where none has any."""
     known = list(rows)
-    extra = (one for one in readout.extra_measures if any(row.get(one.column) is not None for row in known))
-    return (*readout.measures, *extra)
+    every = (*readout.measures, *readout.extra_measures)
+    return tuple(one for one in every if any(row.get(one.column) is not None for row in known)) or readout.measures
 
 
 def readout_names() -> list[str]:
     """Names of the installed read-outs."""
-    return sorted({point.name for point in entry_points(group="sweep.readouts")})
+    return sorted(_offered())
 
 
 def find_readout(name: str) -> Readout:
@@ -326,7 +346,13 @@ def find_readout(name: str) -> Readout:
     Raises:
         ValueError: no installed package offers it.
     """
-    offered = {point.name: point for point in entry_points(group="sweep.readouts")}
+    offered = _offered()
     if name not in offered:
         raise ValueError(f"no read-out {name!r} is installed; there is {', '.join(sorted(offered)) or 'none'}")
     return offered[name].load()()
+
+
+@cache
+def _offered() -> dict[str, EntryPoint]:
+    """Read once: it takes a hundredth of a second, and a study of several read-outs asks dozens of times."""
+    return {point.name: point for point in entry_points(group="sweep.readouts")}

@@ -15,6 +15,7 @@ from frozen.paths import paths_in
 from frozen.plain import Plain, mapping_of
 from frozen.problems import Problem, at_least, refuse
 from frozen.readout.layers import Layers, resolved_layers
+from frozen.readout.maps import OfferedMap
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,6 +102,8 @@ class Study:
     """Text of the study file."""
     folder: Path = field(default=Path(), compare=False)
     """What its relative paths are relative to."""
+    maps: tuple[OfferedMap, ...] = field(default=(), compare=False, repr=False)
+    """Maps of activations that the other read-outs of its file give."""
 
     def layers_of(self, position: int, otherwise: Layers) -> Layers:
         """Layers of a backbone, by its place among the backbones."""
@@ -129,7 +132,8 @@ class Study:
             place: the folder; None for one that is elsewhere every time.
         """
         resolved = self.resolved()
-        if all(path == path.written for path in paths_in((self.datasets, self.backbones))):
+        is_fixed = all(path == path.written for path in paths_in((self.datasets, self.backbones)))
+        if is_fixed and all(Path(path).expanduser().is_absolute() for path in paths_in(self.keys)):
             return resolved
         folder = str(self.folder) if place is None else os.path.relpath(self.folder, place)
         return {"name": self.name, "folder": folder, **resolved}

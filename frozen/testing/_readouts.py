@@ -78,7 +78,7 @@ class ReadoutConformance:
             assert any(dimension.role == "depth" for dimension in readout.dimensions)
             assert one.column in {measure.column for measure in (*readout.measures, *readout.extra_measures)}
             assert one.none < one.full
-            assert {name for name, _ in one.where} <= set(names)
+            assert {name for name, _ in one.where} <= {*names, *readout.columns}
         assert {readout.headline.column, readout.headline.beside or readout.headline.column} <= columns_of_measures
         assert {name for name, _ in readout.headline.where} <= set(names)
         assert set(readout.control_aliases.values()) <= set(readout.control_meanings)

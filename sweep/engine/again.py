@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
@@ -11,30 +12,37 @@ from frozen.data.spec import open_split
 from frozen.readout.cells import Cell
 from frozen.readout.needs import Columns, Inputs, Labels, Product
 from frozen.readout.outcome import Outcome
-from frozen.readout.readout import Readout
+from frozen.readout.readout import Readout, Readouts
 from frozen.readout.study import Study
 from sweep.engine.controls import as_controlled
 from sweep.engine.extractor import Extractor
 from sweep.engine.grid import Grid
 from sweep.engine.needs import Graph
 from sweep.engine.passes import plan_passes
-from sweep.engine.sources import data_fingerprint, known_columns, open_sources
+from sweep.engine.sources import data_fingerprint, known_columns, open_all
 from sweep.store.disk import DiskStore, Rows
 from sweep.store.scratch import scratch_folder
 from sweep.study.load import Locate
 
 
 def measured_again(
-    cell: Cell, grid: Grid, study: Study, locate: Locate, readout: Readout, store: Path, *, fresh: bool
+    cell: Cell,
+    grid: Grid,
+    studies: Mapping[str, Study],
+    locates: Mapping[str, Locate],
+    readouts: Readouts,
+    store: Path,
+    *,
+    fresh: bool,
 ) -> tuple[dict[str, object], Outcome]:
     """The columns that a measurement gives, with the hashes of data and weights, and all of the outcome.
 
     Args:
         cell: what to measure; cells whose products it needs are measured first.
-        grid: the study's cells.
-        study: its study.
-        locate: finds the lines of mistakes.
-        readout: what is measured.
+        grid: all cells of its file.
+        studies: of the file, by their read-outs.
+        locates: find the lines of mistakes of each study.
+        readouts: what measures them, by name.
         store: folder of activations; sound entries are used.
         fresh: whether to extract even what is stored.
 
@@ -42,10 +50,11 @@ def measured_again(
         StudyError: data or weights that cannot be opened.
     """
     needed = _with_givers(cell, {one.cell_id: one for one in grid.cells})
-    graph = Graph(grid.cells, open_sources(needed, [], study, locate), {study.readout: readout})
+    graph = Graph(grid.cells, open_all(needed, [], studies, locates), readouts)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     outcomes: dict[str, Outcome] = {}
     for one in needed:
+        readout = readouts[one.readout]
         with scratch_folder() as scratch:
             columns = {
                 name: _columns(one, name, need, graph, readout, store, scratch, device, fresh=fresh)

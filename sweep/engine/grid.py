@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import NamedTuple
 
 from frozen.capture.capture import Capture
@@ -12,6 +13,7 @@ from frozen.models import BACKBONE_CONTROLS
 from frozen.problems import did_you_mean
 from frozen.readout.cells import Cell, LeftOut, Mistake
 from frozen.readout.grid import dataset_path
+from frozen.readout.maps import OfferedMap
 from frozen.readout.measures import Dimension
 from frozen.readout.readout import Readout, Readouts
 from frozen.readout.study import Study
@@ -70,21 +72,26 @@ def make_grid(study: Study, readout: Readout, locate: Locate) -> Grid:
 
 
 def make_grids(studies: Mapping[str, Study], readouts: Readouts, locates: Mapping[str, Locate]) -> Mapping[str, Grid]:
-    """The grid of each of several studies, by its read-out.
+    """The grid of each of several studies, by its read-out, in their order.
+
+    Read-outs that give maps come before those that may need them.
 
     Raises:
         StudyError: with the mistakes of all of them, see `make_grid`.
     """
     grids: dict[str, Grid] = {}
     problems: list[StudyProblem] = []
-    for name, study in studies.items():
+    offered: list[OfferedMap] = []
+    for name in sorted(studies, key=lambda name: readouts[name].reads_maps):
+        study = replace(studies[name], maps=tuple(offered)) if offered else studies[name]
         try:
             grids[name] = make_grid(study, readouts[name], locates[name])
+            offered += readouts[name].maps(grids[name].cells)
         except StudyError as error:
             problems += error.problems
     if problems:
         raise StudyError(problems)
-    return grids
+    return {name: grids[name] for name in studies}
 
 
 def joined(grids: Iterable[Grid]) -> Grid:
@@ -111,7 +118,8 @@ def _unknown(cell: Cell) -> str | None:
         if split not in known:
             return f"{cell.readout} reads the split {split!r} of {name!r}; its splits are {', '.join(known)}"
     for _, need in cell.needs_of(Capture):
-        if absent := [label for label in need.labels if labels is not None and label not in labels]:
+        absent = [label for label in need.labels if labels is not None and label.partition("@")[0] not in labels]
+        if absent:
             there = f"its labels are {', '.join(labels)}" if labels else "it has none"
             return f"{cell.readout} reads the labels {absent[0]!r} of {name!r}; {there}"
     return None

@@ -102,7 +102,8 @@ def curves(readouts: Readouts, cells: Mapping[str, Sequence[Cell]], rows: Mappin
 def _belongs(cell: Cell, row: Row, declared: DepthCurve) -> bool:
     if row["status"] != "done" or cell.description.is_control or row.get(declared.column) is None:
         return False
-    return all(str(row.get(name)) == value for name, value in declared.where)
+    values = {name: row.get(name) for name, _ in declared.where}
+    return all(("" if values[name] is None else str(values[name])) == value for name, value in declared.where)
 
 
 def _curve(readout: Readout, key: tuple[Any, ...], cells: Sequence[tuple[Cell, Row]]) -> Curve:

@@ -96,15 +96,12 @@ def write_joint(folder: Path, path: Path | None = None) -> Path:
     Raises:
         StudyError: the study beside the results cannot be read.
     """
-    from frozen.readout.readout import find_readout
-    from sweep.engine.grid import make_grids
     from sweep.report.joint import write_joint_page
-    from sweep.study.load import load_file, locates_in
+    from sweep.results.beside import read_file
 
     place = folder / "study.yaml"
-    file = load_file(place)
-    readouts = {name: find_readout(name) for name in file.studies}
-    grids = make_grids(file.studies, readouts, locates_in(place))
-    cells = {name: grid.cells for name, grid in grids.items()}
-    results = JointResults(ResultsDirectory(folder), readouts)
-    return write_joint_page(results, file.name, readouts, cells, place.read_text(encoding="utf-8"), path=path)
+    found = read_file(place)
+    cells = {name: grid.cells for name, grid in found.grids.items()}
+    results = JointResults(ResultsDirectory(folder), found.readouts)
+    text = place.read_text(encoding="utf-8")
+    return write_joint_page(results, found.file.name, found.readouts, cells, text, path=path)

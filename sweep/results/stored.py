@@ -82,15 +82,14 @@ def _announced(folder: Path) -> list[str] | None:
 
 def _cells_of_grid(folder: Path) -> list[str] | None:
     """The same from the study beside the rows; None where it can no longer be read."""
-    from sweep.engine.grid import make_grid
-    from sweep.study.load import load_study, locate_in
+    from sweep.results.beside import file_beside
 
-    path = folder / "study.yaml"
     try:
-        study = load_study(path)
-        return [cell.cell_id for cell in make_grid(study, find_readout(study.readout), locate_in(path)).cells]
+        found = file_beside(folder)
     except (OSError, ValueError):
         return None
+    own = folder.absolute().name if found.file.is_joint else next(iter(found.grids))
+    return [cell.cell_id for cell in found.grids[own].cells] if own in found.grids else None
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,7 @@ from binding.extras import EXTRA_ESTIMATES, EXTRAS
 from binding.information import FLAGS, TestLosses, measures
 from binding.probes import FAMILIES
 from binding.readout import BindingReadout
+from binding.through import KEPT_ESTIMATES
 from frozen.data.scenes import SPLITS, ColorShape, SplitPolicy
 from frozen.intervals import IntervalConfig
 from frozen.readout.cells import Cell
@@ -73,6 +74,7 @@ TUNED = [
     for target in ("objects", "features", "direct")
 ]
 OTHERS = [
+    "through",
     "split_policy",
     "seen_share",
     "prior_source",
@@ -156,7 +158,11 @@ def with_extras(tmp_path_factory: pytest.TempPathFactory) -> Outcome:
 def test_the_columns_are_those_of_the_results_table() -> None:
     expected = {
         *OTHERS,
-        *(f"{name}{end}" for name in (*ESTIMATES, *EXTRA_ESTIMATES) for end in ("", "_low", "_high")),
+        *(
+            f"{name}{end}"
+            for name in (*ESTIMATES, *EXTRA_ESTIMATES, *KEPT_ESTIMATES)
+            for end in ("", "_low", "_high")
+        ),
     }
     assert set(COLUMNS) == expected
     assert all(COLUMNS.values())

@@ -9,9 +9,12 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from sweep.compare import main as compare
+from sweep.merge import main as merge
 from sweep.report.__main__ import main as report
 from sweep.results.columns import VOLATILE_COLUMNS
 from sweep.show import main as show
+from sweep.verify import main as verify
 from tests.sweep.conftest import Project, finish, kill, wait_until
 
 pytestmark = pytest.mark.starts_ray
@@ -30,6 +33,7 @@ readouts:
     fit: {epochs: 1, batch_size: 32}
     search: {suggestions: 1, ask: 1}
     seeds: 1
+    through: [joint]
   text_decomposition:
     analyses: [forced_choice]
 """
@@ -49,7 +53,12 @@ def test_one_run_measures_all_of_them(tmp_path: Path, capsys: pytest.CaptureFixt
     code, said = project.run()
     assert code == 0, said
     binding, words = (table(project.results, name) for name in ("binding", "text_decomposition"))
-    assert (len(binding), set(binding.readout), set(binding.status)) == (2, {"binding"}, {"done"})
+    assert (len(binding), set(binding.readout), set(binding.status)) == (3, {"binding"}, {"done"})
+    [through] = binding.dropna(subset="through").to_dict("records")
+    assert through["mode"] == "cls > joint"
+    [before] = binding[(binding.layer == "final") & binding.through.isna()].to_dict("records")
+    lost = before["direct_binding_information_bits"] - through["direct_binding_information_bits"]
+    assert through["lost_bits"] == pytest.approx(lost)
     assert (set(words.readout), set(words.status)) == ({"text_decomposition"}, {"done"})
     assert set(words.alone_percent.dropna()) == {50.0}  # its captions name no binding
     lines = list(csv.DictReader((project.results / "joint.csv").open()))
@@ -67,6 +76,12 @@ def test_one_run_measures_all_of_them(tmp_path: Path, capsys: pytest.CaptureFixt
     assert show([str(project.results)]) == 0
     assert show([str(project.results), "--cell", next(iter(before))]) == 0
     assert "text_decomposition" in capsys.readouterr().out
+    assert verify([str(project.results), "--cells", "1", "--store", str(tmp_path / "store")]) == 0
+    assert capsys.readouterr().out.count("from scratch") == 4  # a line of the verdicts, and the cell, of both
+    assert compare([str(project.results), "--all"]) == 2
+    assert f"did you mean {project.results}/binding" in capsys.readouterr().err
+    assert merge([str(project.results), str(tmp_path)]) == 2
+    assert f"join them one by one: {project.results}/binding" in capsys.readouterr().err
 
 
 def test_a_plan_writes_nothing(tmp_path: Path) -> None:

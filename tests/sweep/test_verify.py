@@ -47,9 +47,9 @@ def measured(tmp_path_factory: pytest.TempPathFactory) -> Path:
     space, locate, readout = load_study(study), locate_in(study), find_readout("binding")
     results = ResultsDirectory(folder / "results" / "tiny")
     results.write_text("study.yaml", dump_yaml(space.resolved()))
-    grid = make_grid(space, readout, locate)
+    grid, parts = make_grid(space, readout, locate), ({"binding": space}, {"binding": locate}, {"binding": readout})
     for cell in grid.cells:
-        columns, outcome = measured_again(cell, grid, space, locate, readout, folder / "store", fresh=False)
+        columns, outcome = measured_again(cell, grid, *parts, folder / "store", fresh=False)
         row = {**identity_columns(cell), "status": "done", "error": None, **columns}
         results.write(row, outcome.samples, outcome.curves)
     results.write_table(results.rows().values(), all_columns(readout))
@@ -173,11 +173,11 @@ def test_the_same_study_and_seed_give_identical_rows(measured: Path, tmp_path: P
     study.write_text(STUDY)
     space, locate, readout = load_study(study), locate_in(study), find_readout("binding")
     stored = ResultsDirectory(measured)
-    grid = make_grid(space, readout, locate)
+    grid, parts = make_grid(space, readout, locate), ({"binding": space}, {"binding": locate}, {"binding": readout})
     cells = grid.cells
     assert {cell.cell_id for cell in cells} == set(stored.rows())
     cell = cells[0]
-    columns, outcome = measured_again(cell, grid, space, locate, readout, tmp_path / "store", fresh=True)
+    columns, outcome = measured_again(cell, grid, *parts, tmp_path / "store", fresh=True)
     row = stored.row(cell.cell_id)
     assert {name: row[name] for name in columns} == columns
     assert {name: row[name] for name in identity_columns(cell)} == identity_columns(cell)
@@ -191,8 +191,8 @@ def test_two_cells_are_compared_on_the_same_samples(measured: Path, tmp_path: Pa
     assert compare.main([str(measured), oracle[:8], noise, "--json", str(out)]) == 0
     lines = {line["measure"]: line for line in json.loads(out.read_text())}
     readout = find_readout("binding")
-    offered = (*readout.measures, *readout.extra_measures)  # the study asks for the extras
-    assert set(lines) == {measure.column for measure in offered}
+    offered = (*readout.measures, *readout.extra_measures)  # the study asks for the extras, and for no maps
+    assert set(lines) == {measure.column for measure in offered} - {"lost_bits", "kept_share"}
     for column in ("selectivity_bits", "description_length_bits"):
         difference = _row(measured, oracle)[column] - _row(measured, noise)[column]
         assert lines[column]["difference"] == pytest.approx(difference)

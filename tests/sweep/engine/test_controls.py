@@ -133,9 +133,10 @@ def test_shuffled_activations_tell_nothing_and_come_out_again(tmp_path: Path) ->
     by_control = {cell.control: cell for cell in cells if cell.column("layer") == "final"}
     locate, readout = locate_in(tmp_path / "controlled.yaml"), find_readout("binding")
     grid, store = Grid(cells, ()), tmp_path / "store"
+    parts = ({"binding": study}, {"binding": locate}, {"binding": readout})
 
     def measured(control: str | None) -> dict[str, object]:
-        return measured_again(by_control[control], grid, study, locate, readout, store, fresh=False)[0]
+        return measured_again(by_control[control], grid, *parts, store, fresh=False)[0]
 
     real, shuffled = measured(None), measured("shuffled")
     assert shuffled["object_information_bits_low"] <= 0  # type: ignore[operator]

@@ -1,0 +1,331 @@
+"""Binding information of what a map leaves of activations: class logits, the joint space, codes of a dictionary.
+
+A cell reads P(z) in the place of z, with the same probes. As O - z - P(z) is a Markov chain, P(z) holds no more of
+I(O;Z|F) than z does; what a family of probes can read may be more, where the map has done what the family cannot.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from pydantic import ConfigDict, Discriminator, Tag, WrapValidator
+
+from frozen.capture.conditions import PLAIN
+from frozen.capture.reductions import Reduction, View, WholeSite
+from frozen.capture.sites import Site
+from frozen.capture.views import MODES, Mode, refuses
+from frozen.intervals import Estimate, IntervalConfig, Losses, interval, resample, spread
+from frozen.models import Description, describe
+from frozen.models.joint import joint_refusal
+from frozen.paths import StudyPath, written
+from frozen.plain import Plain
+from frozen.problems import did_you_mean, show
+from frozen.readout.cells import LeftOut, Mistake
+from frozen.readout.forms import Border, TypeForm, complaint, list_of, literal
+from frozen.readout.grid import Reading
+from frozen.readout.maps import MAPS, ActivationMap, JointMap, OfferedMap, through
+from frozen.readout.needs import Product
+from frozen.readout.study import Study
+from frozen.rows import ArrayRows
+
+CLASS_LOGITS, JOINT = "class_logits", "joint"
+LOSSES = "losses"
+"""The product of a cell that others are compared with."""
+WHOLE = "whole"
+"""Target, in tables of samples, of the direct losses on the activations before the map."""
+KEPT_ESTIMATES = {
+    "lost_bits": "B*_direct of the activations before the map minus B*_direct after it, on the same test images; "
+    "below 0 where the map makes binding easier to read for this family; with `through`",
+    "kept_share": "B*_direct after the map over B*_direct before it; empty where the latter is not above 0; with "
+    "`through`",
+}
+
+
+@dataclass(frozen=True)
+class MapFile:
+    """A map of activations that lies in a file."""
+
+    map: str
+    """Kind of map, such as dictionary."""
+    file: StudyPath
+    """The file, relative to the study."""
+    layer: int | str
+    """The layer whose activations it reads, or a part of one, as `layers` names them."""
+    modes: tuple[Mode, ...] = MODES
+    """The modes in which it reads them."""
+    backbone: str | None = None
+    """Source of the backbone that it belongs to; null for every one."""
+
+
+Through = str | MapFile
+"""class_logits, joint, the kind of the maps that other read-outs of the file give, or a file."""
+
+
+class MapFileForm(Border):
+    """A map of activations that lies in a file."""
+
+    model_config = ConfigDict(use_attribute_docstrings=True)
+
+    map: str
+    """Kind of map, such as dictionary."""
+    file: str
+    """The file or folder, relative to the study."""
+    layer: int | str
+    """The layer whose activations it reads, or a part of one, as `layers` names them."""
+    modes: list_of(literal(MODES)) = MODES  # pyright: ignore[reportInvalidTypeForm]
+    """The modes in which it reads them."""
+    backbone: str | None = None
+    """Source of the backbone that it belongs to; by default every one."""
+
+
+def _named(value: object, inner: Any) -> str:
+    text = inner(value)
+    if text in (CLASS_LOGITS, JOINT) or text in MAPS:
+        return text
+    known = (CLASS_LOGITS, JOINT, *MAPS)
+    raise complaint(f"unknown map {show(text)}; {MAPS.fault(text) or did_you_mean(text, known)}")
+
+
+def _tag(value: object) -> str:
+    return "<file>" if isinstance(value, dict | MapFileForm) else "<name>"
+
+
+ThroughForm: TypeForm = Annotated[
+    Annotated[Annotated[str, WrapValidator(_named)], Tag("<name>")] | Annotated[MapFileForm, Tag("<file>")],
+    Discriminator(_tag),
+]
+"""The form of an entry of `through` in a study file."""
+
+
+def read_through(entries: tuple[Any, ...]) -> tuple[Through, ...]:
+    """Entries of a study as frozen values."""
+    return tuple(one if isinstance(one, str) else _file(one.given()) for one in entries)
+
+
+def _file(given: dict[str, Any]) -> MapFile:
+    return MapFile(**{**given, "file": StudyPath(given["file"], given["file"])})
+
+
+@dataclass(frozen=True)
+class Passage:
+    """What activations pass before they come to the probe."""
+
+    through: str
+    """class_logits, joint or the kind of the map."""
+    name: str
+    """For people."""
+    reads: Reduction
+    """What is captured."""
+    sample_shape: tuple[int, ...]
+    """Of what the probe sees; an estimate where only the map's own file would tell."""
+    identity: Plain
+    """What the cell's identity has of it."""
+    is_joint: bool = False
+    """Whether what is captured is projected into the joint space first."""
+    product: Product | None = None
+    """The map, where a cell gives it."""
+    file: StudyPath | None = None
+    """Its file, where it lies in one."""
+
+    @property
+    def is_kept_from(self) -> str | None:
+        """The passage with whose binding information this one's is compared; None for that of the activations."""
+        return JOINT if self.is_joint and self.through != JOINT else None
+
+
+def passages(study: Study, reading: Reading, layer: str, mode: Mode) -> Iterator[Passage | LeftOut | Mistake]:
+    """What the activations of a layer in a mode pass, one after the other, and what is left out."""
+    if reading.backbone.kind == "control":
+        return
+    where = written(reading.backbone.source)
+    for number, entry in enumerate(study.keys.through):
+        if entry == CLASS_LOGITS:
+            yield from _class_logits(reading, layer, mode, f"{where} · {entry}")
+        elif entry == JOINT:
+            yield from _joint(reading, layer, mode, f"{where} · {entry}")
+        elif isinstance(entry, str):
+            yield from _offered(study, reading, layer, mode, entry, f"{where} · {entry}")
+        else:
+            yield from _of_file(study, entry, reading, layer, mode, ("through", number))
+
+
+def _class_logits(reading: Reading, layer: str, mode: Mode, where: str) -> Iterator[Passage | LeftOut]:
+    site = Site.parse(layer)
+    try:
+        description = describe(reading.backbone, reading.dataset.config, head=True)
+    except ValueError as error:
+        yield LeftOut(where, str(error))
+        return
+    if reason := Site(site.layer, "logits").refusal(description):
+        yield LeftOut(where, reason)
+    elif site.part != "residual":
+        yield LeftOut(where, "the classifier reads whole layers, not parts of one")
+    elif layer != "final":
+        yield _passage(CLASS_LOGITS, CLASS_LOGITS, View(Site(layer, "logits"), mode), description, CLASS_LOGITS)
+    elif mode == "cls":  # the model's own output
+        yield _passage(CLASS_LOGITS, CLASS_LOGITS, WholeSite(Site("final", "logits")), description, CLASS_LOGITS)
+
+
+def _joint(reading: Reading, layer: str, mode: Mode, where: str) -> Iterator[Passage | LeftOut]:
+    description = reading.description
+    own: Mode = "cls" if refuses("cls", description.layout) is None else "mean_spatial"
+    if layer != "final" or mode != own:
+        if "final" not in reading.layers:
+            yield LeftOut(where, "the joint space is reached from the end of the model; add final to `layers`")
+        return
+    if reason := joint_refusal(reading.backbone) or Site("final", "embedding").refusal(description):
+        yield LeftOut(where, reason)
+        return
+    reads = WholeSite(Site("final", "embedding"))
+    yield _passage(JOINT, JOINT, reads, description, JOINT, is_joint=True)
+
+
+def _passage(
+    kind: str, name: str, reads: Reduction, description: Description, identity: Plain, **others: Any
+) -> Passage:
+    [column] = reads.columns(description, PLAIN)
+    assert column.shape is not None
+    return Passage(kind, name, reads, column.shape, identity, **others)
+
+
+def _offered(
+    study: Study, reading: Reading, layer: str, mode: Mode, kind: str, where: str
+) -> Iterator[Passage | LeftOut]:
+    """The maps that other read-outs of the file give: those made on this data set, or on others if there are none."""
+    of_kind = [one for one in study.maps if one.kind == kind]
+    if not of_kind:
+        yield LeftOut(
+            where, f"no other read-out of the file gives a {kind}; name one that does, or a map's file and its layer"
+        )
+        return
+    fitting = [one for one in of_kind if _fits(one, reading, layer, mode)]
+    here = [one for one in fitting if one.dataset == reading.dataset]
+    for one in here or fitting:
+        on = "" if len({other.dataset for other in here or fitting}) == 1 else f" of {one.dataset.name}"
+        name = f"{JOINT} > {one.name}{on}" if one.is_joint else f"{one.name}{on}"
+        identity = {"map": kind, "giver": one.product.giver, "joint": one.is_joint}
+        shape = (one.out_width,)
+        yield Passage(kind, name, one.reads, shape, identity, one.is_joint, one.product)
+
+
+def _fits(one: OfferedMap, reading: Reading, layer: str, mode: Mode) -> bool:
+    """Whether a map reads what a cell of the grid reads; one of the joint space, beside the cell of that space."""
+    if (one.backbone, one.control) != (reading.backbone, reading.control):
+        return False
+    if one.is_joint:
+        return layer == "final" and mode == ("cls" if reading.description.layout.has_cls else "mean_spatial")
+    return one.reads == View(Site.parse(layer), mode)
+
+
+def _of_file(
+    study: Study, entry: MapFile, reading: Reading, layer: str, mode: Mode, path: tuple[str | int, ...]
+) -> Iterator[Passage | Mistake]:
+    description = reading.description
+    if entry.backbone not in (None, written(reading.backbone.source), reading.control_of):
+        return
+    if mode not in entry.modes or Site.parse(entry.layer).resolved(description) != Site.parse(layer):
+        return
+    place = study.folder / Path(entry.file).expanduser()
+    if not place.exists():
+        yield Mistake((*path, "file"), f"{entry.file}: there is no such file in {study.folder}")
+        return
+    try:
+        width, out_width, digest = _header(entry.map, str(place))
+    except ValueError as error:
+        yield Mistake((*path, "file"), str(error))
+        return
+    reads = View(Site.parse(layer), mode)
+    [column] = reads.columns(description, PLAIN)
+    assert column.shape is not None
+    if column.shape[-1] != width:
+        yield Mistake(
+            path, f"{entry.file} reads vectors of width {width}, {layer} in mode {mode} is {column.shape[-1]} wide"
+        )
+        return
+    identity = {"map": entry.map, "file": written(entry.file), "sha256": digest}
+    file = StudyPath(str(place), entry.file)
+    shape = (*column.shape[:-1], out_width)
+    yield Passage(entry.map, f"{entry.map} {written(entry.file)}", reads, shape, identity, file=file)
+
+
+@lru_cache(maxsize=64)
+def _header(kind: str, path: str) -> tuple[int, int, str]:
+    """Widths in and out, and digest of a map's file."""
+    found = MAPS[kind].opened(Path(path))
+    return found.width, found.out_width, MAPS[kind].digest(Path(path))
+
+
+def mapped(passage: Passage, array: ArrayRows, backbone: Any, content: bytes | None) -> ArrayRows:
+    """What the probe sees.
+
+    Args:
+        passage: what the activations pass.
+        array: the activations as they were captured.
+        backbone: that they are of.
+        content: the product with the map, where the passage has one.
+
+    Raises:
+        ValueError: a map that is none, or of another width.
+    """
+    maps: list[ActivationMap] = [JointMap(backbone)] if passage.is_joint else []
+    if content is not None:
+        maps.append(MAPS[passage.through].from_bytes(content))
+    elif passage.file is not None:
+        maps.append(MAPS[passage.through].opened(Path(passage.file)))
+    return through(array, *maps) if maps else array
+
+
+def losses_to_bytes(direct: Losses) -> bytes:
+    """The direct test losses of a cell, as a product: a column a seed, parquet."""
+    buffer = io.BytesIO()
+    pq.write_table(pa.table({f"seed_{number}": bits for number, bits in enumerate(direct)}), buffer)
+    return buffer.getvalue()
+
+
+def losses_from_bytes(content: bytes) -> Losses:
+    """The same back: bits [seeds samples]."""
+    return np.stack([column.to_numpy() for column in pq.read_table(io.BytesIO(content)).columns])
+
+
+def kept_estimates(values: Mapping[str, Losses], config: IntervalConfig, *, seed: int) -> dict[str, Estimate | None]:
+    """What the map loses of binding information, and the share that it keeps; nothing where there was no map.
+
+    Args:
+        values: bits by target: `direct`, `entropy` and, of the activations before the map, `whole`.
+        config: level and number of resamples.
+        seed: of the bootstrap.
+    """
+    if WHOLE not in values:
+        return {}
+    used = {name: values[name] for name in (WHOLE, "direct", "entropy")}
+    drawn = resample(used, resamples=config.resamples, seed=seed)
+    point = {name: np.array([bits.mean()]) for name, bits in used.items()}
+    found: dict[str, Estimate | None] = {}
+    for name, derive in (("lost_bits", _lost), ("kept_share", _share)):
+        value, both, seeds = (derive(means) for means in (point, drawn.both, drawn.seeds))
+        at = float(value[0])
+        found[name] = None
+        if np.isfinite(at) and np.isfinite(both).all():
+            varied = spread(at, both, [(seeds, drawn.n_seeds)], drawn.n_samples, seed=seed)
+            found[name] = interval(at, varied, config.level)
+    before = drawn.both["entropy"] - drawn.both[WHOLE]
+    if not np.quantile(before, (1 - config.level) / 2) > 0:
+        found["kept_share"] = None  # a share of nothing
+    return found
+
+
+def _lost(means: Mapping[str, np.ndarray]) -> np.ndarray:
+    return means["direct"] - means[WHOLE]
+
+
+def _share(means: Mapping[str, np.ndarray]) -> np.ndarray:
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return (means["entropy"] - means["direct"]) / (means["entropy"] - means[WHOLE])

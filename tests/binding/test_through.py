@@ -1,0 +1,205 @@
+"""Binding through a map: what an identity, a whole dictionary and one of features alone must keep."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import yaml
+
+from binding.readout import BindingReadout
+from binding.through import kept_estimates
+from frozen.data.scenes import SPLITS
+from frozen.intervals import IntervalConfig
+from frozen.readout.cells import Cell, LeftOut
+from frozen.readout.needs import Inputs
+from frozen.readout.study import Study
+from frozen.testing import ReadoutConformance
+from readouts.concepts.dictionary import Dictionary
+from sweep.study.errors import StudyError
+from sweep.study.load import load_file, load_study
+
+WIDTH = 128
+STUDY = {
+    "name": "through",
+    "datasets": [
+        {"name": "twins", "scene": "twinshapes", "split": {"train": 800, "validation": 200, "test": 300}},
+    ],
+    "backbones": ["shipped:shapes_clip_objects"],
+    "layers": ["final"],
+    "modes": ["cls"],
+    "probes": [{"family": "linear", "learning_rate": 0.1}],
+    "fit": {"epochs": 12, "batch_size": 64},
+    "search": {"suggestions": 1, "ask": 1},
+    "seeds": 1,
+    "intervals": {"resamples": 200},
+}
+
+
+def dictionary(encoder: np.ndarray) -> Dictionary:
+    """f(x) = relu(E x), of activations as they are."""
+    m, d = encoder.shape
+    zeros = {name: torch.zeros(m) for name in ("encoder_bias", "threshold", "gain", "magnitude_bias")}
+    rows = torch.from_numpy(encoder.astype(np.float32))
+    return Dictionary(
+        "relu_l1", 0, 1.0, rows, decoder=rows.clone(), bias=torch.zeros(d), centre=torch.zeros(d), **zeros
+    )
+
+
+def load(folder: Path, encoder: np.ndarray, **keys: object) -> Study:
+    (folder / "map.safetensors").write_bytes(dictionary(encoder).to_bytes())
+    entry = {"map": "dictionary", "file": "map.safetensors", "layer": "final"}
+    path = folder / "study.yaml"
+    path.write_text(yaml.safe_dump({**STUDY, "through": [entry], **keys}))
+    return load_study(path)
+
+
+def activations(cell: Cell, split: str) -> dict[str, np.ndarray]:
+    """Object code, then feature code, then zeros, as if a layer held them."""
+    labels = BindingReadout().labels(cell.dataset.config.open(split))
+    codes = labels["object_codes"]
+    both = np.concatenate([codes, cell.dataset.config.space.feature_codes(codes)], axis=1)
+    return {"activations": np.pad(both, ((0, 0), (0, WIDTH - both.shape[1]))).astype(np.float16)}
+
+
+def rows(study: Study) -> tuple[dict[str, object], dict[str, object]]:
+    """The cell of the layer and the one through the map, measured on such activations."""
+    readout = BindingReadout()
+    whole, through = [cell for cell in readout.cells(study) if isinstance(cell, Cell)]
+    columns = {split: activations(whole, split) for split in SPLITS}
+    columns |= {f"{split}_labels": readout.labels(whole.dataset.config.open(split)) for split in SPLITS}
+    device, known = torch.device("cpu"), {"cell_id": ""}
+    [(_, one)] = readout.measure({whole: Inputs(known, columns, {})}, device)
+    assert set(one.products) == {"losses"}
+    [(_, other)] = readout.measure({through: Inputs(known, columns, dict(one.products))}, device)
+    assert other.samples is not None
+    found = readout.recompute(other.row, other.samples)
+    assert {name: other.row[name] for name in ("lost_bits", "kept_share_low")} == {
+        name: found[name] for name in ("lost_bits", "kept_share_low")
+    }
+    return dict(one.row), dict(other.row)
+
+
+def test_an_identity_changes_nothing(tmp_path: Path) -> None:
+    whole, through = rows(load(tmp_path, np.eye(WIDTH)))
+    assert whole["direct_binding_ratio"] > 0.95  # pyright: ignore[reportOperatorIssue]
+    assert (through["lost_bits"], through["lost_bits_low"], through["lost_bits_high"]) == (0, 0, 0)
+    assert through["kept_share"] == 1
+    own = {"through", "lost_bits", "kept_share", "lost_bits_low", "lost_bits_high", "kept_share_low"}
+    own |= {"kept_share_high"}
+    assert {name for name in whole if whole[name] != through[name]} <= own
+    assert (whole["through"], through["through"]) == (None, "dictionary")
+
+
+def test_a_dictionary_that_reconstructs_keeps_the_bits_and_one_of_features_none(tmp_path: Path) -> None:
+    axes = np.eye(WIDTH)
+    random = np.linalg.qr(np.random.default_rng(0).standard_normal((WIDTH, WIDTH)))[0]
+    _, exact = rows(load(tmp_path, np.concatenate([random, -random])))  # x = Rᵀ(f₊ - f₋)
+    assert exact["lost_bits"] == pytest.approx(0, abs=0.05)
+    assert exact["kept_share"] == pytest.approx(1, abs=0.05)
+    _, features = rows(load(tmp_path, axes[16:24]))
+    assert features["kept_share_low"] <= 0 <= features["kept_share_high"]  # pyright: ignore[reportOperatorIssue]
+    assert features["lost_bits_low"] > 0.9  # pyright: ignore[reportOperatorIssue]
+
+
+def test_a_share_of_nothing_is_empty() -> None:
+    rng = np.random.default_rng(0)
+    bits = {"entropy": np.ones((1, 400)), "whole": rng.normal(1, 0.5, (2, 400)), "direct": np.ones((2, 400))}
+    found = kept_estimates(bits, IntervalConfig(resamples=200), seed=0)
+    assert found["kept_share"] is None
+    assert found["lost_bits"] is not None
+    assert kept_estimates({"direct": np.ones((2, 4))}, IntervalConfig(), seed=0) == {}
+
+
+def test_mistakes_are_told_where_they_stand(tmp_path: Path) -> None:
+    wrong = dictionary(np.eye(5)).to_bytes()
+    study = load(tmp_path, np.eye(WIDTH))
+    (tmp_path / "map.safetensors").write_bytes(wrong[:-1])
+    [mistake] = [one for one in BindingReadout().cells(study) if not isinstance(one, Cell | LeftOut)]
+    assert mistake.path == ("through", 0, "file")
+    with pytest.raises(StudyError, match="unknown map 'class_logit'; did you mean 'class_logits'"):
+        load(tmp_path, np.eye(WIDTH), through=["class_logit"])
+
+
+def test_what_a_backbone_lacks_is_left_out(tmp_path: Path) -> None:
+    study = load(tmp_path, np.eye(WIDTH), through=["class_logits", "dictionary"], layers=[5])
+    reasons = {one.reason for one in BindingReadout().cells(study) if isinstance(one, LeftOut)}
+    assert any("no classifier" in reason for reason in reasons)
+    assert any("no other read-out of the file gives a dictionary" in reason for reason in reasons)
+
+
+class TestThrough(ReadoutConformance):
+    """Class logits, the joint space and a dictionary of real models, every stage."""
+
+    @pytest.fixture
+    def readout(self) -> BindingReadout:
+        return BindingReadout()
+
+    @pytest.fixture
+    def study(self, tmp_path: Path) -> Study:
+        few = [{"name": "twins", "scene": "twinshapes", "split": {"train": 64, "validation": 32, "test": 32}}]
+        return load(
+            tmp_path,
+            np.eye(WIDTH),
+            datasets=few,
+            backbones=["shipped:shapes_vit_class", "shipped:shapes_clip_objects"],
+            layers=[4, "final"],
+            fit={"epochs": 1, "batch_size": 32},
+            through=[
+                "class_logits",
+                "joint",
+                {"map": "dictionary", "file": "map.safetensors", "layer": 4, "backbone": "shipped:shapes_vit_class"},
+            ],
+        )
+
+    def test_every_map_has_its_cells(self, cells: list[Cell]) -> None:
+        of = [(cell.column("layer"), cell.column("mode")) for cell in cells if " > " in str(cell.column("mode"))]
+        assert of == [
+            ("4", "cls > class_logits"),
+            ("4", "cls > dictionary map.safetensors"),
+            ("final", "cls > class_logits"),
+            ("final", "cls > joint"),
+        ]
+
+
+JOINT = """
+name: joint
+datasets:
+  - {name: twins, scene: twinshapes, split: {train: 64, validation: 32, test: 32}}
+backbones: [shipped:shapes_clip_objects]
+readouts:
+  binding:
+    layers: [0, final]
+    modes: [cls, mean_spatial]
+    probes: [{family: linear}]
+    through: [joint, dictionary]
+  concepts:
+    sites: [0.mean_spatial, joint]
+    dictionaries: [{kind: topk, k: 4, expansion: 1}]
+"""
+
+
+def test_dictionaries_of_the_same_file_are_needed_from_their_cells(tmp_path: Path) -> None:
+    from frozen.readout.needs import Product
+    from frozen.readout.readout import find_readout
+    from sweep.engine.grid import make_grids
+    from sweep.study.load import locates_in
+
+    path = tmp_path / "study.yaml"
+    path.write_text(JOINT)
+    file = load_file(path)
+    readouts = {name: find_readout(name) for name in file.studies}
+    grids = make_grids(file.studies, readouts, locates_in(path))
+    assert list(grids) == ["binding", "concepts"]
+    givers = {cell.cell_id: cell for grid in grids.values() for cell in grid.cells}
+    through = {cell.column("mode"): cell for cell in grids["binding"].cells if " > " in str(cell.column("mode"))}
+    assert set(through) == {"mean_spatial > topk k=4 ×1", "cls > joint", "cls > joint > topk k=4 ×1"}
+    for mode, cell in through.items():
+        needs = dict(cell.needs_of(Product))
+        before = givers[needs["losses"].giver]
+        expected = "cls > joint" if mode == "cls > joint > topk k=4 ×1" else str(mode).partition(" > ")[0]
+        assert before.column("mode") == expected
+        if "map" in needs:
+            assert givers[needs["map"].giver].settings.name == "dictionary"
