@@ -24,8 +24,9 @@ const estimateText = (row, measure = state.measure) => {
 const symbolNodes = (measure) => [measure.base, ...(measure.subscript ? [element("sub", {}, measure.subscript)] : [])];
 const measureTitle = (measure) => `${measure.label} ${measure.base}${measure.subscript ? ` (${measure.subscript})` : ""}`;
 const axisTitle = (measure) => `${measure.label}, ${measure.base}${measure.sign ? ` (${measure.sign})` : ""}`;
-// A name that may be broken after its colons, such as random_init:shipped:NAME.
-const breakable = (text) => text.split(/(?<=:)/).flatMap((part, at) => (at ? [element("wbr"), part] : [part]));
+// A name that may be broken after its colons, such as random_init:shipped:NAME, and where its parts are long in them.
+const LONG_PART = 16;
+const breakable = (text) => text.split(/(?<=:)/).flatMap((part) => (part.length > LONG_PART ? part.split(/(?<=_)/) : [part])).flatMap((part, at) => (at ? [element("wbr"), part] : [part]));
 const counted = (count, noun) => `${count.toLocaleString("en")} ${noun}${count === 1 ? "" : "s"}`;
 const shortened = (text, letters) => (text.length > letters ? `${text.slice(0, letters - 1)}…` : text);
 

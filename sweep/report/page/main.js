@@ -52,12 +52,26 @@ const inOurColours = (spec) => {
 };
 // No wider than there is room for: panels in fewer columns, and a single one narrower.
 const EXHIBIT_MARGIN = 70;
+const NARROW = 420; // panels stand below one another, and hardly a name fits above one
+const STACKED = { labelExpr: "split(datum.label, /, | · /)", titleAnchor: "start" }; // a name of several parts in lines
 const fitted = (spec, room) => {
   if (typeof spec.width === "number") return { ...spec, width: Math.min(spec.width, Math.max(180, room - EXHIBIT_MARGIN)) };
-  const width = spec.spec?.width;
-  if (typeof width !== "number" || !spec.facet) return spec;
-  const columns = Math.max(1, Math.min(spec.columns ?? 1, Math.floor(room / (width + EXHIBIT_MARGIN))));
-  return { ...spec, columns, spec: { ...spec.spec, width: Math.min(width, Math.max(180, room - EXHIBIT_MARGIN)) } };
+  const width = panelWidth(spec);
+  if (!width || !spec.facet) return spec;
+  const isStepped = typeof spec.spec.width !== "number"; // cells of a matrix: nothing but the gap lies between two
+  const gap = CONFIG.facet.spacing;
+  const abreast = isStepped ? (room - EXHIBIT_MARGIN + gap) / (width + gap) : room / (width + EXHIBIT_MARGIN);
+  const columns = Math.max(1, Math.min(spec.columns ?? 1, Math.floor(abreast)));
+  const header = { ...spec.facet.header, ...STACKED };
+  const facet = room < NARROW || columns < (spec.columns ?? 1) ? { ...spec.facet, header } : spec.facet;
+  const inner = isStepped ? {} : { width: Math.min(width, Math.max(180, room - EXHIBIT_MARGIN)) };
+  return { ...spec, columns, facet, spec: { ...spec.spec, ...inner } };
+};
+// Of a panel of several, given as a number or as a step for each value across.
+const panelWidth = ({ data: { values } = {}, spec: panel = {} }) => {
+  if (typeof panel.width === "number") return panel.width;
+  const across = [panel, ...(panel.layer ?? [])].map((layer) => layer.encoding?.x?.field).find(Boolean);
+  return panel.width?.step && across && Array.isArray(values) ? panel.width.step * new Set(values.map((value) => value[across])).size : 0;
 };
 const startExhibit = (place) => {
   const number = Number(place.dataset.drawing);

@@ -181,6 +181,13 @@ def test_on_a_narrow_screen_one_column_says_where_and_the_number_is_seen(browser
     page.locator("[data-table=cells] .scroll").evaluate("scroll => { scroll.scrollLeft = 200; }")
     assert where.bounding_box()["x"] >= 0, "it stays in place"
     assert page.evaluate("document.documentElement.scrollWidth") == 390
+    menus = page.locator(".menu")
+    for menu in (menus.nth(at) for at in range(menus.count())):
+        menu.locator("summary, button").first.click()
+        opened = menu.locator("fieldset").bounding_box()
+        assert opened["x"] >= 0
+        assert opened["x"] + opened["width"] <= 390
+        page.keyboard.press("Escape")
     page.close()
 
 
