@@ -7,7 +7,7 @@ import math
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, get_args
 
 import numpy as np
 import torch
@@ -55,7 +55,8 @@ class FitConfig:
     """L2 penalty of probes that give none; null takes the family's default, 0."""
     products: Products = "float32"
     """Precision of the matrix products of a training step: float32, tf32 (on a GPU; float32 elsewhere) or bfloat16.
-    Parameters, the optimiser and every validation and test loss stay float32 or better."""
+    Parameters, the optimiser and every validation and test loss stay float32 or better. In a study also auto:
+    bfloat16 where this machine multiplies in it at least 1.3 times as fast, measured and said."""
 
     def __post_init__(self) -> None:
         refuse("fit", self.problems())
@@ -65,6 +66,8 @@ class FitConfig:
         for name in ("epochs", "batch_size", "accumulate", "patience", "schedule_step"):
             if (value := getattr(self, name)) is not None:
                 yield from at_least(name, value, 1)
+        if self.products not in get_args(Products):
+            yield Problem("products", f"must be {', '.join(get_args(Products))}, got {self.products!r}")
         if not 0 < self.schedule_factor <= 1:
             yield Problem("schedule_factor", f"must lie in (0, 1], got {self.schedule_factor}")
         if self.learning_rate is not None and not self.learning_rate > 0:

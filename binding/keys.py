@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields
 from functools import partial
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import ConfigDict, Discriminator, Tag, TypeAdapter, WrapValidator
 from pydantic import Field as ModelField
 
+from binding._pack import Products
 from binding.extras import EXTRAS, Extra
 from binding.fit import FitConfig
 from binding.probes import ALIASES, FAMILIES, Probe
@@ -19,6 +20,7 @@ from frozen.capture.views import MODES, Mode
 from frozen.plain import Plain, mapping_of, plain
 from frozen.problems import path_text
 from frozen.ranges import Choices, Range
+from frozen.rates import rates
 from frozen.readout.forms import (
     Border,
     Distinct,
@@ -66,7 +68,7 @@ _feature_probe_field = ModelField(
 )
 _with_feature_probe = {"feature_probe": (FeatureProbe | None, _feature_probe_field)}
 ProbeEntry: TypeForm = named_in(FAMILIES, "family", partial(_probe_model, "Probe", _with_feature_probe), ALIASES)
-_FitMapping = model_of(FitConfig, "Fit")
+_FitMapping = model_of(FitConfig, "Fit", types_of={"products": Literal[*get_args(Products), "auto"]})
 Fit: TypeForm = Annotated[
     Annotated[Literal["paper"], Tag("<text>")] | Annotated[_FitMapping, Tag("<mapping>")], Discriminator(_text_tag)
 ]
@@ -188,7 +190,13 @@ def _section(reader: StudyReader, key: str, adapter: TypeAdapter, cls: type[Any]
 
 
 def _fit(reader: StudyReader) -> FitConfig:
-    return FitConfig.paper() if reader.raw("fit", {}) == "paper" else _section(reader, "fit", _FIT, FitConfig)
+    if reader.raw("fit", {}) == "paper":
+        return FitConfig.paper()
+    model = reader.section("fit", _FIT)
+    given = {} if model is None else model.given()
+    if given.get("products") == "auto":
+        given["products"] = rates().choice
+    return reader.make(("fit",), lambda: FitConfig(**given)) or FitConfig()
 
 
 def _probes(reader: StudyReader, fit: FitConfig) -> Iterator[ProbeSpec]:

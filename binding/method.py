@@ -111,6 +111,8 @@ def _training(keys: BindingStudy, rows: Sequence[Mapping[str, Any]]) -> Iterator
         adam += [f"batches of {size}{batches}{cut}", f"at most {epochs} epochs"]
     stop = f", stopped after {fit.patience} epochs without improvement" if fit.patience is not None else ""
     scale = "standardised by channel with training statistics" if fit.standardize else "not standardised"
+    if fit.products != "float32":
+        adam.append(f"matrix products of a step in {fit.products}")
     yield (
         f"Probes were trained with Adam ({'; '.join(adam)}{stop}) on activations {scale}, keeping the epoch of least "
         "validation loss."

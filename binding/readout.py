@@ -171,6 +171,12 @@ class BindingReadout(ReadoutDefaults):
             return None
         return (cell.dataset, cell.backbone, cell.control, site.layer, site.part, own.mode, own.probe)
 
+    def in_half_precision(self, cell: Cell) -> Cell:
+        """With the products of its training steps in bfloat16."""
+        settings: BindingCell = cell.settings
+        fit = replace(settings.shared.fit, products="bfloat16")
+        return replace(cell, settings=replace(settings, shared=replace(settings.shared, fit=fit)))
+
     def measure(self, cells: Mapping[Cell, Inputs], device: torch.device) -> Iterator[tuple[Cell, Outcome]]:
         """Measure the cells; those of a bundle train together."""
         found = together({cell: _measured(cell, inputs, device) for cell, inputs in cells.items()})

@@ -181,6 +181,8 @@ class Checked:
 
 def _run(arguments: argparse.Namespace, stop: Stop) -> int:
     from frozen.console import Terminal
+    from frozen.rates import measured
+    from sweep.engine.cluster import ClusterError
     from sweep.engine.packages import require
     from sweep.engine.plan import print_plan, space_warning
     from sweep.results.joint import JointResults
@@ -192,6 +194,13 @@ def _run(arguments: argparse.Namespace, stop: Stop) -> int:
     console = Terminal()
     require(LOGS[name] for name in arguments.log)
     file = load_file(arguments.study, arguments.set, arguments.limit)
+    if chosen := measured():
+        if arguments.address:
+            raise ClusterError(
+                "`auto` is measured on this machine, and with --address others do the work; "
+                "write `bfloat16` or `float32` in its place"
+            )
+        console.print(str(chosen), soft_wrap=True, highlight=False)
     with results_at(arguments.results, file.name) as place:
         results = JointResults(place, file.studies) if file.is_joint else place
         checked = _checked(arguments, file, results)

@@ -126,7 +126,8 @@ class BackboneConfig:
     seed: int = 0
     """Seed of what is random: the weights of random:NAME, the noise of controls."""
     precision: Precision = "float32"
-    """Of the forward pass's matrix products; tokens stay float32 between blocks. Storage has a type of its own."""
+    """Of the forward pass's matrix products; tokens stay float32 between blocks. Storage has a type of its own. In a
+    study also auto: bfloat16 where this machine multiplies in it at least 1.3 times as fast, measured and said."""
     compile: bool = False
     """Whether torch.compile fuses each block; it needs a C++ compiler."""
     tokens: TokenNames = TokenNames()

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow as pa
 from jaxtyping import Float64, Int64, UInt8
-from scipy.optimize import minimize_scalar
 
 from readouts.captions.parsing import Parser, words_of
 from readouts.captions.truth import truth_columns
@@ -131,6 +130,7 @@ def calibrated_bits(
 
 def _factor(delta: Float64[np.ndarray, " samples"]) -> float:
     """The factor ≥ 0 that makes the mean of the bits largest."""
+    from scipy.optimize import minimize_scalar  # a third of a second that a plan does without
 
     def loss(log_factor: float) -> float:
         return -float(bits_of(np.exp(log_factor) * delta).mean())

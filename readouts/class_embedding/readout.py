@@ -36,7 +36,6 @@ from readouts.class_embedding.columns import (
     MEASURES,
 )
 from readouts.class_embedding.estimates import config_of, differences, estimates
-from readouts.class_embedding.exhibits import exhibits
 from readouts.class_embedding.keys import ClassKeys, ClassStudy, read_keys
 from readouts.class_embedding.measuring import measure_cells
 from readouts.class_embedding.method import method
@@ -139,6 +138,8 @@ class ClassEmbedding(ReadoutDefaults):
         self, results: Path, rows: Sequence[Mapping[str, Any]], datasets: Mapping[str, Scene]
     ) -> Iterable[Exhibit]:
         """Drawings of the report."""
+        from readouts.class_embedding.exhibits import exhibits  # brings matplotlib, which measuring does without
+
         return exhibits(results, rows, datasets)
 
     def method(self, study: Study, rows: Sequence[Mapping[str, Any]]) -> Method:

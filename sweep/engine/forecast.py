@@ -12,6 +12,7 @@ import ray
 from rich.console import Console
 
 from frozen.models import describe
+from frozen.rates import rates
 from frozen.readout.cells import Cell
 from frozen.readout.readout import Readouts, find_readout
 from sweep.engine.cluster import Resources
@@ -42,6 +43,8 @@ class Forecast(NamedTuple):
         object_store_bytes: of them, those that trials read from the object store.
         n_places: cells that train at a time.
         is_upper_bound: whether trainings may stop early, by patience or pruned, which nobody knows before.
+        in_half_precision: seconds of extraction and of cells as `auto` would have them; None where it would change
+            nothing, or where this machine is not faster in bfloat16.
     """
 
     extraction_s: float
@@ -51,6 +54,7 @@ class Forecast(NamedTuple):
     object_store_bytes: int
     n_places: int
     is_upper_bound: bool
+    in_half_precision: tuple[float, float] | None = None
 
     @property
     def wall_s(self) -> float:
@@ -79,16 +83,52 @@ def forecast(
     needed = {key for cell in cells for key in graph.keys(cell).values()}
     store = open_store(place)
     passes = plan_passes(cells, graph, {key for key in needed if store.lists(key)})
-    n_extractors = resources.gpus or resources.cpus
-    extraction_s = _extraction_s(passes, gpus=resources.gpus > 0) / n_extractors
-    cell_s = _cells_s(cells, graph, readouts, resources.of_trial(gpus_per_cell))
-    n_places = min(resources.cpus, int(resources.gpus / gpus_per_cell)) if resources.gpus else resources.cpus
-    training_s = makespan_s((cell_s[cell] + _CELL_S for cell in cells), max(n_places, 1))
-    training_s = max(training_s, critical_path_s({cell: cell_s[cell] + _CELL_S for cell in cells}, graph))
-    gpu_hours = resources.gpus * (extraction_s + training_s) / 3600
-    sizes = (capture_bytes(cells), capture_bytes(cells, pooled=True))
-    is_upper_bound = any(readouts[cell.readout].is_upper_bound(cell) for cell in cells)
-    return Forecast(extraction_s, training_s, gpu_hours, *sizes, max(n_places, 1), is_upper_bound)
+    works = _Works(graph, readouts, resources, gpus_per_cell)
+    extraction_s, training_s = works.seconds(passes, {cell: cell for cell in cells})
+    rounded = {cell: readouts[cell.readout].in_half_precision(cell) for cell in cells}
+    half = [_in_half_precision(job) for job in passes]
+    is_other = half != passes or any(one != other for one, other in rounded.items())
+    return Forecast(
+        extraction_s,
+        training_s,
+        resources.gpus * (extraction_s + training_s) / 3600,
+        capture_bytes(cells),
+        capture_bytes(cells, pooled=True),
+        works.n_places,
+        any(readouts[cell.readout].is_upper_bound(cell) for cell in cells),
+        works.seconds(half, rounded) if is_other and rates().choice != "float32" else None,
+    )
+
+
+class _Works(NamedTuple):
+    """Where passes and cells are timed."""
+
+    graph: Graph
+    readouts: Readouts
+    resources: Resources
+    gpus_per_cell: float
+
+    @property
+    def n_places(self) -> int:
+        """Cells at a time."""
+        cpus, gpus = self.resources.cpus, self.resources.gpus
+        return max(min(cpus, int(gpus / self.gpus_per_cell)) if gpus else cpus, 1)
+
+    def seconds(self, passes: Sequence[Pass], cells: Mapping[Cell, Cell]) -> tuple[float, float]:
+        """Of extraction, and of all cells; each cell takes as long as the one that it is mapped to."""
+        gpus = self.resources.gpus
+        extraction_s = _extraction_s(passes, gpus=gpus > 0) / (gpus or self.resources.cpus)
+        found = _cells_s(cells, self.graph, self.readouts, self.resources.of_trial(self.gpus_per_cell))
+        cell_s = {cell: seconds + _CELL_S for cell, seconds in found.items()}
+        return extraction_s, max(makespan_s(cell_s.values(), self.n_places), critical_path_s(cell_s, self.graph))
+
+
+def _in_half_precision(job: Pass) -> Pass:
+    """The pass as `precision: auto` would run it where bfloat16 is faster."""
+    backbone = job.backbone
+    if backbone.precision != "float32" or backbone.kind in ("control", "activations"):
+        return job
+    return replace(job, backbone=replace(backbone, precision="bfloat16"))
 
 
 def critical_path_s(seconds: Mapping[Cell, float], graph: Graph) -> float:
@@ -145,17 +185,17 @@ def _seconds(work: Callable[[], object]) -> float:
 
 
 def _cells_s(
-    cells: Sequence[Cell], graph: Graph, readouts: Readouts, resources: Mapping[str, float]
+    cells: Mapping[Cell, Cell], graph: Graph, readouts: Readouts, resources: Mapping[str, float]
 ) -> dict[Cell, float]:
-    """Seconds of each cell; cells that the read-out calls alike take equally long, and are tried once."""
+    """Seconds of each cell, measured as the other says; alike to the read-out, they are tried once."""
     timed: Any = ray.remote(time_cell)
     options = {f"num_{name}s": amount for name, amount in resources.items()}
     timed = timed.options(**options)
     kinds = {
-        cell: (cell.readout, readouts[cell.readout].forecast_key(cell), *graph.sources[cell].sizes.items())
-        for cell in cells
+        cell: (cell.readout, readouts[cell.readout].forecast_key(other), *graph.sources[cell].sizes.items())
+        for cell, other in cells.items()
     }
-    seconds = _one_of_each(kinds, lambda cell: timed.remote(cell, dict(graph.sources[cell].sizes)))
+    seconds = _one_of_each(kinds, lambda cell: timed.remote(cells[cell], dict(graph.sources[cell].sizes)))
     return {cell: seconds[kind] for cell, kind in kinds.items()}
 
 
@@ -165,7 +205,7 @@ def time_cell(cell: Cell, sizes: Mapping[str, int]) -> float:
 
 
 def print_forecast(found: Forecast, console: Console) -> None:
-    """Two lines."""
+    """Two lines, or three."""
     most = "at most " if found.is_upper_bound else ""
     lines = [
         f"forecast: {most}{duration(found.wall_s)} ({duration(found.extraction_s)} of them extraction), "
@@ -173,6 +213,12 @@ def print_forecast(found: Forecast, console: Console) -> None:
         f"activations: {human_bytes(found.store_bytes)} on disk, of them {human_bytes(found.object_store_bytes)} "
         "through the object store",
     ]
+    if found.in_half_precision is not None:
+        half = found._replace(extraction_s=found.in_half_precision[0], training_s=found.in_half_precision[1])
+        lines.append(
+            f"in bfloat16 (`precision: auto` of backbones, and `auto` where the read-out has it): {most}"
+            f"{duration(half.wall_s)} ({duration(half.extraction_s)} of them extraction)"
+        )
     for line in lines:
         console.print(line, highlight=False, soft_wrap=True)
 

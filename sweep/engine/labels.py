@@ -1,4 +1,4 @@
-"""Labels of splits, made by tasks of their own, once a split."""
+"""Labels of splits, made by tasks, once a split."""
 
 from __future__ import annotations
 
@@ -17,6 +17,9 @@ from sweep.engine.needs import Graph
 from sweep.store.disk import to_table
 from sweep.store.full_disk import full_disk, no_space
 
+_CPUS_A_TASK = 4
+"""CPUs of the cluster for each task at a time."""
+
 
 def make_labels(readout: str, dataset: DatasetSpec, split: str) -> pa.Table:
     """The labels of a split, as a table of one chunk."""
@@ -24,7 +27,10 @@ def make_labels(readout: str, dataset: DatasetSpec, split: str) -> pa.Table:
 
 
 class LabelMaking:
-    """Makes the labels that some cells need and the store lacks; a task each, and no labels pass through the driver.
+    """Makes the labels that some cells need and the store lacks; no labels pass through the driver.
+
+    A task at a time, or a few where there are many CPUs: a process that makes labels imports first what data sets
+    need, which takes longer than most labels do, and the next task finds it there.
 
     Args:
         cells: of the run.
@@ -33,6 +39,7 @@ class LabelMaking:
         store: handle of the `ActivationStore` actor.
         on_arrival: told of keys that are there.
         on_loss: told of keys that could not be made, and why.
+        n_cpus: of the cluster.
     """
 
     def __init__(
@@ -43,27 +50,34 @@ class LabelMaking:
         store: Any,
         on_arrival: Callable[[set[str]], None],
         on_loss: Callable[[set[str], BaseException], None],
+        n_cpus: int,
     ) -> None:
         self._store, self._on_arrival, self._on_loss = store, on_arrival, on_loss
+        self._most_calls = max(1, n_cpus // _CPUS_A_TASK)
         wanted: dict[str, tuple[str, Labels]] = {}
         for cell in cells:
             keys = graph.keys(cell)
             wanted |= {keys[name]: (cell.readout, need) for name, need in cell.needs_of(Labels)}
         # without a CPU of their own, because extractors hold them all at first and cells cannot begin without labels
-        task: Any = ray.remote(num_cpus=0)(make_labels)
+        self._task: Any = ray.remote(num_cpus=0)(make_labels)
+        self._waiting = {key: made for key, made in wanted.items() if key not in present}
         self._calls: dict[Any, str] = {}
-        for key, (name, need) in wanted.items():
-            if key not in present:
-                made = task.remote(name, need.dataset, need.split)
-                self._calls[store.put_table.remote(key, made, {"kind": "labels"})] = key
 
     @property
     def keys(self) -> list[str]:
-        """Keys of what is being made."""
-        return list(self._calls.values())
+        """Keys of what is being made, or will be."""
+        return [*self._calls.values(), *self._waiting]
 
     def step(self) -> None:
-        """See which are there."""
+        """See which are there, and begin others."""
+        self._take()
+        while self._waiting and len(self._calls) < self._most_calls:
+            key = next(iter(self._waiting))
+            name, need = self._waiting.pop(key)
+            made = self._task.remote(name, need.dataset, need.split)
+            self._calls[self._store.put_table.remote(key, made, {"kind": "labels"})] = key
+
+    def _take(self) -> None:
         if not self._calls:
             return
         ready, _ = ray.wait(list(self._calls), num_returns=len(self._calls), timeout=0)

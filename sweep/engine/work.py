@@ -50,7 +50,9 @@ class Work:
         needs = {number: [list(task.keys.values()) for task in job.tasks] for number, job in enumerate(jobs)}
         self._keys = sorted({key for parts in needs.values() for keys in parts for key in keys})
         self.waiting = Waiting(needs, present)
-        self._labels = LabelMaking(run.cells, run.graph, present, store, self._arrived, self._lost_keys)
+        self._labels = LabelMaking(
+            run.cells, run.graph, present, store, self._arrived, self._lost_keys, run.resources.cpus
+        )
         passes = plan_passes(run.cells, run.graph, present)
         if passes:
             monitor.extracting(sum(job.n_samples for job in passes if job.reads_images))

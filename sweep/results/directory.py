@@ -11,7 +11,7 @@ import json
 import os
 import stat
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -23,6 +23,8 @@ from frozen.whole_files import appearing
 from sweep.engine.places import PlaceError, refuse_unwritable
 from sweep.results.rows import FOLDER, Damage, FoundRows, Row, read_rows
 from sweep.results.spreadsheet import safe_cell
+from sweep.store.lease import BEAT_S, BusyError, lease
+from sweep.store.remote import RemoteFolder
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -37,10 +39,6 @@ DAMAGED = "damaged"
 _FOLDERS = (FOLDER, "samples", "curves", "suggestions", "probes", DAMAGED, "tensorboard", "tune")
 _WRITTEN_IN_PLACE = ("lock", "optuna.journal", "mlflow.db")
 _FILES = ("lock", "study.yaml", "cells.json", "results.parquet", "results.csv", "report.html", "optuna.journal")
-
-
-class BusyError(RuntimeError):
-    """Another run writes to the same results directory."""
 
 
 class LinkError(PlaceError):
@@ -91,12 +89,14 @@ class ResultsDirectory:
         refuse_links(self.root)
         path = self.root / "lock"
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o666)
-        with os.fdopen(descriptor, "r+") as file:
+        with os.fdopen(descriptor, "r+") as file, ExitStack() as held:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError as error:
+            except BlockingIOError as error:
                 file.seek(0)
                 raise BusyError(f"{self.root} is in use by process {file.read().strip() or '?'}") from error
+            except OSError:  # some file systems of clusters have no locks
+                held.enter_context(lease(RemoteFolder(self.root.resolve().as_uri()), BEAT_S))
             file.truncate(0)
             file.write(str(os.getpid()))
             file.flush()

@@ -57,7 +57,7 @@ class RemoteFolder:
         try:
             system, path = fs.FileSystem.from_uri(self.url)
         except (OSError, ValueError) as error:
-            raise self._problem(error) from error
+            raise self.problem(error) from error
         return system, PurePosixPath(path)
 
     def files(self, folder: str = "") -> set[str]:
@@ -73,7 +73,7 @@ class RemoteFolder:
         try:
             found = system.get_file_info(selector)
         except OSError as error:
-            raise self._problem(error) from error
+            raise self.problem(error) from error
         paths = [PurePosixPath(info.path).relative_to(root) for info in found if info.type == fs.FileType.File]
         return {str(path) for path in paths if not path.name.startswith(".")}
 
@@ -86,7 +86,7 @@ class RemoteFolder:
         except FileNotFoundError:
             return None
         except OSError as error:
-            raise self._problem(error) from error
+            raise self.problem(error) from error
 
     def write(self, name: str, content: bytes) -> None:
         """Make or replace a file.
@@ -110,7 +110,7 @@ class RemoteFolder:
                 shutil.copyfileobj(content, file, _PIECE_BYTES)
             system.move(str(temporary), str(path))
         except OSError as error:
-            raise self._problem(error) from error
+            raise self.problem(error) from error
 
     def try_writing(self) -> None:
         """Write a file and remove it again.
@@ -130,7 +130,7 @@ class RemoteFolder:
         except FileNotFoundError:
             return
         except OSError as error:
-            raise self._problem(error) from error
+            raise self.problem(error) from error
 
     def upload(self, folder: Path, names: Sequence[str]) -> None:
         """Copy files of a local folder here, many at a time, none of them read as a whole.
@@ -162,18 +162,19 @@ class RemoteFolder:
             except FileNotFoundError:
                 return
             except OSError as error:
-                raise self._problem(error) from error
+                raise self.problem(error) from error
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             with source, (folder / name).open("wb") as target:
                 try:
                     shutil.copyfileobj(source, target, _PIECE_BYTES)
                 except OSError as error:
-                    raise self._problem(error) from error
+                    raise self.problem(error) from error
 
         with ThreadPoolExecutor(_TRANSFERS) as pool:
             list(pool.map(one, names))
 
-    def _problem(self, error: Exception) -> RemoteError:
+    def problem(self, error: Exception) -> RemoteError:
+        """What to say of an error, with what to check."""
         return RemoteError(
             f"{without_secrets(self.url)} cannot be used: {error}\n"
             "check the URL, that the bucket is there, and that this machine has credentials for it "

@@ -13,6 +13,7 @@ from frozen.data.spec import DatasetSpec
 from frozen.intervals import IntervalConfig
 from frozen.models import BACKBONE_CONTROLS, KINDS, LIBRARIES, PAPER, SHIPPED, BackboneConfig, TokenNames
 from frozen.problems import did_you_mean, path_text
+from frozen.rates import rates
 from frozen.readout.layers import Layers, read_layers
 from frozen.readout.study import Published, StoreConfig, Study
 from sweep.study.datasets import expand
@@ -130,6 +131,8 @@ def _backbones(parts: Parts, folder: FilePath) -> Iterator[tuple[BackboneConfig,
         given = {"source": entry} if isinstance(entry, str) else entry.given()
         at = path if isinstance(entry, str) else (*path, "source")
         layers = read_layers(parts, (*path, "layers"), given.pop("layers", None))
+        if given.get("precision") == "auto":
+            given["precision"] = rates().choice
         if given["source"].partition(":")[0] == "paper":
             given, layers = _paper(parts, at, given, layers)
         config = None if given is None else _backbone(parts, path, at, given, folder)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from functools import cache
-from typing import Annotated, Any, Literal, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple, get_args
 
 from pydantic import (
     AfterValidator,
@@ -23,7 +23,7 @@ from pydantic.json_schema import models_json_schema
 from frozen.data.readers import READERS
 from frozen.data.scenes import SCENES
 from frozen.intervals import IntervalConfig
-from frozen.models import BackboneConfig
+from frozen.models import BackboneConfig, Precision
 from frozen.problems import did_you_mean, show
 from frozen.readout.forms import (
     Border,
@@ -118,7 +118,12 @@ _backbone_layers = ModelField(default=None, description="Layers of this backbone
 Backbone: TypeForm = Annotated[
     Annotated[str, Tag("<text>")]
     | Annotated[
-        model_of(BackboneConfig, "Backbone", extra={"layers": (LayersForm | None, _backbone_layers)}),
+        model_of(
+            BackboneConfig,
+            "Backbone",
+            extra={"layers": (LayersForm | None, _backbone_layers)},
+            types_of={"precision": literal((*get_args(Precision), "auto"))},
+        ),
         Tag("<mapping>"),
     ],
     Discriminator(_text_tag),

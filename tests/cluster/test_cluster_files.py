@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -129,3 +130,30 @@ def test_the_rayjob_runs_a_command_that_exists() -> None:
     arguments = parser().parse_args(command.split())
     assert (arguments.address, str(arguments.results)) == ("auto", "/data/results")
     assert (ROOT / arguments.study.relative_to("/project")).exists()
+
+
+SBATCH = ROOT / "cluster" / "slurm.sbatch"
+
+
+def test_the_slurm_job_is_a_script_that_bash_reads_and_slurm_may_put_back() -> None:
+    for script in (SBATCH, ROOT / "cluster" / "try_slurm.sh", ROOT / "cluster" / "try_local.sh"):
+        subprocess.run(["bash", "-n", script], check=True)
+    options = re.findall(r"^#SBATCH (--[a-z-]+)", SBATCH.read_text(), re.MULTILINE)
+    assert {"--requeue", "--nodes", "--ntasks-per-node", "--time"} <= set(options)
+    first_command = SBATCH.read_text().index("\nset -uo")
+    assert SBATCH.read_text().rindex("#SBATCH") < first_command  # Slurm reads none behind it
+
+
+def test_the_slurm_job_goes_on_after_the_exit_code_that_says_so() -> None:
+    from sweep.run import TIME_IS_UP
+
+    text = SBATCH.read_text()
+    assert f"\nSTOPPED_EARLY={TIME_IS_UP} " in text
+    assert "RAY_AUTH_MODE=token" in text
+
+
+def test_the_slurm_job_s_example_is_a_command_that_exists() -> None:
+    from sweep.run import parser
+
+    [command] = re.findall(r"^#     sbatch cluster/slurm.sbatch (.*)$", SBATCH.read_text(), re.MULTILINE)
+    assert (ROOT / parser().parse_args(command.split()).study).exists()

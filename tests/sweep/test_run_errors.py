@@ -8,6 +8,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
+from frozen.rates import rates
 from sweep.run import main, parser
 from tests.sweep.conftest import STUDY
 
@@ -96,6 +97,24 @@ def test_several_mistakes_are_shown_at_once(
 def test_a_missing_file_is_one_message(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["no-such-study.yaml"]) == 2
     assert "no-such-study.yaml" in capsys.readouterr().err
+
+
+def test_auto_is_of_this_machine_and_refused_where_others_work(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    entry = "- shipped:shapes_vit_objects\n"
+    assert entry in STUDY
+    auto = "- {source: shipped:shapes_vit_objects, precision: auto}\n"
+    (tmp_path / "study.yaml").write_text(STUDY.replace(entry, auto))
+    monkeypatch.chdir(tmp_path)
+    try:
+        assert main(["study.yaml", "--address", "10.0.0.1:6379"]) == 2
+        assert capsys.readouterr().err.startswith("`auto` is measured on this machine, and with --address others do")
+        assert main(["study.yaml", "--plan"]) == 0
+        assert capsys.readouterr().out.startswith("auto: ")
+    finally:
+        rates.cache_clear()
+    assert [path.name for path in tmp_path.iterdir()] == ["study.yaml"]
 
 
 def test_the_command_line_has_just_these_options() -> None:

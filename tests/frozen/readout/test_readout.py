@@ -6,7 +6,7 @@ import pytest
 
 from frozen.readout.measures import Measure
 from frozen.readout.readout import Readout, find_readout
-from sweep.results.columns import IDENTITY_COLUMNS, VOLATILE_COLUMNS, all_columns
+from sweep.results.columns import IDENTITY_COLUMNS, PRODUCT_COLUMNS, VOLATILE_COLUMNS, all_columns
 
 
 def test_the_binding_readout_fulfils_the_protocol() -> None:
@@ -35,7 +35,7 @@ def test_every_measure_has_its_columns_and_its_words() -> None:
 
 def test_columns_of_engine_and_readout_do_not_clash() -> None:
     readout = find_readout("binding")
-    groups = (IDENTITY_COLUMNS, readout.grid_columns, readout.columns, VOLATILE_COLUMNS)
+    groups = (IDENTITY_COLUMNS, readout.grid_columns, PRODUCT_COLUMNS, readout.columns, VOLATILE_COLUMNS)
     names = [name for group in groups for name in group]
     assert len(set(names)) == len(names)
     assert list(all_columns(readout)) == names
@@ -57,6 +57,6 @@ def test_an_unknown_readout_is_named(name: str) -> None:
 
 
 def test_no_readout_at_all(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("frozen.readout.readout.entry_points", lambda group: ())
+    monkeypatch.setattr("frozen.readout.readout._offered", dict)
     with pytest.raises(ValueError, match="no read-out 'binding' is installed; there is none"):
         find_readout("binding")

@@ -12,6 +12,8 @@ from frozen.models._timm import tower_of
 from frozen.models._torchvision_ops import declare_missing_operators
 
 declare_missing_operators()
+from timm.models.beit import Beit  # noqa: E402
+from timm.models.deit import VisionTransformerDistilled  # noqa: E402
 from timm.models.vision_transformer import ResPostBlock  # noqa: E402
 from timm.models.vision_transformer import VisionTransformer as Timm  # noqa: E402
 
@@ -22,7 +24,11 @@ KINDS: dict[str, dict[str, Any]] = {
     "registers": {"reg_tokens": 4},
     "pre_norm": {"pre_norm": True},
     "mean_pool": {"global_pool": "avg", "class_token": False, "block_fn": ResPostBlock},
+    "beit": {"global_pool": "avg", "use_rel_pos_bias": True, "init_values": 0.5},
+    "distilled": {},
 }
+CLASSES: dict[str, Any] = {"beit": Beit, "distilled": VisionTransformerDistilled}
+"""Of the models that are no plain ViT of timm's."""
 
 
 def net(kind: str, *, double: bool = False) -> Backbone:
@@ -30,7 +36,8 @@ def net(kind: str, *, double: bool = False) -> Backbone:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(4)
         options = KINDS[kind]
-        model = Timm(img_size=32, patch_size=8, embed_dim=48, depth=3, num_heads=3, num_classes=N_CLASSES, **options)
+        sizes = {"img_size": 32, "patch_size": 8, "embed_dim": 48, "depth": 3, "num_heads": 3}
+        model = CLASSES.get(kind, Timm)(**sizes, num_classes=N_CLASSES, **options)
         with torch.no_grad():
             for parameter in model.parameters():
                 parameter.add_(0.1 * torch.randn_like(parameter))

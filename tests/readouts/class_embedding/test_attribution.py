@@ -10,7 +10,7 @@ from readouts.class_embedding.attribution import Attribution, added_sites, froze
 from tests.readouts.class_embedding.nets import KINDS, Pictures, columns_of, net
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != "distilled"])
 def test_all_that_is_added_makes_the_last_block_and_the_logits(kind: str) -> None:
     model, split = net(kind), Pictures(20)
     output, reduction = WholeSite(Site.parse("logits")), Attribution(3)
@@ -24,6 +24,11 @@ def test_all_that_is_added_makes_the_last_block_and_the_logits(kind: str) -> Non
     found = columns_of(tables[reduction])
     assert abs(found["attribution"].sum(1) + found["rest"] - centred).max() <= 1e-4
     assert abs(found["attribution"][:, :-1].sum(1) + found["rest"] - centred).max() > 1e-2
+
+
+def test_logits_of_two_classifiers_are_not_shared_out() -> None:
+    with pytest.raises(ValueError, match="neither its CLS token nor the mean"):
+        capture(net("distilled"), Pictures(4), [Attribution(3)])
 
 
 def test_a_token_of_its_own_scale_gives_the_projection_without_biases() -> None:

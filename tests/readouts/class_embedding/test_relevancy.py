@@ -58,7 +58,7 @@ def by_autograd(model: Any, split: Pictures, classes: np.ndarray, loss_name: Los
     ("order", "softmax"),
     [("relevancy", "single"), ("relevancy", "double"), ("logit", "single"), ("other_class", "double")],
 )
-@pytest.mark.parametrize("kind", ["token", "layer_scale", "registers"])
+@pytest.mark.parametrize("kind", ["token", "layer_scale", "registers", "distilled", "beit"])
 def test_the_closed_form_is_what_autograd_finds(kind: str, order: Order, softmax: Softmax) -> None:
     model, split = net(kind, double=True), Pictures(16)
     reduction = Deletion(3, (16,), (order,), softmax)

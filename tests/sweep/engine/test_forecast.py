@@ -38,6 +38,26 @@ def test_what_may_stop_early_is_forecast_as_the_most(
     assert said.getvalue().startswith("forecast: at most 2 min 0 s (" if stops else "forecast: 2 min 0 s (")
 
 
+def test_what_half_precision_would_take_is_the_third_line() -> None:
+    said = io.StringIO()
+    found = Forecast(20.0, 85.0, 0.0, 10, 10, 2, False, (10.0, 35.0))
+    print_forecast(found, Console(file=said))
+    assert said.getvalue().splitlines()[2:] == [
+        "in bfloat16 (`precision: auto` of backbones, and `auto` where the read-out has it): 1 min 0 s (10 s of them "
+        "extraction)"
+    ]
+
+
+def test_cells_in_half_precision_differ_in_their_products_alone(project: Project) -> None:
+    path, readout = project.folder / "study.yaml", find_readout("binding")
+    plain, explicit = (
+        make_grid(load_study(path, more), readout, locate_in(path, more)).cells
+        for more in ((), ("fit.products=bfloat16",))
+    )
+    halves = [readout.in_half_precision(cell) for cell in plain]
+    assert [cell.settings for cell in halves] == [cell.settings for cell in explicit]
+
+
 @pytest.mark.starts_ray
 def test_a_forecast_says_how_long_and_leaves_nothing(project: Project) -> None:
     code, output = project.run("--forecast", "--set", "modes=[cls]", "--set", "controls=[noise]")

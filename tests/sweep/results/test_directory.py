@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import json
 import os
 import signal
@@ -16,7 +18,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from sweep.results import directory
 from sweep.results.directory import BusyError, LinkError, ResultsDirectory, as_frame
+from sweep.store.lease import LOCK_FILE
 from tests.sweep.rows import cell_id, failed_row, sound_row
 
 SAMPLES = pa.table({"sample": [0, 1], "bits": [0.5, 0.25]})
@@ -168,6 +172,21 @@ def test_the_lock_dies_with_its_holder(results: ResultsDirectory) -> None:
 def test_one_process_cannot_hold_it_twice(results: ResultsDirectory) -> None:
     with results.locked(), pytest.raises(BusyError, match=str(os.getpid())), results.locked():
         pass
+
+
+def test_where_the_file_system_has_no_locks_a_file_that_beats_takes_their_place(
+    results: ResultsDirectory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def without_locks(*arguments: object) -> None:
+        raise OSError(errno.ENOSYS, "Function not implemented")
+
+    monkeypatch.setattr(fcntl, "flock", without_locks)
+    monkeypatch.setattr(directory, "BEAT_S", 0.1)
+    with results.locked():
+        assert (results.root / LOCK_FILE).exists()
+        with pytest.raises(BusyError, match=f"in use by process {os.getpid()} on"), results.locked():
+            pass
+    assert not (results.root / LOCK_FILE).exists()
 
 
 def test_an_error_inside_frees_the_lock(results: ResultsDirectory) -> None:

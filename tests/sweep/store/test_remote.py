@@ -8,7 +8,9 @@ import shutil
 import socket
 import subprocess
 import threading
+import time
 from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +22,7 @@ from pyarrow import fs
 from sweep.engine.ledger import Ledger
 from sweep.results.directory import BusyError
 from sweep.run import main
+from sweep.store.conditional import conditional
 from sweep.store.disk import Rows, store_key, to_table
 from sweep.store.lease import LOCK_FILE, lease
 from sweep.store.mirror import MirroredResults, MirroredStore, results_at
@@ -167,6 +170,104 @@ def test_of_two_runs_that_start_together_one_gives_way(url: str) -> None:
     for thread in threads:
         thread.join()
     assert sorted(outcomes) == ["busy", "held"]
+
+
+@pytest.fixture
+def conditional_url(bucket: str, tmp_path: Path) -> RemoteFolder:
+    """An empty place on an S3 server, whose puts are conditional."""
+    pytest.importorskip("obstore")
+    return RemoteFolder(below(bucket, tmp_path.name))
+
+
+@pytest.mark.slow
+def test_a_put_that_does_not_know_the_last_one_writes_nothing(conditional_url: RemoteFolder) -> None:
+    ours, theirs = (conditional(conditional_url, "file") for _ in range(2))
+    assert ours
+    assert theirs
+    assert ours.put(b"1")
+    assert not theirs.put(b"2")
+    assert theirs.see() == b"1"
+    assert theirs.put(b"3")
+    assert not ours.put(b"4")
+    assert conditional_url.read("file") == b"3"
+    theirs.remove()
+    assert not theirs.put(b"5")
+    assert theirs.see() is None
+    assert theirs.put(b"6")
+    assert conditional_url.files() == {"file"}
+
+
+@pytest.mark.slow
+def test_of_many_runs_that_find_a_dead_lock_exactly_one_takes_it_over(conditional_url: RemoteFolder) -> None:
+    conditional_url.write(LOCK_FILE, b"left behind")
+    n, held = 8, []
+    together, ended = threading.Barrier(n), threading.Barrier(n)
+
+    def run() -> None:
+        together.wait()
+        try:
+            with lease(RemoteFolder(conditional_url.url), 0.5):
+                held.append(True)
+                ended.wait(60)
+        except BusyError:
+            ended.wait(60)
+
+    threads = [threading.Thread(target=run) for _ in range(n)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(held) == 1
+
+
+@pytest.mark.slow
+def test_a_run_whose_lock_was_taken_leaves_it_to_the_taker(conditional_url: RemoteFolder) -> None:
+    with lease(conditional_url, 0.1):
+        taker = conditional(conditional_url, LOCK_FILE)
+        assert taker
+        wait_until(lambda: taker.see() is not None and taker.put(b"another run"), 20)
+        time.sleep(0.5)
+    assert conditional_url.read(LOCK_FILE) == b"another run"
+
+
+def test_puts_are_conditional_only_where_the_server_heeds_conditions() -> None:
+    pytest.importorskip("obstore")
+    asked: list[str] = []
+
+    class Heedless(BaseHTTPRequestHandler):
+        def do_PUT(self) -> None:
+            self.rfile.read(int(self.headers["Content-Length"]))
+            self.answer()
+
+        do_POST = do_PUT  # noqa: N815 - of files to remove
+
+        def answer(self) -> None:
+            asked.append(self.command)
+            self.send_response(200)
+            self.send_header("ETag", '"same"')
+            content = (
+                b"<DeleteResult><Deleted><Key>place/file</Key></Deleted></DeleteResult>"
+                if self.command == "POST"
+                else b""
+            )
+            self.send_header("Content-Length", str(len(content)))
+            self.end_headers()
+            self.wfile.write(content)
+
+        def log_message(self, format: str, *args: object) -> None:  # noqa: A002
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Heedless) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        settings = f"scheme=http&endpoint_override=127.0.0.1:{server.server_port}&region=us-east-1"
+        assert conditional(RemoteFolder(f"s3://key:secret@sweeps/place?{settings}"), "file") is None
+        server.shutdown()
+    assert asked == ["PUT", "PUT", "POST"]
+
+
+def test_a_file_system_has_no_conditional_puts(tmp_path: Path) -> None:
+    assert conditional(RemoteFolder(tmp_path.as_uri()), "file") is None
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_entries_of_a_store_are_fetched_from_the_url(url: str, tmp_path: Path) -> None:

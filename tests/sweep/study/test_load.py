@@ -16,6 +16,7 @@ from frozen.data.spec import DatasetSpec
 from frozen.intervals import IntervalConfig
 from frozen.models import PAPER, BackboneConfig
 from frozen.ranges import Choices, Range
+from frozen.rates import Rates
 from frozen.readout.layers import LayerStride
 from frozen.readout.study import StoreConfig, Study
 from sweep.study.load import StudyError, dump_yaml
@@ -193,6 +194,17 @@ def test_the_feature_probe_of_families_for_objects_only(read):
         f"{text}    feature_probe: {{family: dnn, num_layers: 2, dropout: {{choices: [0, 0.5]}}}}\n"
     ).keys.probes
     assert probe.feature_probe == ProbeSpace.of("dnn_concat", num_layers=2, dropout=Choices(choices=(0.0, 0.5)))
+
+
+@pytest.mark.parametrize(("bfloat16", "choice"), [(250.0, "bfloat16"), (110.0, "float32")])
+def test_auto_is_what_this_machine_multiplies_fast(read, monkeypatch, bfloat16, choice):
+    for module in ("sweep.study.build", "binding.keys"):
+        monkeypatch.setattr(f"{module}.rates", lambda: Rates(100.0, bfloat16))
+    text = SMALL.replace("timm:vit_tiny_patch16_224", "{source: timm:vit_tiny_patch16_224, precision: auto}")
+    text += "fit: {products: auto, epochs: 3}\n"
+    found = read(text)
+    assert found.backbones[0].precision == found.keys.fit.products == choice
+    assert dump_yaml(found.resolved()) == dump_yaml(read(text.replace("auto", choice)).resolved())
 
 
 def test_a_data_set_of_its_own_seed(read):

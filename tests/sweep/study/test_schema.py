@@ -97,11 +97,11 @@ def test_checking_a_study_from_the_command_line(tmp_path, capsys):
     assert capsys.readouterr().err == f"{path}:8: probes[0].family: unknown family 'lineer'; did you mean 'linear'?\n"
 
 
-def test_reading_a_study_is_light():
-    heavy = ["ray", "timm", "pandas", "matplotlib", "torchvision"]
+def test_reading_a_study_of_all_readouts_is_light():
+    heavy = ["ray", "timm", "pandas", "matplotlib", "torchvision", "scipy.stats", "scipy.optimize", "sklearn"]
     code = (
-        "import sys; from sweep.study.load import load_study; "
-        f"load_study({str(FOLDER / 'quickstart.yaml')!r}); print([m for m in {heavy} if m in sys.modules])"
+        "import sys; from sweep.study.load import load_file; "
+        f"load_file({str(FOLDER / 'tour.yaml')!r}); print([m for m in {heavy} if m in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "[]\n"
