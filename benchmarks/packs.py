@@ -16,7 +16,7 @@ import torch
 from measuring import CLOCKS, in_turns, machine, matrix_works, save
 from probe_step import necessary_flops
 
-from binding._pack import Pack, packs_of
+from binding._pack import Member, Pack, packs_of
 from binding._pack_memory import training_bytes
 from binding.probes import FAMILIES, HeadShape, Probe
 from frozen.allocator import keep_freed_memory
@@ -48,8 +48,8 @@ def measure(family: str, setting: str, size: int, arguments: argparse.Namespace)
     tokens = (numbers["tokens"],) if probes[0].reads_tokens else ()
     z = torch.randn(arguments.batch, *tokens, numbers["dim"]).to(device)
     codes = torch.randint(2, (arguments.batch, shape.n_heads)).to(device) - 0.5
-    packs = packs_of(list(enumerate(probes)), shape, 0, device, "float32")
-    singles = [Pack([(0, probe)], shape, seed=0, device=device) for probe in probes]
+    packs = packs_of([Member(i, probe) for i, probe in enumerate(probes)], shape, 0, device, "float32")
+    singles = [Pack([Member(0, probe)], shape, seed=0, device=device) for probe in probes]
     products = matrix_works(device)
     works = [step_of(packs, z, codes), step_of(singles, z, codes), *(work for work, _ in products)]
     together, alone, *others = in_turns(works, arguments.rounds, arguments.clock)

@@ -20,7 +20,7 @@ from measuring import CLOCKS, in_turns, machine, matrix_works, save
 from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits, gelu
 
-from binding._pack import Pack
+from binding._pack import Member, Pack
 from binding.probes import (
     FAMILIES,
     AttentionQuadratic,
@@ -178,7 +178,7 @@ def measure(probe: Probe, arguments: argparse.Namespace, device: torch.device) -
     size = (batch, tokens, arguments.dim) if probe.reads_tokens else (batch, arguments.dim)
     z = torch.randn(size, generator=generator).to(device)
     codes = torch.randint(2, (batch, HEADS), generator=generator).to(device) - 0.5
-    pack = Pack([(i, probe) for i in range(arguments.pack)], shape, seed=0, device=device)
+    pack = Pack([Member(i, probe) for i in range(arguments.pack)], shape, seed=0, device=device)
     with torch.no_grad():
         logits = probe.logits(pack.parameters, shape, z, codes)[0]
     works: list[Callable[[], object]] = [fast_step(pack, z, codes)]

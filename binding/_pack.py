@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from itertools import compress
-from typing import Literal
+from itertools import groupby
+from typing import Literal, NamedTuple
 
 import torch
 from jaxtyping import Bool, Float
@@ -20,13 +20,28 @@ Products = Literal["float32", "tf32", "bfloat16"]
 
 _BETAS = (0.9, 0.999)
 _EPSILON = 1e-8
+_CACHE_BYTES = 2**22
+
+
+class Member(NamedTuple):
+    """A probe of a pack.
+
+    Attributes:
+        position: among the caller's probes.
+        probe: the probe.
+        source: which cell's activations it reads, where there are those of several.
+    """
+
+    position: int
+    probe: Probe
+    source: int = 0
 
 
 class Pack:
     """Members that share a structure; the trajectory of each is the one it would have alone.
 
     Args:
-        members: position of each member among the caller's probes, and the probe.
+        members: the probes.
         shape: shape of the heads.
         seed: seed of every member's initial parameters and dropout.
         device: where to train.
@@ -35,54 +50,66 @@ class Pack:
 
     def __init__(
         self,
-        members: Sequence[tuple[int, Probe]],
+        members: Sequence[Member],
         shape: HeadShape,
         seed: int,
         device: torch.device,
         products: Products = "float32",
     ) -> None:
-        self.positions = [position for position, _ in members]
-        self.probe = members[0][1]
+        self.positions = [one.position for one in members]
+        self.probe = members[0].probe
+        self._sources = torch.tensor([one.source for one in members], device=device)
         self.shape = shape
         self._products: Products = products
-        drawn = [probe.initial(shape, torch.Generator().manual_seed(seed)) for _, probe in members]
+        drawn = [one.probe.initial(shape, torch.Generator().manual_seed(seed)) for one in members]
         self.parameters = {
             name: torch.stack([member[name] for member in drawn]).to(device).requires_grad_() for name in drawn[0]
         }
         self._generators = [torch.Generator(device).manual_seed(seed + 1) for _ in members]
-        self._rates = [probe.learning_rate for _, probe in members]
-        self._decays = [probe.weight_decay for _, probe in members]
+        self._pace = [(one.probe.learning_rate, one.probe.weight_decay) for one in members]
         self._first = {name: torch.zeros_like(value) for name, value in self.parameters.items()}
         self._second = {name: torch.zeros_like(value) for name, value in self.parameters.items()}
         self._gradients: dict[str, Tensor] = {}
-        self._steps = torch.zeros(len(members), len(drawn[0]), device=device)
-        self._states = self._states_of_members()
+        self._steps = {name: torch.zeros((), device=device) for name in self.parameters}
 
     def backward(
         self,
-        z: Float[Tensor, "batch *tokens dim"],
+        z: Float[Tensor, "..."],
         codes: Float[Tensor, "batch codes"],
         offset: Float[Tensor, "batch heads"] | None,
         share: float,
     ) -> Float[Tensor, " pack"]:
-        """Add `share` times the gradient of each member's mean loss; returns the losses in nats a head."""
+        """Add `share` times the gradient of each member's mean loss; returns the losses in nats a head.
+
+        z is [batch dim], [batch token dim], or [cell batch dim] of the cells that the members' `source` counts.
+        """
         with _tf32(self._products == "tf32" and z.is_cuda):
-            losses = head_losses(self._logits(z, codes), codes, offset).mean(dim=(1, 2))
+            losses = head_losses(self._training_logits(z, codes), codes, offset).mean(dim=(1, 2))
             gradients = torch.autograd.grad(losses.sum() * share, list(self.parameters.values()), allow_unused=True)
         for name, gradient in zip(self.parameters, gradients, strict=True):
             if gradient is not None:
                 self._add(name, gradient)
         return losses.detach()
 
-    def _logits(
-        self, z: Float[Tensor, "batch *tokens dim"], codes: Float[Tensor, "batch codes"]
+    def logits(
+        self, z: Float[Tensor, "..."], codes: Float[Tensor, "batch codes"]
+    ) -> Float[Tensor, "pack batch heads"]:
+        """Logits in evaluation; z as in `backward`."""
+        return self.probe.logits(self.parameters, self.shape, self._own(z), codes)
+
+    def _own(self, z: Tensor) -> Tensor:
+        """The activations of each member [pack batch dim], where those of several cells come together."""
+        return z if self.probe.reads_tokens or z.ndim == 2 else z.index_select(0, self._sources)
+
+    def _training_logits(
+        self, z: Float[Tensor, "..."], codes: Float[Tensor, "batch codes"]
     ) -> Float[Tensor, "pack batch heads"]:
         """Logits in training; in bfloat16 everything up to them is computed in it."""
         parameters, dropout = self.parameters, Dropout(tuple(self._generators))
         if self._products == "bfloat16":
             parameters = {name: value.bfloat16() for name, value in parameters.items()}
             z, codes = z.bfloat16(), codes.bfloat16()
-        return self.probe.logits(parameters, self.shape, z, codes, dropout).float()
+        return self.probe.logits(parameters, self.shape, self._own(z), codes, dropout).float()
 
     def _add(self, name: str, gradient: Tensor) -> None:
         """The first gradient since the last step is kept as it comes, which saves two passes over memory."""
@@ -93,19 +120,19 @@ class Pack:
 
     @torch.no_grad()
     def step(self, factor: float) -> None:
-        """One step of Adam with L2, with `factor` times each member's learning rate; clears the gradients."""
-        used = [name in self._gradients for name in self.parameters]
-        gradients = zip(*(self._gradients[name].unbind() for name in compress(self.parameters, used)), strict=True)
-        members = zip(self._states, gradients, self._rates, self._decays, strict=True)
-        for states, of_member, rate, decay in members:
-            parameters, first, second, steps = (list(compress(state, used)) for state in states)
+        """One step of Adam with L2, with `factor` times each member's learning rate; clears the gradients.
+
+        Neighbours of one learning rate and penalty take it together: an element's step depends on nothing else.
+        """
+        used = [name for name in self.parameters if name in self._gradients]
+        for members, (rate, decay) in self._paces():
             adam(
-                parameters,
-                list(of_member),
-                first,
-                second,
+                [self.parameters[name].detach()[members] for name in used],
+                [self._gradients[name][members] for name in used],
+                [self._first[name][members] for name in used],
+                [self._second[name][members] for name in used],
                 max_exp_avg_sqs=[],
-                state_steps=steps,
+                state_steps=[self._steps[name].clone() for name in used],  # Adam counts on in place
                 fused=True,
                 amsgrad=False,
                 beta1=_BETAS[0],
@@ -115,16 +142,17 @@ class Pack:
                 eps=_EPSILON,
                 maximize=False,
             )
+        for name in used:
+            self._steps[name] += 1
         self._gradients.clear()
 
-    def _states_of_members(self) -> list[tuple[Sequence[Tensor], ...]]:
-        """Of each member its parameters, both moments and counts of steps, as views."""
-        parameters = {name: value.detach() for name, value in self.parameters.items()}
-        kinds = [
-            zip(*(value.unbind() for value in kind.values()), strict=True)
-            for kind in (parameters, self._first, self._second)
-        ]
-        return list(zip(*kinds, (count.unbind() for count in self._steps), strict=True))
+    def _paces(self) -> Iterator[tuple[slice, tuple[float, float]]]:
+        """Neighbouring members of one learning rate and penalty."""
+        start = 0
+        for pace, members in groupby(self._pace):
+            stop = start + len(list(members))
+            yield slice(start, stop), pace
+            start = stop
 
     def member(self, index: int) -> Parameters:
         """A copy of one member's parameters, without the pack axis."""
@@ -135,23 +163,34 @@ class Pack:
         indices = staying.nonzero().flatten()
         self.positions = [self.positions[i] for i in indices.tolist()]
         self._generators = [self._generators[i] for i in indices.tolist()]
-        self._rates = [self._rates[i] for i in indices.tolist()]
-        self._decays = [self._decays[i] for i in indices.tolist()]
-        self._steps = self._steps[indices]
+        self._pace = [self._pace[i] for i in indices.tolist()]
+        self._sources = self._sources[indices.to(self._sources.device)]
         self.parameters = {name: value.detach()[indices].requires_grad_() for name, value in self.parameters.items()}
         for state in (self._first, self._second):
             state.update({name: value[indices] for name, value in state.items()})
-        self._states = self._states_of_members()
 
 
 def packs_of(
-    members: Sequence[tuple[int, Probe]], shape: HeadShape, seed: int, device: torch.device, products: Products
+    members: Sequence[Member],
+    shape: HeadShape,
+    seed: int,
+    device: torch.device,
+    products: Products,
+    batch_size: int = 1,
 ) -> list[Pack]:
-    """One pack for each structure; on a CPU one for each probe of a family whose members share no product."""
-    groups: dict[object, list[tuple[int, Probe]]] = {}
-    for position, probe in members:
-        alone = position if probe.is_apart and device.type == "cpu" else None
-        groups.setdefault((type(probe), probe.structure(), alone), []).append((position, probe))
+    """One pack for each structure; on a CPU one for each probe of a family whose members share no product.
+
+    Members that read several cells' activations share none either, but what a step costs beside its products: on a
+    CPU so many train together as keep their numbers in the cache.
+    """
+    groups: dict[object, list[Member]] = {}
+    several = len({one.source for one in members}) > 1 and device.type == "cpu"
+    for number, one in enumerate(members):
+        alone: object = one.position if one.probe.is_apart and device.type == "cpu" else None
+        if several:
+            units = shape.z_dim + one.probe.units(shape, 1)
+            alone = number // max(1, _CACHE_BYTES // (4 * batch_size * units))
+        groups.setdefault((type(one.probe), one.probe.structure(), alone), []).append(one)
     return [Pack(group, shape, seed, device, products) for group in groups.values()]
 
 

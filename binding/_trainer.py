@@ -12,13 +12,14 @@ import numpy as np
 import torch
 from jaxtyping import Float32, Float64, UInt8
 
+from binding._together import FitRequest, Trainings
 from binding.description_length import block_batch_size, coding_blocks
 from binding.examples import Examples
 from binding.fit import FitConfig, Fitted, OnEpoch, fit
 from binding.probes import HeadShape, Probe, Target
 from binding.samples import MeasureConfig, Samples, SplitSamples
 from binding.search import ProbeSpace
-from binding.tuning import NothingTrainedError, Suggestion, Tuned, tune
+from binding.tuning import NothingTrainedError, Suggestion, Tuned, tuning
 from frozen.rows import Rows, Standardizer
 
 View = Literal["features", "objects", "nothing", "objects_probe"]
@@ -55,7 +56,7 @@ class TargetResult:
 
 
 class Trainer:
-    """Trains probes of any target on one set of samples."""
+    """Trains probes of any target on one set of samples; what is trained is asked for, see `binding._together`."""
 
     def __init__(self, samples: SplitSamples, config: MeasureConfig, device: torch.device) -> None:
         self._samples = samples
@@ -67,24 +68,29 @@ class Trainer:
             for split in (samples.train, samples.validation, samples.test)
         ]
 
-    def tuned(self, target: Target, space: ProbeSpace) -> TargetResult:
+    def tuned(self, target: Target, space: ProbeSpace) -> Trainings[TargetResult]:
         """Tune the family for a target, then train the winner with every seed."""
         shape, examples = self._shape(target), self._examples(target)
         seed = self._config.seed
+        steps = tuning(space, self._config.search, _stable(seed, target))
+        asked = next(steps)
+        while True:
+            probes, on_epoch = asked
+            fitted = yield self._request(probes, target, shape, examples, seed, on_epoch)
+            try:
+                asked = steps.send(fitted)
+            except StopIteration as end:
+                tuned: Tuned = end.value
+                break
+        return (yield from self._finish(target, tuned, space, shape, examples))
 
-        def together(probes: list[Probe], on_epoch: OnEpoch | None) -> list[Fitted]:
-            return self._fit(probes, target, shape, examples, seed, on_epoch)
-
-        tuned = tune(space, self._config.search, together, _stable(seed, target))
-        return self._finish(target, tuned, space, shape, examples)
-
-    def direct(self, space: ProbeSpace, objects: TargetResult) -> TargetResult:
+    def direct(self, space: ProbeSpace, objects: TargetResult) -> Trainings[TargetResult]:
         """The direct target: tuned as any, then seen with narrower inputs, of which validation data take the best.
 
         The prior's log-odds, to which a probe adds, know of the earlier objects and the features already. Where the
         activations change nothing in how these matter, their inputs are but something to over-fit.
         """
-        result = self.tuned("direct", space)
+        result = yield from self.tuned("direct", space)
         best, seed = result.fits[0], self._config.seed
         view, candidates = "features", _distinct([result.tuned, objects.tuned])
         for narrower in _NARROWER:
@@ -93,12 +99,12 @@ class Trainer:
             elif not any(probe.use_conditioned_query for probe in candidates):
                 continue
             examples, shape = self._examples("direct", narrower), self._shape("direct", narrower)
-            for fitted in self._fit(candidates, "direct", shape, examples, seed):
+            for fitted in (yield self._request(candidates, "direct", shape, examples, seed)):
                 if fitted.validation_bits < best.validation_bits:
                     best, view = fitted, narrower
         if view != "features":
             examples, shape = self._examples("direct", view), self._shape("direct", view)
-            found = self._finish("direct", Tuned(best, result.suggestions), space, shape, examples)
+            found = yield from self._finish("direct", Tuned(best, result.suggestions), space, shape, examples)
             result = replace(found, tuned=result.tuned, view=view)
         return self._or_objects_probe(result, objects)
 
@@ -117,12 +123,12 @@ class Trainer:
             view="objects_probe",
         )
 
-    def refitted(self, target: Target, probes: Sequence[Probe]) -> TargetResult:
+    def refitted(self, target: Target, probes: Sequence[Probe]) -> Trainings[TargetResult]:
         """Train the best of some probes with every seed, without tuning."""
         shape, examples = self._shape(target), self._examples(target)
-        fits = self._fit(_distinct(probes), target, shape, examples, self._config.seed)
+        fits = yield self._request(_distinct(probes), target, shape, examples, self._config.seed)
         best = min(fits, key=lambda fitted: fitted.validation_bits)
-        return self._finish(target, Tuned(best, []), None, shape, examples)
+        return (yield from self._finish(target, Tuned(best, []), None, shape, examples))
 
     def recoded(self, codes: Sequence[UInt8[np.ndarray, "_ objects"]]) -> Trainer:
         """The same activations with other object codes for the training, validation and test samples."""
@@ -164,15 +170,12 @@ class Trainer:
 
     def _finish(
         self, target: Target, tuned: Tuned, space: ProbeSpace | None, shape: HeadShape, examples: list[Examples]
-    ) -> TargetResult:
+    ) -> Trainings[TargetResult]:
         """The search trained the winner with the first seed, so only the other seeds are left to train."""
         seeds = range(self._config.seed, self._config.seed + self._config.n_seeds)
-        kept = [] if tuned.best.status == "pruned" else [tuned.best]
-        fits = kept + [
-            fitted
-            for seed in seeds[len(kept) :]
-            for fitted in self._fit([tuned.best.probe], target, shape, examples, seed)
-        ]
+        fits = [] if tuned.best.status == "pruned" else [tuned.best]
+        for seed in seeds[len(fits) :]:
+            fits += yield self._request([tuned.best.probe], target, shape, examples, seed)
         found = self._tested(target, fits, examples)
         on_edge = space.on_edge(tuned.best.probe) if space else []
         return replace(found, suggestions=tuned.suggestions, on_edge=on_edge)
@@ -194,19 +197,18 @@ class Trainer:
             tuned=finite[0][0].probe,
         )
 
-    def _fit(
+    def _request(
         self,
-        probes: list[Probe],
+        probes: Sequence[Probe],
         target: Target,
         shape: HeadShape,
         examples: list[Examples],
         seed: int,
         on_epoch: OnEpoch | None = None,
-    ) -> list[Fitted]:
+    ) -> FitRequest:
         untrained = target in ("direct", "given")
         train, validation, _ = examples
-        config = self._config.fit
-        return fit(probes, shape, train, validation, config, seed=seed, untrained=untrained, on_epoch=on_epoch)
+        return FitRequest(probes, shape, train, validation, self._config.fit, seed, untrained, on_epoch)
 
     def _shape(self, target: Target, view: View = "features") -> HeadShape:
         space = self._samples.space

@@ -14,7 +14,7 @@ import torch
 from jaxtyping import Float, Float64, Int
 from torch import Tensor
 
-from binding._pack import Pack, Products, head_losses, packs_of
+from binding._pack import Member, Pack, Products, head_losses, packs_of
 from binding._pack_memory import evaluation_rows, in_budget, pack_budget_bytes, training_bytes
 from binding.examples import Examples
 from binding.probes import HeadShape, Parameters, Probe
@@ -170,12 +170,10 @@ class Fitted:
             correct += ((guesses > 0) == (codes[:, : self.shape.n_heads] > 0)).double().mean(1).sum().item()
         return torch.cat(losses).cpu().numpy(), correct / len(examples.codes)
 
-    def logits(
-        self, z: Float[Tensor, "batch *tokens dim"], codes: Float[Tensor, "batch codes"]
-    ) -> Float[Tensor, "1 batch heads"]:
-        """Logits of some samples; codes are true bits minus 0.5, then the given ones."""
+    def logits(self, z: Float[Tensor, "..."], codes: Float[Tensor, "batch codes"]) -> Float[Tensor, "1 batch heads"]:
+        """Logits of samples; z is [batch dim] or [batch token dim], codes are true bits minus 0.5, then the given."""
         if self.parameters is None:
-            return z.new_zeros(1, len(z), self.shape.n_heads)
+            return z.new_zeros(1, len(codes), self.shape.n_heads)
         packed = {name: value[None] for name, value in self.parameters.items()}
         return self.probe.logits(packed, self.shape, z, codes)
 
@@ -190,6 +188,7 @@ def fit(
     seed: int,
     untrained: bool = False,
     on_epoch: OnEpoch | None = None,
+    sources: Sequence[int] | None = None,
 ) -> list[Fitted]:
     """Train probes on the same batches; none of them is influenced by the others.
 
@@ -202,6 +201,7 @@ def fit(
         seed: seed of initial parameters, dropout and the order of samples.
         untrained: whether the untrained state, with output 0, may be the best epoch.
         on_epoch: told every validation loss; may prune.
+        sources: where examples hold activations of several cells (`StackedRows`), of which of them each probe reads.
 
     Returns:
         The probes in their order, each at its best epoch.
@@ -220,7 +220,8 @@ def fit(
     while groups:
         positions = groups.popleft()
         try:
-            packs = packs_of([(i, probes[i]) for i in positions], shape, seed, device, config.products)
+            members = [Member(i, probes[i], 0 if sources is None else sources[i]) for i in positions]
+            packs = packs_of(members, shape, seed, device, config.products, schedule.batch_size)
             _train(packs, results, train, validation, config, seed, on_epoch)
         except torch.OutOfMemoryError:
             if len(positions) == 1:
@@ -323,7 +324,7 @@ def _mean_bits(pack: Pack, examples: Examples) -> list[float]:
     total = torch.zeros(len(pack.positions), dtype=torch.float64, device=examples.codes.device)
     batches = torch.arange(len(examples.codes)).split(evaluation_rows(examples.z.shape))
     for z, codes, offset in examples.read(batches):
-        total += _bits(pack.probe.logits(pack.parameters, pack.shape, z, codes), codes, offset).sum(1)
+        total += _bits(pack.logits(z, codes), codes, offset).sum(1)
     return (total / len(examples.codes)).tolist()
 
 

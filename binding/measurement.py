@@ -14,6 +14,7 @@ from jaxtyping import Float, Float64, Int, UInt8
 from binding._inputs import split_samples
 from binding._progress import Stage, progress
 from binding._summary import html_of, summary_of
+from binding._together import Trainings, finished
 from binding._trainer import TargetResult, Trainer
 from binding.control_code import control_codes
 from binding.extras import extra_estimates, other_orders
@@ -157,6 +158,19 @@ def measure_samples(
         ValueError: a family that cannot read these activations.
         NothingTrainedError: all suggestions of a target diverged.
     """
+    return finished(measuring(samples, probe, config, feature_probe=feature_probe, device=device, stage=stage))
+
+
+def measuring(
+    samples: SplitSamples,
+    probe: ProbeSpace,
+    config: MeasureConfig,
+    *,
+    feature_probe: ProbeSpace | None = None,
+    device: torch.device | None = None,
+    stage: Stage = lambda _name: None,
+) -> Trainings[Measurement]:
+    """The same step by step, so that several cells can train together; arguments and errors as above."""
     feature_probe = feature_probe or default_feature_probe(probe)
     mode = "all" if len(samples.train.activations.shape) == 3 else "vector"
     readers: tuple[tuple[ProbeSpace, Target], ...] = ((probe, "objects"), (feature_probe, "features"))
@@ -166,24 +180,25 @@ def measure_samples(
             raise ValueError(reason)
     trainer = Trainer(samples, config, device or torch.device("cpu"))
     stage("objects probe")
-    objects = trainer.tuned("objects", probe)
+    objects = yield from trainer.tuned("objects", probe)
     stage("features probe")
-    features = trainer.tuned("features", feature_probe)
+    features = yield from trainer.tuned("features", feature_probe)
     stage("direct probe")
-    direct = trainer.direct(probe, objects)
+    direct = yield from trainer.direct(probe, objects)
     stage("probe without activations")
     without = [one.without_activations() for one in (direct.tuned, objects.tuned, probe.probe(probe.first()))]
+    given = yield from trainer.refitted("given", without)
     targets: dict[Target, TargetResult] = {
         "objects": objects,
         "features": features,
         "direct": direct,
-        "given": trainer.refitted("given", without),
+        "given": given,
     }
     stage("intervals and extras")
     losses = TestLosses(**{name: result.test_bits for name, result in targets.items()})
     entropy = samples.test.conditional_entropy_bits
     found = measures(losses, entropy, samples.entropies, config.intervals, seed=config.seed, prior=samples.prior)
-    extra_bits = _extra_bits(trainer, samples, targets["objects"].probe, config)
+    extra_bits = yield from _extra_bits(trainer, samples, targets["objects"].probe, config)
     values = {**losses.named(), **extra_bits}
     extras = extra_estimates(values, samples.entropies, config.intervals, seed=config.seed)
     return Measurement(
@@ -202,19 +217,21 @@ def measure_samples(
     )
 
 
-def _extra_bits(trainer: Trainer, samples: SplitSamples, probe: Probe, config: MeasureConfig) -> dict[str, Losses]:
+def _extra_bits(
+    trainer: Trainer, samples: SplitSamples, probe: Probe, config: MeasureConfig
+) -> Trainings[dict[str, Losses]]:
     """The trainings that extras need, with the tuned objects probe; a training that diverged is left out."""
     found: dict[str, Losses] = {}
     if "selectivity" in config.extras:
         splits = (samples.train, samples.validation, samples.test)
         codes = control_codes([split.object_codes for split in splits], config.seed)
         with suppress(NothingTrainedError):
-            found["control"] = trainer.recoded(codes).refitted("objects", [probe]).test_bits
+            found["control"] = (yield from trainer.recoded(codes).refitted("objects", [probe])).test_bits
     if "orders" in config.extras:
         for name, order in other_orders(samples.space.n_objects, config.seed):
             codes = [split.object_codes[:, order] for split in (samples.train, samples.validation, samples.test)]
             with suppress(NothingTrainedError):
-                found[name] = trainer.recoded(codes).refitted("objects", [probe]).test_bits
+                found[name] = (yield from trainer.recoded(codes).refitted("objects", [probe])).test_bits
     if "mdl" in config.extras:
         found["code_length"] = trainer.online_code_bits(probe)[None]
     return found

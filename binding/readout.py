@@ -21,6 +21,7 @@ import torch
 
 from binding._pack_memory import multiplications
 from binding._tables import curve_table, sample_table, suggestion_table
+from binding._together import Trainings, together
 from binding.breakdown import breakdown, seen_in_training
 from binding.cells import DIMENSIONS, GRID_COLUMN_KINDS, GRID_COLUMNS, VERSION, BindingCell, Shared, cells
 from binding.columns import CHOICES, COLUMN_KINDS, COLUMNS, EXTRA_MEASURES, FILES, MEASURES
@@ -30,12 +31,12 @@ from binding.fit import FitConfig
 from binding.forecast import forecast_s
 from binding.information import FLAGS, MILD_FLAGS
 from binding.keys import BindingKeys, BindingStudy, read_keys
-from binding.measurement import Measurement, measure_samples
+from binding.measurement import Measurement, measuring
 from binding.method import method
 from binding.parts import probes
 from binding.predictions import predictions
 from binding.probe_file import ProbeFile
-from binding.probes import HeadShape, Probe, Target
+from binding.probes import FAMILIES, HeadShape, Probe, Target
 from binding.samples import MeasureConfig, Samples, SplitSamples
 from binding.stored import Stored, compare, estimate_columns, recompute
 from binding.through import (
@@ -49,6 +50,7 @@ from binding.through import (
     mapped,
 )
 from binding.warnings import few_steps, little_to_bind, shared_scenes, training_lengths
+from frozen.capture.sites import Site
 from frozen.data.scenes import SPLITS, Scene, Split, prior_source
 from frozen.intervals import IntervalConfig, Losses
 from frozen.readout.cells import Cell, LeftOut, Mistake
@@ -161,6 +163,14 @@ class BindingReadout(ReadoutDefaults):
         shared: Shared = cell.settings.shared
         return shared.fit.patience is not None or shared.search.pruner != "none"
 
+    def bundle(self, cell: Cell) -> Hashable:
+        """Heads of one block share a trial, and train together; every other cell is a trial of its own."""
+        own: BindingCell = cell.settings
+        site = Site.parse(own.layer)
+        if site.head is None or own.passage is not None or cell.gives or not FAMILIES[own.probe.family].reads_several:
+            return None
+        return (cell.dataset, cell.backbone, cell.control, site.layer, site.part, own.mode, own.probe)
+
     def in_half_precision(self, cell: Cell) -> Cell:
         """With the products of its training steps in bfloat16."""
         settings: BindingCell = cell.settings
@@ -168,9 +178,12 @@ class BindingReadout(ReadoutDefaults):
         return replace(cell, settings=replace(settings, shared=replace(settings.shared, fit=fit)))
 
     def measure(self, cells: Mapping[Cell, Inputs], device: torch.device) -> Iterator[tuple[Cell, Outcome]]:
-        """Measure the cells, one after another."""
-        for cell, inputs in cells.items():
-            yield cell, _measured(cell, inputs, device)
+        """Measure the cells; those of a bundle train together."""
+        found = together({cell: _measured(cell, inputs, device) for cell, inputs in cells.items()})
+        yield from ((cell, one) for cell, one in found.items() if isinstance(one, Outcome))
+        for one in found.values():
+            if isinstance(one, Exception):
+                raise one
 
     def recompute(self, row: Mapping[str, Any], samples: pa.Table) -> dict[str, object]:
         """The columns that follow from stored losses."""
@@ -209,12 +222,12 @@ class BindingReadout(ReadoutDefaults):
         return method(study, rows)
 
 
-def _measured(cell: Cell, inputs: Inputs, device: torch.device) -> Outcome:
+def _measured(cell: Cell, inputs: Inputs, device: torch.device) -> Trainings[Outcome]:
     own: BindingCell = cell.settings
     scene, shared = cell.dataset.config, own.shared
     splits = {name: _samples(cell, inputs, name) for name in SPLITS}
     test = scene.open("test")
-    measurement = measure_samples(
+    measurement = yield from measuring(
         SplitSamples(
             scene.space,
             *splits.values(),

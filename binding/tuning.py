@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from typing import NamedTuple
 
 import optuna
@@ -53,6 +53,21 @@ def tune(space: ProbeSpace, config: SearchConfig, fit_together: FitTogether, see
     Raises:
         NothingTrainedError: no suggestion reached a finite validation loss.
     """
+    steps = tuning(space, config, seed)
+    asked = next(steps)
+    while True:
+        try:
+            asked = steps.send(fit_together(*asked))
+        except StopIteration as end:
+            return end.value
+
+
+Asked = tuple[list[Probe], OnEpoch | None]
+"""Probes to be trained together, and what is told their validation losses."""
+
+
+def tuning(space: ProbeSpace, config: SearchConfig, seed: int) -> Generator[Asked, list[Fitted], Tuned]:
+    """The same step by step: yields what is to be trained, and is sent it trained."""
     study = _study(config, seed)
     study.enqueue_trial(space.first())
     remaining = config.suggestions if space.ranges else 1
@@ -60,7 +75,7 @@ def tune(space: ProbeSpace, config: SearchConfig, fit_together: FitTogether, see
     while remaining:
         trials = [study.ask() for _ in range(min(config.ask, remaining))]
         remaining -= len(trials)
-        fitted = fit_together([space.suggest(trial) for trial in trials], _reporter(trials, config))
+        fitted = yield [space.suggest(trial) for trial in trials], _reporter(trials, config)
         for trial, result in zip(trials, fitted, strict=True):
             _tell(study, trial, result)
             tried.append((result, _suggestion(trial, result)))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
@@ -112,6 +112,11 @@ class Rows:
         """Whether rows are read anew for every batch, so that reading ahead pays."""
         return self._resident is None and self._halves is None
 
+    @property
+    def resident(self) -> Tensor | None:
+        """All rows as `gather` gives them, where they lie in memory; not to be written to."""
+        return self._resident
+
     def gather(self, indices: Int[Tensor, " batch"]) -> Float[Tensor, "batch *tokens dim"]:
         """The given rows, float32 on the device."""
         if self._resident is not None:
@@ -146,3 +151,28 @@ class Rows:
 
     def __len__(self) -> int:
         return len(self._array)
+
+
+class StackedRows:
+    """Rows of several arrays of one shape, that lie in memory, read together.
+
+    Args:
+        arrays: [samples dim] each.
+    """
+
+    reads = False
+
+    def __init__(self, arrays: Sequence[Float[Tensor, "samples dim"]]) -> None:
+        self._arrays = torch.stack(list(arrays))
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """[samples dim] of one of them."""
+        return tuple(self._arrays.shape[1:])
+
+    def __len__(self) -> int:
+        return self._arrays.shape[1]
+
+    def gather(self, indices: Int[Tensor, " batch"]) -> Float[Tensor, "arrays batch dim"]:
+        """The given rows of all of them."""
+        return self._arrays.index_select(1, indices.to(self._arrays.device))

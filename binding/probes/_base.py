@@ -100,6 +100,8 @@ class Probe(ABC):
     """Whether z is [batch token dim] (mode all) rather than [batch dim]."""
     is_apart: ClassVar[bool] = False
     """Whether members of a pack have no product in common: a CPU gains nothing by training them together."""
+    reads_several: ClassVar[bool] = False
+    """Whether `logits` also takes a z of its own for every member, [pack batch dim]."""
     objects_only: ClassVar[bool] = False
     """Whether heads must be objects, so that there is no F probe of this family."""
 
@@ -205,7 +207,7 @@ def normal(generator: torch.Generator, *shape: int) -> Tensor:
 
 
 def dense(
-    z: Float[Tensor, "batch dim"],
+    z: Float[Tensor, "*pack batch dim"],
     z_weight: Float[Tensor, "pack dim columns heads"],
     visible: Visible,
     code_weight: Float[Tensor, "pack visible columns heads"],
@@ -218,4 +220,4 @@ def dense(
     masked = code_weight * visible.mask[:, None, :]
     out = visible.codes.expand(pack, -1, -1) @ masked.flatten(2)
     out.baddbmm_(z.expand(pack, -1, -1), z_weight.flatten(2))
-    return out.view(pack, len(z), columns, heads)
+    return out.view(pack, len(visible.codes), columns, heads)

@@ -19,6 +19,7 @@ class Linear(Probe):
     learning_rate: float = 0.5
 
     family: ClassVar[str] = "linear"
+    reads_several: ClassVar[bool] = True
     learning_rates: ClassVar[tuple[float, float]] = (1e-3, 2.0)
 
     def structure(self) -> tuple[object, ...]:
@@ -38,7 +39,7 @@ class Linear(Probe):
         self,
         parameters: Parameters,
         shape: HeadShape,
-        z: Float[Tensor, "batch dim"],
+        z: Float[Tensor, "*pack batch dim"],
         codes: Float[Tensor, "batch codes"],
         dropout: Dropout | None = None,
     ) -> Float[Tensor, "pack batch heads"]:

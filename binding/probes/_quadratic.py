@@ -23,6 +23,7 @@ class QuadraticConcat(Probe):
     """Number R of products in each form."""
 
     family: ClassVar[str] = "quadratic_concat"
+    reads_several: ClassVar[bool] = True
 
     def problems(self) -> Iterator[Problem]:
         yield from super().problems()
@@ -49,7 +50,7 @@ class QuadraticConcat(Probe):
         self,
         parameters: Parameters,
         shape: HeadShape,
-        z: Float[Tensor, "batch dim"],
+        z: Float[Tensor, "*pack batch dim"],
         codes: Float[Tensor, "batch codes"],
         dropout: Dropout | None = None,
     ) -> Float[Tensor, "pack batch heads"]:

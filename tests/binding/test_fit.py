@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from binding._pack import Pack, head_losses
+from binding._pack import Member, Pack, head_losses
 from binding.examples import Examples
 from binding.fit import FitConfig, Fitted, fit
 from binding.probes import DnnConcat, HeadShape, Linear, Probe, QuadraticConcat
@@ -57,7 +57,7 @@ def test_a_member_of_a_pack_trains_as_if_alone(monkeypatch: pytest.MonkeyPatch) 
 
 def test_the_optimiser_is_adam_with_l2() -> None:
     probe = QuadraticConcat(learning_rate=0.03, rank=2, weight_decay=0.01)
-    pack = Pack([(0, probe)], SHAPE, seed=0, device=CPU)
+    pack = Pack([Member(0, probe)], SHAPE, seed=0, device=CPU)
     reference = {name: value.detach().clone().requires_grad_() for name, value in pack.parameters.items()}
     adam = torch.optim.Adam(list(reference.values()), lr=0.03, weight_decay=0.01)
     data = examples(64)

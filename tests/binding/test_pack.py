@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from binding._pack import packs_of
+from binding._pack import Member, Pack, packs_of
 from binding._pack_memory import in_budget, multiplications, training_bytes
 from binding.examples import Examples
 from binding.fit import FitConfig, Fitted, fit
@@ -103,14 +103,12 @@ def test_the_largest_networks_never_train_together() -> None:
 @pytest.mark.parametrize("family", FAMILIES)
 def test_the_estimate_covers_what_a_step_takes(family: str) -> None:
     """Counted by torch's own profiler: what one step allocates beyond what lived before it."""
-    from binding._pack import Pack
-
     probe = FAMILIES[family]()
     shape = HeadShape(z_dim=96, n_heads=16, group_sizes=(4, 4))
     data = examples(shape, 256, 0, tokens=probe.reads_tokens)
     z, codes, offset = data.batch(torch.arange(256))
     with torch.profiler.profile(profile_memory=True) as profiled:
-        pack = Pack([(0, probe)], shape, seed=0, device=CPU)
+        pack = Pack([Member(0, probe)], shape, seed=0, device=CPU)
         pack.backward(z, codes, offset, share=1.0)
         pack.step(1.0)
     peak = total = 0
@@ -149,5 +147,5 @@ def test_low_precision_products_train_nearly_the_same_in_float32_parameters(fami
 
 def test_members_that_share_no_product_are_alone_on_a_cpu() -> None:
     probes = [Linear(), DnnConcat(num_layers=2), Linear(learning_rate=0.1), DnnConcat(num_layers=2)]
-    packs = packs_of(list(enumerate(probes)), HeadShape(3, 4), 0, CPU, "float32")
+    packs = packs_of([Member(i, probe) for i, probe in enumerate(probes)], HeadShape(3, 4), 0, CPU, "float32")
     assert [pack.positions for pack in packs] == [[0, 2], [1], [3]]
