@@ -95,7 +95,7 @@ def _values(source: StudyResults, row: Row) -> Iterator[dict[str, Any]]:
 
 def draw_table(values: Sequence[dict[str, Any]]) -> dict[str, Any]:
     """A Vega-Lite specification: a text a column, rows chosen by the search."""
-    columns = {"backbone": 0, "dictionary": 235, "atom": 345, "name": 385, "cosine": 535, "z": 590, "detects": 630}
+    columns = {"name": 0, "detects": 130, "cosine": 250, "z": 300, "atom": 340, "dictionary": 385, "backbone": 495}
     layers = []
     for field, left in columns.items():
         text = {"type": "text", "align": "left", "x": left, "fontSize": 11}

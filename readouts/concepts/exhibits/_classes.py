@@ -69,7 +69,7 @@ def draw_accuracies(values: Sequence[dict[str, Any]], title: str) -> dict[str, A
     x = {"field": "concepts", "type": "quantitative", "title": title, "scale": {"type": "log", "nice": False}}
     x["axis"] = {"format": "~g", "tickCount": 6}
     y = {"field": "accuracy", "type": "quantitative", "title": "test accuracy, %", "scale": {"zero": False}}
-    legend = {"orient": "bottom", "columns": 2, "labelLimit": 420, "title": None}
+    legend = {"orient": "bottom", "columns": 1, "labelLimit": 420, "title": None}
     panel = {
         "width": 300,
         "height": 220,
