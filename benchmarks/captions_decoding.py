@@ -23,7 +23,7 @@ from frozen.models.opening import open_shipped
 from frozen.models.parts import Decoder
 from frozen.models.text_tower import AttentionalPooler, CaptionDecoder, TextConfig, TextTower
 from frozen.models.words import WordTokenizer
-from readouts.captions.decode import MOST_ROWS, DecodeConfig, decoded
+from readouts.captions.decode import DecodeConfig, decoded, rows_at_once
 
 N_LAYERS = 24
 
@@ -98,7 +98,7 @@ def compare(name: str, decoder: Any, memory: torch.Tensor, rounds: int) -> None:
         times["plain"].append(seconds(lambda: plain(decoder, layers)))
         times["stacked"].append(seconds(lambda: stacked(decoder, layers)))
     one, other = (statistics.median(of) for of in times.values())
-    print(f"{name}: {len(memory)} images x {N_LAYERS} layers, at most {MOST_ROWS['cpu']} rows at once")
+    print(f"{name}: {len(memory)} images x {N_LAYERS} layers, {rows_at_once(memory)} rows at once")
     print(f"  plain {one:.2f} s, stacked {other:.2f} s of processor, ratio {one / other:.1f}")
 
 

@@ -1,6 +1,6 @@
 """Capture and TextSpan against the plain way, in turns, on the processor.
 
-    python -m benchmarks.text_decomposition
+    python -m benchmarks.text_decomposition [capture] [ablation] [textspan]
 
 Capture: a random ViT of B/16's geometry (2 of its blocks, one image at a time): a bare forward pass, our capture of
 heads and MLPs with and without the token map, and the form that the original code has, which holds what every head
@@ -10,6 +10,7 @@ wrote at every token from every token [images tokens tokens heads width]. TextSp
 
 from __future__ import annotations
 
+import argparse
 import json
 import statistics
 import time
@@ -78,15 +79,15 @@ def per_token(model: VisionTransformer, images: np.ndarray) -> None:
 
 
 def timed(ways: dict[str, Callable[[], object]], turns: int = TURNS) -> dict[str, float]:
-    """Median seconds of each way; the ways take turns."""
+    """Median seconds of the processor of each way, so that other work on the machine counts little; in turns."""
     found: dict[str, list[float]] = {name: [] for name in ways}
     for way in ways.values():
         way()
     for _ in range(turns):
         for name, way in ways.items():
-            start = time.perf_counter()
+            start = time.process_time()
             way()
-            found[name].append(time.perf_counter() - start)
+            found[name].append(time.process_time() - start)
     return {name: statistics.median(seconds) for name, seconds in found.items()}
 
 
@@ -143,11 +144,14 @@ def ablations() -> dict[str, float]:
 def main() -> None:
     """Measure, print and keep the numbers."""
     torch.set_num_threads(1)
-    found = {}
-    for name, measure in (("capture", captures), ("ablation", ablations), ("textspan", spans)):
-        found[name] = measure()
-        print(name, json.dumps(found[name]), flush=True)
+    known = {"capture": captures, "ablation": ablations, "textspan": spans}
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("what", nargs="*", metavar="WHAT", help=f"{', '.join(known)}; all of them by default")
     path = Path(__file__).parent / "results" / "text_decomposition.json"
+    found = json.loads(path.read_text(encoding="utf-8"))
+    for name in parser.parse_args().what or known:
+        found[name] = known[name]()
+        print(name, json.dumps(found[name]), flush=True)
     path.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
 
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, NamedTuple
 
+from frozen.data.dataset import Missing
 from frozen.data.spec import DatasetSpec
 from frozen.models import BackboneConfig, Description
 from frozen.paths import written
@@ -48,6 +49,8 @@ class Cell:
     """Source of the backbone it is a control of."""
     seed: int = 0
     """Of what the engine draws for it: the order of the control `shuffled`."""
+    absent: tuple[Missing, ...] = ()
+    """Files that the read-out's keys name and that are not there: a plan says so, and a run does not begin."""
 
     @cached_property
     def cell_id(self) -> str:

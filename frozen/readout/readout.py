@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 
+from frozen.paths import StudyPath
 from frozen.readout.cells import Cell, LeftOut, Mistake, Path
 from frozen.readout.exhibit import Exhibit, ShownSample
 from frozen.readout.forms import Border
@@ -56,6 +57,10 @@ class StudyReader(Protocol):
 
     def make(self, path: Path, making: Any) -> Any | None:
         """What `making` returns, or None if it raises ConfigurationError, which is noted."""
+        ...
+
+    def path(self, text: str) -> StudyPath:
+        """A path of the study, which is relative to the study's folder."""
         ...
 
     @property
@@ -329,10 +334,10 @@ Readouts = Mapping[str, Readout]
 
 
 def measured(readout: Readout, rows: Iterable[Mapping[str, Any]]) -> tuple[Measure, ...]:
-    """The headline measures, and those of the extra ones that some row has."""
+    """The headline and extra measures that some row has; all headline ones where none has any."""
     known = list(rows)
-    extra = (one for one in readout.extra_measures if any(row.get(one.column) is not None for row in known))
-    return (*readout.measures, *extra)
+    every = (*readout.measures, *readout.extra_measures)
+    return tuple(one for one in every if any(row.get(one.column) is not None for row in known)) or readout.measures
 
 
 def readout_names() -> list[str]:

@@ -8,7 +8,8 @@ from dataclasses import dataclass, replace
 from frozen.capture.capture import Capture
 from frozen.capture.reductions import WholeSite
 from frozen.capture.sites import Site
-from frozen.data.scenes import Grammar, Scene
+from frozen.data.scenes import Grammar
+from frozen.data.spec import AnyDataset, has_object_codes, label_names
 from frozen.intervals import IntervalConfig
 from frozen.models import BACKBONE_CONTROLS, BackboneConfig, Description, describe
 from frozen.paths import written
@@ -129,7 +130,7 @@ def _refused_words(keys: CaptionStudy, description: Description) -> str | None:
     return f"writes at most {most} words, {asked} are asked for" if asked > most else None
 
 
-def grammar_of(scene: Scene, grammar: Grammar) -> tuple[Grammar | None, str]:
+def grammar_of(scene: AnyDataset, grammar: Grammar) -> tuple[Grammar | None, str]:
     """The grammar, if the scenes have captions in it; else why not."""
     most = getattr(scene, "most_objects", None)
     if most is None or not hasattr(scene, "canvas"):
@@ -140,8 +141,10 @@ def grammar_of(scene: Scene, grammar: Grammar) -> tuple[Grammar | None, str]:
 
 
 def _of_reading(study: Study, keys: CaptionStudy, reading: Reading, decoder: BackboneConfig) -> Iterator[Cell]:
-    grammar, _ = grammar_of(reading.dataset.config, keys.grammar)
-    choices = CaptionChoices(grammar, keys.candidates) if grammar and keys.candidates else None
+    data: AnyDataset = reading.dataset.config
+    grammar, _ = grammar_of(data, keys.grammar)
+    has_captions = grammar is not None or (not has_object_codes(data) and "caption" in (label_names(data) or ()))
+    choices = CaptionChoices(grammar, keys.candidates) if has_captions and keys.candidates else None
     # what tells nothing of the image tells nothing at any depth: one layer is enough
     is_flat = reading.control in ("shuffled", "blank")
     for layer in reading.layers[-1:] if is_flat else reading.layers:
@@ -196,6 +199,7 @@ def _cell(study: Study, reading: Reading, settings: CaptionCell) -> Cell:
             ("settings", {**mapping_of(settings), "categories": settings.categories.content()}),
         ),
         needs=tuple(needs),
+        absent=() if (missing := settings.categories.missing()) is None else (missing,),
         gives=("translator",) if settings.translator == "affine" else (),
         control=reading.control,
         control_of=reading.control_of,
@@ -209,4 +213,5 @@ def _columns(reading: Reading, settings: CaptionCell) -> tuple[tuple[str, object
         ("layer_index", reading.description.layer_number(settings.layer)),
         ("depth_fraction", reading.description.depth_fraction(settings.layer)),
         ("translator", settings.translator),
+        ("split", settings.split),
     )

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from typing import NamedTuple
 
 from frozen.readout.measures import Dimension, Measure, Unit
+from readouts.captions.categories.names import CATEGORIES
 
 DIMENSIONS = (
     Dimension("layer", "layer", "embed, number of a block, or final", "depth", order="layer_index"),
@@ -15,6 +17,7 @@ GRID_COLUMNS = {
     "layer_index": "position in depth: embed is -1",
     "depth_fraction": "0 at embed, 1 at final",
     "translator": "none; affine: tokens are first mapped to those of the last layer",
+    "split": "whose images are captioned",
 }
 
 
@@ -109,6 +112,23 @@ HEADLINE = (
         "a lower bound of I(O;Z|F) on scenes and their twins; 1 is full binding, 0 none, negative is wrong certainty",
     ),
     _percent(
+        "object_word_recall",
+        "thing_hits",
+        "things",
+        "Object words",
+        "R_o",
+        "of the categories that an image's instance labels hold, those that its caption names, in whatever word; an "
+        "image's category counts once",
+    ),
+    _percent(
+        "hallucination",
+        "things_invented",
+        "things_named",
+        "Hallucination",
+        "CHAIR_i",
+        "of the categories that captions name, those that are not among the image's instance labels",
+    ),
+    _percent(
         "retrieval",
         "retrieved",
         "",
@@ -195,6 +215,30 @@ REST = (
         "bits",
         "entropy of the next word, mean over all steps of all captions",
     ),
+    _percent(
+        "object_word_recall_chance",
+        "thing_chance_hits",
+        "things",
+        "Object words by chance",
+        "R_o0",
+        "the same of the same captions if each were held against another image of the split, exactly",
+    ),
+    _percent(
+        "hallucination_chance",
+        "things_chance_invented",
+        "things_named",
+        "Hallucination by chance",
+        "CHAIR_0",
+        "the same of the same captions if each were held against another image of the split, exactly",
+    ),
+    _percent(
+        "hallucinating",
+        "invents",
+        "",
+        "Captions that hallucinate",
+        "CHAIR_s",
+        "captions that name a category which is not among the image's instance labels",
+    ),
     _percent("ended", "ended", "", "Ended", "e", "captions that end by themselves"),
     _percent("top_caption", "is_top", "", "Most frequent caption", "T", "share of the most frequent caption"),
 )
@@ -218,6 +262,10 @@ _PLAIN = {
 }
 
 
+SHARES = {category: f"share_{re.sub('[^a-z]+', '_', category.lower())}_percent" for category in CATEGORIES}
+"""Columns of the shares of categories; their intervals are in `shares`."""
+
+
 def _meanings() -> dict[str, str]:
     found: dict[str, str] = {}
     for one in RATIOS:
@@ -226,7 +274,8 @@ def _meanings() -> dict[str, str]:
             f"{one.column}_low": "lower end of its interval",
             f"{one.column}_high": "upper end of its interval",
         }
-    return found | _PLAIN
+    shares = {column: f"of the parts of captions, those of the category {name}" for name, column in SHARES.items()}
+    return found | _PLAIN | shares
 
 
 COLUMNS = _meanings()
@@ -234,6 +283,7 @@ COLUMN_KINDS = {
     **dict.fromkeys(GRID_COLUMNS, "text"),
     "layer_index": "whole",
     "depth_fraction": "number?",
+    "split": "text?",
     **dict.fromkeys(COLUMNS, "number?"),
     "top_caption": "text?",
     "shares": "object?",

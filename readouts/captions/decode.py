@@ -9,11 +9,11 @@ from __future__ import annotations
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int64
+from jaxtyping import Float, Float64, Int64
 from torch import Tensor
 
 from frozen.capture.conditions import Condition
@@ -27,8 +27,11 @@ from frozen.problems import Problem, at_least, refuse
 
 MOST_ROWS = {"cpu": 512, "cuda": 4096}
 """Images times layers that are decoded at once; what the caches of the decoder hold at most."""
+MOST_NUMBERS = {"cpu": 2**22, "cuda": 2**30}
+"""Numbers of the memories that are decoded at once. On a processor, 128 memories of 255 x 128 stay near the caches: a
+batch three times as large takes a quarter longer a caption."""
 NEXT_SCENE = 2
-"""Distance of the scenes whose captions are candidates: no scene's twin is among them."""
+"""Distance of the scenes whose captions are candidates: no scene's twin is among them. Photos have no twins: 1."""
 
 Memory = Literal["own", "blank"]
 
@@ -70,24 +73,55 @@ class DecodeConfig:
             yield Problem("sampling_seed", "is needed for temperature and top_p, which greedy captions do not have")
 
 
+class ScoredChoices(NamedTuple):
+    """Log-likelihoods in nats of captions given to memories.
+
+    Attributes:
+        own: of the true caption [samples].
+        swapped: of the one with colours exchanged [samples], NaN where a scene has none; None of photos.
+        others: of captions of other images [samples others].
+    """
+
+    own: Float64[np.ndarray, " samples"]
+    swapped: Float64[np.ndarray, " samples"] | None
+    others: Float64[np.ndarray, "samples others"]
+
+
 @dataclass(frozen=True)
 class CaptionChoices:
     """Given captions whose likelihood every layer is asked for.
 
     Attributes:
-        grammar: of the captions.
-        n_others: captions of other scenes beside the true one; the first one's swapped caption is scored too.
+        grammar: of the captions of scenes; None for photos, whose captions people wrote.
+        n_others: captions of other images beside the true one; of scenes, the first one's swapped caption is scored
+            too.
     """
 
-    grammar: Grammar
+    grammar: Grammar | None
     n_others: int
 
     @property
     def labels(self) -> tuple[str, ...]:
         """The captions as labels of a split: true, swapped, those of others, swapped of the first other one."""
+        if self.grammar is None:
+            return ("caption", *(f"caption@{k}" for k in range(1, self.n_others + 1)))
         others = [f"caption:{self.grammar}@{NEXT_SCENE * k}" for k in range(1, self.n_others + 1)]
         swapped = f"swapped_caption:{self.grammar}"
         return (f"caption:{self.grammar}", swapped, *others, f"{swapped}@{NEXT_SCENE}")
+
+    def read(self, nats: Float64[np.ndarray, "samples choices"], *, is_shuffled: bool) -> ScoredChoices:
+        """Name the columns.
+
+        Args:
+            nats: in the order of `labels`.
+            is_shuffled: whether memories are those of other images: then the captions of the first other image take
+                the place of the true ones, which belong to the memory.
+        """
+        first = 1 if self.grammar is None else 2
+        others = nats[:, first : first + self.n_others]
+        own, rest = (others[:, 0], others[:, 1:]) if is_shuffled else (nats[:, 0], others[:, :-1])
+        swapped = None if self.grammar is None else nats[:, -1 if is_shuffled else 1]
+        return ScoredChoices(own, swapped, rest)
 
 
 @dataclass(frozen=True)
@@ -232,7 +266,7 @@ def decoded(
     Raises:
         ValueError: a caption with words that the model does not know, or bounds that it cannot keep.
     """
-    chunk = MOST_ROWS.get(memory.device.type, MOST_ROWS["cpu"])
+    chunk = rows_at_once(memory)
     parts = [
         _decoded(decoder, memory[i : i + chunk], config, [text[i : i + chunk] for text in texts], keys[i : i + chunk])
         for i in range(0, max(len(memory), 1), chunk)
@@ -243,6 +277,12 @@ def decoded(
         is_array = isinstance(values[0], np.ndarray)
         found[name] = np.concatenate(values) if is_array else [one for value in values for one in value]
     return found
+
+
+def rows_at_once(memory: Float[Tensor, "n slots width"]) -> int:
+    """How many memories are decoded in one batch: fewer of large ones, so that caches do not grow with them."""
+    device = memory.device.type if memory.device.type in MOST_ROWS else "cpu"
+    return max(min(MOST_ROWS[device], MOST_NUMBERS[device] // max(memory.shape[1] * memory.shape[2], 1)), 1)
 
 
 def _decoded(

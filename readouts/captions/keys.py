@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Annotated, Any
 
 from pydantic import ConfigDict, TypeAdapter
@@ -11,7 +10,6 @@ from pydantic import Field as ModelField
 
 from frozen.data.scenes import GRAMMARS, Grammar
 from frozen.plain import Plain, mapping_of
-from frozen.problems import ConfigurationError, Problem
 from frozen.readout.forms import Border, list_of, literal, model_of
 from frozen.readout.layers import Layers, LayersForm, read_layers, resolved_layers
 from frozen.readout.readout import StudyReader
@@ -88,7 +86,7 @@ def read_keys(reader: StudyReader) -> CaptionStudy | None:
     given = reader.section("decode", _DECODE)
     decode = given and reader.make(("decode",), lambda: DecodeConfig(**given.given()))
     named = reader.section("categories", _CATEGORIES)
-    categories = named and reader.make(("categories",), lambda: _categories(named.given()))
+    categories = named and reader.make(("categories",), lambda: _categories(named.given(), reader))
     study = reader.study
     if study is None:
         return None
@@ -111,16 +109,12 @@ def read_keys(reader: StudyReader) -> CaptionStudy | None:
     )
 
 
-def _categories(given: dict[str, Any]) -> CategoriesConfig:
-    """The answers' file by its absolute path: cells are measured in other folders.
+def _categories(given: dict[str, Any], reader: StudyReader) -> CategoriesConfig:
+    """The answers' file by where it lies: cells are measured in other folders.
 
     Raises:
-        ConfigurationError: settings that lack something, or stored answers that are not there.
+        ConfigurationError: settings that lack something.
     """
     if given.get("answers"):
-        given = {**given, "answers": str(Path(given["answers"]).expanduser().absolute())}
-    found = CategoriesConfig(**given)
-    if found.by == "replay" and not Path(found.answers).exists():
-        problem = Problem("answers", f"{found.answers} is not there; name a file of stored answers")
-        raise ConfigurationError("categories", [problem])
-    return found
+        given = {**given, "answers": reader.path(given["answers"])}
+    return CategoriesConfig(**given)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import lru_cache
 from typing import Any, NamedTuple
@@ -14,7 +14,7 @@ import torch
 from frozen.capture.capture import capture
 from frozen.capture.reductions import WholeSite
 from frozen.capture.sites import Site
-from frozen.data.spec import open_split
+from frozen.data.spec import has_object_codes, open_split
 from frozen.models import load
 from frozen.models.decoding import LayerDecoder
 from frozen.readout.cells import Cell
@@ -26,10 +26,12 @@ from readouts.captions.categories.shares import caption_shares
 from readouts.captions.cells import CaptionCell
 from readouts.captions.columns import COLUMNS
 from readouts.captions.decode import decoded, draw_keys
+from readouts.captions.object_words import ObjectWords, object_word_columns
 from readouts.captions.parsing import Parser
 from readouts.captions.scoring import WrittenCaptions, sample_table
 from readouts.captions.stored import recompute
 from readouts.captions.translating import fit
+from readouts.captions.truth import truth_columns
 
 _IMAGES_AT_ONCE = 256
 
@@ -113,11 +115,14 @@ def outcome(cell: Cell, inputs: Inputs, written: WrittenCaptions, own: CaptionCe
     samples = sample_table(
         written,
         inputs.array("labels", "unit"),
-        inputs.array("labels", "object_codes"),
-        Parser(cell.dataset.config.space),
+        _truth(cell, inputs, written.captions),
         true,
+        choices=own.choices,
         is_shuffled=cell.control == "shuffled",
     )
+    if own.grammar is None and "caption" in inputs.columns["labels"]:
+        texts = inputs.array("labels", "caption").tolist()
+        samples = samples.append_column("true_caption", pa.array(texts, pa.string()))
     parts = _categoriser(own.categories).categorise(list(written.captions))
     shares = caption_shares(parts)
     samples = samples.append_column("shares", pa.FixedShapeTensorArray.from_numpy_ndarray(shares))
@@ -131,6 +136,17 @@ def outcome(cell: Cell, inputs: Inputs, written: WrittenCaptions, own: CaptionCe
         "candidates": own.choices and own.choices.n_others,
     }
     return Outcome(row=row | recompute(row, samples), samples=samples)
+
+
+def _truth(cell: Cell, inputs: Inputs, captions: Sequence[str]) -> dict[str, np.ndarray]:
+    """What captions get right: objects of scenes; object words of photos with instance labels."""
+    if has_object_codes(cell.dataset.config):
+        return truth_columns(captions, inputs.array("labels", "object_codes"), Parser(cell.dataset.config.space))
+    if "instances" not in inputs.columns["labels"]:
+        return {}
+    split: Any = open_split(cell.dataset.config, cell.settings.split)
+    words = ObjectWords(split.value_names("instances"))
+    return object_word_columns(captions, inputs.array("labels", "instances"), words)
 
 
 def _captured(cell: Cell, inputs: Inputs) -> WrittenCaptions:

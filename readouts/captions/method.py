@@ -17,6 +17,12 @@ PAPER = """@inproceedings{haghighat2025visual,
   publisher = {Fraunhofer Publica},
   note      = {Publica 488678; code at github.com/SogolHaghighat/latent_verbalizer}
 }"""
+CHAIR = """@inproceedings{rohrbach2018object,
+  title     = {Object Hallucination in Image Captioning},
+  author    = {Rohrbach, Anna and Hendricks, Lisa Anne and Burns, Kaylee and Darrell, Trevor and Saenko, Kate},
+  booktitle = {Proceedings of the 2018 Conference on Empirical Methods in Natural Language Processing},
+  year      = {2018}
+}"""
 COCA = """@article{yu2022coca,
   title   = {CoCa: Contrastive Captioners are Image-Text Foundation Models},
   author  = {Yu, Jiahui and Wang, Zirui and Vasudevan, Vijay and Yeung, Legg and Seyedhosseini, Mojtaba and Wu, Yonghui},
@@ -41,14 +47,33 @@ def method(study: Study, rows: Sequence[Mapping[str, Any]]) -> Method:
         "nothing was trained.",
         _decoding(keys.decode),
         *_translators(keys),
-        "Colour and shape words of a caption were held against the objects of the scene; binding accuracy is the "
-        "share of named pairs that are one object's among those whose two words are both true of the image, and "
-        "its chance the exact mean over all re-pairings of the scene.",
-        *_likelihoods(keys),
+        *_truth(rows),
+        *_likelihoods(keys, rows),
         f"Intervals ({100 * study.intervals.level:g} %) are from {study.intervals.resamples:,} bootstrap resamples "
         "of images, a scene together with its twin.",
     )
-    return Method(" ".join(sentences), (PAPER, COCA))
+    papers = (PAPER, COCA, CHAIR) if _has(rows, "object_word_recall_percent") else (PAPER, COCA)
+    return Method(" ".join(sentences), papers)
+
+
+def _has(rows: Sequence[Mapping[str, Any]], column: str) -> bool:
+    return any(row.get(column) is not None for row in rows)
+
+
+def _truth(rows: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    if _has(rows, "object_recall_percent"):
+        yield (
+            "Colour and shape words of a caption were held against the objects of the scene; binding accuracy is the "
+            "share of named pairs that are one object's among those whose two words are both true of the image, and "
+            "its chance the exact mean over all re-pairings of the scene."
+        )
+    if _has(rows, "object_word_recall_percent"):
+        yield (
+            "Object words of a caption, synonyms and plurals included, were held against the image's instance "
+            "labels: recall is the share of its categories that are named, hallucination the share of named "
+            "categories that it does not show (CHAIR, Rohrbach et al. 2018, without the reference captions' "
+            "objects); chance holds each caption against the other images."
+        )
 
 
 def _decoding(config: DecodeConfig) -> str:
@@ -78,8 +103,15 @@ def _translators(keys: CaptionStudy) -> Iterator[str]:
         )
 
 
-def _likelihoods(keys: CaptionStudy) -> Iterator[str]:
-    if keys.candidates:
+def _likelihoods(keys: CaptionStudy, rows: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    if not keys.candidates:
+        return
+    if not _has(rows, "choice_accuracy_percent") and _has(rows, "retrieval_percent"):
+        yield (
+            "By teacher forcing we compared the log-likelihood of the image's caption with those of the captions of "
+            f"{keys.candidates - 1} other images (retrieval; image specificity by the InfoNCE bound)."
+        )
+    else:
         yield (
             "By teacher forcing we compared the log-likelihood of the true caption with that of the caption in which "
             "the objects exchange their colours (forced choice; caption information 1 − mean log2(1 + exp(−Δ)) "

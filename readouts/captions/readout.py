@@ -7,13 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
 import numpy as np
 import pyarrow as pa
 import torch
 
-from frozen.data.scenes import GRAMMARS, Scene, Split
+from frozen.data.scenes import GRAMMARS
+from frozen.data.spec import AnyDataset, AnySplit, has_object_codes, label_names
 from frozen.intervals import IntervalConfig
 from frozen.readout.cells import Cell, LeftOut, Mistake
 from frozen.readout.defaults import ReadoutDefaults
@@ -23,12 +24,24 @@ from frozen.readout.outcome import Outcome
 from frozen.readout.readout import Difference, Method, StudyReader
 from frozen.readout.study import Study
 from readouts.captions.cells import CONTROL_MEANINGS, EXPECTATIONS, VERSION, CaptionCell, cells, grammar_of
-from readouts.captions.columns import COLUMN_KINDS, COLUMNS, DIMENSIONS, FLAGS, GRID_COLUMNS, MEASURES
+from readouts.captions.columns import (
+    COLUMN_KINDS,
+    COLUMNS,
+    DIMENSIONS,
+    FLAGS,
+    GRID_COLUMNS,
+    MEASURES,
+)
 from readouts.captions.keys import CaptionKeys, CaptionStudy, read_keys
 from readouts.captions.measuring import measure
 from readouts.captions.method import method
 from readouts.captions.stored import compare, recompute
 
+_LACKING = {
+    "caption": "images without captions: no retrieval and image specificity",
+    "instances": "images without instance labels: object words are not held against what is there",
+}
+"""What cannot be measured of photos that lack a label."""
 _DECODED_A_SECOND = {"cpu": 200.0, "cuda": 5000.0}
 
 
@@ -59,15 +72,18 @@ class CaptionsReadout(ReadoutDefaults):
         return cells(study)
 
     def warnings(self, cells: Sequence[Cell]) -> Iterator[str]:
-        """Data sets of which no caption can be called right, and too few images for their candidates."""
+        """Data sets of which less can be measured, and why."""
         known: dict[str, str] = {}
         for cell in cells:
             own: CaptionCell = cell.settings
-            if own.grammar is None:
-                _, reason = grammar_of(cell.dataset.config, "counted")
-                known[cell.dataset.name] = (
-                    f"{reason or 'no captions'}: no exact captions, forced choice and retrieval"
-                )
+            data = cell.dataset.config
+            if has_object_codes(data) and own.grammar is None:
+                _, reason = grammar_of(data, "counted")
+                known[cell.dataset.name] = f"{reason}: no exact captions, forced choice and retrieval"
+            elif not has_object_codes(data):
+                labels = label_names(data) or ()
+                absent = [text for name, text in _LACKING.items() if name not in labels]
+                known |= {cell.dataset.name: "; ".join(absent)} if absent else {}
         yield from (f"{name}: {text}" for name, text in known.items())
 
     def bundle(self, cell: Cell) -> Hashable:
@@ -75,18 +91,21 @@ class CaptionsReadout(ReadoutDefaults):
         own: CaptionCell = cell.settings
         return (cell.dataset.name, cell.backbone, cell.control, own.translator)
 
-    def labels(self, split: Split) -> dict[str, np.ndarray]:
-        """Object codes, which images are resampled together, and captions in every grammar that there is."""
-        indices = np.arange(len(split))
-        twins: Any = getattr(split, "twins", None)
-        labels = {
-            "object_codes": split.object_codes,
-            "unit": indices if twins is None else np.minimum(indices, twins(indices)),
-        }
+    def labels(self, split: AnySplit) -> dict[str, np.ndarray]:
+        """What a caption is held against, and which images are resampled together.
+
+        Of scenes, object codes and captions in every grammar that there is; of photos, captions and instances.
+        """
+        indices, known = np.arange(len(split)), cast("Any", split)
+        if not hasattr(split, "object_codes"):
+            names = [name for name in _LACKING if name in known.label_names]
+            return {"unit": indices} | {name: known.labels(name, indices) for name in names}
+        units = np.minimum(indices, known.twins(indices)) if hasattr(split, "twins") else indices
+        labels = {"object_codes": known.object_codes, "unit": units}
         scene: Any = getattr(split, "scene", None)
         for grammar in GRAMMARS:
             if grammar != "partial" and scene is not None and grammar_of(scene, grammar)[0]:
-                labels[f"caption:{grammar}"] = split.labels(f"caption:{grammar}", indices)  # pyright: ignore
+                labels[f"caption:{grammar}"] = known.labels(f"caption:{grammar}", indices)
         return labels
 
     def cost(self, cell: Cell, sizes: Mapping[str, int]) -> float:
@@ -127,7 +146,7 @@ class CaptionsReadout(ReadoutDefaults):
         return compare(cells, pairs, columns, config, seed=seed)
 
     def exhibits(
-        self, results: Path, rows: Sequence[Mapping[str, Any]], datasets: Mapping[str, Scene]
+        self, results: Path, rows: Sequence[Mapping[str, Any]], datasets: Mapping[str, AnyDataset]
     ) -> Iterable[Any]:
         """Drawings for the report, see `readouts.captions.exhibits`."""
         from readouts.captions.exhibits import exhibits  # brings matplotlib, which measuring does without

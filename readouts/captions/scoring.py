@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
-from jaxtyping import Float64, Int64, UInt8
+from jaxtyping import Float64, Int64
 
-from readouts.captions.parsing import Parser, words_of
-from readouts.captions.truth import truth_columns
+from readouts.captions.decode import CaptionChoices, ScoredChoices
+from readouts.captions.parsing import words_of
 
 _LARGEST_FACTOR = 100.0
 
@@ -35,10 +35,10 @@ class WrittenCaptions:
 def sample_table(
     written: WrittenCaptions,
     units: Int64[np.ndarray, " samples"],
-    object_codes: UInt8[np.ndarray, "samples objects"],
-    parser: Parser,
+    truth: Mapping[str, Float64[np.ndarray, " samples"]],
     true_captions: Sequence[str] | None,
     *,
+    choices: CaptionChoices | None,
     is_shuffled: bool,
 ) -> pa.Table:
     """A row an image, from which every measure follows.
@@ -46,9 +46,9 @@ def sample_table(
     Args:
         written: captions and likelihoods.
         units: which images are resampled together.
-        object_codes: of the scenes.
-        parser: of the scenes' words.
-        true_captions: in the grammar of the study; None where there are none.
+        truth: counts of what captions get right, of `truth.truth_columns` or `object_words.object_word_columns`.
+        true_captions: in the grammar of the study; None where there are none, or more than one would be right.
+        choices: the captions that have likelihoods.
         is_shuffled: whether captions are those of other images: then the likelihoods asked for are of captions of
             other scenes too.
     """
@@ -62,42 +62,38 @@ def sample_table(
         "n_words": np.array([len(words_of(text)) for text in written.captions], dtype=np.float64),
         "ended": np.asarray(written.ended, dtype=np.float64),
     }
-    truth = truth_columns(written.captions, object_codes, parser)
-    columns |= truth | {"chance_swaps": truth["possible"] - truth["chance_hits"]}
+    columns |= truth
     if true_captions is not None:
         columns["true_caption"] = pa.array(list(true_captions), pa.string())
         exact = [one == other for one, other in zip(written.captions, true_captions, strict=True)]
         columns["exact"] = np.array(exact, dtype=np.float64)
-    if written.nats is not None:
-        columns |= choice_columns(written.nats, units, is_shuffled=is_shuffled)
+    if written.nats is not None and choices is not None:
+        scored = choices.read(np.asarray(written.nats, dtype=np.float64), is_shuffled=is_shuffled)
+        columns |= choice_columns(scored, units)
     return pa.table(columns)
 
 
 def choice_columns(
-    nats: Float64[np.ndarray, "samples choices"], units: Int64[np.ndarray, " samples"], *, is_shuffled: bool
-) -> Mapping[str, Float64[np.ndarray, " samples"]]:
+    scored: ScoredChoices, units: Int64[np.ndarray, " samples"]
+) -> dict[str, Float64[np.ndarray, " samples"]]:
     """Forced choice and retrieval of every image; NaN where a scene has no swapped caption.
 
     Args:
-        nats: log-likelihoods of the true caption, the swapped one, those of n other scenes, and the first of these
-            swapped.
+        scored: log-likelihoods in nats.
         units: which images are resampled together; the calibration is fitted on half of them for the other half.
-        is_shuffled: whether the first other scene takes the place of the true one, so that the memory is not its own.
     """
-    nats = np.asarray(nats, dtype=np.float64)
-    n_others = nats.shape[1] - 3
-    own, swapped = (nats[:, 2], nats[:, -1]) if is_shuffled else (nats[:, 0], nats[:, 1])
-    delta = own - swapped
-    columns = {
-        "delta_nats": delta,
-        "preferred": np.where(np.isnan(delta), np.nan, (delta > 0) + 0.5 * (delta == 0)),
-        "choice_bits": bits_of(delta),
-        "fitted_bits": calibrated_bits(delta, units),
-    }
-    if n_others < 2:
+    columns: dict[str, np.ndarray] = {}
+    if scored.swapped is not None:
+        delta = scored.own - scored.swapped
+        columns |= {
+            "delta_nats": delta,
+            "preferred": np.where(np.isnan(delta), np.nan, (delta > 0) + 0.5 * (delta == 0)),
+            "choice_bits": bits_of(delta),
+            "fitted_bits": calibrated_bits(delta, units),
+        }
+    if not scored.others.shape[1]:
         return columns
-    others = nats[:, 3 : 2 + n_others] if is_shuffled else nats[:, 2 : 1 + n_others]
-    candidates = np.concatenate([own[:, None], others], axis=1)
+    candidates = np.concatenate([scored.own[:, None], scored.others], axis=1)
     best = candidates.max(axis=1, keepdims=True)
     is_best = candidates >= best - 1e-5  # equal captions have equal likelihoods up to rounding
     shares = candidates - best - np.log(np.exp(candidates - best).sum(axis=1, keepdims=True))

@@ -19,7 +19,7 @@ from frozen.intervals import Estimate, IntervalConfig, interval, resample, sprea
 from frozen.readout.comparing import difference, refuse_other_samples
 from frozen.readout.readout import Difference
 from readouts.captions.categories.names import CATEGORIES
-from readouts.captions.columns import RATIOS, TEMPLATE_PERCENT, Ratio
+from readouts.captions.columns import RATIOS, SHARES, TEMPLATE_PERCENT, Ratio
 
 Row = Mapping[str, Any]
 
@@ -119,13 +119,15 @@ def recompute(row: Row, samples: pa.Table) -> dict[str, object]:
     top = top_caption(captions)
     samples = samples.append_column("is_top", pa.array([float(text == top) for text in captions]))
     found = estimates(sums_of(samples), RATIOS, config, seed=row["seed"])
+    shares = _shares(samples, config, row["seed"])
     columns: dict[str, object] = {}
     for one in RATIOS:
         values = found.get(one.column, (None, None, None))
         columns |= dict(zip((one.column, f"{one.column}_low", f"{one.column}_high"), values, strict=True))
     return {
         **columns,
-        "shares": json.dumps(_shares(samples, config, row["seed"])),
+        "shares": json.dumps(shares),
+        **{column: shares.get(category, [0.0])[0] if shares else None for category, column in SHARES.items()},
         "distinct_captions": len(set(captions)),
         "top_caption": top,
         "n_test": len(captions),

@@ -113,6 +113,7 @@ def truth_columns(
             columns[f"{name}s"] = [one.values[group] for one in counts]
     for name in ("pair_hits", "pairs", "named", "possible", "swapped", "chance_hits"):
         columns[name] = [getattr(one, name) for one in counts]
+    columns["chance_swaps"] = [one.possible - one.chance_hits for one in counts]
     n_objects = object_codes.sum(axis=1)
     columns["number_right"] = [one.number == n for one, n in zip(said, n_objects.tolist(), strict=True)]
     return {name: np.array(of, dtype=np.float64) for name, of in columns.items()}

@@ -67,3 +67,16 @@ def resampled_aucs(samples: pa.Table, resamples: int, seed: int) -> Areas:
         drawn.append(over_resamples)
     resampled = np.stack(drawn) if drawn else np.zeros((0, resamples))
     return Areas(kinds, np.array(aucs), resampled)
+
+
+def mass_shares(samples: pa.Table, resamples: int, seed: int) -> dict[str, tuple[float, np.ndarray]]:
+    """Share of all strength that conjunction, and feature, atoms have, and over the same resamples of images."""
+    n, total = len(samples), samples.column("mass").to_numpy()
+    weights = np.random.default_rng(seed).multinomial(n, np.full(n, 1 / n), size=resamples).astype(np.float64)
+    found = {}
+    for kind in ("conjunction", "feature"):
+        own = samples.column(f"mass_{kind}").to_numpy()
+        share = float(own.sum() / total.sum()) if total.any() else float("nan")
+        drawn = np.divide(weights @ own, weights @ total, out=np.full(resamples, np.nan), where=weights @ total > 0)
+        found[kind] = (share, drawn)
+    return found

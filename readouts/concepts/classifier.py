@@ -15,10 +15,17 @@ _MOST_STEPS = 3000
 _CHECK_EVERY = 20
 _TOLERANCE = 1e-3
 _ADAM_BATCH = 512
+_PAIRS_OF_CLASSES = 64
+_CPU = torch.device("cpu")
 _BLOCK_NUMBERS = 2**23
+_RESIDENT_NUMBERS = 2**27
+"""Activations up to 1 GB of float64 are read once."""
+BUDGETS = (5, 10, 15, 20, 25, 30)
+"""Atoms a class at which accuracy is told (number of effective concepts, NEC)."""
 
 Codes: TypeAlias = Any
-"""[samples latents]: sparse codes (scipy's csr_array, whose types do not help), or a dense array of activations."""
+"""[samples latents]: sparse codes (scipy's csr_array, whose types do not help), or rows of activations, which may be
+more than memory holds."""
 
 
 class Solution(NamedTuple):
@@ -45,10 +52,72 @@ def targets(labels: Bool[np.ndarray, "samples classes"]) -> Float64[np.ndarray, 
     return labels / labels.sum(1, keepdims=True).clip(1)
 
 
+def parts(codes: Codes, width: int | None = None) -> Iterator[tuple[slice, Any]]:
+    """Codes in blocks of rows: sparse ones stay so, others are read block by block, as float64.
+
+    Args:
+        codes: [samples latents].
+        width: numbers that a row needs; null for as many as there are latents.
+    """
+    rows = max(1, _BLOCK_NUMBERS // max(width or codes.shape[1], 1))
+    for start in range(0, codes.shape[0], rows):
+        chosen = slice(start, start + rows)
+        yield chosen, codes[chosen] if issparse(codes) else np.asarray(codes[chosen], dtype=np.float64)
+
+
+def _width(codes: Codes, n: int) -> int:
+    """Numbers that a row needs where n are made of it."""
+    return n if issparse(codes) else max(n, codes.shape[1])
+
+
 def deviations(codes: Codes) -> Float64[np.ndarray, " latents"]:
     """Root mean square of each column, 1 where it is zero: a penalty should not favour atoms for their units."""
-    squares = np.asarray(codes.power(2).mean(0) if issparse(codes) else (codes**2).mean(0), dtype=np.float64).ravel()
+    squares = np.zeros(codes.shape[1])
+    for _, x in parts(codes):
+        squares += np.asarray((x.astype(np.float64) ** 2).sum(0)).ravel()
+    squares /= max(codes.shape[0], 1)
     return np.where(squares > 0, np.sqrt(squares), 1.0)
+
+
+class _Problem:
+    """Softmax cross-entropy over scaled columns, in blocks; those that fit are kept in memory.
+
+    Args:
+        codes: of images with at least one class.
+        labels: what is present [samples classes].
+        scale: of the columns.
+    """
+
+    def __init__(self, codes: Codes, labels: np.ndarray, scale: np.ndarray) -> None:
+        self._codes, self._labels, self._scale = codes, labels, scale
+        fits = issparse(codes) or codes.shape[0] * codes.shape[1] <= _RESIDENT_NUMBERS
+        self._kept = list(self._read()) if fits else None
+
+    def _read(self) -> Iterator[tuple[Any, np.ndarray]]:
+        for rows, x in parts(self._codes, _width(self._codes, self._labels.shape[1])):
+            scaled = x.multiply(1 / self._scale).tocsr() if issparse(x) else x / self._scale
+            yield scaled, self._labels[rows]
+
+    def blocks(self) -> Iterator[tuple[Any, np.ndarray]]:
+        """Scaled rows and their labels."""
+        return iter(self._kept) if self._kept is not None else self._read()
+
+    def gradient(self, weights: np.ndarray) -> np.ndarray:
+        """Of the mean loss [classes latents]."""
+        total = np.zeros_like(weights)
+        for x, labels in self.blocks():
+            total += np.asarray((x.T @ (softmax(x @ weights.T, axis=1) - targets(labels))).T)
+        return total / len(self._labels)
+
+    def largest_eigenvalue(self) -> float:
+        """Of XᵀX, or a little more."""
+        vector = np.ones(len(self._scale)) / np.sqrt(len(self._scale))
+        value = 1.0
+        for _ in range(50):
+            vector = sum((x.T @ (x @ vector) for x, _ in self.blocks()), np.zeros(len(vector)))
+            value = float(np.linalg.norm(vector))
+            vector = vector / max(value, 1e-30)
+        return 1.02 * max(value, 1e-12)
 
 
 def path(codes: Codes, labels: Bool[np.ndarray, "samples classes"], penalties: Sequence[float]) -> Iterator[Solution]:
@@ -62,30 +131,19 @@ def path(codes: Codes, labels: Bool[np.ndarray, "samples classes"], penalties: S
         penalties: λ.
     """
     scale = deviations(codes)
-    x: Any = codes.multiply(1 / scale).tocsr() if issparse(codes) else codes.astype(np.float64) / scale
-    goal = targets(labels)
-    bound = 0.5 * _largest_eigenvalue(x) / len(goal)  # the Hessian of softmax cross-entropy is at most I/2
+    problem = _Problem(codes, labels, scale)
+    bound = 0.5 * problem.largest_eigenvalue() / len(labels)  # the Hessian of softmax cross-entropy is at most I/2
     weights = np.zeros((labels.shape[1], codes.shape[1]))
     for penalty in sorted(penalties, reverse=True):
-        weights, kkt = _fista(x, goal, weights, penalty, bound)
+        weights, kkt = _fista(problem, weights, penalty, bound)
         yield Solution(weights / scale, penalty, kkt)
 
 
-def _largest_eigenvalue(x: Any) -> float:
-    vector = np.ones(x.shape[1]) / np.sqrt(x.shape[1])
-    value = 1.0
-    for _ in range(50):
-        vector = x.T @ (x @ vector)
-        value = float(np.linalg.norm(vector))
-        vector = vector / max(value, 1e-30)
-    return 1.02 * max(value, 1e-12)
-
-
-def _fista(x: Any, goal: np.ndarray, begin: np.ndarray, penalty: float, bound: float) -> tuple[np.ndarray, float]:
+def _fista(problem: _Problem, begin: np.ndarray, penalty: float, bound: float) -> tuple[np.ndarray, float]:
     weights, ahead, momentum = begin, begin, 1.0
     residual = np.inf
     for step in range(_MOST_STEPS):
-        found = _shrunk(ahead - _gradient(x, goal, ahead) / bound, penalty / bound)
+        found = _shrunk(ahead - problem.gradient(ahead) / bound, penalty / bound)
         following = (1 + np.sqrt(1 + 4 * momentum**2)) / 2
         if ((ahead - found) * (found - weights)).sum() > 0:
             following, ahead = 1.0, found
@@ -93,14 +151,10 @@ def _fista(x: Any, goal: np.ndarray, begin: np.ndarray, penalty: float, bound: f
             ahead = found + (momentum - 1) / following * (found - weights)
         weights, momentum = found, following
         if step % _CHECK_EVERY == _CHECK_EVERY - 1:
-            residual = kkt_residual(_gradient(x, goal, weights), weights, penalty)
+            residual = kkt_residual(problem.gradient(weights), weights, penalty)
             if residual < _TOLERANCE:
                 break
     return weights, residual
-
-
-def _gradient(x: Any, goal: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    return np.asarray((x.T @ (softmax(x @ weights.T, axis=1) - goal)).T) / len(goal)
 
 
 def _shrunk(values: np.ndarray, by: float) -> np.ndarray:
@@ -131,23 +185,25 @@ def adam(
     learning_rate: float,
     epochs: int,
     seed: int,
+    device: torch.device = _CPU,
 ) -> Solution:
     """The paper's: Adam at a constant rate on cross-entropy + λ·mean|W|; none of its weights becomes zero."""
     generator = torch.Generator().manual_seed(seed)
     n_classes, n_atoms = labels.shape[1], codes.shape[1]
-    weights = ((2 * torch.rand(n_classes, n_atoms, generator=generator) - 1) / n_atoms**0.5).requires_grad_()
+    weights = ((2 * torch.rand(n_classes, n_atoms, generator=generator) - 1) / n_atoms**0.5).to(device)
+    weights.requires_grad_()
     optimiser = torch.optim.Adam([weights], lr=learning_rate)
-    goal = torch.from_numpy(targets(labels)).float()
     for _ in range(epochs):
-        for rows in torch.randperm(len(goal), generator=generator).split(_ADAM_BATCH):
+        for rows in torch.randperm(len(labels), generator=generator).split(_ADAM_BATCH):
             chosen: Any = codes[rows.numpy()]
-            x = torch.from_numpy(np.asarray(chosen.toarray() if issparse(chosen) else chosen, dtype=np.float32))
-            log = torch.log_softmax(x @ weights.T, dim=1)
-            loss = -(goal[rows] * log).sum(1).mean() + penalty * weights.abs().mean()
+            dense = np.asarray(chosen.toarray() if issparse(chosen) else chosen, dtype=np.float32)
+            goal = torch.from_numpy(targets(labels[rows.numpy()])).float().to(device)
+            log = torch.log_softmax(torch.from_numpy(dense).to(device) @ weights.T, dim=1)
+            loss = -(goal * log).sum(1).mean() + penalty * weights.abs().mean()
             optimiser.zero_grad()
             loss.backward()
             optimiser.step()
-    return Solution(weights.detach().double().numpy(), penalty, float("nan"))
+    return Solution(weights.detach().double().cpu().numpy(), penalty, float("nan"))
 
 
 def found_right(
@@ -159,7 +215,11 @@ def found_right(
     """
     n_present = labels.sum(1)
     # a class is among the best n if fewer than n others are at least as good
-    rivals = (logits[:, None, :] >= logits[:, :, None]).sum(2) - 1 if logits.shape[1] <= 64 else _rivals(logits)
+    rivals = (
+        (logits[:, None, :] >= logits[:, :, None]).sum(2) - 1
+        if logits.shape[1] <= _PAIRS_OF_CLASSES
+        else _rivals(logits)
+    )
     right = labels & (rivals < n_present[:, None])
     return right, right.sum(1) / n_present.clip(1)
 
@@ -169,6 +229,31 @@ def _rivals(logits: np.ndarray) -> np.ndarray:
     return np.stack(
         [len(row) - np.searchsorted(line, row, side="left") - 1 for row, line in zip(logits, ordered, strict=True)]
     )
+
+
+class Decisions(NamedTuple):
+    """What a classifier says of every image.
+
+    Attributes:
+        best: class of the largest logit.
+        right: present classes that are among the best, as many as there are.
+        accuracy: their share.
+    """
+
+    best: Int64[np.ndarray, " samples"]
+    right: Bool[np.ndarray, "samples classes"]
+    accuracy: Float64[np.ndarray, " samples"]
+
+
+def decide(codes: Codes, weights: np.ndarray, labels: Bool[np.ndarray, "samples classes"]) -> Decisions:
+    """Logits of all images, block by block, and what follows."""
+    found: tuple[list[np.ndarray], ...] = ([], [], [])
+    n_classes = labels.shape[1]
+    for rows, x in parts(codes, _width(codes, n_classes * min(n_classes, _PAIRS_OF_CLASSES))):
+        logits = np.asarray(x @ weights.T)
+        for part, values in zip(found, (logits.argmax(1), *found_right(logits, labels[rows])), strict=True):
+            part.append(values)
+    return Decisions(*(np.concatenate(part) for part in found))
 
 
 class Coverage(NamedTuple):
@@ -183,21 +268,23 @@ class Coverage(NamedTuple):
     absolute: Int64[np.ndarray, " samples"]
 
 
-def coverage(codes: Codes, weights: np.ndarray, logits: np.ndarray, share: float = 0.95) -> Coverage:
+def coverage(codes: Codes, weights: np.ndarray, best: Int64[np.ndarray, " samples"], share: float = 0.95) -> Coverage:
     """How many concepts a decision has (number of contributing concepts, NCC); 0 for an image without a code.
 
     The published count begins at 0: it is one less.
+
+    Args:
+        codes: [samples latents].
+        weights: [classes latents].
+        best: the class that each image is given.
+        share: of the contributions.
     """
-    best = logits.argmax(1)
-    rows = max(1, _BLOCK_NUMBERS // codes.shape[1])
-    parts: list[list[np.ndarray]] = [[], []]
-    for start in range(0, codes.shape[0], rows):
-        chosen: Any = codes[start : start + rows]
-        dense = chosen.toarray() if issparse(chosen) else chosen
-        u = weights[best[start : start + rows]] * dense
-        for part, values in zip(parts, (np.maximum(u, 0), np.abs(u)), strict=True):
+    found: list[list[np.ndarray]] = [[], []]
+    for rows, x in parts(codes):
+        u = weights[best[rows]] * (x.toarray() if issparse(x) else x)
+        for part, values in zip(found, (np.maximum(u, 0), np.abs(u)), strict=True):
             part.append(_fewest(values, share))
-    return Coverage(*(np.concatenate(part) for part in parts))
+    return Coverage(*(np.concatenate(part) for part in found))
 
 
 def _fewest(values: np.ndarray, share: float) -> np.ndarray:
@@ -207,10 +294,10 @@ def _fewest(values: np.ndarray, share: float) -> np.ndarray:
     return np.where(total[:, 0] > 0, reached.argmax(1) + 1, 0)
 
 
-def with_budget(solution: Solution, codes: Codes, n: int) -> np.ndarray:
+def with_budget(weights: np.ndarray, scale: Float64[np.ndarray, " latents"], n: int) -> np.ndarray:
     """Weights with only the n strongest atoms of each class, by |weight| times the atom's root mean square."""
-    strength = np.abs(solution.weights) * deviations(codes)
+    strength = np.abs(weights) * scale
     if n >= strength.shape[1]:
-        return solution.weights
+        return weights
     cut = -np.partition(-strength, n - 1, axis=1)[:, n - 1 : n]
-    return np.where((strength >= cut) & (strength > 0), solution.weights, 0.0)
+    return np.where((strength >= cut) & (strength > 0), weights, 0.0)

@@ -38,7 +38,35 @@ MEASURES = (
     Measure("worst_group_percent", "Worst group", "A_min", "percent", "accuracy of the class with the least"),
     Measure("mmcs", "Stability", "MMCS", "cosine", "mean of the largest cosine with an atom of another training"),
 )  # fmt: skip
-_ESTIMATES = {measure.column: measure.meaning for measure in MEASURES}
+EXTRA_MEASURES = (
+    Measure(
+        "probe_lost", "Lost by the probe with x̂", "ΔLP", "percent",
+        "points of the linear probe's accuracy lost when x̂ replaces the x that it was trained on",
+    ),
+    Measure("name_z", "z of names", "z", "ratio", "mean over living atoms, against rotated atoms"),
+    Measure(
+        "name_margin", "Margin of names", "Δs", "cosine", "mean distance of a living atom's name to the next text's"
+    ),
+    Measure("monosemanticity", "Monosemanticity", "MS", "cosine", "how alike another model finds an atom's images"),
+    Measure(
+        "conjunction_mass_percent", "Strength in conjunctions", "m°", "percent",
+        "share of all strength that conjunction atoms have",
+    ),
+    Measure(
+        "feature_mass_percent", "Strength in features", "m_f", "percent",
+        "share of all strength that feature atoms have",
+    ),
+    Measure(
+        "accuracy_at_5", "Accuracy of five atoms a class", "A_5", "percent",
+        "when only the five strongest atoms of each class count",
+    ),
+    Measure("concepts_absolute", "Concepts, absolute", "NCC_a", "count", "the same of absolute contributions"),
+    Measure("concepts_published", "Concepts, as published", "NCC_p", "count", "the same counted from 0"),
+    Measure(
+        "random_change", "Change by random atoms", "ΔA_r", "percent", "points, mean of sets of as many living atoms"
+    ),
+)  # fmt: skip
+_ESTIMATES = {measure.column: measure.meaning for measure in (*MEASURES, *EXTRA_MEASURES)}
 
 _PLAIN = {
     "n_atoms": "atoms of the dictionary",
@@ -46,32 +74,24 @@ _PLAIN = {
     "n_train": "images that the dictionary, or the classifier, was trained on",
     "n_test": "images, or atoms, behind the numbers",
     "offset_ratio": "‖μ‖/‖σ‖: distance of the site's mean from zero, in units of its spread",
-    "dead_percent": "atoms that no test row activates",
+    "dead_percent": "atoms that no row of these test images activates; a count",
     "dense_percent": "atoms that more than a tenth of the test rows activate",
     "n_restarts": "silent atoms that were restarted in training",
     "training_seconds": "of all dictionaries of the stream together",
     "n_texts": "texts to choose names from",
     "n_names": "different names given",
-    "name_margin": "mean distance of a name's score to the next text's",
-    "name_z": "mean z of the scores against rotated atoms",
     "null_score": "mean best cosine of rotated atoms",
-    "kinds_named": "object kinds that the best of their detectors is named after",
-    "kinds_detected": "object kinds with an atom of AUC > 0.95",
-    "monosemanticity": "mean over atoms: how alike the judge finds an atom's images (cosine, strengths as weights)",
+    "kinds_named": "object kinds that the best of their detectors is named after; a count",
+    "kinds_detected": "object kinds with an atom of AUC > 0.95; a count",
     "bytes_per_image": "of the stored code",
     "conjunction_atoms": "living atoms whose bound AUC exceeds 0.75 with its interval",
     "feature_atoms": "atoms with an AUC above 0.9 for a feature, whose bound AUC's interval holds 0.5",
-    "conjunction_mass_percent": "share of all strength that conjunction atoms have",
     "chance_percent": "accuracy of guessing",
     "penalty": "λ chosen by validation",
     "weights_per_class": "weights of a class that are not zero",
     "zero_weights_percent": "weights that are exactly zero",
     "kkt_residual": "largest violation of the optimality conditions, in units of λ",
-    "accuracy_at_5": "accuracy when only the five strongest atoms of each class count",
-    "concepts_absolute": "as concepts_per_decision, of absolute contributions",
-    "concepts_published": "as concepts_per_decision, counted from 0 as published",
     "n_atoms_meant": "atoms that an intervention keeps or removes",
-    "random_change": "mean change of random sets of equally many living atoms",
     "seed": "of training, null and bootstrap",
     "interval_level": "coverage the intervals aim at",
     "interval_resamples": "bootstrap resamples behind each interval",

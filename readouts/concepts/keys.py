@@ -18,6 +18,7 @@ from readouts.concepts.settings import DictionaryConfig, TrainingConfig
 from readouts.concepts.sites import site_problem
 
 SCENE_WORDS = "scene"
+PACKAGED_WORDS = "open_clip:imagenet_classes"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,7 +26,8 @@ class NamesConfig:
     """Where names of atoms come from."""
 
     words: str | tuple[str, ...] = SCENE_WORDS
-    """Texts to choose from: scene (phrases and words of the data set), a list, or a file with one a line."""
+    """Texts to choose from: scene (phrases and words of the data set), a list, a file with one a line, or
+    open_clip:imagenet_classes, CLIP's names of ImageNet's classes."""
     templates: tuple[str, ...] = ("{}",)
     """What is said of a text to the text tower; {} is the text, and the vectors of several are averaged."""
     centre: bool = True
@@ -63,8 +65,9 @@ class ClassifierConfig:
 
     reads: Literal["codes", "features"] = "codes"
     """codes: a concept bottleneck; features: the linear probe on the activations beside it."""
-    task: Literal["objects", "features"] = "objects"
-    """What it tells: the object kinds that are present, or the features."""
+    task: Literal["objects", "features", "classes"] = "objects"
+    """What it tells of a scene: the object kinds that are present, or the features; of other images it is always
+    their classes."""
     solver: Literal["fista", "adam"] = "fista"
     """fista: a path of penalties with exact zeros, chosen by validation; adam: the paper's."""
     penalties: tuple[float, ...] = (3e-2, 1e-2, 3e-3, 1e-3, 3e-4)
@@ -104,6 +107,14 @@ class InterventionConfig:
     """Patterns of names, such as *red*."""
     atoms: tuple[int, ...] = ()
     """Numbers of atoms."""
+    kinds: tuple[Literal["conjunction", "feature", "other"], ...] = ()
+    """What atoms are selective for, as the stage binding finds it; of data sets with several objects an image."""
+    denser_than: float | None = None
+    """Share of the test images: atoms that fire on more are meant."""
+    rarer_than: float | None = None
+    """Share of the test images: atoms that fire on fewer are meant."""
+    budget: int | None = None
+    """Strongest atoms of each class that the classifier keeps before anything is silenced; the paper's is 5."""
     draws: int = 20
     """Random sets of equally many living atoms, as a control."""
 
@@ -112,8 +123,12 @@ class InterventionConfig:
 
     def problems(self) -> Iterator[Problem]:
         """Every broken rule."""
-        if not self.names and not self.atoms:
-            yield Problem("names", "give patterns of names, or atoms")
+        if not (
+            self.names or self.atoms or self.kinds or self.denser_than is not None or self.rarer_than is not None
+        ):
+            yield Problem("names", "give patterns of names, atoms, kinds, denser_than or rarer_than")
+        if self.budget is not None:
+            yield from at_least("budget", self.budget, 1)
         yield from at_least("draws", self.draws, 1)
 
 
@@ -147,6 +162,11 @@ class ConceptsKeys(Border):
     """Linear classifiers on the codes of the first training of each dictionary."""
     interventions: tuple[_Intervention, ...] = ()  # pyright: ignore[reportInvalidTypeForm]
     """What the first classifier on codes can do without; names are those of the first vocabulary."""
+    templates: tuple[str, ...] = ()
+    """What is said of a class in zero-shot classification, {} is its name; none takes "{}" for scenes and
+    "a photo of a {}." for other images."""
+    clusters: Annotated[int, ModelField(ge=1)] = 16
+    """Clusters of test images (paper: 1300 for ImageNet, 500 for Places365, 20 for CIFAR-10)."""
     judge: str | None = None
     """Another backbone, in whose embedding the images of an atom should be alike; for the monosemanticity score."""
     preset: Literal["paper"] | None = None
@@ -165,6 +185,8 @@ class ConceptsStudy:
     names: tuple[NamesConfig, ...]
     classifiers: tuple[ClassifierConfig, ...]
     interventions: tuple[InterventionConfig, ...]
+    templates: tuple[str, ...]
+    clusters: int
     judge: str | None
 
     def resolved(self) -> Mapping[str, Plain]:
@@ -178,6 +200,8 @@ class ConceptsStudy:
             "names": [mapping_of(one) for one in self.names],
             "classifiers": [mapping_of(one) for one in self.classifiers],
             "interventions": [mapping_of(one) for one in self.interventions],
+            "templates": list(self.templates),
+            "clusters": self.clusters,
             "judge": self.judge,
         }
 
@@ -190,6 +214,7 @@ PAPER_TRAINING: dict[str, Any] = {
     "scale": False,
     "initialisation": "paper",
     "centred_resampling": False,
+    "resample_batches": 200,
     "clip": 0.0,
 }
 PAPER_DICTIONARY: dict[str, Any] = {"kind": "relu_l1", "expansion": 8.0, "penalty": 3e-5, "learning_rate": 5e-4}
@@ -223,6 +248,8 @@ def read_keys(reader: StudyReader) -> ConceptsStudy | None:
         names=names,
         classifiers=classifiers,
         interventions=interventions,
+        templates=study.templates,
+        clusters=study.clusters,
         judge=study.judge,
     )
 
@@ -244,6 +271,9 @@ def _check(
         reader.note(("interventions",), "has a name twice")
     if interventions and not any(one.reads == "codes" for one in classifiers):
         reader.note(("interventions",), "need one of `classifiers` that reads codes")
+    for place, template in enumerate(study.templates):
+        if "{}" not in template:
+            reader.note(("templates", place), f"must contain {{}}, where the class is put; got {template!r}")
     if any(one.names for one in interventions) and not study.names:
         reader.note(("interventions",), "choose atoms by their names, so that `names` are needed")
 

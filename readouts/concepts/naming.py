@@ -3,24 +3,29 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Iterator, Sequence
+from typing import NamedTuple, TypeAlias
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
 from jaxtyping import Float, Float32
-from scipy.special import softmax
+from scipy.sparse import csr_array
+from scipy.special import log_softmax
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from readouts.concepts.codes import Csr, strongest
+from readouts.concepts.codes import Csr, Tops, strongest
 
 UNNAMED = "unnamed"
 N_TOP = 5
 _CHUNK = 2048
 _NULL_ATOMS = 4096
+_LEAST_LOG = -27.6
+"""Logarithm of 1e-12: what is less likely counts as that."""
+ScoreBlocks: TypeAlias = Callable[[], Iterator[tuple[slice, Float32[np.ndarray, "rows texts"]]]]
+"""Image-text scores, read anew each time: with many texts, those of all images are more than memory holds."""
 
 
 class NamingError(ValueError):
@@ -157,35 +162,40 @@ def _table(found: Nearest, null: Null, texts: Sequence[str], threshold: float) -
     )
 
 
-def from_images(
-    top: Float32[np.ndarray, "latents n"],
-    samples: np.ndarray,
-    likelihood: Float32[np.ndarray, "samples texts"],
-) -> Float32[np.ndarray, "latents texts"]:
+def from_images(weights: Csr, scores: ScoreBlocks) -> Float32[np.ndarray, "latents texts"]:
     """Scores of texts by the images that an atom is strongest on: weighted pointwise mutual information.
 
     As CLIP-Dissect (Oikarinen and Weng 2023): how much likelier a text is for the atom's images than for all.
 
     Args:
-        top: strengths of the strongest images.
-        samples: their numbers; -1 where an atom has fewer.
-        likelihood: softmax over texts of another model's image-text scores.
+        weights: of images for each atom, which sum to 1 [latents samples].
+        scores: scaled image-text scores of another model, a block of images after another.
     """
-    prior = np.log(likelihood.mean(0).clip(1e-12))
-    logs = np.log(likelihood.clip(1e-12)) - prior
-    weight = np.where(samples >= 0, top, 0.0)
-    weight = weight / weight.sum(1, keepdims=True).clip(1e-12)
-    return np.einsum("an,ant->at", weight, logs[samples.clip(0)]).astype(np.float32)
+    total, likelihood, n = None, np.zeros(1), 0
+    for rows, block in scores():
+        logs = log_softmax(block, axis=1)
+        likelihood = likelihood + np.exp(logs).sum(0)
+        part = weights[:, rows] @ logs.clip(_LEAST_LOG)
+        total, n = part if total is None else total + part, n + len(block)
+    assert total is not None
+    return (total - np.log((likelihood / n).clip(np.exp(_LEAST_LOG)))).astype(np.float32)
+
+
+def image_weights(tops: Tops, samples: np.ndarray, n_samples: int) -> Csr:
+    """Strengths of the strongest images of every atom as shares [latents samples].
+
+    Args:
+        tops: of the atoms.
+        samples: numbers of the images that have these strengths, -1 for none [latents n].
+        n_samples: images.
+    """
+    atoms, places = np.nonzero((samples >= 0) & (tops.strengths > 0))
+    shares = tops.strengths / tops.strengths.sum(1, keepdims=True).clip(1e-12)
+    return csr_array((shares[atoms, places], (atoms, samples[atoms, places])), shape=(len(samples), n_samples))
 
 
 def table_from_images(
-    codes: Csr,
-    scores: Float32[np.ndarray, "samples texts"],
-    texts: Sequence[str],
-    *,
-    n_images: int,
-    threshold: float,
-    seed: int,
+    codes: Csr, scores: ScoreBlocks, texts: Sequence[str], *, n_images: int, threshold: float, seed: int
 ) -> pa.Table:
     """The same table from the images that atoms are strongest on, for backbones without a text tower.
 
@@ -197,14 +207,14 @@ def table_from_images(
         threshold: z below which an atom is `unnamed`.
         seed: of the null: as many random images with the same strengths.
     """
-    likelihood = softmax(scores, axis=1).astype(np.float32)
     tops = strongest(codes, n_images)
-    found = torch.from_numpy(from_images(tops.strengths, tops.samples, likelihood))
+    n = codes.shape[0]
+    found = torch.from_numpy(from_images(image_weights(tops, tops.samples, n), scores))
     rng = np.random.default_rng(seed)
     best: list[np.ndarray] = []
     for _ in range(max(1, -(-_NULL_ATOMS // codes.shape[1]))):
-        drawn = np.where(tops.samples >= 0, rng.integers(codes.shape[0], size=tops.samples.shape), -1)
-        best.append(from_images(tops.strengths, drawn, likelihood).max(1))
+        drawn = np.where(tops.samples >= 0, rng.integers(n, size=tops.samples.shape), -1)
+        best.append(from_images(image_weights(tops, drawn, n), scores).max(1))
     order = found.argsort(dim=1, descending=True, stable=True)[:, :N_TOP]
     return _table(Nearest(order, found.gather(1, order)), Null(np.sort(np.concatenate(best))), texts, threshold)
 

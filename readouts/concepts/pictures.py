@@ -81,7 +81,7 @@ def local_explanations(codes: Codes, weights: np.ndarray, labels: np.ndarray) ->
     return pa.Table.from_pylist(rows)
 
 
-def global_explanations(codes: Codes, weights: np.ndarray, labels: np.ndarray) -> pa.Table:
+def global_explanations(codes: Codes, weights: np.ndarray, labels: np.ndarray, best: np.ndarray) -> pa.Table:
     """Atoms of every class, twice: by what the classifier adds for images that it gives the class (`classifier`), and
     by how much brighter they are on images that show it (`images`, as published, which no weight enters).
 
@@ -89,8 +89,8 @@ def global_explanations(codes: Codes, weights: np.ndarray, labels: np.ndarray) -
         codes: of the test images [samples latents].
         weights: [classes latents].
         labels: what is present [samples classes].
+        best: the class that each image is given [samples].
     """
-    best = np.asarray(codes @ weights.T).argmax(1)
     mean = np.asarray(codes.mean(0)).ravel()
     rows = []
     for number in range(len(weights)):

@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow as pa
 import torch
 
-from frozen.data.scenes import Scene, Split
+from frozen.data.scenes import Scene
 from frozen.intervals import IntervalConfig
 from frozen.readout.cells import Cell, LeftOut, Mistake
 from frozen.readout.defaults import ReadoutDefaults
@@ -24,14 +24,24 @@ from frozen.readout.outcome import Outcome
 from frozen.readout.readout import Difference, Method, StudyReader
 from frozen.readout.study import Study
 from readouts.concepts.cells import cells
-from readouts.concepts.columns import COLUMN_KINDS, COLUMNS, CONTROLS, EXPECTATIONS, FLAGS, MEASURES
+from readouts.concepts.columns import (
+    COLUMN_KINDS,
+    COLUMNS,
+    CONTROLS,
+    EXPECTATIONS,
+    EXTRA_MEASURES,
+    FLAGS,
+    MEASURES,
+)
+from readouts.concepts.conjunctions import binding_of
 from readouts.concepts.keys import ConceptsKeys, ConceptsStudy, read_keys
 from readouts.concepts.maps import offered
-from readouts.concepts.measuring import codes_of, dictionaries, names_of, stability_of
+from readouts.concepts.measuring import codes_of, dictionaries, monosemanticity_of, names_of, stability_of
 from readouts.concepts.method import method
+from readouts.concepts.roles import stored_labels
 from readouts.concepts.stages import DIMENSIONS, GRID_COLUMN_KINDS, GRID_COLUMNS, PRODUCTS, VERSION, Stage
 from readouts.concepts.stored import compare, recompute
-from readouts.concepts.using import binding_of, classifier_of, intervention_of
+from readouts.concepts.using import classifier_of, fidelity_of, intervention_of
 
 _MULTIPLICATIONS_A_SECOND = 2e10
 """That a core does in a dictionary's training, about."""
@@ -44,6 +54,7 @@ class ConceptsReadout(ReadoutDefaults):
     keys = ConceptsKeys
     dimensions = DIMENSIONS
     measures = MEASURES
+    extra_measures = EXTRA_MEASURES
     depth_curves = (
         DepthCurve(name="concepts", column="bound_auc", none=0.5, full=1.0, where=(("stage", "binding"),)),
     )
@@ -74,9 +85,9 @@ class ConceptsReadout(ReadoutDefaults):
         stage: Stage = cell.settings
         return (cell.dataset, cell.backbone, cell.control, stage.site, stage.name)
 
-    def labels(self, split: Split) -> dict[str, np.ndarray]:
-        """Object codes."""
-        return {"object_codes": split.object_codes}
+    def labels(self, split: Any) -> dict[str, np.ndarray]:
+        """Object codes of scenes; of other images their class, and their group."""
+        return stored_labels(split)
 
     def cost(self, cell: Cell, sizes: Mapping[str, int]) -> float:
         """About how many multiplications the cell takes."""
@@ -142,12 +153,16 @@ def _measured(cell: Cell, inputs: Inputs, device: torch.device) -> Outcome:
             return codes_of(cell, inputs, device)
         case "names":
             return names_of(cell, inputs, device)
+        case "monosemanticity":
+            return monosemanticity_of(cell, inputs)
         case "stability":
             return stability_of(cell, inputs, device)
         case "binding":
             return binding_of(cell, inputs)
         case "classifier":
-            return classifier_of(cell, inputs)
+            return classifier_of(cell, inputs, device)
+        case "fidelity":
+            return fidelity_of(cell, inputs, device)
         case "intervention":
             return intervention_of(cell, inputs)
         case other:

@@ -104,6 +104,8 @@ class TrainingConfig:
     """Whether restarted atoms point from the bias to the row that they restart at, and not from zero."""
     resample_every: int = 500
     """Steps between restarts of silent atoms; none in the last of them."""
+    resample_batches: int = 1
+    """Batches from which atoms that restart choose their rows."""
     dead_rows: int = 100_000
     """Rows without firing after which an atom of a topk kind counts as silent in training."""
     clip: float = 1.0
@@ -114,7 +116,7 @@ class TrainingConfig:
 
     def problems(self) -> Iterator[Problem]:
         """Every broken rule."""
-        for name in ("steps", "batch_size", "resample_every", "dead_rows"):
+        for name in ("steps", "batch_size", "resample_every", "resample_batches", "dead_rows"):
             yield from at_least(name, getattr(self, name), 1)
         for name in ("warm_up", "decay"):
             if not 0 <= getattr(self, name) <= 1:

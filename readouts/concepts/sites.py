@@ -86,3 +86,53 @@ class Projected:
     def __getitem__(self, rows: slice | np.ndarray) -> np.ndarray:
         """The rows, float32."""
         return self._space.image_vectors(np.array(self._array[rows], dtype=np.float32))
+
+
+class TokenMeans:
+    """Means over the tokens of each image, made as they are read; fulfils `ArrayRows`.
+
+    Args:
+        array: [samples token dim].
+    """
+
+    itemsize = 4
+
+    def __init__(self, array: ArrayRows) -> None:
+        self._array = array
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """[samples dim]."""
+        return (len(self._array), self._array.shape[-1])
+
+    def __len__(self) -> int:
+        return len(self._array)
+
+    def __getitem__(self, rows: slice | np.ndarray) -> np.ndarray:
+        """The rows, float32."""
+        return np.asarray(self._array[rows], dtype=np.float32).mean(1)
+
+
+class SomeRows:
+    """Some rows of an array, read when they are asked for; fulfils `ArrayRows`.
+
+    Args:
+        array: [samples dim].
+        chosen: numbers of its rows, in their order.
+    """
+
+    def __init__(self, array: ArrayRows, chosen: np.ndarray) -> None:
+        self._array, self._chosen = array, chosen
+        self.itemsize = array.itemsize
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """[chosen dim]."""
+        return (len(self._chosen), *self._array.shape[1:])
+
+    def __len__(self) -> int:
+        return len(self._chosen)
+
+    def __getitem__(self, rows: slice | np.ndarray) -> np.ndarray:
+        """The rows."""
+        return self._array[self._chosen[rows]]

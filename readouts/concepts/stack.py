@@ -21,6 +21,7 @@ _PREFIXES = (0.25, 0.5, 1.0)
 _AUXILIARY = 1 / 32
 """Weight of auxk (Gao et al. 2024)."""
 _THRESHOLD_DECAY = 0.99
+_ROWS_AT_ONCE = 4096
 
 
 class BatchResult(NamedTuple):
@@ -30,11 +31,13 @@ class BatchResult(NamedTuple):
         loss: of each dictionary [n].
         codes: [n rows latents].
         errors: x − x̂ of the scaled rows [n rows dim].
+        fires: rows in which each atom is active [n latents].
     """
 
     loss: Float[Tensor, " n"]
     codes: Float[Tensor, "n rows latents"]
     errors: Float[Tensor, "n rows dim"]
+    fires: Int[Tensor, "n latents"]
 
 
 class _Jump(torch.autograd.Function):
@@ -98,9 +101,9 @@ class Stack:
         self.gain = _parameter(torch.zeros(n, m), device)
         self.magnitude_bias = _parameter(torch.zeros(n, m), device)
         self.threshold = torch.zeros(n, device=device)
-        self.k = torch.tensor([one.k for one in configs], device=device)
+        self.k = [one.k for one in configs]
         self.weight = torch.tensor([one.weight for one in configs], device=device)
-        self.auxk = torch.tensor([one.revival == "auxk" for one in configs], device=device)
+        self.has_auxk = configs[0].revival == "auxk"
         self.silent_rows = torch.zeros(n, m, dtype=torch.long, device=device)
 
     @property
@@ -121,21 +124,34 @@ class Stack:
             gate = torch.relu(pre)
             frozen = gate @ self.decoder.detach() + self.bias.detach()[:, None]
             loss = loss + (x[None] - frozen).square().mean((1, 2))
-        if bool(self.auxk.any()):
-            loss = loss + _AUXILIARY * self.auxk * self._auxiliary(pre, errors.detach())
+        if self.has_auxk:
+            loss = loss + _AUXILIARY * self._auxiliary(pre, errors.detach())
         with torch.no_grad():
-            fired = (codes > 0).any(1)
-            self.silent_rows = torch.where(fired, 0, self.silent_rows + len(x))
-        return BatchResult(loss, codes.detach(), errors.detach())
+            fires = (codes > 0).sum(1)
+            self.silent_rows = torch.where(fires > 0, 0, self.silent_rows + len(x))
+        return BatchResult(loss, codes.detach(), errors.detach(), fires)
+
+    @torch.no_grad()
+    def row_losses(self, x: Float[Tensor, "rows dim"]) -> Float[Tensor, "n rows"]:
+        """Squared error and λ times the L1 norm of every row, by which restarts choose rows (paper's code)."""
+        found: list[Tensor] = []
+        thresholds = self.threshold
+        for rows in x.split(_ROWS_AT_ONCE):
+            linear = (rows[None] - self.bias[:, None]) @ self.encoder.transpose(1, 2)
+            codes, _ = self._codes(linear, linear + self.encoder_bias[:, None])
+            loss = self._reconstruction(rows, codes)[1].square().mean(2)
+            found.append(loss + self.weight[:, None] * codes.sum(2) if self.kind == "relu_l1" else loss)
+        self.threshold = thresholds  # those of inference follow the batches of training only
+        return torch.cat(found, dim=1)
 
     def _codes(self, linear: Tensor, pre: Tensor) -> tuple[Tensor, Tensor]:
         """Codes, and what λ weighs: the L1 or L0 norm of a row's code, its mean over rows [n]."""
         nothing = torch.zeros(len(pre), device=pre.device)
-        positive = torch.relu(pre)
         if self.kind == "topk":
-            return self._largest(positive), nothing
+            return self._largest(pre), nothing
         if self.kind in ("batchtopk", "matryoshka"):
-            return self._largest_of_batch(positive), nothing
+            return self._largest_of_batch(pre), nothing
+        positive = torch.relu(pre)
         if self.kind == "jumprelu":
             threshold = self.log_threshold.exp()[:, None]
             return _Jump.apply(positive, threshold), _Step.apply(pre, threshold).sum(2).mean(1)  # pyright: ignore
@@ -144,24 +160,27 @@ class Stack:
             return magnitude * (pre > 0), positive.sum(2).mean(1)
         return positive, positive.sum(2).mean(1)
 
-    def _largest(self, positive: Tensor) -> Tensor:
-        if len(set(self.k.tolist())) == 1:
-            return keep_largest(positive, int(self.k[0]))
-        most = min(int(self.k.max()), positive.shape[-1])
-        found = positive.topk(most, dim=-1)
-        kept = found.values * (torch.arange(most, device=positive.device) < self.k[:, None, None])
-        return torch.zeros_like(positive).scatter_(-1, found.indices, kept)
+    def _largest(self, pre: Tensor) -> Tensor:
+        """The k largest of each row, where they are positive."""
+        most = min(max(self.k), pre.shape[-1])
+        found = pre.topk(most, dim=-1, sorted=len(set(self.k)) > 1)
+        kept = torch.relu(found.values)
+        if len(set(self.k)) > 1:
+            k = torch.tensor(self.k, device=pre.device)
+            kept = kept * (torch.arange(most, device=pre.device) < k[:, None, None])
+        return torch.zeros_like(pre).scatter_(-1, found.indices, kept)
 
-    def _largest_of_batch(self, positive: Tensor) -> Tensor:
+    def _largest_of_batch(self, pre: Tensor) -> Tensor:
         """The k·B largest of a batch; the least of them is followed as the threshold of inference."""
-        flat, rows = positive.flatten(1), positive.shape[1]
-        cuts = torch.stack(
-            [one.topk(min(int(k) * rows, flat.shape[1])).values[-1] for one, k in zip(flat, self.k, strict=True)]
-        )
         with torch.no_grad():
+            flat, rows = pre.flatten(1), pre.shape[1]
+            sizes = [min(k * rows, flat.shape[1]) for k in self.k]
+            least = [one.topk(size, sorted=False).values.min() for one, size in zip(flat, sizes, strict=True)]
+            cuts = torch.relu(torch.stack(least))
             old = torch.where(self.threshold == 0, cuts, self.threshold)
             self.threshold = _THRESHOLD_DECAY * old + (1 - _THRESHOLD_DECAY) * cuts
-        return positive * (positive >= cuts[:, None, None])
+            kept = (pre >= cuts[:, None, None]) & (pre > 0)
+        return pre * kept
 
     def _reconstruction(self, x: Tensor, codes: Tensor) -> tuple[Tensor, Tensor]:
         """Mean squared error, of nested prefixes where the kind has them, and the errors of all atoms together."""
@@ -192,7 +211,7 @@ class Stack:
         """Remove from the decoder's gradient what would change the length of an atom."""
         gradient = self.decoder.grad
         assert gradient is not None
-        unit = normalize(self.decoder, dim=2)
+        unit = self.decoder  # its rows have length 1 after every step
         gradient -= unit * (unit * gradient).sum(2, keepdim=True)
 
     @torch.no_grad()

@@ -4,31 +4,34 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from frozen.data.scenes import SPLITS
 from frozen.data.spec import DatasetSpec
 from frozen.intervals import IntervalConfig
 from frozen.models import BackboneConfig
 from frozen.readout.measures import Dimension
 from readouts.concepts.keys import ClassifierConfig, InterventionConfig, NamesConfig
+from readouts.concepts.roles import ROLES
 from readouts.concepts.settings import DictionaryConfig, TrainingConfig
 
 NO_DICTIONARY = "no dictionary"
-VERSION = 1
+VERSION = 2
 """Raised when equal inputs give other numbers; part of every cell's identity."""
 
 STAGES = {
     "dictionary": "trains it, and models held-out activations with it",
     "codes": "sparse codes of every split",
     "names": "a text for every atom",
+    "monosemanticity": "how alike another model finds the images of an atom",
     "binding": "whether atoms stand for features or for conjunctions of them",
     "classifier": "a linear classifier on codes or activations",
+    "fidelity": "what is lost when x̂ replaces x: by the texts of the classes, and by the linear probe on x",
     "intervention": "the classifier without some atoms, or with them alone",
     "stability": "whether two trainings find the same atoms",
 }
 PRODUCTS = {
     "dictionary": "encoder, decoder and normalisation, as safetensors",
     "names": "a row an atom: name, scores, z; parquet",
-    **{f"codes_{split}": f"sparse codes of the {split} split, an Arrow stream" for split in SPLITS},
+    **{f"codes_{role}": f"sparse codes of the {role} split, an Arrow stream" for role in ROLES},
+    "selectivity": "a row an atom: what it detects, and its bound AUC; parquet",
     "classifier": "weights, as safetensors",
 }
 _STAGE_TEXT = "what is measured: " + "; ".join(f"{name}: {text}" for name, text in STAGES.items())
@@ -69,6 +72,10 @@ class Stage:
     texts: tuple[str, ...] = ()
     classifier: ClassifierConfig | None = None
     intervention: InterventionConfig | None = None
+    templates: tuple[str, ...] = ()
+    """Of zero-shot classes."""
+    n_clusters: int = 0
+    """Clusters of images, of the stage `codes`."""
     judge: BackboneConfig | None = None
     """Model that judges images, by its needs `judge_test`."""
 

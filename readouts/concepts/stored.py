@@ -13,7 +13,7 @@ import pyarrow as pa
 from frozen.intervals import IntervalConfig, interval, resample, spread
 from frozen.readout.comparing import difference, refuse_other_samples
 from frozen.readout.readout import Difference
-from readouts.concepts.bound import COVERED, resampled_aucs
+from readouts.concepts.bound import COVERED, mass_shares, resampled_aucs
 
 Means = Mapping[str, np.ndarray]
 
@@ -57,22 +57,39 @@ QUANTITIES: dict[str, tuple[DerivedMeasure, ...]] = {
             "zero_shot_lost", lambda means: 100 * (means["zero_shot"] - means["zero_shot_modelled"]), _POINTS
         ),
     ),
+    "fidelity": (
+        DerivedMeasure("zero_shot_percent", lambda means: 100 * means["zero_shot"], _PERCENT),
+        DerivedMeasure(
+            "zero_shot_lost", lambda means: 100 * (means["zero_shot"] - means["zero_shot_modelled"]), _POINTS
+        ),
+        DerivedMeasure("accuracy_percent", lambda means: 100 * means["probe"], _PERCENT),
+        DerivedMeasure("probe_lost", lambda means: 100 * (means["probe"] - means["probe_modelled"]), _POINTS),
+    ),
     "codes": (DerivedMeasure("l0", lambda means: means["l0"], (0.0, math.inf)),),
     "names": (
         DerivedMeasure("named_percent", lambda means: 100 * _ratio(means["named"], means["alive"]), _PERCENT),
+        DerivedMeasure("name_z", lambda means: _ratio(means["z"], means["alive"])),
+        DerivedMeasure("name_margin", lambda means: _ratio(means["margin"], means["alive"]), (0.0, 2.0)),
         DerivedMeasure("name_score", lambda means: _ratio(means["score"], means["alive"]), (-1.0, 1.0)),
         DerivedMeasure("name_accuracy_percent", lambda means: 100 * _ratio(means["right"], means["known"]), _PERCENT),
     ),
     "classifier": (
         DerivedMeasure("accuracy_percent", lambda means: 100 * means["accuracy"], _PERCENT),
         DerivedMeasure("concepts_per_decision", lambda means: means["concepts"], (0.0, math.inf)),
+        DerivedMeasure("accuracy_at_5", lambda means: 100 * means["at_5"], _PERCENT),
+        DerivedMeasure("concepts_absolute", lambda means: means["concepts_absolute"], (0.0, math.inf)),
+        DerivedMeasure("concepts_published", lambda means: means["concepts_published"], (0.0, math.inf)),
         DerivedMeasure("worst_group_percent", _worst, _PERCENT),
     ),
     "intervention": (
         DerivedMeasure("accuracy_percent", lambda means: 100 * means["accuracy"], _PERCENT),
         DerivedMeasure("accuracy_change", lambda means: 100 * (means["accuracy"] - means["before"]), _POINTS),
+        DerivedMeasure("random_change", lambda means: 100 * (means["random"] - means["before"]), _POINTS),
         DerivedMeasure("change_beyond_random", lambda means: 100 * (means["accuracy"] - means["random"]), _POINTS),
         DerivedMeasure("worst_group_percent", _worst, _PERCENT),
+    ),
+    "monosemanticity": (
+        DerivedMeasure("monosemanticity", lambda means: _ratio(means["alike"], means["known"]), (-1.0, 1.0)),
     ),
     "stability": (DerivedMeasure("mmcs", lambda means: means["nearest"], (-1.0, 1.0)),),
 }
@@ -180,6 +197,9 @@ class _Drawn:
                 "bound_auc": np.nanmean(found.resampled, 0) if n_kinds else np.zeros(config.resamples),
                 "kinds_covered": (found.resampled > COVERED).sum(0).astype(np.float64),
             }
+            for kind, (share, shares) in mass_shares(table, config.resamples, seed).items():
+                values[name][f"{kind}_mass_percent"] = (100 * share, _PERCENT)
+                resampled[name][f"{kind}_mass_percent"] = 100 * shares
         return cls(values, resampled, n_samples)
 
 

@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from frozen.data.scenes import Scene, phrase
-from frozen.models.joint import JointSpace
+from frozen.models.joint import JointSpace, imagenet_texts
 from readouts.concepts.naming import NamingError
 
 
@@ -51,6 +51,18 @@ def scene_texts(scene: Scene) -> tuple[str, ...]:
     """A phrase for every object kind (`a red square`), then a word for every feature (`red`)."""
     kinds = [phrase(kind, scene.space) for kind in range(scene.space.n_objects)]
     return (*kinds, *(value for group in scene.space.groups for value in group.values))
+
+
+def packaged_texts() -> tuple[str, ...]:
+    """CLIP's names of ImageNet's classes, as open_clip has them, each once.
+
+    Raises:
+        NamingError: open_clip is not installed.
+    """
+    try:
+        return tuple(dict.fromkeys(imagenet_texts()[1]))
+    except ValueError as error:
+        raise NamingError(str(error)) from error
 
 
 def file_texts(path: Path) -> tuple[str, ...]:

@@ -62,7 +62,7 @@ def train(
 
     Args:
         array: activations [samples dim] or [samples token dim]; may be larger than memory.
-        members: dictionaries; those of one kind, size and learning rate run as one.
+        members: dictionaries without given weights; those of one kind, size and learning rate run as one.
         training: what they share.
         seed: of the order of the rows and of the restarts.
         device: where they are trained.
@@ -77,9 +77,6 @@ def train(
     groups: dict[tuple[object, ...], list[int]] = defaultdict(list)
     trained: dict[int, Trained] = {}
     for place, (config, _) in enumerate(members):
-        if config.weights is not None:
-            trained[place] = Trained(_given(config, width), Curve([], [], []), found, 0, 0.0)
-            continue
         groups[config.kind, config.n_atoms(width), config.learning_rate, config.revival].append(place)
     runs = [
         _Run([members[place] for place in places], width, training, torch.Generator().manual_seed(seed), device)
@@ -87,10 +84,15 @@ def train(
     ]
     on_device = centre.to(device)
     batches = Stream(array, training.batch_size, seed, buffer_bytes).batches()
-    for step, rows in zip(range(training.steps if runs else 0), batches, strict=False):
+    for step, rows in zip(range(training.steps), batches, strict=False):
         x = (rows.to(device) - on_device) * scale
         for run in runs:
             run.step(x, step)
+        if restarts_after(step, training) and any(run.resamples for run in runs):
+            more = (next(batches) for _ in range(training.resample_batches - 1))
+            pool = torch.cat([x, *((rows.to(device) - on_device) * scale for rows in more)])
+            for run in runs:
+                run.restart(pool)
     seconds = time.monotonic() - began
     for run, places in zip(runs, groups.values(), strict=True):
         for i, place in enumerate(places):
@@ -99,7 +101,7 @@ def train(
     return [trained[place] for place in range(len(members))]
 
 
-def _given(config: DictionaryConfig, width: int) -> Dictionary:
+def given_dictionary(config: DictionaryConfig, width: int) -> Dictionary:
     """A dictionary that is trained already.
 
     Raises:
@@ -127,7 +129,7 @@ class _Run:
         configs = [member.config for member in members]
         self.stack = Stack(configs, [member.seed for member in members], width, training, device)
         self.rate = configs[0].learning_rate
-        self.optimiser = torch.optim.Adam(self.stack.parameters, lr=self.rate)
+        self.optimiser = torch.optim.Adam(self.stack.parameters, lr=self.rate, fused=True)
         self.training, self.generator = training, generator
         self.curves = [Curve([], [], []) for _ in members]
         self.n_restarts = [0] * len(members)
@@ -146,18 +148,27 @@ class _Run:
             self.stack.clip(training.clip)
         self.optimiser.step()
         self.stack.renormalise()
-        self._fires += (found.codes > 0).sum(1)
+        self._fires += found.fires
         if step % max(1, training.steps // _POINTS) == 0:
-            l0 = (found.codes > 0).float().sum(2).mean(1)
+            l0 = found.fires.sum(1) / len(x)
             for curve, loss, active in zip(self.curves, found.loss.tolist(), l0.tolist(), strict=True):
                 curve.steps.append(step)
                 curve.losses.append(loss)
                 curve.l0.append(active)
-        if restarts_after(step, training) and self.stack.configs[0].revival == "resample":
-            losses = found.errors.square().mean(2)
-            for i, atoms in enumerate(silent_atoms(self._fires)):
-                self.n_restarts[i] += len(restart(self.stack, self.optimiser, i, atoms, x, losses[i], self.generator))
-            self._fires.zero_()
+
+    @property
+    def resamples(self) -> bool:
+        """Whether its silent atoms restart."""
+        return self.stack.configs[0].revival == "resample"
+
+    def restart(self, pool: Float[Tensor, "rows dim"]) -> None:
+        """Restart the atoms that were silent since the last time, at badly modelled rows of a pool."""
+        if not self.resamples:
+            return
+        losses = self.stack.row_losses(pool)
+        for i, atoms in enumerate(silent_atoms(self._fires)):
+            self.n_restarts[i] += len(restart(self.stack, self.optimiser, i, atoms, pool, losses[i], self.generator))
+        self._fires.zero_()
 
 
 def restarts_after(step: int, training: TrainingConfig) -> bool:

@@ -1,190 +1,142 @@
-"""Measures the stages that use codes: selectivity of atoms, classifiers, interventions."""
+"""Measures the stages that use codes: classifiers, interventions, and x̂ in the place of x."""
 
 from __future__ import annotations
 
-import io
+from collections.abc import Iterator
 from fnmatch import fnmatchcase
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
+import torch
 from safetensors.numpy import load, save
+from torch.nn.functional import normalize
 
+from frozen.models.joint import open_joint
 from frozen.readout.cells import Cell
 from frozen.readout.needs import Inputs
 from frozen.readout.outcome import Outcome
+from frozen.rows import ArrayRows
 from readouts.concepts import codes as sparse
 from readouts.concepts import naming
-from readouts.concepts.bound import samples_of
 from readouts.concepts.classifier import (
+    BUDGETS,
     Codes,
     Solution,
     adam,
     coverage,
+    decide,
+    deviations,
     found_right,
     path,
     with_budget,
 )
+from readouts.concepts.dictionary import Dictionary
 from readouts.concepts.keys import ClassifierConfig, InterventionConfig
 from readouts.concepts.measuring import site_rows
 from readouts.concepts.pictures import global_explanations, local_explanations
+from readouts.concepts.roles import ROLES, class_names, groups_of, held_out, n_classes_of, present
 from readouts.concepts.rows import outcome
-from readouts.concepts.selectivity import LEAST, Bound, aucs, bound, choose
+from readouts.concepts.sites import JOINT, SomeRows, TokenMeans
 from readouts.concepts.stages import Stage
+from readouts.concepts.texts import read_texts
 
-_SPLITS = ("train", "validation", "test")
-_CONJUNCTION, _FEATURE = 0.75, 0.9
-_BUDGET = 5
-
-
-def binding_of(cell: Cell, inputs: Inputs) -> Outcome:
-    """Conjunction against feature selectivity: detectors are chosen on validation images, measured on test images."""
-    stage: Stage = cell.settings
-    space = cell.dataset.config.space
-    objects = {name: inputs.array(f"{name}_labels", "object_codes") for name in ("validation", "test")}
-    codes = {name: sparse.from_bytes(inputs.products[f"codes_{name}"], len(objects[name])) for name in objects}
-    dense = {name: one.toarray() for name, one in codes.items()}
-    validation = np.nan_to_num(aucs(dense["validation"], objects["validation"] > 0), nan=0.5)
-    samples = samples_of(dense["test"][:, validation.argmax(0)], objects["test"], space)
-    n = len(objects["test"])
-    weights = np.random.default_rng(stage.seed).multinomial(n, np.full(n, 1 / n), size=stage.intervals.resamples)
-    table = _selectivities(cell, dense, objects, weights)
-    mass = dense["test"].sum(0)
-    conjunctions = np.array([kind == "conjunction" for kind in table["kind"].to_pylist()])
-    states = np.stack([samples.column(f"state_{kind}").to_numpy() for kind in range(space.n_objects)])
-    few = min(int((states == state).sum(1).min()) for state in (1, 2)) < LEAST
-    row = {
-        "n_atoms": codes["test"].shape[1],
-        "n_test": n,
-        "conjunction_atoms": int(conjunctions.sum()),
-        "feature_atoms": table["kind"].to_pylist().count("feature"),
-        "conjunction_mass_percent": 100 * float(mass[conjunctions].sum() / max(mass.sum(), 1e-12)),
-        "flags": ["nothing_to_bind"] if few else [],
-    }
-    file = io.BytesIO()
-    pq.write_table(table, file)
-    return outcome(cell, row, samples, files={"selectivity.parquet": file.getvalue()})
+_BLOCK_NUMBERS = 2**22
+_MOST_GROUPS = 64
+"""Groups, or classes, beyond which none is told as the worst."""
 
 
-def _selectivities(
-    cell: Cell, dense: dict[str, np.ndarray], objects: dict[str, np.ndarray], weights: np.ndarray
-) -> pa.Table:
-    """A row an atom: what it detects, and its bound AUC with an interval."""
-    stage: Stage = cell.settings
-    space = cell.dataset.config.space
-    chosen = choose(dense["validation"], objects["validation"], space)
-    tested = chosen.at(dense["test"], objects["test"], space)
-    features = [value for group in space.groups for value in group.values]
-    tails = (1 - stage.intervals.level) / 2, (1 + stage.intervals.level) / 2
-    rows: list[dict[str, Any]] = []
-    for atom in np.flatnonzero(dense["test"].any(0)).tolist():
-        kind, feature = int(chosen.kind[atom]), int(chosen.feature[atom])
-        found = bound(dense["test"][:, atom], kind, objects["test"], space, weights)
-        low, high = (None, None) if found is None else np.nanquantile(found.resampled, tails).tolist()
-        rows.append(
-            {
-                "atom": atom,
-                "object": space.object_names[kind],
-                "auc_object": float(tested.kind_auc[atom]),
-                "feature": features[feature],
-                "auc_feature": float(tested.feature_auc[atom]),
-                "auc_bound": None if found is None else found.auc,
-                "auc_bound_low": low,
-                "auc_bound_high": high,
-                "n_positive": 0 if found is None else found.n_positive,
-                "n_negative": 0 if found is None else found.n_negative,
-                "density": float((dense["test"][:, atom] > 0).mean()),
-                "kind": kind_of_atom(found, low, high, float(tested.feature_auc[atom])),
-            }
-        )
-    fields = [pa.field("atom", pa.int32()), *_TEXTS, *_NUMBERS]
-    table = pa.Table.from_pylist(rows, schema=pa.schema(fields))
-    full = np.full(dense["test"].shape[1], "silent", dtype=object)
-    full[[row["atom"] for row in rows]] = [row["kind"] for row in rows]
-    return table if len(table) == len(full) else _with_silent(table, full)
+class _Task(NamedTuple):
+    """What a classifier is trained and tested on.
+
+    Attributes:
+        x: codes or activations by role.
+        labels: which classes an image shows, by role.
+        groups: of the test images, of which the worst is sought; None for the classes.
+    """
+
+    x: dict[str, Codes]
+    labels: dict[str, np.ndarray]
+    groups: np.ndarray | None
 
 
-_TEXTS = [pa.field(name, pa.string()) for name in ("object", "feature", "kind")]
-_NUMBERS = [
-    *(pa.field(f"auc_{name}", pa.float64()) for name in ("object", "feature", "bound", "bound_low", "bound_high")),
-    *(pa.field(name, pa.int64()) for name in ("n_positive", "n_negative")),
-    pa.field("density", pa.float64()),
-]
+def _task(cell: Cell, inputs: Inputs, config: ClassifierConfig) -> _Task:
+    """A tenth of the training images validates where the data set has no split for it."""
+    stored = {role: inputs.columns[f"{role}_labels"] for role in ROLES if f"{role}_labels" in inputs.columns}
+    n_classes = n_classes_of(cell.dataset.config, *stored.values())
+    labels = {role: present(cell.dataset.config, one, config.task, n_classes) for role, one in stored.items()}
+    x = {role: _read(cell, inputs, role, config, len(labels[role])) for role in labels}
+    if "validation" not in labels:
+        kept, out = held_out(len(labels["train"]), cell.settings.seed)
+        x["train"], x["validation"] = _some(x["train"], kept), _some(x["train"], out)
+        labels["train"], labels["validation"] = labels["train"][kept], labels["train"][out]
+    shown = labels["train"].any(1)
+    if not shown.all():
+        x["train"], labels["train"] = _some(x["train"], np.flatnonzero(shown)), labels["train"][shown]
+    return _Task(x, labels, groups_of(stored["test"]))
 
 
-def _with_silent(table: pa.Table, kinds: np.ndarray) -> pa.Table:
-    """The table with a row for every atom, in their order."""
-    rows = {row["atom"]: row for row in table.to_pylist()}
-    empty = dict.fromkeys(table.column_names)
-    every = [rows.get(atom, empty | {"atom": atom, "kind": kind, "density": 0.0}) for atom, kind in enumerate(kinds)]
-    return pa.Table.from_pylist(every, schema=table.schema)
+def _read(cell: Cell, inputs: Inputs, role: str, config: ClassifierConfig, n: int) -> Codes:
+    if config.reads == "codes":
+        return sparse.from_bytes(inputs.products[f"codes_{role}"], n)
+    rows = site_rows(cell, inputs, role)
+    return TokenMeans(rows) if len(rows.shape) == 3 else rows
 
 
-def kind_of_atom(found: Bound | None, low: float | None, high: float | None, auc_feature: float) -> str:
-    """conjunction, feature or other, by the interval of the bound AUC."""
-    if found is None or low is None or high is None:
-        return "other"
-    if low > _CONJUNCTION:
-        return "conjunction"
-    return "feature" if auc_feature > _FEATURE and low <= 0.5 <= high else "other"
+def _some(codes: Codes, rows: np.ndarray) -> Codes:
+    return codes[rows] if isinstance(codes, sparse.csr_array) else SomeRows(codes, rows)
 
 
-def labels_of(cell: Cell, inputs: Inputs, split: str, task: str) -> np.ndarray:
-    """Which classes an image shows [samples classes]."""
-    objects = inputs.array(f"{split}_labels", "object_codes")
-    return objects > 0 if task == "objects" else cell.dataset.config.space.feature_codes(objects) > 0
-
-
-def classifier_of(cell: Cell, inputs: Inputs) -> Outcome:
+def classifier_of(cell: Cell, inputs: Inputs, device: torch.device) -> Outcome:
     """Train on the training images, choose λ on validation images, measure on test images."""
     stage: Stage = cell.settings
     config = stage.classifier
     assert config is not None
-    labels = {split: labels_of(cell, inputs, split, config.task) for split in _SPLITS}
-    x = {split: _read(cell, inputs, split, config, len(labels[split])) for split in _SPLITS}
-    chosen, steps = _solve(x, labels, config, stage.seed)
-    weights, test = chosen.weights, x["test"]
-    logits = np.asarray(test @ weights.T)
-    counted = coverage(test, weights, logits)
-    samples = samples_of_decisions(logits, labels["test"], {"concepts": counted.positive.astype(np.float64)})
-    budget = np.asarray(test @ with_budget(chosen, x["train"], _BUDGET).T)
+    task = _task(cell, inputs, config)
+    chosen, steps = _solve(task, config, stage.seed, device)
+    weights, test, labels = chosen.weights, task.x["test"], task.labels["test"]
+    found = decide(test, weights, labels)
+    counted = coverage(test, weights, found.best)
+    scale = deviations(task.x["train"])
+    budgets = {n: decide(test, with_budget(weights, scale, n), labels).accuracy for n in BUDGETS}
+    others = {
+        "concepts": counted.positive,
+        "concepts_absolute": counted.absolute,
+        "concepts_published": np.maximum(counted.positive - 1, 0),
+        "at_5": budgets[5],
+    }
+    samples = samples_of_decisions(found.accuracy, found.right, labels, task.groups, others)
     row = {
         "n_atoms": weights.shape[1],
-        "n_train": len(labels["train"]),
-        "n_test": len(labels["test"]),
-        "chance_percent": 100 * float(labels["test"].sum(1).mean() / labels["test"].shape[1]),
+        "n_train": len(task.labels["train"]),
+        "n_test": len(labels),
+        "chance_percent": 100 * float(labels.sum(1).mean() / labels.shape[1]),
         "penalty": chosen.penalty,
         "weights_per_class": chosen.weights_per_class,
         "zero_weights_percent": 100 * float((weights == 0).mean()),
         "kkt_residual": None if np.isnan(chosen.kkt) else chosen.kkt,
-        "accuracy_at_5": 100 * float(found_right(budget, labels["test"])[1].mean()),
-        "concepts_absolute": float(counted.absolute.mean()),
-        "concepts_published": float(np.maximum(counted.positive - 1, 0).mean()),
         "flags": ["not_converged"] if chosen.kkt > 1e-2 else [],
     }
     content = save({"weights": np.ascontiguousarray(weights)})
-    tables = {"path.parquet": pa.Table.from_pylist(steps)}
+    shown = labels.any(1)
+    tables = {
+        "path.parquet": pa.Table.from_pylist(steps),
+        "budgets.parquet": pa.table(
+            {"atoms": list(budgets), "test_percent": [100 * float(one[shown].mean()) for one in budgets.values()]}
+        ),
+    }
     if config.reads == "codes":
-        tables["local.parquet"] = local_explanations(test, weights, labels["test"])
-        tables["global.parquet"] = global_explanations(test, weights, labels["test"])
+        tables["local.parquet"] = local_explanations(test, weights, labels)
+        tables["global.parquet"] = global_explanations(test, weights, labels, found.best)
     files = {name: naming.to_bytes(table) for name, table in tables.items() if len(table)}
     return outcome(cell, row, samples, files=files, products={"classifier": content})
 
 
-def _read(cell: Cell, inputs: Inputs, split: str, config: ClassifierConfig, n: int) -> Codes:
-    if config.reads == "codes":
-        return sparse.from_bytes(inputs.products[f"codes_{split}"], n)
-    rows = np.asarray(site_rows(cell, inputs, split)[:], dtype=np.float64)
-    return rows.mean(1) if rows.ndim == 3 else rows
-
-
 def _solve(
-    x: dict[str, Codes], labels: dict[str, np.ndarray], config: ClassifierConfig, seed: int
+    task: _Task, config: ClassifierConfig, seed: int, device: torch.device
 ) -> tuple[Solution, list[dict[str, float]]]:
     """The solution of best validation accuracy, the sparser of equal ones; and all that were tried."""
-    shown = labels["train"].any(1)
-    train, known = x["train"][np.flatnonzero(shown)], labels["train"][shown]
+    train, known = task.x["train"], task.labels["train"]
     if config.solver == "adam":
         tried = [
             adam(
@@ -194,31 +146,106 @@ def _solve(
                 learning_rate=config.learning_rate,
                 epochs=config.epochs,
                 seed=seed,
+                device=device,
             )
         ]
     else:
         tried = list(path(train, known, config.penalties))
-    steps = []
-    for one in tried:
-        accuracy = {
-            f"{split}_percent": 100
-            * float(found_right(np.asarray(x[split] @ one.weights.T), labels[split])[1].mean())
-            for split in ("validation", "test")
-        }
-        steps.append({"penalty": one.penalty, "weights_per_class": one.weights_per_class, **accuracy})
+    steps = [_step(task, one) for one in tried]
     best = max(range(len(tried)), key=lambda i: (steps[i]["validation_percent"], -i))
     return tried[best], steps
 
 
-def samples_of_decisions(logits: np.ndarray, labels: np.ndarray, others: dict[str, np.ndarray]) -> pa.Table:
-    """A row an image that shows something: how well its classes are found, and each of them."""
+def _step(task: _Task, one: Solution) -> dict[str, float]:
+    found = {role: decide(task.x[role], one.weights, task.labels[role]) for role in ("validation", "test")}
+    counted = coverage(task.x["test"], one.weights, found["test"].best)
+    return {
+        "penalty": one.penalty,
+        "weights_per_class": one.weights_per_class,
+        "concepts_per_decision": float(counted.positive[task.labels["test"].any(1)].mean()),
+        **{f"{role}_percent": 100 * float(each.accuracy.mean()) for role, each in found.items()},
+    }
+
+
+def samples_of_decisions(
+    accuracy: np.ndarray,
+    right: np.ndarray,
+    labels: np.ndarray,
+    groups: np.ndarray | None,
+    others: dict[str, np.ndarray],
+) -> pa.Table:
+    """A row an image that shows something: how well its classes are found, and each of its groups.
+
+    Args:
+        accuracy: share of the present classes that are found [samples].
+        right: which [samples classes].
+        labels: which classes are present [samples classes].
+        groups: which groups an image is of [samples groups]; None where classes are the groups.
+        others: further columns [samples].
+    """
     shown = np.flatnonzero(labels.any(1))
-    right, accuracy = found_right(logits[shown], labels[shown])
-    columns = {"accuracy": accuracy, **{name: values[shown] for name, values in others.items()}}
-    for group in range(labels.shape[1]):
-        columns[f"in_{group}"] = labels[shown, group].astype(np.float64)
-        columns[f"right_{group}"] = right[:, group].astype(np.float64)
+    columns = {"accuracy": accuracy[shown]}
+    columns |= {name: np.asarray(values, dtype=np.float64)[shown] for name, values in others.items()}
+    of_group = right if groups is None else groups & (accuracy == 1)[:, None]
+    groups = labels if groups is None else groups
+    for group in range(groups.shape[1] if groups.shape[1] <= _MOST_GROUPS else 0):
+        columns[f"in_{group}"] = groups[shown, group].astype(np.float64)
+        columns[f"right_{group}"] = of_group[shown, group].astype(np.float64)
     return pa.table(columns)
+
+
+def fidelity_of(cell: Cell, inputs: Inputs, device: torch.device) -> Outcome:
+    """What x̂ in the place of x costs: by the texts of the classes, and by the linear probe that was trained on x."""
+    stage: Stage = cell.settings
+    task = stage.classifier.task if stage.classifier is not None else "objects"
+    stored = inputs.columns["test_labels"]
+    dictionary = Dictionary.from_bytes(inputs.products["dictionary"]).to(device)
+    test = site_rows(cell, inputs, "test")
+    probe = load(inputs.products["probe"])["weights"] if "probe" in inputs.products else None
+    texts = _text_vectors(cell) if stage.site == JOINT else None
+    own, of_texts = (
+        present(cell.dataset.config, stored, name, n_classes_of(cell.dataset.config, stored) if m is None else len(m))
+        for name, m in ((task, probe), ("objects", texts))
+    )
+    columns: dict[str, list[np.ndarray]] = {}
+    for rows, x, modelled in _replaced(dictionary, test, device):
+        for end, images in (("", x), ("_modelled", modelled)):
+            if probe is not None:
+                right = found_right(images.double().numpy() @ probe.T, own[rows])[1]
+                columns.setdefault(f"probe{end}", []).append(right)
+            if texts is not None:
+                scores = normalize(images, dim=1) @ texts.T
+                right = found_right(scores.numpy(), of_texts[rows])[1]
+                columns.setdefault(f"zero_shot{end}", []).append(right)
+    shown = own.any(1)
+    samples = pa.table({name: np.concatenate(values)[shown] for name, values in columns.items()})
+    row = {"n_atoms": dictionary.n_atoms, "width": dictionary.width, "n_test": len(test), "flags": []}
+    return outcome(cell, row, samples)
+
+
+def _text_vectors(cell: Cell) -> torch.Tensor | None:
+    """Vectors of the classes' names, or None where nobody names them or the tower cannot read all of them."""
+    names = class_names(cell.dataset.config)
+    if not names:
+        return None
+    found = read_texts(open_joint(cell.backbone), names, cell.settings.templates)
+    return None if found.n_unread else found.vectors
+
+
+@torch.inference_mode()
+def _replaced(
+    dictionary: Dictionary, array: ArrayRows, device: torch.device
+) -> Iterator[tuple[slice, torch.Tensor, torch.Tensor]]:
+    """Blocks of x and of x̂ on the CPU, the mean over the tokens of an image."""
+    numbers = int(np.prod(array.shape[1:-1], dtype=np.int64)) * max(dictionary.n_atoms, dictionary.width)
+    n = max(1, _BLOCK_NUMBERS // numbers)
+    for start in range(0, len(array), n):
+        rows = slice(start, start + n)
+        x = torch.from_numpy(np.array(array[rows], dtype=np.float32)).to(device)
+        modelled = dictionary.decode(dictionary.encode(x.reshape(-1, dictionary.width))).view(x.shape)
+        if x.ndim == 3:
+            x, modelled = x.mean(1), modelled.mean(1)
+        yield rows, x.cpu(), modelled.cpu()
 
 
 def intervention_of(cell: Cell, inputs: Inputs) -> Outcome:
@@ -227,42 +254,59 @@ def intervention_of(cell: Cell, inputs: Inputs) -> Outcome:
     config, classifier = stage.intervention, stage.classifier
     assert config is not None
     assert classifier is not None
-    labels = labels_of(cell, inputs, "test", classifier.task)
-    codes = sparse.from_bytes(inputs.products["codes_test"], len(labels))
+    stored = inputs.columns["test_labels"]
     weights = load(inputs.products["classifier"])["weights"]
-    alive = np.bincount(codes.indices, minlength=codes.shape[1]) > 0
-    meant = atoms_meant(config, inputs.products.get("names"), alive)
-    before = found_right(np.asarray(codes @ weights.T), labels)[1]
+    labels = present(cell.dataset.config, stored, classifier.task, len(weights))
+    codes = sparse.from_bytes(inputs.products["codes_test"], len(labels))
+    if config.budget is not None:
+        weights = with_budget(weights, deviations(codes), config.budget)
+    fires = np.bincount(codes.indices, minlength=codes.shape[1])
+    meant = atoms_meant(config, inputs.products, fires / max(codes.shape[0], 1))
+    before = decide(codes, weights, labels).accuracy
     rng = np.random.default_rng(stage.seed)
+    alive = np.flatnonzero(fires)
     random = np.zeros(len(labels))
     for _ in range(config.draws):
-        drawn = rng.choice(np.flatnonzero(alive), size=min(len(meant), int(alive.sum())), replace=False)
-        random += found_right(silenced(codes, weights, drawn, config.action), labels)[1] / config.draws
-    logits = silenced(codes, weights, meant, config.action)
-    samples = samples_of_decisions(logits, labels, {"before": before, "random": random})
+        drawn = rng.choice(alive, size=min(len(meant), len(alive)), replace=False)
+        random += decide(codes, silenced(weights, drawn, config.action), labels).accuracy / config.draws
+    after = decide(codes, silenced(weights, meant, config.action), labels)
+    others = {"before": before, "random": random}
+    samples = samples_of_decisions(after.accuracy, after.right, labels, groups_of(stored), others)
     row = {
         "n_atoms": codes.shape[1],
         "n_test": len(labels),
         "n_atoms_meant": len(meant),
-        "random_change": 100 * float((random - before)[labels.any(1)].mean()),
         "chance_percent": 100 * float(labels.sum(1).mean() / labels.shape[1]),
         "flags": [] if len(meant) else ["no_atom_meant"],
     }
     return outcome(cell, row, samples)
 
 
-def atoms_meant(config: InterventionConfig, names: bytes | None, alive: np.ndarray) -> np.ndarray:
-    """Numbers of the living atoms that an intervention means, by number or by pattern of their name."""
-    meant = {atom for atom in config.atoms if 0 <= atom < len(alive)}
-    if names is not None:
-        for atom, name in enumerate(naming.from_bytes(names)["name"].to_pylist()):
+def atoms_meant(config: InterventionConfig, products: Any, density: np.ndarray) -> np.ndarray:
+    """Numbers of the living atoms that an intervention means: by number, name, selectivity or density.
+
+    Args:
+        config: the intervention.
+        products: `names` and `selectivity`, as far as it asks for them.
+        density: share of the images that each atom fires on.
+    """
+    meant = {atom for atom in config.atoms if 0 <= atom < len(density)}
+    if config.names and "names" in products:
+        for atom, name in enumerate(naming.from_bytes(products["names"])["name"].to_pylist()):
             if name != naming.UNNAMED and any(fnmatchcase(name, pattern) for pattern in config.names):
                 meant.add(atom)
-    return np.array(sorted(atom for atom in meant if alive[atom]), dtype=np.int64)
+    if config.kinds and "selectivity" in products:
+        kinds = naming.from_bytes(products["selectivity"])["kind"].to_pylist()
+        meant |= {atom for atom, kind in enumerate(kinds) if kind in config.kinds}
+    if config.denser_than is not None:
+        meant |= set(np.flatnonzero(density > config.denser_than).tolist())
+    if config.rarer_than is not None:
+        meant |= set(np.flatnonzero(density < config.rarer_than).tolist())
+    return np.array(sorted(atom for atom in meant if density[atom] > 0), dtype=np.int64)
 
 
-def silenced(codes: sparse.Csr, weights: np.ndarray, atoms: np.ndarray, action: str) -> np.ndarray:
-    """Logits without some atoms (remove), or with them alone (keep)."""
-    kept = np.full(codes.shape[1], action == "remove")
+def silenced(weights: np.ndarray, atoms: np.ndarray, action: str) -> np.ndarray:
+    """Weights without some atoms (remove), or with them alone (keep): an atom without weights says nothing."""
+    kept = np.full(weights.shape[1], action == "remove")
     kept[atoms] = action == "keep"
-    return np.asarray(codes @ (weights * kept).T)
+    return weights * kept

@@ -34,7 +34,7 @@ from readouts.text_decomposition.asked import (
     left_out,
 )
 from readouts.text_decomposition.capture import ImageTerms
-from readouts.text_decomposition.files import digest_of
+from readouts.text_decomposition.files import absent, digest_of
 from readouts.text_decomposition.keys import TextDecompositionStudy
 from readouts.text_decomposition.settings import (
     AUTO,
@@ -53,6 +53,15 @@ def cells(study: Study) -> Iterator[Cell | LeftOut | Mistake]:
     shared = Shared(keys.means, keys.norm_split, keys.templates, keys.classes, pools, study.intervals, study.seed)
     named = [pool for pool in pools if pool != AUTO] + [keys.classes] * (keys.classes is not None)
     files = tuple((name, digest_of(name)) for name in named if name is not None)
+    missing = tuple(one for pool in pools if pool != AUTO for one in absent(pool, "pool"))
+    missing += tuple(absent(keys.classes, "list of classes")) if keys.classes else ()
+    for made in _all(study, keys, shared, files):
+        yield replace(made, absent=missing) if missing and isinstance(made, Cell) else made
+
+
+def _all(
+    study: Study, keys: TextDecompositionStudy, shared: Shared, files: tuple[tuple[str, str], ...]
+) -> Iterator[Cell | LeftOut | Mistake]:
     for reading in readings(study, ("all",)):
         if isinstance(reading, Mistake):
             yield reading

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterator
 from pathlib import Path
 
+from frozen.data.dataset import Missing
 from frozen.models.joint import imagenet_texts
+from frozen.paths import written
 from frozen.problems import did_you_mean, shorten
+from frozen.readout.readout import StudyReader
 
 _PACKAGED = ("open_clip:imagenet_classes", "open_clip:imagenet_templates")
 """CLIP's prompts and names of ImageNet's classes, as the package open_clip has them."""
@@ -24,10 +28,11 @@ def lines_of(name: str, what: str) -> tuple[str, ...]:
         lines = Path(name).expanduser().read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is no UTF-8"
-        raise ValueError(f"the {what} {shorten(name)} cannot be read: {reason}") from error
+        place = f" (looked for at {name})" if written(name) != name else ""
+        raise ValueError(f"the {what} {shorten(written(name))} cannot be read: {reason}{place}") from error
     texts = tuple(line.strip() for line in lines if line.strip())
     if not texts:
-        raise ValueError(f"the {what} {shorten(name)} has no texts; write one a line")
+        raise ValueError(f"the {what} {shorten(written(name))} has no texts; write one a line")
     return texts
 
 
@@ -36,6 +41,19 @@ def _packaged(name: str) -> tuple[str, ...]:
         raise ValueError(f"unknown texts {name!r}; {did_you_mean(name, _PACKAGED)}")
     templates, classes = imagenet_texts()
     return templates if name == "open_clip:imagenet_templates" else classes
+
+
+def placed(name: str, reader: StudyReader) -> str:
+    """A list as a study names it: a file by its path, which is relative to the study's folder."""
+    return name if name.startswith("open_clip:") else reader.path(name)
+
+
+def absent(name: str, what: str) -> Iterator[Missing]:
+    """A list that cannot be read, and why."""
+    try:
+        lines_of(name, what)
+    except ValueError as error:
+        yield Missing(str(error), "put it there, or name another list")
 
 
 def digest_of(name: str) -> str:

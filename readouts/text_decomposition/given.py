@@ -15,6 +15,7 @@ from frozen.data.scenes.codes import FeatureSpace
 from frozen.data.spec import open_split
 from frozen.models import load
 from frozen.models.joint import open_joint
+from frozen.paths import written
 from frozen.readout.cells import Cell
 from frozen.readout.needs import Columns, Inputs
 from readouts.text_decomposition.asked import MAP, SPACE, Asked
@@ -94,7 +95,7 @@ class Given:
             ]
             texts = [*classes.texts, *scenes, *default_pool(space, joint.grammar)]
             templates = shared.templates or PLAIN
-        pools = {pool: _pool(pool, space, joint.grammar, classes.texts) for pool in shared.pools}
+        pools = {written(pool): _pool(pool, space, joint.grammar, classes.texts) for pool in shared.pools}
         table = TextTable.of([*texts, *(text for pool in pools.values() for text in pool)], joint)
         distinct = tuple(dict.fromkeys(classes.texts))
         number = {text: position for position, text in enumerate(distinct)}

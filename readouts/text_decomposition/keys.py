@@ -15,9 +15,10 @@ from frozen.models.joint import joint_refusal
 from frozen.plain import Plain, mapping_of
 from frozen.readout.forms import Border, Grid, gridded, list_of, literal, model_of
 from frozen.readout.readout import StudyReader
-from readouts.text_decomposition.files import lines_of
+from readouts.text_decomposition.files import lines_of, placed
 from readouts.text_decomposition.lens import Split
 from readouts.text_decomposition.settings import (
+    AUTO,
     HeatmapConfig,
     JointConfig,
     NeighboursConfig,
@@ -157,7 +158,7 @@ def read_keys(reader: StudyReader) -> TextDecompositionStudy | None:
         means=study.means or ("evaluated" if is_paper else "held_out"),
         norm_split=study.norm_split,
         templates=templates,
-        classes=study.classes,
+        classes=study.classes and placed(study.classes, reader),
         fit_split=study.fit_split,
         test_split=study.test_split,
         sets=tuple(study.sets.items()),
@@ -182,7 +183,7 @@ def _templates(reader: StudyReader, given: tuple[str, ...] | str | None) -> tupl
     found = given if isinstance(given, tuple) else ()
     if isinstance(given, str):
         try:
-            found = lines_of(given, "list of templates")
+            found = lines_of(placed(given, reader), "list of templates")
         except ValueError as error:
             reader.note(("templates",), str(error))
     for position, template in enumerate(found):
@@ -214,6 +215,8 @@ def _text_spans(reader: StudyReader, is_paper: bool) -> tuple[TextSpanConfig, ..
     found = []
     for point in product(*axes.values()):
         values = dict(zip(axes, point, strict=True))
+        if values.get("pool", AUTO) != AUTO:
+            values["pool"] = placed(values["pool"], reader)
         made = reader.make(("textspan",), lambda values=values: TextSpanConfig(**values))
         if made is not None:
             is_default = is_paper and "rank" not in given

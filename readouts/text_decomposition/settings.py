@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
+from frozen.paths import written
 from frozen.problems import Problem, at_least, refuse
 from readouts.text_decomposition.lens import Split
 
@@ -25,7 +26,7 @@ class TextSpanConfig:
     norm_split: Split = "uniform"
     """How the mean of the final norm is shared among terms: uniform (paper), or own_mean."""
     pool: str = AUTO
-    """File with a description a line; auto for words and phrases of the data set."""
+    """File with a description a line, relative to the study; auto for words and phrases of the data set."""
     rotations: int = 20
     """Random rotations of the pool, by which what is explained by chance is known."""
 
@@ -44,7 +45,7 @@ class TextSpanConfig:
         """What tells it apart from others in a table."""
         rank = "" if self.rank is None else f", rank {self.rank}"
         split = "" if self.norm_split == "uniform" else ", own mean"
-        pool = "" if self.pool == AUTO else f", {self.pool}"
+        pool = "" if self.pool == AUTO else f", {written(self.pool)}"
         return f"{self.texts} texts{rank}{split}{pool}"
 
 

@@ -10,6 +10,7 @@ import torch
 from jaxtyping import Float32
 from torch import Tensor
 
+from frozen.paths import written
 from readouts.text_decomposition.given import Given
 from readouts.text_decomposition.removal import fit_means
 from readouts.text_decomposition.settings import TextSpanConfig
@@ -52,7 +53,7 @@ def described(given: Given, config: TextSpanConfig) -> Described:
     Raises:
         ValueError: more texts than a head, or the pool, has directions.
     """
-    pool = given.pools[config.pool]
+    pool = given.pools[written(config.pool)]
     vectors = torch.from_numpy(given.table.rows(pool))
     basis = given.lens.head_basis(config.norm_split)[-config.last_layers :].flatten(0, 1)
     fit = _moments(given, given.fit_split, config)

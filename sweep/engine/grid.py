@@ -118,7 +118,8 @@ def _unknown(cell: Cell) -> str | None:
         if split not in known:
             return f"{cell.readout} reads the split {split!r} of {name!r}; its splits are {', '.join(known)}"
     for _, need in cell.needs_of(Capture):
-        if absent := [label for label in need.labels if labels is not None and label not in labels]:
+        absent = [label for label in need.labels if labels is not None and label.partition("@")[0] not in labels]
+        if absent:
             there = f"its labels are {', '.join(labels)}" if labels else "it has none"
             return f"{cell.readout} reads the labels {absent[0]!r} of {name!r}; {there}"
     return None

@@ -131,7 +131,7 @@ def print_plan(plan: Plan, readouts: Readouts, console: Console) -> None:
             console.print(f"warning: {line}", soft_wrap=True, highlight=False, markup=False)
     for name, missing in _missing_data(plan.to_do).items():
         console.print(f"missing: {name}: {missing}", soft_wrap=True, highlight=False, markup=False)
-    for line in _missing_weights(plan.to_do):
+    for line in (*_missing_weights(plan.to_do), *absent_files(plan.to_do)):
         console.print(f"missing: {line}", soft_wrap=True, highlight=False, markup=False)
     for line in missing_lines(plan):
         console.print(line, soft_wrap=True, highlight=False, markup=False)
@@ -241,6 +241,11 @@ def _missing_weights(cells: Iterable[Cell]) -> Iterator[str]:
     for backbone in dict.fromkeys(cell.backbone for cell in cells):
         if (path := backbone.weights_file) is not None and not path.is_file():
             yield f"{written(backbone.source)}: its weights file {path} is not there; put it there"
+
+
+def absent_files(cells: Iterable[Cell]) -> dict[str, None]:
+    """Files that the keys of read-outs name and that are not there, each once."""
+    return {str(missing): None for cell in cells for missing in cell.absent}
 
 
 def _scenes(cells: Iterable[Cell]) -> dict[str, AnyDataset]:

@@ -56,7 +56,9 @@ def open_sources(cells: Iterable[Cell], others: Iterable[Cell], study: Study, lo
             problems[locate(_path(study, cell, source), str(source))] = None
         else:
             sources[cell] = source
-    if any(isinstance(source, UnavailableError | MissingDataError) for source in opened.values()):
+    absent = {str(missing): None for cell in needed for missing in cell.absent}
+    problems |= {locate((), line)._replace(line=None): None for line in absent}
+    if absent or any(isinstance(source, UnavailableError | MissingDataError) for source in opened.values()):
         message = "with --available, what can be had is measured, and the rest of the cells is left missing"
         problems[locate((), message)._replace(line=None)] = None
     if problems:
@@ -99,7 +101,7 @@ class MissingDataError(DataError):
 
 
 def unavailable(cells: Iterable[Cell]) -> dict[Cell, tuple[str, ...]]:
-    """Those of some cells whose data or backbone cannot be had here, with what is missing and how to get it."""
+    """Those of some cells whose data, backbone or files are not here, with what is missing and how to get it."""
     found: dict[tuple[AnyDataset, BackboneConfig], tuple[str, ...]] = {}
     absent: dict[Cell, tuple[str, ...]] = {}
     with _Contents() as contents:
@@ -107,8 +109,8 @@ def unavailable(cells: Iterable[Cell]) -> dict[Cell, tuple[str, ...]]:
             pair = (cell.dataset.config, cell.backbone)
             if pair not in found:
                 found[pair] = contents.missing(*pair)
-            if found[pair]:
-                absent[cell] = found[pair]
+            if lines := (*found[pair], *map(str, cell.absent)):
+                absent[cell] = lines
     return absent
 
 

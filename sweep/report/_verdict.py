@@ -67,8 +67,8 @@ def verdict(rows: Sequence[Row], measures: Sequence[Measure], expectations: Sequ
 def answers(rows: Iterable[Row], measures: Sequence[Measure], headline: Headline | None = None) -> list[Answer]:
     """Each backbone's cell with the largest headline measure, a data set each; controls do not compete."""
     known = {measure.column: measure for measure in measures}
-    chosen = headline or Headline(column=measures[0].column)
-    first, second = known[chosen.column], known[chosen.beside] if chosen.beside else None
+    chosen = headline if headline and headline.column in known else Headline(column=measures[0].column)
+    first, second = known[chosen.column], known.get(chosen.beside) if chosen.beside else None
     best: dict[tuple[str, str], Row] = {}
     for row in rows:
         if (
@@ -95,7 +95,8 @@ def answers(rows: Iterable[Row], measures: Sequence[Measure], headline: Headline
 
 def _answers_to(row: Row, one: Expectation) -> bool:
     known = not one.control or one.control in (row.control, row.backbone)
-    return known and not row.failed and row.estimates[one.column].is_defined and _is_at(row, one.where)
+    estimate = row.estimates.get(one.column)
+    return known and not row.failed and estimate is not None and estimate.is_defined and _is_at(row, one.where)
 
 
 def _is_at(row: Row, where: Iterable[tuple[str, str]]) -> bool:

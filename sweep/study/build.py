@@ -37,9 +37,8 @@ def build(settings: Settings, folder: FilePath, source: str) -> Study:
     Raises:
         StudyError: with all mistakes.
     """
-    parts = Parts(settings)
-    if isinstance(named := parts.raw("folder", None), str):
-        folder = FilePath(study_path(folder, named))
+    parts = Parts(settings, folder)
+    folder = parts.folder
     datasets = tuple(_datasets(parts, folder))
     backbones = tuple(_backbones(parts, folder))
     keys = None if parts.readout is None else parts.readout.read(parts)

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Set
 from functools import cached_property
+from pathlib import Path as FilePath
 from typing import Any, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
 
+from frozen.paths import StudyPath
 from frozen.problems import ConfigurationError
 from frozen.readout.readout import Readout, find_readout, readout_names
+from sweep.study.paths import study_path
 from sweep.study.place import Settings
 from sweep.study.schema import DEFAULT_READOUT, EngineKeys, study_form
 from sweep.study.sentences import Sentence, sentences, value_path
@@ -24,13 +27,20 @@ Made = TypeVar("Made")
 class Parts:
     """The parts of a study file, checked against the schema.
 
+    Args:
+        settings: what the file and the overrides say.
+        folder: what relative paths are relative to, unless the settings name another.
+
     Attributes:
+        folder: what they are relative to.
         study: the whole as the schema has it, or None if the schema refuses something.
         found: what is wrong, so far.
     """
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, folder: FilePath) -> None:
         self._value: Any = _with_tuples(settings.value)
+        named = self._value.get("folder")
+        self.folder = FilePath(study_path(folder, named)) if isinstance(named, str) else folder
         self._lost = set(settings.lost)
         self.found: list[Sentence] = []
         self.study: Any = self._checked()
@@ -90,6 +100,10 @@ class Parts:
                     at = (*path, *value_path(details["loc"]))
                     lost.add(at[:-1] if details["type"] == "missing" else at)
         return None
+
+    def path(self, text: str) -> StudyPath:
+        """A path of the study."""
+        return study_path(self.folder, text)
 
     def note(self, path: Path, message: str) -> None:
         """Add to what is wrong."""

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import importlib
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -46,13 +48,12 @@ def test_a_mistake_is_one_line(arguments: tuple[str, ...], message: str) -> None
 
 
 @pytest.mark.parametrize("name", COMMANDS)
-def test_a_mistake_in_the_arguments_is_one_line(name: str) -> None:
-    refused = subprocess.run(
-        [sys.executable, "-m", f"sweep.{name}", "a", "b", "c", "--nonsense"],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert refused.returncode == 2
-    assert refused.stderr.startswith(f"python -m sweep.{name}: ")
-    assert refused.stderr.count("\n") == 1
+def test_a_mistake_in_the_arguments_is_one_line(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    module = "report.__main__" if name == "report" else name
+    main: Callable[[list[str]], object] = importlib.import_module(f"sweep.{module}").main
+    with pytest.raises(SystemExit) as refused:
+        main(["a", "b", "c", "--nonsense"])
+    assert refused.value.code == 2
+    said = capsys.readouterr().err
+    assert said.startswith(f"python -m sweep.{name}: ")
+    assert said.count("\n") == 1

@@ -231,10 +231,16 @@ class PhotoSplit:
     def labels(self, name: str, indices: Int[np.ndarray, " batch"]) -> np.ndarray:
         """Labels of one kind, one a sample; masks are int32 [batch size size], through the images' transform.
 
+        A name such as caption@4 asks for those of the sample four places further on, the first ones coming again
+        after the last.
+
         Raises:
             ValueError: a kind of label that the data set does not have.
             DataError: a mask that cannot be read.
         """
+        name, _, step = name.partition("@")
+        if step:
+            indices = (np.asarray(indices) + int(step)) % len(self)
         if name in self.listing.masks:
             return self._masks(self.listing.masks[name], indices)
         if name not in self.listing.labels:

@@ -11,11 +11,15 @@ import urllib.request
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, Protocol, runtime_checkable
+from typing import Literal, Protocol, runtime_checkable
 
+from frozen.data.dataset import Missing
+from frozen.models import BackboneError
+from frozen.models.chat import ChatModel
 from frozen.problems import Problem, at_least, refuse
 from readouts.captions.categories.answers import CaptionPart, Nested, parts_of
 from readouts.captions.categories.lexicon import LexiconCategoriser
+from readouts.captions.categories.names import TABLE_VERSION
 from readouts.captions.categories.prompt import VERSION, messages
 
 By = Literal["lexicon", "replay", "hf", "endpoint"]
@@ -73,9 +77,17 @@ class CategoriesConfig:
         if self.by == "lexicon":
             return {"by": "lexicon"}
         own = {"by": self.by, "model": self.model, "nested": self.nested, "prompt": str(VERSION)}
+        own["labels"] = str(TABLE_VERSION)
         if self.by == "replay":
-            own["digest"] = hashlib.sha256(Path(self.answers).read_bytes()).hexdigest()
+            there = Path(self.answers).exists()
+            own["digest"] = hashlib.sha256(Path(self.answers).read_bytes()).hexdigest() if there else ""
         return own
+
+    def missing(self) -> Missing | None:
+        """Stored answers that are not there."""
+        if self.by != "replay" or Path(self.answers).exists():
+            return None
+        return Missing(f"{self.answers} is not there", "name a file of stored answers, or let a model give them")
 
     def make(self) -> Categoriser:
         """What finds the parts.
@@ -172,14 +184,25 @@ class Endpoint:
             self._wait()
             try:
                 with urllib.request.urlopen(request, timeout=_TIMEOUT_S) as reply:  # noqa: S310
-                    return json.load(reply)["choices"][0]["message"]["content"]
+                    return self._text(reply.read())
             except urllib.error.HTTPError as error:
                 if error.code not in _WORTH_ANOTHER_TRY or number == _TRIES - 1:
                     raise CategoriserError(f"{self._url} answers {error.code} {error.reason}") from error
+                asked = error.headers.get("Retry-After", "")
+                time.sleep(float(asked) if asked.isdigit() else _WAIT_S * number)
+            except OSError as error:  # no server, or one that stopped in the middle
+                if number == _TRIES - 1:
+                    reason = getattr(error, "reason", error)
+                    raise CategoriserError(f"{self._url} cannot be reached: {reason}") from error
                 time.sleep(_WAIT_S * number)
-            except urllib.error.URLError as error:
-                raise CategoriserError(f"{self._url} cannot be reached: {error.reason}") from error
         raise AssertionError
+
+    def _text(self, reply: bytes) -> str:
+        try:
+            text = json.loads(reply)["choices"][0]["message"]["content"]
+        except (ValueError, LookupError, TypeError) as error:
+            raise CategoriserError(f"{self._url} answers with no chat completion: {reply[:100]!r}") from error
+        return text or ""
 
     def _wait(self) -> None:
         now = time.monotonic()
@@ -196,16 +219,13 @@ class LocalModel:
 
     def __init__(self, source: str) -> None:
         try:
-            from transformers import pipeline
-        except ImportError as error:
-            raise CategoriserError("categories by hf need transformers: pip install 'binding-sweep[hf]'") from error
-        make: Any = pipeline
-        self._pipeline: Any = make("text-generation", model=source, dtype="auto", device_map=None)
+            self._model = ChatModel(source)
+        except BackboneError as error:
+            raise CategoriserError(f"categories by hf: {error}") from error
 
     def __call__(self, caption: str) -> str:
         """The answer."""
-        found = self._pipeline(messages(caption), max_new_tokens=_MOST_NEW_TOKENS, do_sample=False)
-        return found[0]["generated_text"][-1]["content"]
+        return self._model.answer(messages(caption), _MOST_NEW_TOKENS)
 
 
 def _key(variable: str) -> str:

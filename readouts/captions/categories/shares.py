@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping, Sequence
-from pathlib import Path
+from collections.abc import Sequence
 
 import numpy as np
 from jaxtyping import Float64
 
-from readouts.captions.categories.answers import CaptionPart, Nested, parts_of
+from readouts.captions.categories.answers import CaptionPart
 from readouts.captions.categories.names import CATEGORIES
 
 _PLACE = {category: i for i, category in enumerate(CATEGORIES)}
@@ -22,11 +20,3 @@ def caption_shares(parts: Sequence[Sequence[CaptionPart] | None]) -> Float64[np.
         if of:
             row[:] = np.bincount([_PLACE[part.category] for part in of], minlength=len(CATEGORIES)) * 100 / len(of)
     return found
-
-
-def released(path: Path, *, nested: Nested = "drop") -> tuple[int, Mapping[str, float]]:
-    """Captions with a part, and the mean share of every category, of a file of answers: a JSON list of texts."""
-    answers = json.loads(path.read_text(encoding="utf-8"))
-    shares = caption_shares([parts_of(answer, nested=nested) for answer in answers])
-    has_parts = ~np.isnan(shares[:, 0])
-    return int(has_parts.sum()), dict(zip(CATEGORIES, shares[has_parts].mean(axis=0).tolist(), strict=True))

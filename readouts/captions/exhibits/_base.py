@@ -29,7 +29,20 @@ def samples_of(results: Path, row: Row) -> pa.Table | None:
     return pq.read_table(path) if path.exists() else None
 
 
+def titled(rows: Sequence[Row]) -> dict[tuple[str, str, str], str]:
+    """The panel of `captioned` rows in a figure, by the same key; data sets are named where there are several."""
+    keys = list(captioned(rows))
+    several = len({dataset for dataset, *_ in keys}) > 1
+    return {key: " · ".join([*key[:several], key[1], *key[2:][: key[2] != "none"]]) for key in keys}
+
+
 def panels(values: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """Facets of a specification, one for each value of the field `of`, in the order in which they come."""
     order = list(dict.fromkeys(value["of"] for value in values))
-    return {"field": "of", "type": "nominal", "title": None, "sort": order, "header": {"labelLimit": 300}}
+    return {
+        "field": "of",
+        "type": "nominal",
+        "title": None,
+        "sort": order,
+        "header": {"labelLimit": 280, "labelFontSize": 10},
+    }

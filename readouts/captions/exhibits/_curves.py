@@ -10,7 +10,7 @@ from typing import Any
 from frozen.intervals import IntervalConfig
 from frozen.readout.exhibit import Exhibit
 from readouts.captions.emergence import emergence
-from readouts.captions.exhibits._base import Row, captioned, panels, samples_of
+from readouts.captions.exhibits._base import Row, captioned, panels, samples_of, titled
 
 CURVES = {
     "retrieval_percent": "retrieval",
@@ -19,37 +19,46 @@ CURVES = {
     "shape_recall_percent": "shape words",
     "count_accuracy_percent": "number word",
     "object_recall_percent": "pairs",
+    "object_word_recall_percent": "object words",
     "exact_percent": "whole caption",
 }
 """Measures in percent, and what they are called in the figures."""
-_COLORS = ("#56B4E9", "#0072B2", "#D55E00", "#CC79A7", "#B8A000", "#009E73", "#1f2933")
-_SCALE = {"domain": list(CURVES.values()), "range": list(_COLORS)}
+_COLORS = ("#56B4E9", "#0072B2", "#D55E00", "#CC79A7", "#B8A000", "#009E73", "#882255", "#1f2933")
 _RESAMPLES = 1000
+
+
+def _scale(values: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Colours of the measures that there are; a measure has the same colour in every report."""
+    there = {value["measure"] for value in values}
+    shown = [(name, color) for name, color in zip(CURVES.values(), _COLORS, strict=True) if name in there]
+    return {"domain": [name for name, _ in shown], "range": [color for _, color in shown]}
 
 
 def curves(rows: Sequence[Row]) -> Iterator[Exhibit]:
     """One figure for the study."""
-    values = [value for of in captioned(rows).values() if len(of) > 1 for row in of for value in _values(row)]
+    found, names = captioned(rows), titled(rows)
+    values = [value for key, of in found.items() if len(of) > 1 for row in of for value in _values(row, names[key])]
     if values:
         yield Exhibit(
             "What becomes readable at which depth",
             "Colour, shape and number words, pairs and whole captions that the written captions have right; and by "
             "likelihood, without writing, whether the true caption is told from the one with colours swapped (forced "
-            "choice, chance 50 %) and from those of other scenes (retrieval). Bands are intervals over images. "
+            "choice, chance 50 %) and from those of other images (retrieval). Of photos, object words that instance "
+            "labels bear out. Bands are intervals over images. "
             "Likelihoods lead the written words where a layer knows more than it says.",
             "Lines of percentages over layers, one a measure.",
             partial(draw_curves, values),
         )
 
 
-def _values(row: Row) -> Iterator[dict[str, Any]]:
+def _values(row: Row, title: str) -> Iterator[dict[str, Any]]:
     for column, name in CURVES.items():
         if row.get(column) is not None:
             yield {
                 "dataset": row["dataset"],
                 "backbone": row["backbone"],
                 "translator": row["translator"],
-                "of": f"{row['backbone']}, translator {row['translator']}",
+                "of": title,
                 "layer": row["layer"],
                 "position": row["layer_index"] + 0.5 * (row["layer"] == "final"),
                 "measure": name,
@@ -73,7 +82,7 @@ def draw_curves(values: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         "field": "measure",
         "type": "nominal",
         "title": None,
-        "scale": _SCALE,
+        "scale": _scale(values),
         "legend": {"columns": 1, "symbolOpacity": 1},
     }
     tooltip = [{"field": name} for name in ("of", "layer", "measure", "percent", "low", "high")]
@@ -117,9 +126,9 @@ def orders(results: Path, rows: Sequence[Row]) -> Iterator[Exhibit]:
             continue
         config = IntervalConfig(level=of[0]["interval_level"], resamples=_RESAMPLES)
         layers = [str(row["layer"]) for row in of]
-        for column, place in emergence(tables, _chances(of[0]), config, seed=of[0]["seed"]).items():
+        for column, place in emergence(tables, _chances(of[-1]), config, seed=of[0]["seed"]).items():
             about = {"dataset": dataset, "backbone": backbone, "translator": translator, "measure": CURVES[column]}
-            about |= {"of": f"{backbone}, translator {translator}"}
+            about |= {"of": titled(rows)[dataset, backbone, translator]}
             ends = {"place": place.place, "low": place.low, "high": place.high}
             names = ", ".join(f"{number} = {layer}" for number, layer in enumerate(layers))
             values.append({**about, **ends, "layer": layers[place.place], "layers": names})
@@ -127,17 +136,21 @@ def orders(results: Path, rows: Sequence[Row]) -> Iterator[Exhibit]:
         yield Exhibit(
             "Order of appearance",
             "The first layer at which a measure has half of its value at the last layer or more, both above chance "
-            "(forced choice 50 %, retrieval one over the candidates, the others 0), with the interval over images "
-            " (one draw of images for all layers). Layers are counted from the first one of the study: "
-            f"{values[0]['layers']}.",
+            "(forced choice 50 %, retrieval one over the candidates, object words that of other images, the others "
+            "0), with the interval over images (one draw of images for all layers). Layers are counted from the "
+            f"first one of the study: {values[0]['layers']}.",
             "Dots with whiskers: the layer at which each measure is half there.",
             partial(draw_orders, values),
         )
 
 
 def _chances(row: Row) -> dict[str, float]:
-    """Share of each measure that is there by chance."""
-    by_chance = {"choice_accuracy_percent": 0.5, "retrieval_percent": 1 / (row.get("candidates") or 1)}
+    """Share of each measure that is there by chance, for object words that of the last layer."""
+    by_chance = {
+        "choice_accuracy_percent": 0.5,
+        "retrieval_percent": 1 / (row.get("candidates") or 1),
+        "object_word_recall_percent": (row.get("object_word_recall_chance_percent") or 0) / 100,
+    }
     return {column: by_chance.get(column, 0.0) for column in CURVES}
 
 
@@ -148,7 +161,7 @@ def draw_orders(values: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     axis = {"values": list(range(most + 1)), "format": "d", "grid": True}
     x = {"type": "quantitative", "scale": {"domain": [0, max(most, 1)]}, "axis": axis}
     title = "layer, counted from the study's first"
-    color = {"field": "measure", "type": "nominal", "scale": _SCALE, "legend": None}
+    color = {"field": "measure", "type": "nominal", "scale": _scale(values), "legend": None}
     tooltip = [{"field": name} for name in ("of", "measure", "layer", "place", "low", "high")]
     return {
         "data": {"values": list(values)},

@@ -8,9 +8,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from frozen.data.scenes import Scene
+from frozen.data.spec import AnyDataset, has_object_codes
 from frozen.readout.exhibit import Exhibit
-from readouts.captions.exhibits._base import Row, captioned, panels, samples_of
+from readouts.captions.exhibits._base import Row, captioned, panels, samples_of, titled
 from readouts.captions.parsing import Parser
 
 KINDS = {"right": "#009E73", "swapped": "#E69F00", "not there": "#B8C0C8"}
@@ -18,9 +18,10 @@ KINDS = {"right": "#009E73", "swapped": "#E69F00", "not there": "#B8C0C8"}
 MOST_DRAWN = 4
 
 
-def pairs(results: Path, rows: Sequence[Row], scenes: Mapping[str, Scene]) -> Iterator[Exhibit]:
+def pairs(results: Path, rows: Sequence[Row], scenes: Mapping[str, AnyDataset]) -> Iterator[Exhibit]:
     """The parts of named pairs by layer, and one matrix a backbone and translator."""
-    values = [value for of in captioned(rows).values() if len(of) > 1 for row in of for value in parts_of(row)]
+    found, names = captioned(rows), titled(rows)
+    values = [value for key, of in found.items() if len(of) > 1 for row in of for value in parts_of(row, names[key])]
     if values:
         yield Exhibit(
             "Named pairs: right, swapped, or not there",
@@ -30,9 +31,14 @@ def pairs(results: Path, rows: Sequence[Row], scenes: Mapping[str, Scene]) -> It
             "Stacked bars of pairs by layer.",
             partial(draw_parts, values),
         )
-    known = {key: of for key, of in captioned(rows).items() if not of[0].get("is_control") and key[0] in scenes}
+    known = {
+        key: of
+        for key, of in captioned(rows).items()
+        if not of[0].get("is_control") and key[0] in scenes and has_object_codes(scenes[key[0]])
+    }
     for (dataset, backbone, translator), of in list(known.items())[:MOST_DRAWN]:
-        parser = Parser(scenes[dataset].space)
+        scene: Any = scenes[dataset]
+        parser = Parser(scene.space)
         found = [value for row in of for value in confusion(results, row, parser)] if parser.bound else []
         if found:
             first, second = (parser.space.groups[group].name for group in parser.bound or ())
@@ -46,13 +52,13 @@ def pairs(results: Path, rows: Sequence[Row], scenes: Mapping[str, Scene]) -> It
             )
 
 
-def parts_of(row: Row) -> Iterator[dict[str, Any]]:
+def parts_of(row: Row, title: str) -> Iterator[dict[str, Any]]:
     """The three parts of a row's pairs."""
     right, swapped, chance = (row.get(f"{name}_percent") for name in ("pair_precision", "swap", "swap_chance"))
     if right is None or swapped is None or chance is None:
         return
     about = {name: row[name] for name in ("dataset", "backbone", "translator", "layer")}
-    about |= {"of": f"{row['backbone']}, translator {row['translator']}", "place": row["layer_index"]}
+    about |= {"of": title, "place": row["layer_index"]}
     values = {"right": right, "swapped": swapped, "not there": max(0.0, 100 - right - swapped)}
     for number, (kind, value) in enumerate(values.items()):
         yield {

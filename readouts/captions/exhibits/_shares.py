@@ -8,7 +8,7 @@ from functools import partial
 from typing import Any
 
 from frozen.readout.exhibit import Exhibit
-from readouts.captions.exhibits._base import Row, captioned, panels
+from readouts.captions.exhibits._base import Row, captioned, panels, titled
 
 LEAST_PERCENT = 5.0
 """Categories that reach this share at some layer have a colour of their own, as in the published figure."""
@@ -21,7 +21,7 @@ def shares(rows: Sequence[Row]) -> Iterator[Exhibit]:
     for (dataset, backbone, translator), of in captioned(rows).items():
         if len(of) > 1 and not of[0].get("is_control"):
             about = {"dataset": dataset, "backbone": backbone, "translator": translator}
-            values += [about | {"of": f"{backbone}, translator {translator}"} | value for value in stacked(of)]
+            values += [about | {"of": titled(rows)[dataset, backbone, translator]} | value for value in stacked(of)]
     if values:
         yield Exhibit(
             "Categories of caption parts",

@@ -6,16 +6,17 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from frozen.data.scenes import Scene
+from frozen.data.spec import AnyDataset
 from frozen.readout.exhibit import Exhibit
 from readouts.concepts.exhibits._atoms import atom_galleries, atom_tables
 from readouts.concepts.exhibits._base import StudyResults
-from readouts.concepts.exhibits._classes import global_pictures, local_pictures, paths
+from readouts.concepts.exhibits._classes import budgets, global_pictures, local_pictures, paths
 from readouts.concepts.exhibits._clusters import cluster_pictures
+from readouts.concepts.exhibits._densities import densities
 from readouts.concepts.exhibits._selectivity import selectivities
 
 
-def exhibits(results: Path, rows: Sequence[Mapping[str, Any]], scenes: Mapping[str, Scene]) -> Iterator[Exhibit]:
+def exhibits(results: Path, rows: Sequence[Mapping[str, Any]], scenes: Mapping[str, AnyDataset]) -> Iterator[Exhibit]:
     """What to show beside the tables and figures that every read-out has.
 
     Args:
@@ -25,9 +26,11 @@ def exhibits(results: Path, rows: Sequence[Mapping[str, Any]], scenes: Mapping[s
     """
     source = StudyResults(results, rows, scenes)
     yield from selectivities(source)
+    yield from densities(source)
     yield from atom_galleries(source)
     yield from atom_tables(source)
     yield from paths(source)
+    yield from budgets(source)
     yield from local_pictures(source)
     yield from global_pictures(source)
     yield from cluster_pictures(source)

@@ -10,7 +10,8 @@ import numpy as np
 import pyarrow.parquet as pq
 from matplotlib.axes import Axes
 
-from frozen.data.scenes import Scene
+from frozen.data.spec import AnyDataset, open_split
+from readouts.concepts.roles import SplitRoles, class_names
 
 Row: TypeAlias = Mapping[str, Any]
 _NOTHING = 1e-3
@@ -28,7 +29,7 @@ class StudyResults(NamedTuple):
 
     results: Path
     rows: Sequence[Row]
-    scenes: Mapping[str, Scene]
+    scenes: Mapping[str, AnyDataset]
 
     def of(self, stage: str, *, controls: bool = False) -> Iterator[Row]:
         """Measured rows of a stage."""
@@ -62,7 +63,14 @@ class StudyResults(NamedTuple):
 
     def images(self, dataset: str, numbers: Sequence[int]) -> np.ndarray:
         """Test images of a data set."""
-        return self.scenes[dataset].open("test").images(np.asarray(numbers, dtype=np.int64))
+        config = self.scenes[dataset]
+        split = open_split(config, SplitRoles.of(config).test or "test")
+        return split.images(np.asarray(numbers, dtype=np.int64))
+
+    def class_of(self, dataset: str, task: str, number: int) -> str:
+        """What a class is called."""
+        names = class_names(self.scenes[dataset], task)
+        return names[number].removeprefix("a ") if number < len(names) else f"class {number}"
 
 
 def about(row: Row) -> str:

@@ -16,35 +16,58 @@ _LOCAL, _CLASSES = 4, 6
 
 
 def paths(source: StudyResults) -> Iterator[Exhibit]:
-    """Accuracy against weights a class, of all classifiers."""
+    """Accuracy against concepts a decision, of all classifiers."""
     values = [value for row in source.of("classifier") for value in _steps(source, row)]
     if values:
         yield Exhibit(
-            "Accuracy against size",
-            "Test accuracy of each classifier along its path of penalties, against the weights of a class that are "
-            "not zero. Those trained with Adam have no zeros.",
-            "Lines of accuracy against weights a class, by backbone.",
-            partial(draw_paths, values),
+            "Accuracy against concepts a decision",
+            "Test accuracy of each classifier along its path of penalties, against the atoms (or dimensions) that "
+            "make up 95 % of the positive contributions to the class given. One trained with Adam is a point.",
+            "Lines of accuracy against concepts a decision, by backbone.",
+            partial(draw_accuracies, values, "concepts a decision"),
         )
+
+
+def budgets(source: StudyResults) -> Iterator[Exhibit]:
+    """Accuracy with a few atoms a class, of all classifiers on codes."""
+    values = [value for row in source.of("classifier") for value in _budgets(source, row)]
+    if values:
+        yield Exhibit(
+            "Accuracy with few atoms a class",
+            "Test accuracy when only the strongest atoms of each class keep their weights, by absolute weight times "
+            "the atom's root mean square. A dense classifier loses more than its accuracy with all weights tells.",
+            "Lines of accuracy against atoms a class, by backbone.",
+            partial(draw_accuracies, values, "atoms a class"),
+        )
+
+
+def _point(row: Row, x: float, accuracy: float) -> dict[str, Any]:
+    return {
+        "dataset": row["dataset"],
+        "backbone": row["backbone"],
+        "of": f"{row['dataset']} · {row['backbone']}",
+        "dictionary": row["dictionary"],
+        "classifier": f"{row['variant']} · {row['dictionary']}",
+        "concepts": max(round(x, 3), 0.01),
+        "accuracy": round(accuracy, 2),
+    }
 
 
 def _steps(source: StudyResults, row: Row) -> Iterator[dict[str, Any]]:
     for one in source.table(row, "path") or ():
-        yield {
-            "dataset": row["dataset"],
-            "backbone": row["backbone"],
-            "of": f"{row['dataset']} · {row['backbone']}",
-            "dictionary": row["dictionary"],
-            "classifier": f"{row['variant']} · {row['dictionary']}",
-            "weights": max(round(one["weights_per_class"], 3), 0.01),
-            "accuracy": round(one["test_percent"], 2),
-            "penalty": one["penalty"],
-        }
+        yield _point(row, one["concepts_per_decision"], one["test_percent"]) | {"penalty": one["penalty"]}
 
 
-def draw_paths(values: Sequence[dict[str, Any]]) -> dict[str, Any]:
+def _budgets(source: StudyResults, row: Row) -> Iterator[dict[str, Any]]:
+    if "from codes" in str(row["variant"]):
+        for one in source.table(row, "budgets") or ():
+            yield _point(row, one["atoms"], one["test_percent"])
+
+
+def draw_accuracies(values: Sequence[dict[str, Any]], title: str) -> dict[str, Any]:
     """A Vega-Lite specification."""
-    x = {"field": "weights", "type": "quantitative", "title": "weights a class", "scale": {"type": "log"}}
+    x = {"field": "concepts", "type": "quantitative", "title": title, "scale": {"type": "log", "nice": False}}
+    x["axis"] = {"format": "~g", "tickCount": 6}
     y = {"field": "accuracy", "type": "quantitative", "title": "test accuracy, %", "scale": {"zero": False}}
     legend = {"orient": "bottom", "columns": 2, "labelLimit": 420, "title": None}
     panel = {
@@ -55,8 +78,8 @@ def draw_paths(values: Sequence[dict[str, Any]]) -> dict[str, Any]:
             "x": x,
             "y": y,
             "color": {"field": "classifier", "type": "nominal", "legend": legend},
-            "order": {"field": "weights", "type": "quantitative"},
-            "tooltip": [{"field": name} for name in ("classifier", "weights", "accuracy", "penalty")],
+            "order": {"field": "concepts", "type": "quantitative"},
+            "tooltip": [{"field": name} for name in ("classifier", "concepts", "accuracy", "penalty")],
         },
     }
     header = {"labelLimit": 520, "title": None}
@@ -73,10 +96,8 @@ def _on_codes(source: StudyResults) -> list[Row]:
     return list(rows.values())[:_MOST_FIGURES]
 
 
-def _classes(source: StudyResults, row: Row) -> list[str]:
-    space = source.scenes[row["dataset"]].space
-    features = [value for group in space.groups for value in group.values]
-    return features if str(row["variant"]).startswith("features") else list(space.object_names)
+def _class(source: StudyResults, row: Row, number: int) -> str:
+    return source.class_of(row["dataset"], str(row["variant"]).partition(" ")[0], number)
 
 
 def local_pictures(source: StudyResults) -> Iterator[Exhibit]:
@@ -95,7 +116,7 @@ def local_pictures(source: StudyResults) -> Iterator[Exhibit]:
 
 def draw_local(source: StudyResults, row: Row, table: list[dict[str, Any]]) -> Figure:
     """Images at the left, bars at their right."""
-    names, classes = source.names(row), _classes(source, row)
+    names = source.names(row)
     images = source.images(row["dataset"], [one["image"] for one in table])
     lines = -(-len(table) // 2)
     figure = Figure(figsize=(7.6, 1.5 * lines), dpi=200)
@@ -106,7 +127,7 @@ def draw_local(source: StudyResults, row: Row, table: list[dict[str, Any]]) -> F
         axes = figure.add_axes((left + 0.285, bottom + 0.1 / lines, 0.2, 0.66 / lines))
         bars(axes, [source.word(names, atom) for atom in one["atoms"]], one["contributions"])
         verdict = "right" if one["is_right"] else "wrong"
-        text = f"{classes[one['class']]} ({verdict}), logit {one['logit']:.1f}"
+        text = f"{_class(source, row, one['class'])} ({verdict}), logit {one['logit']:.1f}"
         figure.text(left + 0.005, bottom + 0.82 / lines, text, fontsize=7.5, color="#3d4650", parse_math=False)
     return figure
 
@@ -127,12 +148,12 @@ def global_pictures(source: StudyResults) -> Iterator[Exhibit]:
 
 def draw_global(source: StudyResults, row: Row, table: list[dict[str, Any]]) -> Figure:
     """Classes down, both rules across."""
-    names, classes = source.names(row), _classes(source, row)
+    names = source.names(row)
     shown = sorted({one["class"] for one in table})[:_CLASSES]
     figure = Figure(figsize=(7.2, 1.25 * len(shown)), dpi=200)
     for line, number in enumerate(shown):
         bottom = 1 - (line + 0.88) / len(shown)
-        figure.text(0.005, bottom + 0.35 / len(shown), classes[number], fontsize=7.5, parse_math=False)
+        figure.text(0.005, bottom + 0.35 / len(shown), _class(source, row, number), fontsize=7.5, parse_math=False)
         for side, by in enumerate(("classifier", "images")):
             for one in table:
                 if one["class"] == number and one["by"] == by:

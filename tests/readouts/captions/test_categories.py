@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
+import time
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
@@ -11,13 +12,17 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
+from frozen.models._transformers_files import library
 from frozen.problems import ConfigurationError
+from readouts.captions.categories import models
 from readouts.captions.categories.answers import CaptionPart, parts_of
 from readouts.captions.categories.lexicon import LexiconCategoriser, lexicon, unknown_words
 from readouts.captions.categories.models import CategoriesConfig, CategoriserError
 from readouts.captions.categories.names import CATEGORIES, FUNCTION, merged
-from readouts.captions.categories.shares import caption_shares, released
+from readouts.captions.categories.shares import caption_shares
+from sweep.run import main
 
 LEXICON = LexiconCategoriser()
 
@@ -61,6 +66,16 @@ def test_odd_answers(answer: str, kept: list[str] | None, lost: list[str] | None
 
 def test_labels_are_merged_whatever_their_case() -> None:
     assert merged("Furniture ") == "indoor scene"
+    assert [
+        merged(label) for label in ("relation", "season", "light", "architecture", "pattern", "locations or places")
+    ] == [
+        "position",
+        "time",
+        "indoor scene",
+        "culture",
+        "shape & style & state",
+        "location",
+    ]
     assert merged("MALE") == "person"
     assert merged("Food & Drink") == "food & drink"
     assert {merged(category) for category in CATEGORIES} == set(CATEGORIES)
@@ -76,15 +91,6 @@ def test_shares_add_up_and_captions_without_parts_leave_the_mean() -> None:
     again = caption_shares(LEXICON.categorise([captions[i] for i in order]))
     np.testing.assert_array_equal(again, shares[order])
     assert np.isnan(caption_shares([None])).all()
-
-
-def test_a_released_file_of_answers_is_replayed(tmp_path: Path) -> None:
-    path = tmp_path / "labels.json"
-    path.write_text(json.dumps(['{"red": ["color"], "dog": ["animal"]}', "no JSON", "{}", '{"blue": ["colour"]}']))
-    count, shares = released(path)
-    assert count == 2
-    assert shares["color"] == 75
-    assert shares["animal"] == 25
 
 
 class Server(BaseHTTPRequestHandler):
@@ -104,6 +110,12 @@ class Server(BaseHTTPRequestHandler):
         if len(self.asked) == 1:
             self.send_error(503)
             return
+        if caption == "odd":
+            self.send_response(200)
+            self.send_header("Content-Length", "2")
+            self.end_headers()
+            self.wfile.write(b"{}")
+            return
         content = json.dumps({caption: ["animal", "", ""]})
         reply = json.dumps({"choices": [{"message": {"content": content}}]}).encode()
         self.send_response(200)
@@ -116,7 +128,8 @@ class Server(BaseHTTPRequestHandler):
 
 
 @pytest.fixture
-def server() -> Iterator[str]:
+def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
     Server.asked, Server.keys = [], []
     with HTTPServer(("127.0.0.1", 0), Server) as found:
         thread = threading.Thread(target=found.serve_forever)
@@ -151,6 +164,37 @@ def test_an_endpoint_is_asked_once_a_caption_and_its_answers_are_replayed(
     assert stored.content()["digest"] != CategoriesConfig(by="lexicon").content()
 
 
+def test_an_endpoint_is_asked_no_faster_than_it_may_be(server: str, tmp_path: Path) -> None:
+    config = CategoriesConfig(
+        by="endpoint", model="m", url=server, answers=str(tmp_path / "a.jsonl"), requests_a_second=20
+    )
+    start = time.monotonic()
+    config.make().categorise([f"dog {i}" for i in range(4)])
+    assert time.monotonic() - start >= 4 / 20  # five requests, as the first one finds the server busy
+    assert Server.keys == [None] * 5
+
+
+def test_what_was_answered_stays_where_a_later_caption_fails(server: str, tmp_path: Path) -> None:
+    path = tmp_path / "a.jsonl"
+    config = CategoriesConfig(by="endpoint", model="m", url=server, answers=str(path), requests_a_second=1000)
+    with pytest.raises(CategoriserError, match="no chat completion"):
+        config.make().categorise(["dog", "odd", "cat"])
+    n_asked = len(Server.asked)
+    assert config.make().categorise(["dog", "cat"]) == [
+        [CaptionPart("dog", "animal")],
+        [CaptionPart("cat", "animal")],
+    ]
+    assert [body["messages"][-1]["content"] for body in Server.asked[n_asked:]] == ["cat"]
+
+
+def test_an_endpoint_that_is_not_there_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(models, "_WAIT_S", 0.0)
+    url = "http://127.0.0.1:9/v1"
+    config = CategoriesConfig(by="endpoint", model="m", url=url, answers=str(tmp_path / "a"), requests_a_second=1000)
+    with pytest.raises(CategoriserError, match="cannot be reached"):
+        config.make().categorise(["dog"])
+
+
 def test_an_endpoint_that_refuses_is_an_error_and_nothing_is_kept(server: str, tmp_path: Path) -> None:
     path = tmp_path / "answers.jsonl"
     config = CategoriesConfig(by="endpoint", model="m", url=server, answers=str(path), requests_a_second=1000)
@@ -164,3 +208,90 @@ def test_what_is_missing_is_said_at_once(tmp_path: Path) -> None:
         CategoriesConfig(by="endpoint", model="m", answers="a")
     with pytest.raises(CategoriserError, match="is not there"):
         CategoriesConfig(by="replay", answers=str(tmp_path / "none")).make()
+
+
+def write_chat_model(folder: Path, *, template: str | None) -> None:
+    """A causal language model with random weights that reads and writes bytes."""
+    with library("a chat model") as transformers:
+        import tokenizers
+
+        letters = sorted(tokenizers.pre_tokenizers.ByteLevel.alphabet())
+        bytes_only = tokenizers.Tokenizer(
+            tokenizers.models.BPE(vocab={letter: i for i, letter in enumerate(letters)}, merges=[])
+        )
+        bytes_only.pre_tokenizer = tokenizers.pre_tokenizers.ByteLevel(add_prefix_space=False)
+        bytes_only.decoder = tokenizers.decoders.ByteLevel()
+        tokenizer = transformers.PreTrainedTokenizerFast(tokenizer_object=bytes_only, eos_token="<end>")
+        tokenizer.chat_template = template
+        tokenizer.save_pretrained(folder)
+        sizes = {"n_positions": 4096, "n_embd": 16, "n_layer": 1, "n_head": 2}
+        end = len(letters)
+        torch.manual_seed(0)
+        config = transformers.GPT2Config(vocab_size=end + 1, bos_token_id=end, eos_token_id=end, **sizes)
+        transformers.GPT2LMHeadModel(config).save_pretrained(folder)
+
+
+TEMPLATE = (
+    "{% for m in messages %}{{ m['role'] }}: {{ m['content'] }}\n{% endfor %}"
+    "{% if add_generation_prompt %}assistant: {% endif %}"
+)
+
+
+def test_a_language_model_of_hugging_face_is_asked_once_a_caption(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(models, "_MOST_NEW_TOKENS", 12)
+    write_chat_model(tmp_path / "model", template=TEMPLATE)
+    path = tmp_path / "answers.jsonl"
+    config = CategoriesConfig(by="hf", model=str(tmp_path / "model"), answers=str(path))
+    captions = ["a red dog", "two cats", "a red dog"]
+    first = config.make().categorise(captions)
+    stored = [json.loads(line) for line in path.read_text().splitlines()]
+    assert [entry["caption"] for entry in stored] == captions[:2]
+    answer = stored[0]["answer"]
+    assert answer == models.LocalModel(config.model)("a red dog")  # greedy
+    assert answer
+    assert first == [parts_of(entry["answer"]) for entry in (stored[0], stored[1], stored[0])]
+    # what is stored is not asked again, even by a model that is gone
+    assert CategoriesConfig(by="replay", answers=str(path)).make().categorise(captions) == first
+
+
+def test_a_model_that_is_no_chat_model_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(CategoriserError, match=r"categories by hf: .*none"):
+        models.LocalModel(str(tmp_path / "none"))
+    write_chat_model(tmp_path / "model", template=None)
+    with pytest.raises(CategoriserError, match="no chat template"):
+        models.LocalModel(str(tmp_path / "model"))
+
+
+REPLAY = """\
+name: replayed
+readout: captions
+datasets:
+  - {name: twins, scene: twinshapes, split: {train: 2, validation: 2, test: 4}}
+backbones: ["shipped:shapes_coca"]
+layers: [embed]
+candidates: 0
+categories: {by: replay, answers: stored/answers.jsonl}
+"""
+
+
+def test_answers_that_are_not_there_are_told_before_anything_is_done(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "study.yaml").write_text(REPLAY)
+    place = tmp_path / "stored" / "answers.jsonl"
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    assert main([str(tmp_path / "study.yaml"), "--plan"]) == 0
+    assert f"missing: {place} is not there; name a file of stored answers" in capsys.readouterr().out
+    before = sorted(tmp_path.rglob("*"))
+    assert main([str(tmp_path / "study.yaml")]) == 2
+    assert f"{place} is not there; name a file of stored answers" in capsys.readouterr().err
+    assert sorted(tmp_path.rglob("*")) == before
+    assert main([str(tmp_path / "study.yaml"), "--plan", "--available"]) == 0
+    assert "1 left missing" in capsys.readouterr().out
+    place.parent.mkdir()
+    place.write_text("")
+    assert main([str(tmp_path / "study.yaml"), "--plan"]) == 0
+    assert "missing" not in capsys.readouterr().out

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import math
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ from frozen.models.decoding import entropy_bits, log_likelihoods
 from frozen.problems import ConfigurationError
 from readouts.captions import decode
 from readouts.captions.decode import CaptionChoices, DecodeConfig, Verbalise
+from readouts.captions.scoring import choice_columns
 from tests.readouts.captions.conftest import LAYERS, Known, N
 
 
@@ -31,11 +33,17 @@ def columns(known: Known, *layers: str, batch_size: int = 64, indices: Any = Non
 
 
 @torch.no_grad()
-def naive(known: Known, memory: torch.Tensor) -> tuple[list[int], list[float]]:
-    """A greedy caption and its entropies, the whole text read anew for every word."""
+def naive(known: Known, memory: torch.Tensor, begun: Sequence[int] = ()) -> tuple[list[int], list[float]]:
+    """A greedy caption and its entropies, the whole text read anew for every word.
+
+    Args:
+        known: the model.
+        memory: of one image.
+        begun: ids after the start that are given.
+    """
     decoder: Any = known.decoder
     words = decoder.tokenizer
-    ids, bits = [words.start], []
+    ids, bits = [words.start, *begun], []
     while ids[-1] != words.end:
         tokens, _ = decoder.tower(torch.tensor([ids]))
         logits, _ = decoder.decoder(tokens, decoder.decoder.see(memory[None]))
@@ -111,13 +119,57 @@ def test_choices_are_the_likelihoods_of_true_swapped_and_other_captions(
         np.testing.assert_allclose(column, log_likelihoods(known.decoder, memory, texts), atol=1e-3)
 
 
+def test_the_binding_of_twins_is_one_bit_to_the_last_layer_and_none_to_a_blank_memory(
+    known: Known, together: dict[str, dict]
+) -> None:
+    """Twins exchange their captions, so that without an image every preference of the decoder is wrong once."""
+    choices, units = CaptionChoices("counted", 3), np.arange(N) // 2
+    blank = columns(known, "5", memory="blank", choices=choices)["5"]
+    seen, unseen = (
+        choice_columns(choices.read(np.array(of["choice_nats"], dtype=np.float64), is_shuffled=False), units)
+        for of in (together["5"], blank)
+    )
+    assert seen["preferred"].mean() == 1
+    assert seen["choice_bits"].mean() > 0.95
+    assert unseen["preferred"].mean() == 0.5
+    assert unseen["choice_bits"].mean() <= 0
+    assert np.abs(unseen["delta_nats"]).min() > 1e-3  # it does prefer one
+
+
+def test_entropy_is_that_of_a_plain_loop() -> None:
+    logits = 6 * torch.randn(20, 50, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    for row, found in zip(logits.softmax(1).tolist(), entropy_bits(logits).tolist(), strict=True):
+        clipped = [min(max(p, 1e-15), 1 - 1e-15) for p in row]
+        assert found == pytest.approx(-sum(p * math.log2(p) for p in clipped), abs=1e-3)
+
+
 def test_bounds_prefix_and_blank_memory(known: Known) -> None:
     bounded = columns(known, "5", config=DecodeConfig(min_words=9, max_words=10))["5"]
     assert {len(text.split()) for text in bounded["caption"]} <= {9, 10}
-    begun = columns(known, "5", config=DecodeConfig(prefix="two a red"))["5"]
-    assert all(text.startswith("two a red ") for text in begun["caption"])
     blank = columns(known, "2", "5", memory="blank")
     assert len({*blank["2"]["caption"], *blank["5"]["caption"]}) == 1
+
+
+def test_a_prefix_is_given_and_the_rest_is_greedy(known: Known, together: dict[str, dict]) -> None:
+    begun = columns(known, "2", config=DecodeConfig(prefix="two a red"))["2"]
+    assert all(text.startswith("two a red ") for text in begun["caption"])
+    words: Any = known.decoder.tokenizer
+    given = words.encode(["two a red"])[0, 1:4].tolist()
+    memory = known.decoder.memory(known.tokens["2"])
+    for i in (0, 3):
+        ids, bits = naive(known, memory[i], given)
+        assert begun["ids"][i] == ids
+        np.testing.assert_allclose(begun["step_bits"][i], bits, atol=1e-4)
+    assert columns(known, "2", config=DecodeConfig(prefix=""))["2"]["ids"] == together["2"]["ids"]
+
+
+def test_a_repetition_penalty_changes_what_is_written_and_not_its_entropies(
+    known: Known, together: dict[str, dict]
+) -> None:
+    mild = columns(known, "5", config=DecodeConfig(repetition_penalty=1e6, max_words=5))["5"]
+    assert all(len(set(text.split())) == len(text.split()) for text in mild["caption"])
+    for own, other in zip(mild["step_bits"], together["5"]["step_bits"], strict=True):
+        assert own[0] == pytest.approx(other[0], abs=1e-4)
 
 
 def test_sampling_repeats_with_its_seed_and_cold_sampling_is_greedy(known: Known, together: dict[str, dict]) -> None:

@@ -21,6 +21,7 @@ from readouts.captions.exhibits._shares import stacked
 from readouts.captions.parsing import Parser
 from readouts.captions.scoring import WrittenCaptions, sample_table
 from readouts.captions.stored import recompute
+from readouts.captions.truth import truth_columns
 
 SCENE = TwinShapes(split=SplitPolicy(train=2, validation=2, test=20))
 SPLIT = SCENE.open("test")
@@ -30,9 +31,8 @@ SWAPPED = SPLIT.captions(np.arange(20) ^ 1, "counted")
 
 def row(results: Path, place: int, captions: list[str], *, control: bool = False) -> dict:
     written = WrittenCaptions(captions, [np.array([1.0])] * 20, np.ones(20, dtype=bool), None)
-    samples = sample_table(
-        written, np.arange(20) // 2, SPLIT.object_codes, Parser(SCENE.space), TRUE, is_shuffled=False
-    )
+    truth = truth_columns(captions, SPLIT.object_codes, Parser(SCENE.space))
+    samples = sample_table(written, np.arange(20) // 2, truth, TRUE, choices=None, is_shuffled=False)
     shares = caption_shares(LexiconCategoriser().categorise(captions))
     samples = samples.append_column("shares", pa.FixedShapeTensorArray.from_numpy_ndarray(shares))
     known = dict.fromkeys(COLUMNS) | {"seed": 0, "interval_level": 0.95, "interval_resamples": 100}
@@ -62,13 +62,13 @@ def test_every_exhibit_can_be_drawn(tmp_path: Path, rows: list[dict]) -> None:
 
 def test_pairs_are_right_swapped_or_not_there(rows: list[dict]) -> None:
     for one, kind in ((rows[1], "swapped"), (rows[2], "right")):
-        assert {part["pairs"]: part["percent"] for part in parts_of(one)} == {
+        assert {part["pairs"]: part["percent"] for part in parts_of(one, "b")} == {
             "right": 0,
             "swapped": 0,
             "not there": 0,
             kind: 100,
         }
-        assert next(parts_of(one))["chance"] == pytest.approx(50)
+        assert next(parts_of(one, "b"))["chance"] == pytest.approx(50)
 
 
 def test_the_confusion_of_swapped_captions_has_nothing_on_its_diagonal(tmp_path: Path, rows: list[dict]) -> None:

@@ -12,9 +12,11 @@ from frozen.data.scenes.codes import FeatureSpace
 from frozen.intervals import IntervalConfig
 from frozen.readout.comparing import IncomparableError
 from readouts.captions.columns import RATIOS
+from readouts.captions.decode import CaptionChoices
 from readouts.captions.parsing import Parser
 from readouts.captions.scoring import WrittenCaptions, bits_of, calibrated_bits, choice_columns, sample_table
 from readouts.captions.stored import compare, estimates, recompute, sums_of, top_caption
+from readouts.captions.truth import truth_columns
 
 N = 400
 UNITS = np.arange(N) // 2
@@ -25,7 +27,14 @@ ROW = {"seed": 0, "interval_level": 0.95, "interval_resamples": 200, "data_finge
 def table(captions: list[str], nats: np.ndarray | None = None, true: str = "a red cube") -> pa.Table:
     codes = np.tile(np.array([1, 0, 0, 1], dtype=np.uint8), (N, 1))
     written = WrittenCaptions(captions, [np.array([1.0, 3.0])] * N, np.ones(N, dtype=bool), nats)
-    return sample_table(written, UNITS, codes, Parser(SPACE), [true] * N, is_shuffled=False)
+    truth = truth_columns(captions, codes, Parser(SPACE))
+    return sample_table(written, UNITS, truth, [true] * N, choices=None, is_shuffled=False)
+
+
+def chosen(nats: np.ndarray, *, is_shuffled: bool = False) -> dict[str, np.ndarray]:
+    """Columns of likelihoods of the true caption, the swapped one, those of others, and one of these swapped."""
+    choices = CaptionChoices("counted", nats.shape[1] - 3)
+    return choice_columns(choices.read(nats, is_shuffled=is_shuffled), UNITS)
 
 
 def swap_balanced(margins: np.ndarray) -> np.ndarray:
@@ -37,9 +46,7 @@ def swap_balanced(margins: np.ndarray) -> np.ndarray:
 
 
 def test_a_constant_memory_chooses_at_chance_and_has_no_bits() -> None:
-    columns = choice_columns(
-        swap_balanced(np.random.default_rng(1).normal(size=N // 2) * 3), UNITS, is_shuffled=False
-    )
+    columns = chosen(swap_balanced(np.random.default_rng(1).normal(size=N // 2) * 3))
     assert columns["preferred"].mean() == 0.5
     assert columns["choice_bits"].mean() < 0
     assert -0.05 < columns["fitted_bits"].mean() < 0.01
@@ -47,7 +54,7 @@ def test_a_constant_memory_chooses_at_chance_and_has_no_bits() -> None:
 
 def test_an_oracle_has_one_bit_and_is_always_right() -> None:
     nats = np.tile([0.0, -1e3, -50.0, -60.0, -70.0, -1e3], (N, 1))
-    columns = choice_columns(nats, UNITS, is_shuffled=False)
+    columns = chosen(nats)
     assert columns["preferred"].mean() == 1
     assert columns["choice_bits"].mean() == pytest.approx(1)
     assert columns["fitted_bits"].mean() == pytest.approx(1)
@@ -69,17 +76,17 @@ def test_bits_of_a_known_channel() -> None:
 def test_scenes_without_a_swapped_caption_are_left_out() -> None:
     nats = swap_balanced(np.ones(N // 2))
     nats[::4, 1] = np.nan
-    columns = choice_columns(nats, UNITS, is_shuffled=False)
+    columns = chosen(nats)
     for name in ("preferred", "choice_bits", "fitted_bits", "delta_nats"):
         assert np.isnan(columns[name]).sum() == N // 4
     assert not np.isnan(columns["retrieved"]).any()
 
 
 def test_equal_captions_share_retrieval_and_chance_is_one_over_their_number() -> None:
-    columns = choice_columns(np.zeros((N, 7)), UNITS, is_shuffled=False)
+    columns = chosen(np.zeros((N, 7)))
     assert columns["retrieved"].mean() == pytest.approx(1 / 4)
     rng = np.random.default_rng(0)
-    columns = choice_columns(rng.normal(size=(N, 7)), UNITS, is_shuffled=True)
+    columns = chosen(rng.normal(size=(N, 7)), is_shuffled=True)
     assert columns["retrieved"].mean() == pytest.approx(1 / 4, abs=4 * math.sqrt(3 / 16 / N))
     assert columns["contrast_bits"].mean() < 0
 
@@ -89,8 +96,8 @@ def test_memories_of_other_images_are_judged_by_captions_that_are_not_theirs() -
     rng = np.random.default_rng(0)
     nats = rng.normal(size=(N, 7))
     nats[:, 0] += 100
-    assert choice_columns(nats, UNITS, is_shuffled=False)["retrieved"].mean() == 1
-    shuffled = choice_columns(nats, UNITS, is_shuffled=True)
+    assert chosen(nats)["retrieved"].mean() == 1
+    shuffled = chosen(nats, is_shuffled=True)
     assert shuffled["retrieved"].mean() < 0.4
     assert shuffled["preferred"].mean() == pytest.approx(0.5, abs=4 * 0.5 / math.sqrt(N))
 

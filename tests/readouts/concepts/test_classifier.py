@@ -8,9 +8,12 @@ import numpy as np
 import pytest
 from scipy.sparse import csr_array
 
+from readouts.concepts import classifier
 from readouts.concepts.classifier import (
     adam,
     coverage,
+    decide,
+    deviations,
     found_right,
     objective,
     path,
@@ -57,7 +60,7 @@ def test_coverage_is_that_of_a_loop_and_keeps_its_share(planted) -> None:
     weights = np.random.default_rng(1).standard_normal((K, M))
     logits = codes @ weights.T
     for share in (0.5, 0.9, 0.99):
-        found = coverage(csr_array(codes), weights, logits, share)
+        found = coverage(csr_array(codes), weights, logits.argmax(1), share)
         assert found.positive[0] == found.absolute[0] == 0
         for i in range(1, 200):
             u = weights[logits[i].argmax()] * codes[i]
@@ -67,7 +70,7 @@ def test_coverage_is_that_of_a_loop_and_keeps_its_share(planted) -> None:
                 assert ordered[: count - 1].sum() < share * values.sum()
     one = np.zeros((1, M))
     one[0, 3] = 2.0
-    assert coverage(one, np.ones((K, M)), np.ones((1, K))).positive.tolist() == [1]
+    assert coverage(one, np.ones((K, M)), np.zeros(1, dtype=int)).positive.tolist() == [1]
 
 
 def test_right_classes_are_among_as_many_as_there_are() -> None:
@@ -85,10 +88,10 @@ def test_interventions_change_logits_by_the_contributions(planted) -> None:
     codes = csr_array(planted[0][:100].astype(np.float32))
     weights = np.random.default_rng(2).standard_normal((K, M))
     logits = codes @ weights.T
-    without = silenced(codes, weights, np.array([5]), "remove")
+    without = codes @ silenced(weights, np.array([5]), "remove").T
     np.testing.assert_allclose(logits - without, codes.toarray()[:, 5:6] * weights[:, 5], atol=1e-9)
-    assert np.array_equal(silenced(codes, weights, np.array([], dtype=int), "remove"), logits)
-    both = without + silenced(codes, weights, np.array([5]), "keep")
+    assert np.array_equal(codes @ silenced(weights, np.array([], dtype=int), "remove").T, logits)
+    both = without + codes @ silenced(weights, np.array([5]), "keep").T
     np.testing.assert_allclose(both, logits, atol=1e-9)
     np.testing.assert_allclose((codes.toarray()[:, None] * weights).sum(2), logits, atol=1e-5)
 
@@ -96,7 +99,53 @@ def test_interventions_change_logits_by_the_contributions(planted) -> None:
 def test_a_budget_keeps_the_strongest_of_each_class(planted) -> None:
     codes, labels = planted
     [solution] = path(csr_array(codes[:N]), labels[:N], [1e-2])
-    assert ((with_budget(solution, codes, 3) != 0).sum(1) <= 3).all()
-    assert np.array_equal(with_budget(solution, codes, M), solution.weights)
-    accuracy = [found_right(codes @ with_budget(solution, codes, n).T, labels)[1].mean() for n in (1, 3, 6, 20, M)]
+    scale = deviations(codes)
+    assert ((with_budget(solution.weights, scale, 3) != 0).sum(1) <= 3).all()
+    assert np.array_equal(with_budget(solution.weights, scale, M), solution.weights)
+    kept = [with_budget(solution.weights, scale, n) for n in (1, 3, 6, 20, M)]
+    accuracy = [decide(codes, one, labels).accuracy.mean() for one in kept]
     assert all(after >= before - 0.01 for before, after in pairwise(accuracy))
+
+
+class Guarded:
+    """Activations that may be read some rows at a time only."""
+
+    itemsize = 4
+
+    def __init__(self, values: np.ndarray, most: int) -> None:
+        self._values, self._most, self.largest = values, most, 0
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self._values.shape
+
+    def __len__(self) -> int:
+        return len(self._values)
+
+    def __getitem__(self, rows: slice | np.ndarray) -> np.ndarray:
+        found = self._values[rows]
+        self.largest = max(self.largest, len(found))
+        assert len(found) <= self._most, f"{len(found)} rows at once"
+        return found
+
+
+def test_activations_that_memory_does_not_hold_give_the_same(planted, monkeypatch: pytest.MonkeyPatch) -> None:
+    codes, labels = planted[0][:600], planted[1][:600]
+    [whole] = path(codes, labels, [1e-2])
+    expected = decide(codes, whole.weights, labels)
+    monkeypatch.setattr(classifier, "_BLOCK_NUMBERS", 100 * M)
+    monkeypatch.setattr(classifier, "_RESIDENT_NUMBERS", 0)
+    stream = Guarded(codes, 100)
+    [found] = path(stream, labels, [1e-2])
+    np.testing.assert_allclose(found.weights, whole.weights, atol=1e-6)
+    decided = decide(stream, whole.weights, labels)
+    assert np.array_equal(decided.best, expected.best)
+    assert np.array_equal(decided.right, expected.right)
+    both = (coverage(one, whole.weights, expected.best).positive for one in (stream, codes))
+    assert np.array_equal(*both)
+    assert stream.largest == 100
+    small = Guarded(codes[:90], 90)
+    one, other = (
+        adam(x, labels[:90], penalty=1.0, learning_rate=1e-2, epochs=2, seed=0) for x in (small, codes[:90])
+    )
+    assert np.array_equal(one.weights, other.weights)

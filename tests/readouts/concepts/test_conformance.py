@@ -58,7 +58,16 @@ class TestConcepts(ReadoutConformance):
         scenes = {one.name: one.config for one in study.datasets}
         shown = list(readout.exhibits(tmp_path, rows, scenes))
         titles = " ".join(one.title for one in shown)
-        for part in ("strongest images", "Search among", "Accuracy against", "Decisions", "Classes", "Clusters"):
+        for part in (
+            "atoms fire",
+            "few atoms",
+            "strongest images",
+            "Search among",
+            "Accuracy against",
+            "Decisions",
+            "Classes",
+            "Clusters",
+        ):
             assert part in titles
         for one in shown:
             assert one.caption.endswith(".")

@@ -69,6 +69,8 @@ def test_topk_keeps_k_and_batchtopk_does_not_depend_on_batch_mates(rows: np.ndar
     assert float((f > 0).float().sum(1).mean()) > 2.9
     one = of_kind("batchtopk", rows)
     assert float(one.threshold[0]) > 0
+    stack = Stack([DictionaryConfig(kind="batchtopk", k=3)], [0], 32, TRAINING, CPU)
+    assert int((stack.run(x, 1.0).codes > 0).sum()) == 3 * 256
     alone = torch.cat([one.encode(row[None]) for row in x])
     torch.testing.assert_close(alone, one.encode(x), rtol=1e-5, atol=1e-6)
 
@@ -96,6 +98,8 @@ def test_atoms_keep_length_one_and_gradients_are_orthogonal_to_them(rows: np.nda
         assert gradient is not None
         along = (gradient * stack.decoder.detach()).sum(2).abs().max()
         assert float(along) < 1e-6 * max(1.0, float(gradient.norm()))
+        moved = [(stack.decoder.detach() - rate * gradient).norm(dim=2) - 1 for rate in (10.0, 1.0)]
+        assert float(moved[0].max()) == pytest.approx(100 * float(moved[1].max()), rel=0.2), "the square of the step"
         optimiser.step()
         stack.renormalise()
         assert float((stack.decoder.detach().norm(dim=2) - 1).abs().max()) < 1e-6
@@ -149,6 +153,19 @@ def test_restarts_end_before_they_could_not_settle() -> None:
     training = TrainingConfig(steps=1000, resample_every=100, decay=0.0)
     assert [step for step in range(1000) if restarts_after(step, training)] == list(range(99, 899, 100))
     assert not any(restarts_after(step, replace(training, decay=1.0)) for step in range(1000))
+    published = replace(training, steps=200, resample_every=10)  # passes: 18 times, after 9, 19, .., 179
+    assert [step for step in range(200) if restarts_after(step, published)] == list(range(9, 180, 10))
+
+
+def test_rows_for_restarts_are_weighed_by_error_and_penalty(rows: np.ndarray) -> None:
+    stack = Stack([DictionaryConfig(kind="relu_l1", penalty=0.3)], [5], 32, TRAINING, CPU)
+    x = torch.from_numpy(rows[:5000])
+    assert stack.row_losses(x)[0].mean().item() == pytest.approx(stack.run(x, 1.0).loss[0].item(), rel=1e-5)
+    followed = Stack([DictionaryConfig(kind="batchtopk", k=3)], [5], 32, TRAINING, CPU)
+    followed.run(x, 1.0)
+    before = followed.threshold.clone()
+    followed.row_losses(x[:100])
+    assert torch.equal(followed.threshold, before)
 
 
 def test_several_in_one_stream_are_those_of_several_runs(rows: np.ndarray) -> None:

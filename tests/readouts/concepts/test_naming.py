@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from scipy.sparse import csr_array
+from scipy.special import softmax
 from torch.nn.functional import normalize
 
 from frozen.models import BackboneConfig
@@ -108,20 +111,35 @@ def test_texts_that_a_tower_cannot_read_are_counted() -> None:
         read_texts(text, ["purple"], ("{}",))
 
 
+def blocks_of(scores: np.ndarray, n: int) -> Iterator[tuple[slice, np.ndarray]]:
+    for start in range(0, len(scores), n):
+        yield slice(start, start + n), scores[start : start + n]
+
+
 def test_images_name_atoms_where_there_is_no_text_tower() -> None:
     rng = np.random.default_rng(0)
     classes = rng.integers(8, size=400)
     dense = np.where(rng.permutation(8)[:, None] == classes, rng.uniform(0.5, 1.5, (8, 400)), 0.0).T
     order = [int(classes[dense[:, atom] > 0][0]) for atom in range(8)]
     scores = 5.0 * (classes[:, None] == np.arange(8)) + rng.normal(0, 0.1, (400, 8))
-    table = table_from_images(
-        csr_array(dense.astype(np.float32)),
-        scores.astype(np.float32),
-        [str(i) for i in range(8)],
-        n_images=10,
-        threshold=3,
-        seed=0,
+    whole, parts = (
+        table_from_images(
+            csr_array(dense.astype(np.float32)),
+            partial(blocks_of, scores.astype(np.float32), rows),
+            [str(i) for i in range(8)],
+            n_images=10,
+            threshold=3,
+            seed=0,
+        )
+        for rows in (400, 70)
     )
-    assert table["name"].to_pylist() == [str(i) for i in order]
+    table = parts
+    assert table["name"].to_pylist() == whole["name"].to_pylist() == [str(i) for i in order]
+    np.testing.assert_allclose(table["score"].to_numpy(), whole["score"].to_numpy(), atol=1e-4)
+    first = np.argsort(-dense[:, 0], kind="stable")[:10]
+    likelihood = softmax(scores, axis=1)
+    mutual = np.log(likelihood[first]) - np.log(likelihood.mean(0))
+    weights = dense[first, 0] / dense[first, 0].sum()
+    assert table["score"][0].as_py() == pytest.approx((weights @ mutual).max(), abs=1e-4)
     assert from_bytes(to_bytes(table)).equals(table)
     assert (strongest(csr_array(dense), 3).samples >= 0).all()

@@ -37,7 +37,7 @@ def test_a_brighter_atom_without_weight_explains_no_class() -> None:
     codes[np.arange(300), classes] = 1.0
     codes[:, 3] = 5.0 * (classes == 1)  # bright on images of class 1, of no use to the classifier
     weights = np.eye(4)[:3]
-    found = global_explanations(csr_array(codes), weights, np.eye(3, dtype=bool)[classes]).to_pylist()
+    found = global_explanations(csr_array(codes), weights, np.eye(3, dtype=bool)[classes], classes).to_pylist()
     top = {(one["class"], one["by"]): one["atoms"][0] for one in found}
     assert [top[number, "classifier"] for number in range(3)] == [0, 1, 2]
     assert top[1, "images"] == 3

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pandas as pd
@@ -14,11 +16,18 @@ ROOT = Path(__file__).parents[3]
 STUDY = ROOT / "search_spaces" / "concepts.yaml"
 
 
-def run(*options: str, folder: Path) -> subprocess.CompletedProcess[str]:
+ENVIRONMENT = os.environ | {"PYTHONPATH": str(ROOT)}
+
+
+def command(*options: str, folder: Path) -> list[str]:
     places = ["--results", str(folder / "results"), "--store", str(folder / "store")]
-    command = [sys.executable, "-m", "sweep.run", str(STUDY), *places, *options]
-    environment = os.environ | {"PYTHONPATH": str(ROOT)}
-    return subprocess.run(command, capture_output=True, text=True, cwd=folder, env=environment)
+    return [sys.executable, "-m", "sweep.run", str(STUDY), *places, *options]
+
+
+def run(*options: str, folder: Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        command(*options, folder=folder), capture_output=True, text=True, cwd=folder, env=ENVIRONMENT
+    )
 
 
 def rows(folder: Path) -> pd.DataFrame:
@@ -46,16 +55,42 @@ def test_the_quickstart_says_what_the_documents_say(tmp_path: Path) -> None:
     assert "Search among atoms" in (tmp_path / "results" / "concepts" / "report.html").read_text(encoding="utf-8")
 
 
+STAGES = ("dictionary", "codes", "names", "binding", "classifier", "fidelity", "intervention", "stability")
+SMALL = [
+    *("--limit", "300", "--set", "training.steps=20", "--set", "controls=[]"),
+    *("--set", "backbones=[shipped:shapes_clip_objects]"),
+]
+
+
 @pytest.mark.slow
 @pytest.mark.starts_ray
-def test_a_run_that_ended_early_goes_on_to_the_same_rows(tmp_path: Path) -> None:
-    small = ["--limit", "300", "--set", "training.steps=20", "--set", "controls=[]"]
+def test_a_run_that_is_killed_in_every_stage_goes_on_to_the_same_rows(tmp_path: Path) -> None:
     first, second = tmp_path / "first", tmp_path / "second"
     for folder in (first, second):
         folder.mkdir()
-    assert run(*small, folder=first).returncode == 0
-    assert run(*small, "--max-cells", "7", folder=second).returncode in (0, 3)
-    assert run(*small, folder=second).returncode == 0
+    assert run(*SMALL, folder=first).returncode == 0
+    killed = [stage for stage in STAGES if kill_in(stage, second)]
+    assert len(killed) >= 3, f"only {killed} were not over before the kill"
+    done = run(*SMALL, folder=second)
+    assert done.returncode == 0, done.stdout + done.stderr
     one, other = (rows(folder).set_index("cell_id").sort_index() for folder in (first, second))
-    columns = ["explained_variance", "name_score", "accuracy_percent", "mmcs", "accuracy_change"]
+    assert set(one.stage) >= set(STAGES)
+    columns = ["explained_variance", "name_score", "accuracy_percent", "mmcs", "accuracy_change", "bound_auc"]
     pd.testing.assert_frame_equal(one[columns], other[columns])
+
+
+def kill_in(stage: str, folder: Path) -> bool:
+    """Start the study, and kill it as soon as the stage has a row; False if it was over by then."""
+    process = subprocess.Popen(command(*SMALL, folder=folder), cwd=folder, env=ENVIRONMENT, stdout=subprocess.DEVNULL)
+    try:
+        while process.poll() is None:
+            found = (folder / "results" / "concepts" / "rows").glob("*.json")
+            if any(json.loads(path.read_text())["stage"] == stage for path in found):
+                process.kill()  # SIGKILL: nothing is put in order
+                return True
+            time.sleep(0.1)
+        return False
+    finally:
+        if process.poll() is None:
+            process.kill()
+        process.wait()

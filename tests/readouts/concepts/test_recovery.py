@@ -114,14 +114,3 @@ def test_every_kind_finds_the_atoms(config: DictionaryConfig, seed: int) -> None
     assert mmcs(atoms, one, rows) > (0.96 if config.kind == "matryoshka" else 0.97)
     if config.kind in ("relu_l1", "topk"):
         assert quality(one, rows, CPU).dead < 0.12
-
-
-@pytest.mark.slow
-def test_centred_resampling_finds_more_than_that_of_the_paper() -> None:
-    atoms, rows = planted(0, width=64, n_atoms=128, share=0.03, offset=3.0)
-    config = DictionaryConfig(kind="relu_l1", expansion=2.5, penalty=6e-3)
-    training = replace(LONG, centre=False, scale=False, resample_every=500)
-    centred = mmcs(atoms, trained(rows, config, training), rows)
-    raw = mmcs(atoms, trained(rows, config, replace(training, centred_resampling=False)), rows)
-    assert centred >= raw - 0.01
-    assert centred > 0.95

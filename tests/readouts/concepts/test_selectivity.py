@@ -7,8 +7,8 @@ import pytest
 
 from frozen.data.scenes.codes import FeatureSpace
 from readouts.concepts.bound import COVERED, resampled_aucs, samples_of
+from readouts.concepts.conjunctions import kind_of_atom
 from readouts.concepts.selectivity import aucs, bound, choose
-from readouts.concepts.using import kind_of_atom
 
 SPACE = FeatureSpace.of(color=4, shape=4)
 N = 2000

@@ -160,3 +160,20 @@ def test_texts_of_a_package_are_read_from_it(tmp_path: Path) -> None:
     assert len(names) == 1000
     assert names[0] == "tench"
     assert digest_of("open_clip:imagenet_classes") != digest_of("open_clip:imagenet_templates") != ""
+
+
+def test_lists_lie_beside_the_study(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    more = "analyses: [textspan]\ntextspan: {pool: lists/pool.txt}"
+    cells = [one for one in made(tmp_path, more) if isinstance(one, Cell)]
+    [line] = {str(missing) for cell in cells for missing in cell.absent}
+    assert line.startswith("the pool lists/pool.txt cannot be read: No such file or directory (looked for at /")
+    assert line.endswith("pool.txt); put it there, or name another list")
+    (tmp_path / "lists").mkdir()
+    (tmp_path / "lists" / "pool.txt").write_text("red\nblue\n")
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    monkeypatch.chdir(elsewhere)
+    found = [one for one in made(tmp_path, more) if isinstance(one, Cell)]
+    assert not any(cell.absent for cell in found)
+    settings = {cell.column("setting") for cell in found if cell.column("analysis") == "textspan"}
+    assert all(str(one).endswith(", lists/pool.txt") for one in settings)
