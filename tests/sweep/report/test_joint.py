@@ -149,4 +149,4 @@ def test_layers_stand_side_by_side_in_units_of_their_own(cells: dict[str, list[C
     assert lines["1"][column["caption bits"]] == ""
     assert lines["4"][column["B*_direct"]] == "0.50 bits"
     assert "9.00 bits" not in table  # what a map leaves is another column
-    assert lines["2"][column["binding"]] == "0.300"
+    assert lines["2"][column["binding"]] == "0.600"
