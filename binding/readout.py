@@ -9,6 +9,7 @@ import json
 import math
 from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import fields, replace
+from functools import lru_cache
 from io import BytesIO
 from itertools import chain
 from pathlib import Path
@@ -41,6 +42,7 @@ from binding.samples import MeasureConfig, Samples, SplitSamples
 from binding.stored import Stored, compare, estimate_columns, recompute
 from binding.through import (
     CLASS_LOGITS,
+    JOINT,
     KEPT_ESTIMATES,
     LOSSES,
     WHOLE,
@@ -51,12 +53,13 @@ from binding.through import (
 )
 from binding.warnings import few_steps, little_to_bind, shared_scenes, training_lengths
 from frozen.capture.sites import Site
-from frozen.data.scenes import SPLITS, Scene, Split, prior_source
+from frozen.data.scenes import SPLITS, Entropies, Scene, Split, prior_source
+from frozen.data.scenes.priors import PriorSource
 from frozen.intervals import IntervalConfig, Losses
 from frozen.readout.cells import Cell, LeftOut, Mistake
 from frozen.readout.defaults import ReadoutDefaults
 from frozen.readout.exhibit import ShownSample
-from frozen.readout.measures import DepthCurve, Headline
+from frozen.readout.measures import DepthColumn, DepthCurve, Headline
 from frozen.readout.needs import Inputs
 from frozen.readout.outcome import Outcome
 from frozen.readout.readout import Difference, Method, StudyReader
@@ -79,6 +82,12 @@ class BindingReadout(ReadoutDefaults):
         _curve("binding", ""),
         _curve("binding in class logits", CLASS_LOGITS),
         _curve("binding in dictionaries", "dictionary"),
+    )
+    depth_columns = (
+        DepthColumn(name="B*_direct", column="direct_binding_information_bits", where=(("through", ""),)),
+        DepthColumn(name="kept by class logits", column="kept_share", where=(("through", CLASS_LOGITS),)),
+        DepthColumn(name="kept by the joint space", column="kept_share", where=(("through", JOINT),)),
+        DepthColumn(name="kept by a dictionary", column="kept_share", where=(("through", "dictionary"),)),
     )
     reads_maps = True
     headline = Headline(column="cautious_binding_ratio", beside="binding_ratio")
@@ -226,13 +235,13 @@ def _measured(cell: Cell, inputs: Inputs, device: torch.device) -> Trainings[Out
     own: BindingCell = cell.settings
     scene, shared = cell.dataset.config, own.shared
     splits = {name: _samples(cell, inputs, name) for name in SPLITS}
-    test = scene.open("test")
+    entropies, prior = _known_of_test(scene)
     measurement = yield from measuring(
         SplitSamples(
             scene.space,
             *splits.values(),
-            entropies=test.entropies,
-            prior=prior_source(test),
+            entropies=entropies,
+            prior=prior,
             has_cls=cell.description.layout.has_cls,
         ),
         own.probe.space,
@@ -267,6 +276,13 @@ def _measured(cell: Cell, inputs: Inputs, device: torch.device) -> Trainings[Out
         ),
         products={LOSSES: losses_to_bytes(measurement.losses.direct)} if cell.gives else {},
     )
+
+
+@lru_cache(maxsize=8)
+def _known_of_test(scene: Scene) -> tuple[Entropies | None, PriorSource]:
+    """Exact entropies of a scene's test split, and how its prior is known; once for all cells of a process."""
+    test = scene.open("test")
+    return test.entropies, prior_source(test)
 
 
 def _beside(measurement: Measurement, whole: Losses, shared: Shared) -> Measurement:

@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 from frozen.readout.cells import Cell
 from frozen.readout.exhibit import ShownSample
 from frozen.readout.maps import OfferedMap
-from frozen.readout.measures import DepthCurve, Expectation, Measure
+from frozen.readout.measures import DepthColumn, DepthCurve, Expectation, Measure
 
 
 class ReadoutDefaults:
@@ -17,6 +17,7 @@ class ReadoutDefaults:
 
     extra_measures: ClassVar[tuple[Measure, ...]] = ()
     depth_curves: ClassVar[tuple[DepthCurve, ...]] = ()
+    depth_columns: ClassVar[tuple[DepthColumn, ...]] = ()
     choices: ClassVar[Mapping[str, str]] = {}
     products: ClassVar[Mapping[str, str]] = {}
     files: ClassVar[Mapping[str, str]] = {}

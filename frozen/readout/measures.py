@@ -41,22 +41,28 @@ class Expectation:
 
 
 @dataclass(frozen=True, kw_only=True)
-class DepthCurve:
-    """How much of something each layer holds, for figures over several read-outs.
+class DepthColumn:
+    """A measure that the report of several read-outs shows layer by layer, beside those of the others.
 
     The read-out's dimension of role depth must be ordered by `Description.layer_number`.
     """
 
     name: str
-    """What appears: a word or two."""
+    """What it says of a layer: a few words."""
     column: str
     """Of the measure."""
+    where: tuple[tuple[str, str], ...] = ()
+    """Only of rows with these values of dimensions or other columns; an empty text where the column is empty."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class DepthCurve(DepthColumn):
+    """How much of something each layer holds, for figures over several read-outs."""
+
     none: float
     """What the measure is where there is nothing of it: 0, or chance."""
     full: float
     """What it is at most."""
-    where: tuple[tuple[str, str], ...] = ()
-    """Only of rows with these values of dimensions or other columns; an empty text where the column is empty."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -19,7 +19,7 @@ from frozen.readout.cells import Cell, LeftOut, Mistake, Path
 from frozen.readout.exhibit import Exhibit, ShownSample
 from frozen.readout.forms import Border
 from frozen.readout.maps import OfferedMap
-from frozen.readout.measures import DepthCurve, Dimension, Expectation, Headline, Measure
+from frozen.readout.measures import DepthColumn, DepthCurve, Dimension, Expectation, Headline, Measure
 from frozen.readout.needs import Inputs
 from frozen.readout.outcome import Outcome
 from frozen.readout.study import Study
@@ -132,6 +132,11 @@ class Readout(Protocol):
     @property
     def depth_curves(self) -> tuple[DepthCurve, ...]:
         """What the joint report of several read-outs shows by depth; empty where nothing has a depth."""
+        ...
+
+    @property
+    def depth_columns(self) -> tuple[DepthColumn, ...]:
+        """What its table of layers shows beside the curves' measures."""
         ...
 
     @property

@@ -74,11 +74,11 @@ class ReadoutConformance:
             assert one.column in columns_of_measures | extra
             assert one.low <= one.high
             assert {name for name, _ in one.where} <= set(names)
-        for one in readout.depth_curves:
+        for one in (*readout.depth_curves, *readout.depth_columns):
             assert any(dimension.role == "depth" for dimension in readout.dimensions)
             assert one.column in {measure.column for measure in (*readout.measures, *readout.extra_measures)}
-            assert one.none < one.full
             assert {name for name, _ in one.where} <= {*names, *readout.columns}
+        assert all(one.none < one.full for one in readout.depth_curves)
         assert {readout.headline.column, readout.headline.beside or readout.headline.column} <= columns_of_measures
         assert {name for name, _ in readout.headline.where} <= set(names)
         assert set(readout.control_aliases.values()) <= set(readout.control_meanings)

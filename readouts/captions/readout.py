@@ -18,7 +18,7 @@ from frozen.data.spec import AnyDataset, AnySplit, has_object_codes, label_names
 from frozen.intervals import IntervalConfig
 from frozen.readout.cells import Cell, LeftOut, Mistake
 from frozen.readout.defaults import ReadoutDefaults
-from frozen.readout.measures import DepthCurve, Headline
+from frozen.readout.measures import DepthColumn, DepthCurve, Headline
 from frozen.readout.needs import Inputs
 from frozen.readout.outcome import Outcome
 from frozen.readout.readout import Difference, Method, StudyReader
@@ -53,6 +53,7 @@ class CaptionsReadout(ReadoutDefaults):
     dimensions = DIMENSIONS
     measures = MEASURES
     depth_curves = (DepthCurve(name="captions", column="choice_accuracy_percent", none=50.0, full=100.0),)
+    depth_columns = (DepthColumn(name="caption bits", column="caption_bits"),)
     headline = Headline(column="exact_percent", beside="choice_accuracy_percent")
     columns = COLUMNS
     grid_columns = GRID_COLUMNS

@@ -18,12 +18,12 @@ from frozen.intervals import IntervalConfig
 from frozen.readout.cells import Cell, LeftOut, Mistake
 from frozen.readout.defaults import ReadoutDefaults
 from frozen.readout.exhibit import Exhibit
-from frozen.readout.measures import DepthCurve, Headline
+from frozen.readout.measures import DepthColumn, DepthCurve, Headline
 from frozen.readout.needs import Inputs, Product
 from frozen.readout.outcome import Outcome
 from frozen.readout.readout import Difference, Method, StudyReader
 from frozen.readout.study import Study
-from readouts.class_embedding.aspects import VERSION
+from readouts.class_embedding.aspects import BOUND_CLASS, VERSION
 from readouts.class_embedding.cells import cells
 from readouts.class_embedding.columns import (
     COLUMN_KINDS,
@@ -61,6 +61,14 @@ class ClassEmbedding(ReadoutDefaults):
             where=(("aspect", "projection"), ("part", "residual"), ("token", kind)),
         )
         for name, kind in (("class, CLS token", "cls"), ("class, image tokens", "image"))
+    )
+    depth_columns = tuple(
+        DepthColumn(name=name, column=column, where=(("aspect", BOUND_CLASS), ("part", "residual"), ("token", kind)))
+        for name, column, kind in (
+            ("bound class, CLS token", "bound_percent", "cls"),
+            ("bound class, object's tokens", "bound_percent", "object"),
+            ("illusory, object's tokens", "illusory_percent", "object"),
+        )
     )
     headline = Headline(
         column="identifiability", beside="rate_percent", where=(("aspect", "projection"), ("part", "residual"))

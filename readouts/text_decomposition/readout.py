@@ -14,7 +14,7 @@ from frozen.data.scenes import Scene, Split
 from frozen.intervals import IntervalConfig
 from frozen.readout.cells import Cell, LeftOut, Mistake
 from frozen.readout.defaults import ReadoutDefaults
-from frozen.readout.measures import DepthCurve, Headline
+from frozen.readout.measures import DepthColumn, DepthCurve, Headline
 from frozen.readout.needs import Inputs
 from frozen.readout.outcome import Outcome
 from frozen.readout.readout import Difference, Method, StudyReader
@@ -54,6 +54,9 @@ class TextDecomposition(ReadoutDefaults):
         DepthCurve(
             name="words", column="alone_percent", none=50.0, full=100.0, where=(("analysis", "forced_choice"),)
         ),
+    )
+    depth_columns = (
+        DepthColumn(name="caption bits of a term", column="caption_bits", where=(("analysis", "forced_choice"),)),
     )
     headline = Headline(column="accuracy_percent", where=(("analysis", "decomposition"),))
     extra_measures = EXTRA_MEASURES

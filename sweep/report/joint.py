@@ -17,12 +17,13 @@ from sweep.report._rows import prepared
 from sweep.report._templates import style, template
 from sweep.report._verdict import Verdict, verdict
 from sweep.results.columns import all_columns
-from sweep.results.depth import Curve, Point, appearance, curves, together
+from sweep.results.depth import Curve, LayerValues, Point, appearance, by_layer, curves, together
 from sweep.results.directory import as_frame
 from sweep.results.spreadsheet import csv_text
 
 if TYPE_CHECKING:
     from frozen.readout.cells import Cell
+    from frozen.readout.measures import DepthColumn
     from frozen.readout.readout import Readout, Readouts
     from sweep.results.directory import ResultsDirectory
 
@@ -96,6 +97,7 @@ def write_joint_page(
             (one.one.backbone, _name(one.one, found), _name(one.other, found), one.n_layers, one.rho, one.p_value)
             for one in together(found)
         ],
+        tables=_tables(list(by_layer(readouts, cells, rows, _declared))),
         measures={curve.declared: curve.measure for curve in found},
         study_yaml=study_yaml,
         style=style(),
@@ -170,6 +172,42 @@ def _line(curve: Curve, name: str, palette: Mapping[str, str]) -> _Line:
         between,
         depth,
     )
+
+
+class _Table(NamedTuple):
+    """Measures of a backbone, layer by layer."""
+
+    backbone: str
+    columns: list[tuple[str, str]]
+    """Name and meaning."""
+    lines: list[tuple[str, list[tuple[str, str]]]]
+    """Of every layer its name, and of every column the value and its interval."""
+
+
+def _declared(readout: Readout) -> list[DepthColumn]:
+    """What the tables show; a measure that is both a curve and a column once."""
+    curves_of = {(one.column, one.where) for one in readout.depth_curves}
+    return [*readout.depth_curves, *(o for o in readout.depth_columns if (o.column, o.where) not in curves_of)]
+
+
+def _tables(found: Sequence[LayerValues]) -> list[_Table]:
+    """A table a backbone of what was measured of it, with at least two measures."""
+    measured = [one for one in found if not one.control]
+    tables = []
+    for backbone in dict.fromkeys(one.backbone for one in measured):
+        own = [one for one in measured if one.backbone == backbone]
+        numbers = {point.number: point.layer.partition(".")[0] for one in reversed(own) for point in one.points}
+        texts = [{point.number: _text(one, point) for point in one.points} for one in own]
+        columns = [(f"{one.declared.name} · {one.dataset}", f"{one.readout}: {one.measure.meaning}") for one in own]
+        lines = [(numbers[at], [text.get(at, ("", "")) for text in texts]) for at in sorted(numbers)]
+        if len(own) > 1:
+            tables.append(_Table(backbone, columns, lines))
+    return tables
+
+
+def _text(of: LayerValues, point: Point) -> tuple[str, str]:
+    value, interval = estimate_text(point.value, point.low, point.high, DECIMALS[of.measure.unit])
+    return f"{value} {unit_sign(of.measure)}".strip(), interval
 
 
 def _between(low: Point, high: Point) -> str:

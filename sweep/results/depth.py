@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from statistics import NormalDist
@@ -13,7 +13,7 @@ import numpy as np
 from jaxtyping import Float64
 
 from frozen.readout.cells import Cell
-from frozen.readout.measures import DepthCurve, Measure
+from frozen.readout.measures import DepthColumn, DepthCurve, Measure
 from frozen.readout.readout import Readout, Readouts
 
 Row = Mapping[str, Any]
@@ -78,36 +78,79 @@ class Appearance(NamedTuple):
     high: Point
 
 
-def curves(readouts: Readouts, cells: Mapping[str, Sequence[Cell]], rows: Mapping[str, Row]) -> list[Curve]:
-    """The depth curves of backbones and their untrained twins, in the order of the read-outs.
+class LayerValues(NamedTuple):
+    """A measure of one backbone on one data set, layer by layer.
+
+    Attributes:
+        readout: its read-out.
+        declared: what the read-out says of it.
+        measure: the measure.
+        dataset: name of the data set.
+        backbone: source of the backbone; of an untrained twin, that of the backbone it is the twin of.
+        control: name of the control; empty for a measurement.
+        final: number of what comes after the last block.
+        points: by depth; where a layer has several rows, of the one with the most.
+    """
+
+    readout: str
+    declared: DepthColumn
+    measure: Measure
+    dataset: str
+    backbone: str
+    control: str
+    final: float
+    points: tuple[Point, ...]
+
+
+def by_layer(
+    readouts: Readouts,
+    cells: Mapping[str, Sequence[Cell]],
+    rows: Mapping[str, Row],
+    declared_of: Callable[[Readout], Iterable[DepthColumn]],
+) -> Iterator[LayerValues]:
+    """Measures of backbones and their controls by layer, in the order of the read-outs.
 
     Args:
         readouts: by name.
         cells: of each read-out.
         rows: by cell.
+        declared_of: which of a read-out's measures.
     """
-    found: dict[tuple[object, ...], list[tuple[Cell, Row]]] = {}
+    found: dict[tuple[Any, ...], list[tuple[Cell, Row]]] = {}
     for name, readout in readouts.items():
-        for declared in readout.depth_curves:
+        for declared in declared_of(readout):
             for cell in cells[name]:
                 row = rows.get(cell.cell_id)
                 if row is None or not _belongs(cell, row, declared):
                     continue
                 key = (name, declared, cell.dataset.name, cell.control_of or cell.label, cell.control or "")
                 found.setdefault(key, []).append((cell, row))
-    made = (_curve(readouts[str(key[0])], key, own) for key, own in found.items())
-    return [curve for curve in made if len(curve.points) > 1]
+    for (name, declared, *place), own in found.items():
+        yield _layer_values(readouts[name], name, declared, own, *place)
 
 
-def _belongs(cell: Cell, row: Row, declared: DepthCurve) -> bool:
+def curves(readouts: Readouts, cells: Mapping[str, Sequence[Cell]], rows: Mapping[str, Row]) -> list[Curve]:
+    """The depth curves of backbones and their controls of two layers and more; arguments as of `by_layer`."""
+    found = by_layer(readouts, cells, rows, lambda readout: readout.depth_curves)
+    return [Curve(**one._asdict()) for one in found if len(one.points) > 1]
+
+
+def _belongs(cell: Cell, row: Row, declared: DepthColumn) -> bool:
     if row["status"] != "done" or cell.description.is_control or row.get(declared.column) is None:
         return False
     values = {name: row.get(name) for name, _ in declared.where}
     return all(("" if values[name] is None else str(values[name])) == value for name, value in declared.where)
 
 
-def _curve(readout: Readout, key: tuple[Any, ...], cells: Sequence[tuple[Cell, Row]]) -> Curve:
-    name, declared, dataset, backbone, control = key
+def _layer_values(
+    readout: Readout,
+    name: str,
+    declared: DepthColumn,
+    cells: Sequence[tuple[Cell, Row]],
+    dataset: str,
+    backbone: str,
+    control: str,
+) -> LayerValues:
     depth = next(one for one in readout.dimensions if one.role == "depth")
     measure = next(one for one in (*readout.measures, *readout.extra_measures) if one.column == declared.column)
     at: dict[float, list[Row]] = {}
@@ -115,7 +158,7 @@ def _curve(readout: Readout, key: tuple[Any, ...], cells: Sequence[tuple[Cell, R
         at.setdefault(float(row[depth.order or depth.name]), []).append(row)
     points = tuple(_point(number, depth.name, declared.column, at[number]) for number in sorted(at))
     final = float(cells[0][0].description.layer_number("final"))
-    return Curve(name, declared, measure, dataset, backbone, control, final, points)
+    return LayerValues(name, declared, measure, dataset, backbone, control, final, points)
 
 
 def _point(number: float, depth: str, column: str, rows: Sequence[Row]) -> Point:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import re
 from pathlib import Path
 from typing import Any
 
@@ -126,3 +127,26 @@ def test_names_are_text(cells: dict[str, list[Cell]], tmp_path: Path) -> None:
     page = written(cells, rows_of(cells, 0.01), tmp_path, title="<script>x</script>", study_yaml="a: </pre><b>")
     assert "<script>" not in page
     assert "</pre><b>" not in page
+
+
+def test_layers_stand_side_by_side_in_units_of_their_own(cells: dict[str, list[Cell]], tmp_path: Path) -> None:
+    rows = rows_of(cells, 0.01)
+    for cell in cells["captions"][3:5]:
+        rows[cell.cell_id] |= {"caption_bits": 0.25, "caption_bits_low": 0.2, "caption_bits_high": 0.3}
+    for name, through, value in (("4", None, 0.5), ("5", "class_logits", 9.0)):
+        [cell] = [one for one in cells["binding"] if one.names == (name,)]
+        rows[cell.cell_id] |= {"direct_binding_information_bits": value, "through": through}
+    page = written(cells, rows, tmp_path)
+    [table] = page.partition('id="tables"')[2].split("</section>")[:1]
+    heads = re.findall(r"<th scope=\"col\"[^>]*>([^<]+)</th>", table)
+    lines: dict[str, list[str]] = {}
+    for line in re.findall(r"<tr><td>(.*?)</tr>", table):
+        layer, *values = (re.sub(r"<span.*?</span>", "", part).strip() for part in line.split("<td>"))
+        lines[layer.removesuffix("</td>")] = [value.removesuffix("</td>").strip() for value in values]
+    assert heads[0] == "layer"
+    column = {name.partition(" · ")[0]: number - 1 for number, name in enumerate(heads)}
+    assert lines["3"][column["caption bits"]] == lines["2"][column["caption bits"]] == "0.25 bits"
+    assert lines["1"][column["caption bits"]] == ""
+    assert lines["4"][column["B*_direct"]] == "0.50 bits"
+    assert "9.00 bits" not in table  # what a map leaves is another column
+    assert lines["2"][column["binding"]] == "0.600"
