@@ -33,7 +33,10 @@ class BlockValues:
         self, job: Pass, columns: Mapping[Output, tuple[Column, ...]], n_samples: int, device: torch.device
     ) -> None:
         self._job, self._device = job, device
-        self._outputs = {output.reduction: output for output in job.outputs}
+        self._n_samples, self._n_put = n_samples, dict.fromkeys(job.outputs, 0)
+        self._outputs: dict[Reduction, list[Output]] = {}
+        for output in job.outputs:
+            self._outputs.setdefault(output.reduction, []).append(output)
         self._stored = {
             output: {
                 column.name: _StoredColumn(column, job.dtype, n_samples, device)
@@ -49,20 +52,23 @@ class BlockValues:
 
     def put(self, rows: np.ndarray, found: Mapping[Reduction, Mapping[str, Values]]) -> None:
         """What some samples of the block, by their places in it, give."""
-        for reduction, values in found.items():
-            output = self._outputs[reduction]
+        for output, values in ((output, values) for key, values in found.items() for output in self._outputs[key]):
             stored = self._stored[output]
             for name, column in stored.items():
                 column.put(rows, values[name])
             rest = {name: value for name, value in values.items() if name not in stored}
             self._typed[output].put(rows, rest)
+            self._n_put[output] += len(rows)
 
     def tables(self) -> dict[str, pa.Table]:
         """A table of each output by its key.
 
         Raises:
             ValueError: values that are not finite.
+            RuntimeError: samples that never came, whose memory would hold anything.
         """
+        if missing := [output for output, n_put in self._n_put.items() if n_put != self._n_samples]:
+            raise RuntimeError(f"not every sample came for {', '.join(str(one.reduction) for one in missing)}")
         if self._device.type == "cuda":
             torch.cuda.synchronize(self._device)
         return {output.key: self._table(output) for output in self._job.outputs}

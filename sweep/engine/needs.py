@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import NamedTuple
 
 from frozen.capture.capture import Capture, Origin
+from frozen.models import BackboneConfig
 from frozen.readout.cells import Cell
 from frozen.readout.needs import Labels, Need, Product
 from frozen.readout.readout import Readouts
@@ -27,6 +28,12 @@ class Source(NamedTuple):
     """Of the weights of the backbone's classifier, where a capture reads it."""
     decoder_digest: str = ""
     """Of the weights of the backbone's caption decoder, where a capture reads it."""
+    others: tuple[tuple[BackboneConfig, Source], ...] = ()
+    """The same of other backbones that the cell's captures read."""
+
+    def of(self, backbone: BackboneConfig) -> Source:
+        """What captures of a backbone are made of."""
+        return dict(self.others).get(backbone, self)
 
 
 def splits_of(cell: Cell) -> tuple[str, ...]:
@@ -81,7 +88,9 @@ class Graph:
 
     def capture_key(self, cell: Cell, need: Capture) -> str:
         """Key of the entry of a capture."""
-        source = self.sources[cell]
+        if need.dataset != cell.dataset:
+            raise ValueError(f"cell {cell.name} needs a capture of another data set, {need.dataset.name}")
+        source = self.sources[cell].of(need.backbone)
         data = source.fingerprints[need.split]
         origin = Origin(
             data,

@@ -47,7 +47,8 @@ def open_sources(cells: Iterable[Cell], others: Iterable[Cell], study: Study, lo
     with _Contents() as contents:
         for cell in (*needed, *others):
             made_of = _made_of(cell)
-            if made_of not in opened and (cell in needed or cell.backbone.kind in _CHEAP_KINDS):
+            is_cheap = all(backbone.kind in _CHEAP_KINDS for backbone in backbones_of(cell))
+            if made_of not in opened and (cell in needed or is_cheap):
                 opened[made_of] = contents.source(*made_of)
     for cell in (*needed, *others):
         if (source := opened.get(_made_of(cell))) is None:
@@ -66,13 +67,33 @@ def open_sources(cells: Iterable[Cell], others: Iterable[Cell], study: Study, lo
     return sources
 
 
-_MadeOf = tuple[AnyDataset, BackboneConfig, tuple[str, ...], bool, bool]
+class _Parts(NamedTuple):
+    """A backbone, and whether it is needed with its classifier and its caption decoder."""
+
+    backbone: BackboneConfig
+    head: bool
+    decoder: bool
+
+
+_MadeOf = tuple[AnyDataset, tuple[str, ...], tuple[_Parts, ...]]
+
+
+def backbones_of(cell: Cell) -> tuple[BackboneConfig, ...]:
+    """A cell's own backbone, then others that its captures read."""
+    return tuple(dict.fromkeys((cell.backbone, *(need.backbone for _, need in cell.needs_of(Capture)))))
 
 
 def _made_of(cell: Cell) -> _MadeOf:
-    needs_head = any(need.needs_head for _, need in cell.needs_of(Capture))
-    needs_decoder = any(need.needs_decoder for _, need in cell.needs_of(Capture))
-    return cell.dataset.config, cell.backbone, splits_of(cell), needs_head, needs_decoder
+    needs = [need for _, need in cell.needs_of(Capture)]
+    parts = [
+        _Parts(
+            backbone,
+            any(need.needs_head for need in needs if need.backbone == backbone),
+            any(need.needs_decoder for need in needs if need.backbone == backbone),
+        )
+        for backbone in backbones_of(cell)
+    ]
+    return cell.dataset.config, splits_of(cell), tuple(parts)
 
 
 def open_all(
@@ -106,11 +127,14 @@ def unavailable(cells: Iterable[Cell]) -> dict[Cell, tuple[str, ...]]:
     absent: dict[Cell, tuple[str, ...]] = {}
     with _Contents() as contents:
         for cell in cells:
-            pair = (cell.dataset.config, cell.backbone)
-            if pair not in found:
-                found[pair] = contents.missing(*pair)
-            if lines := (*found[pair], *map(str, cell.absent)):
-                absent[cell] = lines
+            lines: dict[str, None] = {}
+            for pair in ((cell.dataset.config, backbone) for backbone in backbones_of(cell)):
+                if pair not in found:
+                    found[pair] = contents.missing(*pair)
+                lines |= dict.fromkeys(found[pair])
+            lines |= dict.fromkeys(map(str, cell.absent))
+            if lines:
+                absent[cell] = tuple(lines)
     return absent
 
 
@@ -157,21 +181,21 @@ class _Contents:
         return self._loader.submit(hash_of, config, scene).result()
 
     def source(
-        self,
-        scene: AnyDataset,
-        backbone: BackboneConfig,
-        splits: tuple[str, ...],
-        needs_head: bool,
-        needs_decoder: bool,
+        self, scene: AnyDataset, splits: tuple[str, ...], backbones: tuple[_Parts, ...]
     ) -> Source | ValueError:
-        """Of some splits of a data set and a backbone, or why one of them cannot be opened."""
+        """Of some splits of a data set and some backbones, the first the cell's; or why one cannot be opened."""
         try:
-            data = {name: self._data_of(scene, name) for name in splits}
-            weights = self._weights_of(backbone, scene)
-            head = self._head_of(backbone, scene) if needs_head else ""
-            decoder = self._decoder_of(backbone, scene) if needs_decoder else ""
+            own, *others = (self._of_backbone(scene, splits, one) for one in backbones)
         except ValueError as error:
             return error
+        pairs = zip((one.backbone for one in backbones[1:]), others, strict=True)
+        return own._replace(others=tuple(pairs))
+
+    def _of_backbone(self, scene: AnyDataset, splits: tuple[str, ...], parts: _Parts) -> Source:
+        data = {name: self._data_of(scene, name) for name in splits}
+        weights = self._weights_of(parts.backbone, scene)
+        head = self._head_of(parts.backbone, scene) if parts.head else ""
+        decoder = self._decoder_of(parts.backbone, scene) if parts.decoder else ""
         return Source(
             {name: one.fingerprint for name, one in data.items()},
             {name: one.size for name, one in data.items()},

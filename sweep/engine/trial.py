@@ -69,12 +69,13 @@ def run_job(config: dict[str, Any], *, jobs: list[Job], store: Any, ledger: Any,
     notes: list[str] = []
     started = time.perf_counter()
 
-    def write(row: Mapping[str, object], outcome: Outcome | None) -> None:
+    def write(cell: Cell, row: Mapping[str, object], outcome: Outcome | None) -> None:
         nonlocal started
         now = time.perf_counter()
         where = {"wall_s": round(now - started, 3), **volatile_columns(str(trial_device()), notes)}
         parts = () if outcome is None else (outcome.samples, outcome.curves, outcome.suggestions, outcome.files)
         ray.get(ledger.write.remote({**row, **where}, *parts))
+        del tasks[cell]  # not before: what cannot be written has failed, and gets a row that says so
         report = {"cell_id": row["cell_id"], "failed": int(row["status"] == "failed"), "notes": list(notes)}
         tune.report({**report, "steps": 0 if outcome is None else outcome.steps, **_numbers(row)})
         notes.clear()
@@ -84,8 +85,7 @@ def run_job(config: dict[str, Any], *, jobs: list[Job], store: Any, ledger: Any,
         with _notes_into(notes):
             inputs = _inputs(tasks, store, place)
             for cell, outcome in _measured(inputs):
-                row = _row(tasks.pop(cell), outcome, inputs[cell].products, store)
-                write(row, outcome)
+                write(cell, _row(tasks[cell], outcome, inputs[cell].products, store), outcome)
         if tasks:
             raise RuntimeError("the read-out gave no outcome of this cell")
     except Exception as error:  # noqa: BLE001 - a cell that fails is a result, the others go on
@@ -98,8 +98,8 @@ def run_job(config: dict[str, Any], *, jobs: list[Job], store: Any, ledger: Any,
         if lost := lost_entry(error):
             tune.report({"lost": str(lost)})
             return
-        for task in tasks.values():
-            write(failed_row(task, error), None)
+        for cell, task in list(tasks.items()):
+            write(cell, failed_row(task, error), None)
 
 
 def _numbers(row: Mapping[str, object]) -> dict[str, float]:

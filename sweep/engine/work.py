@@ -122,8 +122,13 @@ class Work:
     def ended(self, number: int) -> None:
         """A trial has ended: every cell of it has its row, also those of which no word came."""
         for task in self._jobs[number].tasks:
-            if task.cell.cell_id not in self._written:
+            if task.cell.cell_id in self._written:
+                continue
+            try:
                 row = self._run.results.row(task.cell.cell_id)
+            except FileNotFoundError:  # an exception here would leave Tune waiting for a trial that has ended
+                self._fail(task, "its trial ended without a row of this cell")
+            else:
                 self.measured(task.cell.cell_id, failed=row["status"] == "failed", steps=0)
 
     def has_begun(self, trial_id: str) -> bool:

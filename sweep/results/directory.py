@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import fcntl
 import json
+import math
 import os
 import stat
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -173,6 +174,8 @@ class ResultsDirectory:
             LinkError: a folder is a link to elsewhere; nothing is written.
         """
         cell = str(row["cell_id"])
+        if odd := [name for name, value in row.items() if isinstance(value, float) and not math.isfinite(value)]:
+            raise ValueError(f"the read-out gave no finite number for {', '.join(odd)}")
         text = json.dumps(row, indent=1, allow_nan=False)
         refuse_links(self.root)
         path = self.root / FOLDER / f"{cell}.json"

@@ -36,7 +36,7 @@ KEYS: tuple[Mistake, ...] = (
         "seed: 0",
         "zzz: 0",
         "2: zzz: unknown key 'zzz'; known: name, folder, readout, seed, datasets, backbones, controls, intervals, "
-        "store, published, layers, modes, probes, fit, search, seeds, keep_probes, extras",
+        "store, published, layers, modes, probes, fit, search, seeds, keep_probes, extras, through",
     ),
     (
         "n_colors: 2",
@@ -133,7 +133,7 @@ TYPES: tuple[Mistake, ...] = (
     (
         "timm:vit_tiny_patch16_224",
         "{source: timm:vit_tiny_patch16_224, precision: half}",
-        "8: backbones[0].precision: unknown precision 'half'; known: float32, bfloat16, float16",
+        "8: backbones[0].precision: unknown precision 'half'; known: float32, bfloat16, float16, auto",
     ),
     (
         "timm:vit_tiny_patch16_224",

@@ -112,6 +112,30 @@ def test_keys_follow_the_content(cells: tuple[Cell, ...]) -> None:
     assert len(set(keys)) == len(keys)
 
 
+def test_captures_of_another_backbone_follow_its_weights_and_those_of_another_data_set_are_refused(
+    cells: tuple[Cell, ...],
+) -> None:
+    cell, other = cells[0], BackboneConfig(source="shipped:shapes_clip_objects")
+    two = reading(cell, backbone=other)
+    made_of = source()._replace(others=((other, source("clip 64px", "d3")),))
+    assert key(two, made_of, "train") == key(cell, source("clip 64px", "d3"), "train") != key(cell, made_of, "train")
+    with pytest.raises(ValueError, match="needs a capture of another data set, elsewhere"):
+        key(reading(cell, dataset=replace(cell.dataset, name="elsewhere")), source(), "train")
+
+
+def test_two_entries_of_one_reduction_are_both_filled() -> None:
+    view = View(Site.parse("final"), "cls")
+    outputs = (Output(view, "one"), Output(view, "two"))
+    job = Pass(SCENE, "test", SHIPPED, outputs, "float16", SIZES["test"])
+    tables = Extractor(torch.device("cpu")).extract(job, 0)
+    assert tables["one"].equals(tables["two"])
+    columns = {
+        output: output.reduction.columns(describe(job.backbone, job.scene), job.condition) for output in outputs
+    }
+    with pytest.raises(RuntimeError, match="not every sample came"):
+        BlockValues(job, columns, SIZES["test"], torch.device("cpu")).tables()
+
+
 def test_keys_do_not_follow_what_activations_do_not_depend_on(cells: tuple[Cell, ...]) -> None:
     cell = cells[0]
     own: BindingCell = cell.settings
