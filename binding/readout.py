@@ -50,6 +50,7 @@ from binding.through import (
     losses_from_bytes,
     losses_to_bytes,
     mapped,
+    without_rare,
 )
 from binding.warnings import few_steps, little_to_bind, shared_scenes, training_lengths
 from frozen.capture.sites import Site
@@ -235,6 +236,9 @@ def _measured(cell: Cell, inputs: Inputs, device: torch.device) -> Trainings[Out
     own: BindingCell = cell.settings
     scene, shared = cell.dataset.config, own.shared
     splits = {name: _samples(cell, inputs, name) for name in SPLITS}
+    if own.passage is not None and own.passage.is_map:
+        codes = without_rare({name: np.asarray(one.activations) for name, one in splits.items()})
+        splits = {name: one._replace(activations=codes[name]) for name, one in splits.items()}
     entropies, prior = _known_of_test(scene)
     measurement = yield from measuring(
         SplitSamples(

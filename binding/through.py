@@ -39,6 +39,8 @@ from frozen.rows import ArrayRows
 CLASS_LOGITS, JOINT = "class_logits", "joint"
 LOSSES = "losses"
 """The product of a cell that others are compared with."""
+_LEAST_ACTIVE = 10
+"""Training samples in which a coordinate of a map must be active to be read."""
 WHOLE = "whole"
 """Target, in tables of samples, of the direct losses on the activations before the map."""
 KEPT_ESTIMATES = {
@@ -134,6 +136,11 @@ class Passage:
     """The map, where a cell gives it."""
     file: StudyPath | None = None
     """Its file, where it lies in one."""
+
+    @property
+    def is_map(self) -> bool:
+        """Whether it ends in a map of a registered kind."""
+        return self.through in MAPS
 
     @property
     def is_kept_from(self) -> str | None:
@@ -281,6 +288,20 @@ def mapped(passage: Passage, array: ArrayRows, backbone: Any, content: bytes | N
     elif passage.file is not None:
         maps.append(MAPS[passage.through].opened(Path(passage.file)))
     return through(array, *maps) if maps else array
+
+
+def without_rare(codes: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Coordinates that are 0 in all but a few training samples, set to 0 in every split.
+
+    An atom of a dictionary may be active in one image of thousands. Standardised with the deviation that it has
+    there, a test image with more of it is hundreds of deviations off, and its loss alone decides the mean.
+
+    Args:
+        codes: by split, `train` among them, [samples out] or [samples token out].
+    """
+    train = codes["train"].reshape(len(codes["train"]), -1, codes["train"].shape[-1])
+    is_kept = (train != 0).any(axis=1).sum(axis=0) >= _LEAST_ACTIVE
+    return {split: np.where(is_kept, values, np.float32(0)) for split, values in codes.items()}
 
 
 def losses_to_bytes(direct: Losses) -> bytes:

@@ -10,7 +10,7 @@ import torch
 import yaml
 
 from binding.readout import BindingReadout
-from binding.through import kept_estimates
+from binding.through import kept_estimates, without_rare
 from frozen.data.scenes import SPLITS
 from frozen.intervals import IntervalConfig
 from frozen.readout.cells import Cell, LeftOut
@@ -203,3 +203,13 @@ def test_dictionaries_of_the_same_file_are_needed_from_their_cells(tmp_path: Pat
         assert before.column("mode") == expected
         if "map" in needs:
             assert givers[needs["map"].giver].settings.name == "dictionary"
+
+
+def test_atoms_that_hardly_any_training_image_has_are_not_read() -> None:
+    train, test = np.zeros((40, 3, 4), np.float32), np.ones((5, 3, 4), np.float32)
+    train[:, :, 0], train[:9, 1, 1], train[:10, 2, 2] = 1.0, 1.0, -1.0
+    found = without_rare({"train": train, "test": test})
+    assert np.array_equal(found["train"][..., 0], train[..., 0])
+    assert np.array_equal(found["train"][..., 2], train[..., 2])
+    assert not found["train"][..., [1, 3]].any()
+    assert np.array_equal(found["test"][0, 0], [1, 0, 1, 0])
