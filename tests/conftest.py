@@ -1,7 +1,11 @@
-"""Array shapes and types of all packages are checked in every test."""
+"""Array shapes and types of all packages are checked in every test; no test asserts how long something takes."""
 
 import pytest
+from hypothesis import settings
 from jaxtyping import install_import_hook
+
+settings.register_profile("untimed", deadline=None)
+settings.load_profile("untimed")
 
 install_import_hook(
     ["binding", "frozen", "readouts", "sweep"], "beartype.beartype(conf=beartype.BeartypeConf(is_pep484_tower=True))"

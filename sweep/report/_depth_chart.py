@@ -9,8 +9,8 @@ from html import escape
 from frozen.terminal import printable
 from sweep.results.depth import Curve, Point
 
-# Okabe and Ito's palette without black and yellow, which are poor lines on white
-_PALETTE = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00")
+# Okabe and Ito's palette without black and yellow, which are poor lines on white; then a purple and a brown
+_PALETTE = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00", "#9467bd", "#8c564b")
 _DASHES = ("", "7 3", "2 3")
 _WIDTH, _HEIGHT = 560, 300
 _LEFT, _RIGHT, _TOP, _BOTTOM = 44, 14, 14, 46
