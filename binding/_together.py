@@ -45,6 +45,10 @@ class FitRequest(NamedTuple):
         """The probes, trained."""
         if self.is_blind:
             return [_blind(self, probe) for probe in self.probes]
+        return self.trained()
+
+    def trained(self) -> list[Fitted]:
+        """The probes, trained now, whatever is known of equal ones."""
         return fit(
             self.probes,
             self.shape,
@@ -196,16 +200,7 @@ def _blind(request: FitRequest, probe: Probe) -> Fitted:
     device = request.train.codes.device
     own = (probe, request.shape, request.config, request.seed, request.untrained, str(device), digest.digest())
     if own not in _known:
-        alone = request._replace(probes=[probe])
-        [_known[own]] = fit(
-            alone.probes,
-            alone.shape,
-            alone.train,
-            alone.validation,
-            alone.config,
-            seed=alone.seed,
-            untrained=alone.untrained,
-        )
+        [_known[own]] = request._replace(probes=[probe]).trained()
         while len(_known) > _MOST_BLIND:
             _known.popitem(last=False)
     return _known[own]

@@ -42,6 +42,11 @@ def splits_of(cell: Cell) -> tuple[str, ...]:
     return tuple(dict.fromkeys(need.split for need in needs))
 
 
+def absent_files(cells: Iterable[Cell]) -> dict[str, None]:
+    """Files that the keys of read-outs name and that are not there, each once."""
+    return {str(missing): None for cell in cells for missing in cell.absent}
+
+
 class Graph:
     """Cells with their needs.
 

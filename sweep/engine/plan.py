@@ -26,7 +26,7 @@ from frozen.readout.measures import Dimension
 from frozen.readout.readout import Readout, Readouts
 from frozen.terminal import on_one_line
 from sweep.engine.grid import Grid
-from sweep.engine.needs import closed, splits_of
+from sweep.engine.needs import absent_files, closed, splits_of
 from sweep.engine.passes import capture_bytes, count_samples
 from sweep.engine.spread import spread
 from sweep.results.directory import Row
@@ -241,11 +241,6 @@ def _missing_weights(cells: Iterable[Cell]) -> Iterator[str]:
     for backbone in dict.fromkeys(cell.backbone for cell in cells):
         if (path := backbone.weights_file) is not None and not path.is_file():
             yield f"{written(backbone.source)}: its weights file {path} is not there; put it there"
-
-
-def absent_files(cells: Iterable[Cell]) -> dict[str, None]:
-    """Files that the keys of read-outs name and that are not there, each once."""
-    return {str(missing): None for cell in cells for missing in cell.absent}
 
 
 def _scenes(cells: Iterable[Cell]) -> dict[str, AnyDataset]:

@@ -16,7 +16,7 @@ from frozen.models import BackboneConfig, BackboneError, Identity, UnavailableEr
 from frozen.readout.cells import Cell
 from frozen.readout.grid import backbone_path
 from frozen.readout.study import Study
-from sweep.engine.needs import Source, splits_of
+from sweep.engine.needs import Source, absent_files, splits_of
 from sweep.results.columns import identity_columns
 from sweep.study.errors import StudyError, StudyProblem
 from sweep.study.load import Locate
@@ -57,7 +57,7 @@ def open_sources(cells: Iterable[Cell], others: Iterable[Cell], study: Study, lo
             problems[locate(_path(study, cell, source), str(source))] = None
         else:
             sources[cell] = source
-    absent = {str(missing): None for cell in needed for missing in cell.absent}
+    absent = absent_files(needed)
     problems |= {locate((), line)._replace(line=None): None for line in absent}
     if absent or any(isinstance(source, UnavailableError | MissingDataError) for source in opened.values()):
         message = "with --available, what can be had is measured, and the rest of the cells is left missing"
