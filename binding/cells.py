@@ -10,7 +10,7 @@ from binding.fit import FitConfig
 from binding.keys import BindingStudy
 from binding.probes import FAMILIES
 from binding.search import ProbeSpec, SearchConfig
-from binding.through import JOINT, LOSSES, Passage, passages
+from binding.through import JOINT, LOSSES, Passage, passages, unread
 from frozen.capture.capture import Capture
 from frozen.capture.conditions import PLAIN
 from frozen.capture.reductions import View
@@ -114,6 +114,7 @@ def cells(study: Study) -> Iterator[Cell | LeftOut | Mistake]:
     if refused := list(without_object_codes(study)):
         yield from refused
         return
+    places: list[tuple[Reading, str, Mode]] = []
     for reading in readings(study, keys.layers):
         if isinstance(reading, Mistake):
             yield reading
@@ -123,7 +124,9 @@ def cells(study: Study) -> Iterator[Cell | LeftOut | Mistake]:
         if reading.backbone.kind == "control":
             modes = ("cls",)
         for mode in modes:
+            places.extend((reading, layer, mode) for layer in reading.layers)
             yield from _of_mode(study, keys, reading, mode, shared, content)
+    yield from unread(study, places)
 
 
 def _of_mode(

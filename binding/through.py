@@ -7,7 +7,7 @@ I(O;Z|F) than z does; what a family of probes can read may be more, where the ma
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -232,13 +232,33 @@ def _fits(one: OfferedMap, reading: Reading, layer: str, mode: Mode) -> bool:
     return one.reads == View(Site.parse(layer), mode)
 
 
+def _reads(entry: MapFile, reading: Reading, layer: str, mode: Mode) -> bool:
+    """Whether a map reads what a cell of the grid reads."""
+    if entry.backbone not in (None, written(reading.backbone.source), reading.control_of) or mode not in entry.modes:
+        return False
+    try:
+        return Site.parse(entry.layer).resolved(reading.description) == Site.parse(layer)
+    except ValueError:  # no layer of this backbone
+        return False
+
+
+def unread(study: Study, places: Sequence[tuple[Reading, str, Mode]]) -> Iterator[Mistake]:
+    """Files of maps that no cell of the grid would use: what a study names is measured, or told."""
+    for number, entry in enumerate(study.keys.through):
+        if isinstance(entry, MapFile) and not any(_reads(entry, *place) for place in places):
+            where = f"layer {entry.layer} in mode {' or '.join(entry.modes)}"
+            of = "" if entry.backbone is None else f" of {entry.backbone}"
+            yield Mistake(
+                ("through", number),
+                f"no cell of the grid reads {where}{of}; name that layer in `layers` and one of the modes in `modes`",
+            )
+
+
 def _of_file(
     study: Study, entry: MapFile, reading: Reading, layer: str, mode: Mode, path: tuple[str | int, ...]
 ) -> Iterator[Passage | Mistake]:
     description = reading.description
-    if entry.backbone not in (None, written(reading.backbone.source), reading.control_of):
-        return
-    if mode not in entry.modes or Site.parse(entry.layer).resolved(description) != Site.parse(layer):
+    if not _reads(entry, reading, layer, mode):
         return
     place = study.folder / Path(entry.file).expanduser()
     if not place.exists():

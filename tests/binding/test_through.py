@@ -119,6 +119,13 @@ def test_mistakes_are_told_where_they_stand(tmp_path: Path) -> None:
     (tmp_path / "map.safetensors").write_bytes(wrong[:-1])
     [mistake] = [one for one in BindingReadout().cells(study) if not isinstance(one, Cell | LeftOut)]
     assert mistake.path == ("through", 0, "file")
+    for layer in (2, -99):
+        elsewhere = load(
+            tmp_path, np.eye(WIDTH), through=[{"map": "dictionary", "file": "map.safetensors", "layer": layer}]
+        )
+        [mistake] = [one for one in BindingReadout().cells(elsewhere) if not isinstance(one, Cell | LeftOut)]
+        assert mistake.path == ("through", 0)
+        assert f"no cell of the grid reads layer {layer} in mode" in mistake.message
     with pytest.raises(StudyError, match="unknown map 'class_logit'; did you mean 'class_logits'"):
         load(tmp_path, np.eye(WIDTH), through=["class_logit"])
 
