@@ -105,7 +105,8 @@ def _ending(model: Any) -> Ending | PoolingHead | None:
     named = {name: getattr(model, name, None) for name in ("norm", "fc_norm")}
     norms = {name: norm for name, norm in named.items() if norm is not None and not isinstance(norm, nn.Identity)}
     pooling = getattr(model, "global_pool", "")
-    if pooling not in ("token", "avg") or len(norms) != 1:
+    has_two_heads = getattr(model, "dist_token", None) is not None  # the embedding is the mean of two tokens
+    if pooling not in ("token", "avg") or len(norms) != 1 or has_two_heads:
         return None
     [(name, norm)] = norms.items()
     if not isinstance(norm, nn.LayerNorm):

@@ -81,6 +81,8 @@ def _refusal(reading: Reading, joint: JointConfig) -> str | None:
             return f"{reason}; with `joint: {{clip: ..}}` it is mapped to a CLIP that has"
         if reading.control == "shuffled":
             return "a map from the images of others maps nothing"
+    if reading.description.no_sum:
+        return f"its embedding is no sum of what heads and MLPs write: {reading.description.no_sum}"
     try:
         _terms(reading).columns(reading.description, PLAIN)
     except ValueError as error:

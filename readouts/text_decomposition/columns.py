@@ -162,6 +162,7 @@ FLAGS = {
     "inexact_sum": "the terms do not sum to the model's embedding to 0.001",
     "few_images": "fewer than 100 images",
     "no_better_than_chance": "the texts explain no more than the best of their random rotations",
+    "no_heads": "no head is chosen, so that the numbers are those of all terms",
     "equal_texts": "several classes have one text, so that no image can be told apart among them",
 }
 _NO_TEXT = "What never saw an image of its text tells what is in it: labels leak into what is read."

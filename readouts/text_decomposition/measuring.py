@@ -34,7 +34,7 @@ from readouts.text_decomposition.orthogonality import by_chance, orthogonality
 from readouts.text_decomposition.removal import factors, members, removed
 from readouts.text_decomposition.settings import HeatmapConfig, JointConfig, TextSpanConfig
 from readouts.text_decomposition.spans import described
-from readouts.text_decomposition.spurious import without_cue
+from readouts.text_decomposition.spurious import ALL, without_cue
 from readouts.text_decomposition.texts import best_guess, credit
 
 
@@ -82,7 +82,7 @@ def measured(cells: Mapping[Cell, Inputs]) -> Iterator[tuple[Cell, Outcome]]:
         of_classes = {} if given is None else _of_classes(given)
         common = {**_common(shared, samples), **of_classes}
         row = {**dict.fromkeys(COLUMNS), **estimate_columns(estimates[cell]), **common, **own}
-        row["flags"] = _flags(row)
+        row["flags"] = _flags(row, cell.settings)
         yield cell, Outcome(row=row, samples=samples, files=files, products=products)
 
 
@@ -101,7 +101,7 @@ def _common(shared: Shared, samples: pa.Table) -> dict[str, object]:
     }
 
 
-def _flags(row: Mapping[str, Any]) -> list[str]:
+def _flags(row: Mapping[str, Any], asked: Asked) -> list[str]:
     found = []
     if (row["sum_error"] or 0) > _EXACT:
         found.append("inexact_sum")
@@ -110,6 +110,8 @@ def _flags(row: Mapping[str, Any]) -> list[str]:
     explained, chance = row["explained_ratio"], row["explained_by_chance_high_ratio"]
     if explained is not None and chance is not None and explained <= chance:
         found.append("no_better_than_chance")
+    if asked.analysis == "spurious" and asked.term != ALL and row["n_terms"] == 0:
+        found.append("no_heads")
     if row["accuracy_percent"] is not None and row["change_percent"] is None and row["mean_margin"] is None:
         found += ["equal_texts"] * (row["n_class_texts"] < row["n_classes"])
     return found

@@ -68,7 +68,7 @@ class TextDecomposition(ReadoutDefaults):
         SPACE: "weights between the outputs of heads and the joint space, texts and their vectors (npz)",
     }
     flag_meanings = FLAGS
-    mild_flags: ClassVar[frozenset[str]] = frozenset({"few_images"})
+    mild_flags: ClassVar[frozenset[str]] = frozenset({"few_images", "no_heads"})
     control_meanings = CONTROLS
     expectations = EXPECTATIONS
     column_kinds: ClassVar[Mapping[str, str]] = {**GRID_COLUMN_KINDS, **COLUMN_KINDS}

@@ -13,7 +13,9 @@ from frozen.data.readers import Table
 from frozen.data.transform import Transform
 from frozen.intervals import IntervalConfig
 from readouts.text_decomposition.asked import left_out
+from readouts.text_decomposition.columns import COLUMNS
 from readouts.text_decomposition.estimates import IN_GROUP, RIGHT_IN, estimate, group_estimates, table
+from readouts.text_decomposition.measuring import _flags
 from readouts.text_decomposition.settings import SpuriousConfig
 from readouts.text_decomposition.spurious import (
     ALL,
@@ -165,6 +167,13 @@ def test_groups_may_be_the_cue_of_labelled_images() -> None:
     asked = replace(known.asked, config=SpuriousConfig())
     assert "groups may be named" in str(left_out(asked, table))
     assert left_out(replace(asked, config=SpuriousConfig(cue="group")), table) is None
+
+
+def test_a_choice_of_no_heads_is_flagged() -> None:
+    known = {**dict.fromkeys(COLUMNS), "n_images": 200}
+    for term, n_terms, flags in ((BY_VARIANCE, 0, ["no_heads"]), (BY_VARIANCE, 2, []), (ALL, 0, [])):
+        asked = replace(planted().asked, term=term)
+        assert _flags({**known, "n_terms": n_terms}, asked) == flags
 
 
 def test_mistakes_are_named() -> None:
