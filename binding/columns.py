@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from binding.extras import EXTRA_ESTIMATES
-from binding.through import KEPT_ESTIMATES
+from binding.paired import PAIRED_ESTIMATES
 from frozen.readout.measures import Measure
 
 MEASURES = (
@@ -77,6 +77,14 @@ EXTRA_MEASURES = (
         "Δ_order",
         "bits",
         "largest less smallest CE_O over four orders of the objects in the chain rule",
+    ),
+    Measure(
+        "leave_one_out_bits",
+        "Binding lost without the head",
+        "ΔB*_head",
+        "bits",
+        "B*_direct of all heads of the block minus B*_direct without this one, on the same test images; 0 where the "
+        "other heads hold all that it holds",
     ),
     Measure(
         "lost_bits",
@@ -156,7 +164,7 @@ COLUMNS: dict[str, str] = {
     **_BEFORE,
     **{
         name + end: text
-        for name, text in (_ESTIMATES | EXTRA_ESTIMATES | KEPT_ESTIMATES).items()
+        for name, text in (_ESTIMATES | EXTRA_ESTIMATES | PAIRED_ESTIMATES).items()
         for end in ("", "_low", "_high")
     },
     **_AFTER,
@@ -168,7 +176,8 @@ CHOICES = {f"hyperparameters_{target}": target for target in ("direct", "feature
 
 FILES = {
     "samples/CELL.parquet": "test losses: sample, target, seed, bits; `code_length`: the code of a training sample; "
-    "`whole`: the direct losses before the map",
+    "`whole`: the direct losses before the map; `random`: those of as many random atoms; `all_heads` and "
+    "`without_head`: those of all heads of the block, and of all but this one",
     "curves/CELL.parquet": "target, seed, epoch, train_bits, validation_bits; suggestions in its metadata",
     "details/CELL.parquet": "information per conjunction and per number of objects",
     "predictions/CELL.parquet": "of every test sample the loss of the direct probe in bits, and the objects it reads",

@@ -11,7 +11,7 @@ import pyarrow as pa
 from binding._tables import by_target
 from binding.extras import code_length_extras, derived_extras, extra_estimates, of_test_samples
 from binding.information import TestLosses, derived, measures
-from binding.through import kept_estimates
+from binding.paired import paired_estimates
 from frozen.data.scenes import Entropies
 from frozen.intervals import Estimate, IntervalConfig, Losses, Resampled, p_value, resample, spread, student_interval
 from frozen.readout.comparing import IncomparableError, refuse_other_samples
@@ -67,7 +67,7 @@ def recompute(cell: Stored) -> dict[str, object]:
         losses_of(values), entropy, cell.entropies, config, seed=cell.row["seed"], prior=cell.row["prior_source"]
     )
     extras = extra_estimates(values, cell.entropies, config, seed=cell.row["seed"])
-    extras |= kept_estimates(values, config, seed=cell.row["seed"])
+    extras |= paired_estimates(values, config, seed=cell.row["seed"])
     others = [flag for flag in cell.row["flags"] if flag not in _FROM_LOSSES]
     return {
         "conditional_entropy_bits": float(entropy.mean()),

@@ -6,114 +6,32 @@ I(O;Z|F) than z does; what a family of probes can read may be more, where the ma
 
 from __future__ import annotations
 
-import io
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
-from pydantic import ConfigDict, Discriminator, Tag, WrapValidator
 
+from binding.through_keys import CLASS_LOGITS, JOINT, MapFile
 from frozen.capture.conditions import PLAIN
 from frozen.capture.reductions import Reduction, View, WholeSite
 from frozen.capture.sites import Site
-from frozen.capture.views import MODES, Mode, refuses
-from frozen.intervals import Estimate, IntervalConfig, Losses, interval, resample, spread
+from frozen.capture.views import Mode, refuses
 from frozen.models import Description, describe
 from frozen.models.joint import joint_refusal
 from frozen.paths import StudyPath, written
 from frozen.plain import Plain
-from frozen.problems import did_you_mean, show
 from frozen.readout.cells import LeftOut, Mistake
-from frozen.readout.forms import Border, TypeForm, complaint, list_of, literal
 from frozen.readout.grid import Reading
 from frozen.readout.maps import MAPS, ActivationMap, JointMap, OfferedMap, through
 from frozen.readout.needs import Product
 from frozen.readout.study import Study
 from frozen.rows import ArrayRows
 
-CLASS_LOGITS, JOINT = "class_logits", "joint"
-LOSSES = "losses"
-"""The product of a cell that others are compared with."""
 _LEAST_ACTIVE = 10
 """Training samples in which a coordinate of a map must be active to be read."""
-WHOLE = "whole"
-"""Target, in tables of samples, of the direct losses on the activations before the map."""
-KEPT_ESTIMATES = {
-    "lost_bits": "B*_direct of the activations before the map minus B*_direct after it, on the same test images; "
-    "below 0 where the map makes binding easier to read for this family; with `through`",
-    "kept_share": "B*_direct after the map over B*_direct before it; empty where the latter is not above 0; with "
-    "`through`",
-}
-
-
-@dataclass(frozen=True)
-class MapFile:
-    """A map of activations that lies in a file."""
-
-    map: str
-    """Kind of map, such as dictionary."""
-    file: StudyPath
-    """The file, relative to the study."""
-    layer: int | str
-    """The layer whose activations it reads, or a part of one, as `layers` names them."""
-    modes: tuple[Mode, ...] = MODES
-    """The modes in which it reads them."""
-    backbone: str | None = None
-    """Source of the backbone that it belongs to; null for every one."""
-
-
-Through = str | MapFile
-"""class_logits, joint, the kind of the maps that other read-outs of the file give, or a file."""
-
-
-class MapFileForm(Border):
-    """A map of activations that lies in a file."""
-
-    model_config = ConfigDict(use_attribute_docstrings=True)
-
-    map: str
-    """Kind of map, such as dictionary."""
-    file: str
-    """The file or folder, relative to the study."""
-    layer: int | str
-    """The layer whose activations it reads, or a part of one, as `layers` names them."""
-    modes: list_of(literal(MODES)) = MODES  # pyright: ignore[reportInvalidTypeForm]
-    """The modes in which it reads them."""
-    backbone: str | None = None
-    """Source of the backbone that it belongs to; by default every one."""
-
-
-def _named(value: object, inner: Any) -> str:
-    text = inner(value)
-    if text in (CLASS_LOGITS, JOINT) or text in MAPS:
-        return text
-    known = (CLASS_LOGITS, JOINT, *MAPS)
-    raise complaint(f"unknown map {show(text)}; {MAPS.fault(text) or did_you_mean(text, known)}")
-
-
-def _tag(value: object) -> str:
-    return "<file>" if isinstance(value, dict | MapFileForm) else "<name>"
-
-
-ThroughForm: TypeForm = Annotated[
-    Annotated[Annotated[str, WrapValidator(_named)], Tag("<name>")] | Annotated[MapFileForm, Tag("<file>")],
-    Discriminator(_tag),
-]
-"""The form of an entry of `through` in a study file."""
-
-
-def read_through(entries: tuple[Any, ...]) -> tuple[Through, ...]:
-    """Entries of a study as frozen values."""
-    return tuple(one if isinstance(one, str) else _file(one.given()) for one in entries)
-
-
-def _file(given: dict[str, Any]) -> MapFile:
-    return MapFile(**{**given, "file": StudyPath(given["file"], given["file"])})
 
 
 @dataclass(frozen=True)
@@ -322,51 +240,3 @@ def without_rare(codes: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     train = codes["train"].reshape(len(codes["train"]), -1, codes["train"].shape[-1])
     is_kept = (train != 0).any(axis=1).sum(axis=0) >= _LEAST_ACTIVE
     return {split: np.where(is_kept, values, np.float32(0)) for split, values in codes.items()}
-
-
-def losses_to_bytes(direct: Losses) -> bytes:
-    """The direct test losses of a cell, as a product: a column a seed, parquet."""
-    buffer = io.BytesIO()
-    pq.write_table(pa.table({f"seed_{number}": bits for number, bits in enumerate(direct)}), buffer)
-    return buffer.getvalue()
-
-
-def losses_from_bytes(content: bytes) -> Losses:
-    """The same back: bits [seeds samples]."""
-    return np.stack([column.to_numpy() for column in pq.read_table(io.BytesIO(content)).columns])
-
-
-def kept_estimates(values: Mapping[str, Losses], config: IntervalConfig, *, seed: int) -> dict[str, Estimate | None]:
-    """What the map loses of binding information, and the share that it keeps; nothing where there was no map.
-
-    Args:
-        values: bits by target: `direct`, `entropy` and, of the activations before the map, `whole`.
-        config: level and number of resamples.
-        seed: of the bootstrap.
-    """
-    if WHOLE not in values:
-        return {}
-    used = {name: values[name] for name in (WHOLE, "direct", "entropy")}
-    drawn = resample(used, resamples=config.resamples, seed=seed)
-    point = {name: np.array([bits.mean()]) for name, bits in used.items()}
-    found: dict[str, Estimate | None] = {}
-    for name, derive in (("lost_bits", _lost), ("kept_share", _share)):
-        value, both, seeds = (derive(means) for means in (point, drawn.both, drawn.seeds))
-        at = float(value[0])
-        found[name] = None
-        if np.isfinite(at) and np.isfinite(both).all():
-            varied = spread(at, both, [(seeds, drawn.n_seeds)], drawn.n_samples, seed=seed)
-            found[name] = interval(at, varied, config.level)
-    before = drawn.both["entropy"] - drawn.both[WHOLE]
-    if not np.quantile(before, (1 - config.level) / 2) > 0:
-        found["kept_share"] = None  # a share of nothing
-    return found
-
-
-def _lost(means: Mapping[str, np.ndarray]) -> np.ndarray:
-    return means["direct"] - means[WHOLE]
-
-
-def _share(means: Mapping[str, np.ndarray]) -> np.ndarray:
-    with np.errstate(divide="ignore", invalid="ignore"):
-        return (means["entropy"] - means["direct"]) / (means["entropy"] - means[WHOLE])

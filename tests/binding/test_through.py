@@ -9,8 +9,9 @@ import pytest
 import torch
 import yaml
 
+from binding.paired import paired_estimates
 from binding.readout import BindingReadout
-from binding.through import kept_estimates, without_rare
+from binding.through import without_rare
 from frozen.data.scenes import SPLITS
 from frozen.intervals import IntervalConfig
 from frozen.readout.cells import Cell, LeftOut
@@ -107,10 +108,10 @@ def test_a_dictionary_that_reconstructs_keeps_the_bits_and_one_of_features_none(
 def test_a_share_of_nothing_is_empty() -> None:
     rng = np.random.default_rng(0)
     bits = {"entropy": np.ones((1, 400)), "whole": rng.normal(1, 0.5, (2, 400)), "direct": np.ones((2, 400))}
-    found = kept_estimates(bits, IntervalConfig(resamples=200), seed=0)
+    found = paired_estimates(bits, IntervalConfig(resamples=200), seed=0)
     assert found["kept_share"] is None
     assert found["lost_bits"] is not None
-    assert kept_estimates({"direct": np.ones((2, 4))}, IntervalConfig(), seed=0) == {}
+    assert paired_estimates({"direct": np.ones((2, 4))}, IntervalConfig(), seed=0) == {}
 
 
 def test_mistakes_are_told_where_they_stand(tmp_path: Path) -> None:
