@@ -37,7 +37,7 @@ from binding.probe_file import ProbeFile
 from binding.probes import Probe, Target
 from binding.samples import MeasureConfig, Samples, SplitSamples
 from binding.stored import estimate_columns
-from binding.through import mapped, without_rare
+from binding.through import coordinates_read, mapped
 from frozen.capture.sites import Site
 from frozen.data.scenes import SPLITS, Entropies, Scene, prior_source
 from frozen.data.scenes.priors import PriorSource
@@ -61,9 +61,15 @@ def measured(
     own: BindingCell = cell.settings
     scene, shared = cell.dataset.config, own.shared
     splits = {name: _samples(cell, inputs, name) for name in SPLITS}
+    n_coordinates = None
     if own.passage is not None and own.passage.is_map:
-        codes = without_rare({name: np.asarray(one.activations) for name, one in splits.items()})
-        splits = {name: one._replace(activations=codes[name]) for name, one in splits.items()}
+        codes = {name: np.asarray(one.activations) for name, one in splits.items()}
+        is_read = coordinates_read(own.passage, codes, inputs.products.get("chooser"), seed=shared.seed)
+        n_coordinates = int(is_read.sum())
+        splits = {
+            name: one._replace(activations=np.where(is_read, codes[name], np.float32(0)))
+            for name, one in splits.items()
+        }
     entropies, prior = _known_of_test(scene)
     measurement = yield from measuring(
         SplitSamples(
@@ -83,6 +89,7 @@ def measured(
     details = breakdown(measurement.targets, splits["test"], seen, scene.space, shared.intervals, seed=shared.seed)
     row = {
         "through": own.passage and own.passage.through,
+        "n_coordinates": n_coordinates,
         **_shape(splits["test"]),
         **_counts(scene, splits, shared),
         "seen_share": float(seen.mean()),
@@ -127,11 +134,9 @@ def left_out_losses(cells: Mapping[Cell, Inputs], device: torch.device) -> dict[
         first, own = heads[0], heads[0].settings
         shape = first.description.part(Site.parse(own.layer).part)
         assert not isinstance(shape, str)
-        samples = SplitSamples(
-            first.dataset.config.space,
-            *(_samples(first, cells[first], name, f"{name}_heads") for name in SPLITS),
-            has_cls=first.description.layout.has_cls,
-        )
+        train, validation, test = (_samples(first, cells[first], name, f"{name}_heads") for name in SPLITS)
+        has_cls = first.description.layout.has_cls
+        samples = SplitSamples(first.dataset.config.space, train, validation, test, has_cls=has_cls)
         numbers = [number for number in by_number if number is not None]
         losses = left_out(samples, Heads(*shape), numbers, own.probe.space, config_of(own.shared), device)
         found |= {by_number[number]: one for number, one in losses.items()}

@@ -9,7 +9,7 @@ from typing import NamedTuple
 from binding.extras import LEAVE_ONE_OUT, Extra
 from binding.fit import FitConfig
 from binding.keys import BindingStudy
-from binding.paired import LOSSES
+from binding.paired import LOSSES, RANDOM
 from binding.probes import FAMILIES
 from binding.search import ProbeSpec, SearchConfig
 from binding.through import Passage, passages, unread
@@ -201,7 +201,11 @@ def _with_passages(
     for passage in sorted(used, key=lambda one: one.is_kept_from is not None):
         before = whole if passage.is_kept_from is None else joint
         gives = passage.through == JOINT and any(one.is_kept_from for one in used)
-        cell = _cell(reading, replace(settings, passage=passage), content, before, gives=gives)
+        random = None
+        if passage.control is not None:
+            random = _cell(reading, replace(settings, passage=passage.control), content, before, gives=True)
+            yield random
+        cell = _cell(reading, replace(settings, passage=passage), content, before, random, gives=gives)
         joint = cell if passage.through == JOINT else joint
         yield cell
 
@@ -220,6 +224,7 @@ def _cell(
     settings: BindingCell,
     content: dict[str, Plain],
     before: Cell | None = None,
+    random: Cell | None = None,
     *,
     gives: bool = False,
 ) -> Cell:
@@ -230,6 +235,7 @@ def _cell(
         settings: what is measured and how.
         content: what all cells of the study have in their identities.
         before: the cell with which one through a map is compared.
+        random: the one through as many random coordinates of the map.
         gives: whether its losses are a product.
     """
     dataset, backbone, description = reading.dataset, reading.backbone, reading.description
@@ -245,8 +251,12 @@ def _cell(
         needs += [(f"{name}_heads", Capture(dataset, name, backbone, all_heads, dtype=dtype)) for name in SPLITS]
     if passage is not None and passage.product is not None:
         needs.append(("map", passage.product))
+    if passage is not None and passage.chooser is not None:
+        needs.append(("chooser", passage.chooser))
     if before is not None:
         needs.append((LOSSES, Product(before.cell_id, LOSSES)))
+    if random is not None:
+        needs.append((RANDOM, Product(random.cell_id, LOSSES)))
     return Cell(
         readout=settings.shared.readout,
         dataset=dataset,

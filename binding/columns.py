@@ -79,6 +79,13 @@ EXTRA_MEASURES = (
         "largest less smallest CE_O over four orders of the objects in the chain rule",
     ),
     Measure(
+        "over_random_bits",
+        "Binding beyond random atoms",
+        "ΔB*_random",
+        "bits",
+        "B*_direct of the chosen coordinates of a map minus that of as many random ones, on the same test images",
+    ),
+    Measure(
         "leave_one_out_bits",
         "Binding lost without the head",
         "ΔB*_head",
@@ -120,8 +127,11 @@ _ESTIMATES = {
     "cautious_binding_ratio": "the same over H(O|F)",
 }
 _BEFORE = {
-    "through": "what the activations pass before the probe sees them: class_logits, joint or a kind of map; empty "
-    "where nothing",
+    "through": "what the activations pass before the probe sees them: class_logits, joint or a kind of map, behind a "
+    "dot the sort of its coordinates that is read alone, and random for the control of as many others; empty where "
+    "nothing",
+    "n_coordinates": "coordinates of a map that are read: those active in 10 training images or more, of the sort; "
+    "empty without a map",
     "z_dim": "width of what the probe sees, of one token for mode all",
     "n_tokens": "tokens the probe sees; 1 for pooled modes",
     "split_policy": "which feature codes each split admits",

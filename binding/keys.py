@@ -108,7 +108,8 @@ class BindingKeys(Border):
     through: Annotated[tuple[ThroughForm, ...], Distinct] = ()  # pyright: ignore[reportInvalidTypeForm]
     """Maps through which activations are read too, for what they keep of binding: class_logits, joint (from the end
     of the model to the space of images and texts), dictionary (those that `concepts` in the same file trains at these
-    layers), or the file of a map with its layer, as {map: dictionary, file: sae.safetensors, layer: 3}."""
+    layers), dictionary.conjunction or dictionary.feature (their atoms of that kind alone, and as many random ones
+    beside), or the file of a map with its layer, as {map: dictionary, file: sae.safetensors, layer: 3}."""
 
 
 _PROBE = TypeAdapter[Any](ProbeEntry)

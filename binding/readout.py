@@ -28,7 +28,7 @@ from binding.method import method
 from binding.paired import LOSSES
 from binding.parts import probes
 from binding.probes import FAMILIES, HeadShape
-from binding.stored import Stored, compare, recompute
+from binding.stored import Stored, compare, direct_bits, recompute
 from binding.through_keys import CLASS_LOGITS, JOINT
 from binding.warnings import few_steps, little_to_bind, shared_scenes, training_lengths
 from frozen.capture.sites import Site
@@ -39,7 +39,7 @@ from frozen.readout.defaults import ReadoutDefaults
 from frozen.readout.exhibit import ShownSample
 from frozen.readout.measures import DepthColumn, DepthCurve, Headline
 from frozen.readout.needs import Inputs
-from frozen.readout.outcome import Outcome
+from frozen.readout.outcome import Outcome, PerImage
 from frozen.readout.readout import Difference, Method, StudyReader
 from frozen.readout.study import Study
 
@@ -47,6 +47,16 @@ from frozen.readout.study import Study
 def _curve(name: str, through: str) -> DepthCurve:
     where = (("through", through),)
     return DepthCurve(name=name, column="direct_binding_ratio", none=0.0, full=1.0, where=where)
+
+
+def _direct_bits(name: str, through: str) -> DepthColumn:
+    column = "direct_binding_information_bits"
+    return DepthColumn(name=name, column=column, where=(("through", through),), bounds="I(O;Z|F)")
+
+
+def _kept_by(sort: str) -> DepthColumn:
+    through = (("through", f"dictionary.{sort}"),)
+    return DepthColumn(name=f"kept by its {sort} atoms", column="kept_share", where=through)
 
 
 class BindingReadout(ReadoutDefaults):
@@ -62,11 +72,18 @@ class BindingReadout(ReadoutDefaults):
         _curve("binding in dictionaries", "dictionary"),
     )
     depth_columns = (
-        DepthColumn(name="B*_direct", column="direct_binding_information_bits", where=(("through", ""),)),
+        _direct_bits("B*_direct", ""),
+        _direct_bits("B*_direct in the joint space", JOINT),
         DepthColumn(name="lost without its best head", column="leave_one_out_bits"),
         DepthColumn(name="kept by class logits", column="kept_share", where=(("through", CLASS_LOGITS),)),
         DepthColumn(name="kept by the joint space", column="kept_share", where=(("through", JOINT),)),
         DepthColumn(name="kept by a dictionary", column="kept_share", where=(("through", "dictionary"),)),
+        *(
+            DepthColumn(
+                name=f"kept by its {sort} atoms", column="kept_share", where=(("through", f"dictionary.{sort}"),)
+            )
+            for sort in ("conjunction", "feature")
+        ),
     )
     reads_maps = True
     headline = Headline(column="cautious_binding_ratio", beside="binding_ratio")
@@ -181,6 +198,10 @@ class BindingReadout(ReadoutDefaults):
         for one in found.values():
             if isinstance(one, Exception):
                 raise one
+
+    def per_image(self, column: str, samples: pa.Table) -> PerImage | None:
+        """B*_direct of every test image."""
+        return direct_bits(samples) if column == "direct_binding_information_bits" else None
 
     def recompute(self, row: Mapping[str, Any], samples: pa.Table) -> dict[str, object]:
         """The columns that follow from stored losses."""

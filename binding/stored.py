@@ -15,6 +15,7 @@ from binding.paired import paired_estimates
 from frozen.data.scenes import Entropies
 from frozen.intervals import Estimate, IntervalConfig, Losses, Resampled, p_value, resample, spread, student_interval
 from frozen.readout.comparing import IncomparableError, refuse_other_samples
+from frozen.readout.outcome import PerImage
 from frozen.readout.readout import Difference
 
 Row = Mapping[str, Any]
@@ -76,6 +77,14 @@ def recompute(cell: Stored) -> dict[str, object]:
         "flags": found.flags + others,
         **estimate_columns(found.estimates | extras),
     }
+
+
+def direct_bits(samples: pa.Table) -> PerImage | None:
+    """H(O|F) less the direct loss of every test image; None where no prior is known."""
+    values = by_target(samples)
+    if not {"entropy", "direct"} <= values.keys() or np.isnan(values["entropy"]).any():
+        return None
+    return PerImage(values["entropy"] - values["direct"])
 
 
 def estimate_columns(estimates: Mapping[str, Estimate | None]) -> dict[str, object]:

@@ -33,7 +33,8 @@ class MapFile:
 
 
 Through = str | MapFile
-"""class_logits, joint, the kind of the maps that other read-outs of the file give, or a file."""
+"""class_logits, joint, the kind of the maps that other read-outs of the file give, alone or with a sort of their
+coordinates behind a dot, or a file."""
 
 
 class MapFileForm(Border):
@@ -55,7 +56,8 @@ class MapFileForm(Border):
 
 def _named(value: object, inner: Any) -> str:
     text = inner(value)
-    if text in (CLASS_LOGITS, JOINT) or text in MAPS:
+    kind, dot, selection = text.partition(".")
+    if text in (CLASS_LOGITS, JOINT) or (kind in MAPS and bool(dot) == bool(selection)):
         return text
     known = (CLASS_LOGITS, JOINT, *MAPS)
     raise complaint(f"unknown map {show(text)}; {MAPS.fault(text) or did_you_mean(text, known)}")
