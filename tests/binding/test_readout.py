@@ -75,6 +75,7 @@ TUNED = [
 ]
 OTHERS = [
     "through",
+    "n_coordinates",
     "split_policy",
     "seen_share",
     "prior_source",
