@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import argparse
+import gc
 import os
 import re
 import sys
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, NoReturn
+
+from frozen.allocator import collect_rarely
 
 _COLOURS = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]")
 _ACTING = re.compile(
@@ -48,6 +52,16 @@ class Arguments(argparse.ArgumentParser):
         """End the command with exit code 2."""
         complain(f"{self.prog}: {message}; `{self.prog} --help` says what there is")
         sys.exit(2)
+
+
+def run_command(main: Callable[[], int]) -> NoReturn:
+    """Run a command and end the process with its exit code, without a last look for garbage, which takes long."""
+    collect_rarely()
+    try:
+        code = main()
+    finally:
+        gc.freeze()
+    sys.exit(code)
 
 
 def say(text: object) -> None:

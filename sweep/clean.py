@@ -8,13 +8,12 @@ from __future__ import annotations
 import argparse
 import json
 import shutil
-import sys
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from frozen.terminal import Arguments, complain, say
+from frozen.terminal import Arguments, complain, run_command, say
 
 _DAY_S = 86400.0
 _HEX_DIGITS = frozenset("0123456789abcdef")
@@ -147,4 +146,4 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_command(main)

@@ -17,7 +17,7 @@ from frozen.console import Terminal
 from frozen.intervals import IntervalConfig, holm
 from frozen.readout.measures import Measure
 from frozen.readout.readout import Difference, Readout, measured
-from frozen.terminal import Arguments, complain, on_one_line, say
+from frozen.terminal import Arguments, complain, on_one_line, run_command, say
 from sweep.results.directory import ResultsDirectory
 from sweep.results.spreadsheet import csv_text
 from sweep.results.stored import ResultsError, StoredCell, StoredResults, open_results
@@ -215,4 +215,4 @@ def _print(lines: list[Line], level: float) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_command(main)

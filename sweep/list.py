@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Iterator, Sequence
 from fnmatch import fnmatch
 
@@ -14,7 +13,7 @@ from frozen.models._torchvision_ops import declare_missing_operators
 from frozen.models._transformers import FAMILIES as TOWERS
 from frozen.readout.readout import find_readout, readout_names
 from frozen.registry import fault_lines, summary
-from frozen.terminal import Arguments, complain, say
+from frozen.terminal import Arguments, complain, run_command, say
 
 _SCENE: Scene = ColorShape()  # pyright: ignore[reportAssignmentType], its properties are cached
 _DEFAULT_TIMM = "vit_*dinov2*"
@@ -156,4 +155,4 @@ _LISTS: dict[str, Callable[[str | None], Iterator[str]]] = {
 }
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_command(main)

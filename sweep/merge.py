@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import shutil
-import sys
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import NamedTuple
 
-from frozen.terminal import Arguments, complain, say
+from frozen.terminal import Arguments, complain, run_command, say
 from frozen.whole_files import appearing
 from sweep.results.columns import VOLATILE_COLUMNS
 from sweep.results.directory import BusyError, LinkError, ResultsDirectory, Row
@@ -163,4 +162,4 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_command(main)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -10,7 +9,7 @@ from rich.console import Console
 
 from frozen.console import Terminal
 from frozen.models import BackboneConfig, BackboneError, prefetch
-from frozen.terminal import Arguments, complain
+from frozen.terminal import Arguments, complain, run_command
 from sweep.engine.plan import human_bytes
 from sweep.study.load import StudyError, load_file
 
@@ -60,4 +59,4 @@ def _fetch_all(backbones: Sequence[BackboneConfig], console: Console) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_command(main)

@@ -7,7 +7,6 @@ makes one. Here they are handed to Ray actors, looked at again afterwards, and t
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +16,7 @@ from rich.console import Console
 
 from frozen.console import Terminal
 from frozen.data.scenes import DataError, Device, MadeScene, MakeError, Maker, Missing, Worker
-from frozen.terminal import Arguments, complain
+from frozen.terminal import Arguments, complain, run_command
 from sweep.live.countdown import Countdown, countdown
 
 DONE, INCOMPLETE, USER_ERROR, INTERRUPTED = 0, 1, 2, 130
@@ -133,7 +132,7 @@ def _make(arguments: argparse.Namespace, orders: list[Order], console: Console) 
     for order in orders:
         if order.jobs:
             order.maker.prepare()
-    with ray_session(arguments.address) as resources:
+    with ray_session(arguments.address, dashboard=False) as resources:
         gpus = resources.gpus > 0
         wanted = arguments.workers or resources.gpus or resources.cpus
         for number in range(arguments.passes):
@@ -216,4 +215,4 @@ def _run_jobs(
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_command(main)

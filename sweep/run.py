@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import argparse
 import os
-import sys
 from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from frozen.terminal import Arguments, complain
+from frozen.terminal import Arguments, complain, run_command
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -70,6 +69,9 @@ def parser() -> argparse.ArgumentParser:
     arguments.add_argument("--store", default="store", metavar="PLACE", help="folder of activations, or its URL")
     arguments.add_argument(
         "--address", help="address of a running Ray cluster, or auto; by default Ray is started on this machine"
+    )
+    arguments.add_argument(
+        "--no-dashboard", action="store_true", help="start Ray without its dashboard, which saves a second and memory"
     )
     arguments.add_argument(
         "--gpus", type=_whole, default=0, metavar="N", help="GPUs that an autoscaled cluster may grow to"
@@ -236,15 +238,20 @@ def _checked(arguments: argparse.Namespace, file: StudyFile, results: ResultsDir
 
 
 def _forecast(arguments: argparse.Namespace, checked: Checked, console: Console) -> None:
-    from sweep.engine.cluster import ray_session
     from sweep.engine.forecast import forecast, print_forecast
 
     cells = checked.plan.to_do
     if cells:
         graph = _graph(checked, cells, ())
-        with ray_session(arguments.address, arguments.gpus) as resources:
+        with _ray(arguments) as resources:
             found = forecast(cells, graph, checked.readouts, arguments.store, resources, arguments.gpus_per_cell)
         print_forecast(found, console)
+
+
+def _ray(arguments: argparse.Namespace) -> AbstractContextManager[Resources]:
+    from sweep.engine.cluster import ray_session
+
+    return ray_session(arguments.address, arguments.gpus, dashboard=not arguments.no_dashboard)
 
 
 def _graph(checked: Checked, cells: Sequence[Cell], others: Sequence[Cell]) -> Graph:
@@ -259,7 +266,6 @@ def _graph(checked: Checked, cells: Sequence[Cell], others: Sequence[Cell]) -> G
 
 
 def _work(arguments: argparse.Namespace, checked: Checked, console: Console, stop: Stop) -> int:
-    from sweep.engine.cluster import ray_session
     from sweep.results.of_file import FileViews
     from sweep.results.views import rehearsal_note, set_aside_damages
     from sweep.store.remote import is_url
@@ -271,7 +277,7 @@ def _work(arguments: argparse.Namespace, checked: Checked, console: Console, sto
     graph = _graph(checked, checked.plan.to_do, checked.plan.done)
     cells = _to_measure(arguments, checked, graph, checked.plan.to_do, console)
     with ExitStack() as held:
-        resources = held.enter_context(ray_session(arguments.address, arguments.gpus)) if cells else None
+        resources = held.enter_context(_ray(arguments)) if cells else None
         held.enter_context(results.locked())
         if moved := set_aside_damages(results):
             console.print(moved, soft_wrap=True)
@@ -397,4 +403,4 @@ def _is_example(study: Path) -> bool:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_command(main)

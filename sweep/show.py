@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -15,7 +14,7 @@ from rich.text import Text
 
 from frozen.console import Terminal
 from frozen.readout.readout import Readout, find_readout
-from frozen.terminal import Arguments, complain, on_one_line, say
+from frozen.terminal import Arguments, complain, on_one_line, run_command, say
 from sweep.results.columns import VOLATILE_COLUMNS
 from sweep.results.directory import ResultsDirectory, Row
 from sweep.results.rows import row_files
@@ -228,4 +227,4 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_command(main)

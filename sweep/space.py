@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Sequence
 
-from frozen.terminal import Arguments, complain, say
+from frozen.terminal import Arguments, complain, run_command, say
 from sweep.study.errors import StudyError
 from sweep.study.load import load_file
 from sweep.study.several import json_schema
@@ -32,4 +31,4 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_command(main)

@@ -5,13 +5,12 @@ from __future__ import annotations
 import argparse
 import math
 import random
-import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from frozen.console import Terminal
-from frozen.terminal import Arguments, complain
+from frozen.terminal import Arguments, complain, run_command
 from sweep.results.directory import CELLS_FILE
 from sweep.results.stored import ResultsError, StoredCell, StoredResults, open_results, study_folders
 
@@ -193,4 +192,4 @@ def _print(
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_command(main)

@@ -45,12 +45,13 @@ class Resources(NamedTuple):
 
 
 @contextmanager
-def ray_session(address: str | None, gpus: int = 0) -> Iterator[Resources]:
+def ray_session(address: str | None, gpus: int = 0, *, dashboard: bool = True) -> Iterator[Resources]:
     """Run the block with Ray: a local one of its own, or the cluster at `address`.
 
     Args:
         address: of a running cluster; None starts Ray on this machine.
         gpus: GPUs that the cluster may grow to, where it has fewer now.
+        dashboard: whether a Ray that is started here has its dashboard.
 
     Raises:
         ClusterError: there is no cluster at the address, or it does not let us in.
@@ -67,7 +68,7 @@ def ray_session(address: str | None, gpus: int = 0) -> Iterator[Resources]:
     with ExitStack() as held:
         if address in (None, "local"):
             folder = held.enter_context(local_ray())
-            context = _joined("local", _temp_dir=str(folder))
+            context = _joined("local", _temp_dir=str(folder), include_dashboard=None if dashboard else False)
         else:
             keep_token_private()
             context = _joined(address)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import sys
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -12,7 +11,7 @@ from pathlib import Path
 
 from frozen.readout.readout import Readout, find_readout, measured
 from frozen.readout.study import Study
-from frozen.terminal import Arguments, complain, say
+from frozen.terminal import Arguments, complain, run_command, say
 from sweep.report._publication import FIGURE_FORMATS, TABLE_FORMATS, write_figures, write_tables
 from sweep.results.columns import all_columns
 from sweep.results.directory import LinkError, ResultsDirectory, Row, as_frame
@@ -196,4 +195,4 @@ def _state(folder: Path) -> _State:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_command(main)

@@ -77,11 +77,16 @@ class Project:
         (self.folder / "study.yaml").write_text(text)
 
     def start(
-        self, *arguments: str, environment: Mapping[str, str] = os.environ, output: int | IO[str] = subprocess.PIPE
+        self,
+        *arguments: str,
+        environment: Mapping[str, str] = os.environ,
+        output: int | IO[str] = subprocess.PIPE,
+        dashboard: bool = False,
     ) -> subprocess.Popen[str]:
         """Start the command in a process group of its own; without a reader, a long output needs a file."""
+        options = [] if dashboard else ["--no-dashboard"]
         return subprocess.Popen(
-            [sys.executable, "-m", "sweep.run", "study.yaml", *arguments],
+            [sys.executable, "-m", "sweep.run", "study.yaml", *options, *arguments],
             cwd=self.folder,
             stdout=output,
             stderr=subprocess.STDOUT,

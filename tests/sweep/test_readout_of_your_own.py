@@ -50,7 +50,7 @@ class Lab:
         )
 
     def run(self, *arguments: str) -> tuple[int, str]:
-        return finish(self.start("sweep.run", "prototypes.yaml", *arguments))
+        return finish(self.start("sweep.run", "prototypes.yaml", "--no-dashboard", *arguments))
 
     def command(self, *arguments: str) -> str:
         code, output = finish(self.start(*arguments))
@@ -150,7 +150,7 @@ def test_a_product_that_is_another_one_makes_its_dependants_stale(lab: Lab, tmp_
 
 def test_a_killed_run_goes_on_and_ends_with_equal_rows(lab: Lab, tmp_path: Path) -> None:
     other = Lab(tmp_path)
-    running = other.start("sweep.run", "prototypes.yaml")
+    running = other.start("sweep.run", "prototypes.yaml", "--no-dashboard")
     wait_until(lambda: list((other.results / "rows").glob("*.json")))
     kill(running)
     code, output = other.run()

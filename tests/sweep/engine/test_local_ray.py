@@ -36,7 +36,7 @@ def test_ray_is_private_and_a_run_whose_ray_is_killed_says_so_and_goes_on(
     monkeypatch.setenv("HOME", str(home))
     monkeypatch.setenv("RAY_TMPDIR", str(place))
     monkeypatch.delenv("RAY_AUTH_MODE", raising=False)
-    process = project.start(*SMALL, environment=os.environ | stuck_cell(project.folder))
+    process = project.start(*SMALL, environment=os.environ | stuck_cell(project.folder), dashboard=True)
     try:
         wait_until(lambda: len(project.rows) == 2)
         members = family(process.pid)
