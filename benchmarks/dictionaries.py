@@ -31,7 +31,10 @@ THEIR_NAMES = {
     "batchtopk": ("BatchTopK", {}),
     "jumprelu": ("JumpReLU", {"l0_coefficient": 0.05}),
     "gated": ("Gated", {"l1_coefficient": 0.3}),
+    "matryoshka": ("MatryoshkaBatchTopK", {}),
 }
+PREFIXES = (0.25, 0.5, 1.0)
+"""Shares of the atoms that matryoshka's nested reconstructions use, in ours too."""
 
 
 def seconds(rows: np.ndarray, members: list[DictionaryRun], training: TrainingConfig, device: torch.device) -> float:
@@ -48,6 +51,8 @@ def their_seconds(
     width = rows.shape[1]
     name, own = THEIR_NAMES[config.kind]
     own = {"k": config.k} if config.is_topk else own
+    if config.kind == "matryoshka":
+        own = {**own, "matryoshka_widths": [round(share * config.n_atoms(width)) for share in PREFIXES]}
     common = {"d_in": width, "d_sae": config.n_atoms(width), "dtype": "float32", "device": str(device)}
     began = clock()
     sae = getattr(sae_lens, f"{name}TrainingSAE")(getattr(sae_lens, f"{name}TrainingSAEConfig")(**common, **own))

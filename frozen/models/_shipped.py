@@ -18,7 +18,7 @@ from frozen.models._config import BackboneConfig
 from frozen.models._parts import plain_shapes
 from frozen.models._timm import tower_of
 from frozen.models._torchvision_ops import declare_missing_operators
-from frozen.models._vision import SHIPPED, Pixels, VisionTransformer, digest, identity_of
+from frozen.models._vision import NO_SUM, SHIPPED, Pixels, VisionTransformer, digest, identity_of
 from frozen.models.decoding import LayerDecoder
 
 _PARTS = ("head", "text", "pooler", "decoder", "joint")
@@ -94,7 +94,8 @@ def describe_shipped(config: BackboneConfig, *, head: bool = False) -> Descripti
         parts=plain_shapes(width, n_heads, int(width * architecture["mlp_ratio"])),
         embedding_width=width,
         n_classes=n_classes,
-        caption_context=_caption_context(shipped_header(config.architecture)),
+        caption_context=_caption_context(header),
+        no_sum="" if architecture.get("final_norm", True) else NO_SUM,
     )
 
 

@@ -30,7 +30,8 @@ SHIPPED = (
 ADVICE = "or use a backbone that ships with the project: " + ", ".join(f"shipped:{name}" for name in SHIPPED[:2])
 
 
-_NO_SUM = "it ends neither in a layer norm and the pooling of tokens nor in an attention that pools them"
+NO_SUM = "it ends neither in a layer norm and the pooling of tokens nor in an attention that pools them"
+"""Why the embedding of a model is no sum of what its blocks write."""
 
 
 class Pixels(NamedTuple):
@@ -91,7 +92,7 @@ class Tower(NamedTuple):
             n_classes=self.head.n_classes if self.head else 0,
             caption_context=self.caption_context,
             pooling_heads=self.ending.shape if isinstance(self.ending, PoolingHead) else (),
-            no_sum=_NO_SUM if self.embedding_width and self.ending is None else "",
+            no_sum=NO_SUM if self.embedding_width and self.ending is None else "",
             notes=self.notes,
             layouts=self.layouts,
             flops=self.flops,

@@ -74,6 +74,15 @@ class LayerDecoder(DecodesCaptions[Any], Protocol):
         ...
 
 
+@runtime_checkable
+class DropsRows(Protocol[AnyState]):
+    """A decoder whose captions may leave the batch when they have ended."""
+
+    def keep(self, state: AnyState, rows: Int64[Tensor, " some"]) -> AnyState:
+        """The state of some captions alone."""
+        ...
+
+
 class Sampling(NamedTuple):
     """How the next id is chosen: without a seed the likeliest one, with a seed by chance.
 
@@ -157,30 +166,40 @@ def write_captions(
     draws = _draws(sampling.seed, keys, n, words.context)
     finished = torch.zeros(n, dtype=torch.bool, device=device)
     by_itself, bits, nats = finished.clone(), [], []
+    rows = torch.arange(n, device=device)  # captions in the batch
     while not finished.all():
         logits, state = decoder.step(state, new)
         logits = logits[:, -1].double()
-        live, n_words = ~finished, written.shape[1] - 1
+        live, n_words = ~finished[rows], written.shape[1] - 1
         logs = logits.log_softmax(dim=1)
-        bits.append(torch.where(live, entropy_bits(logits), math.nan))
+        bits.append(_in_place(torch.where(live, entropy_bits(logits), math.nan), rows, n, math.nan))
         if repetition_penalty != 1:
-            _penalise(logits, written, repetition_penalty)
+            _penalise(logits, written[rows], repetition_penalty)
         if n_words < min_words:
             logits[:, words.end] = -math.inf
-        chosen = _choose(logits, sampling, None if draws is None else draws[:, len(bits) - 1].to(device))
+        chosen = _choose(logits, sampling, None if draws is None else draws[:, len(bits) - 1].to(device)[rows])
         if n_words >= most:
             chosen = torch.full_like(chosen, words.end)
         else:
-            by_itself |= live & (chosen == words.end)
-        nats.append(torch.where(live, logs.gather(1, chosen[:, None])[:, 0], math.nan))
-        chosen = torch.where(finished, words.pad, chosen)
-        finished = finished | (chosen == words.end)  # a flag of its own: a model may write padding and go on
-        written = torch.cat([written, chosen[:, None]], dim=1)
+            by_itself[rows] |= live & (chosen == words.end)
+        step_nats = torch.where(live, logs.gather(1, chosen[:, None])[:, 0], math.nan)
+        nats.append(_in_place(step_nats, rows, n, math.nan))
+        chosen = torch.where(live, chosen, words.pad)
+        finished[rows] |= chosen == words.end  # a flag of its own: a model may write padding and go on
+        written = torch.cat([written, _in_place(chosen, rows, n, words.pad)[:, None]], dim=1)
+        left = torch.nonzero(~finished[rows]).flatten()
+        if 2 * len(left) <= len(rows) and isinstance(decoder, DropsRows):  # what stays is copied: not at every end
+            state, rows, chosen = decoder.keep(state, left), rows[left], chosen[left]
         new = chosen[:, None]
     ids = written.cpu().numpy()
     step_bits, step_nats = (torch.stack(of, dim=1).cpu().numpy() if of else np.zeros((n, 0)) for of in (bits, nats))
     mean = np.nansum(step_bits, axis=1) / np.maximum((~np.isnan(step_bits)).sum(axis=1), 1)
     return Captions(words.decode(ids), ids, mean, by_itself.cpu().numpy(), step_bits, step_nats)
+
+
+def _in_place(values: Tensor, rows: Int64[Tensor, " some"], n: int, otherwise: float) -> Tensor:
+    """Values of some captions among those of all."""
+    return values.new_full((n,), otherwise).index_copy_(0, rows, values)
 
 
 def entropy_bits(logits: Float[Tensor, "... vocabulary"]) -> Float[Tensor, "..."]:

@@ -102,13 +102,15 @@ class State(NamedTuple):
 
     Attributes:
         memory: keys and values of the image's memory in each cross block.
-        text: those of the captions in each block of the text tower.
-        decoder: those of the captions in each block of the decoder.
+        text: those of the different texts so far in each block of the text tower, which reads no image.
+        which: the text of each caption.
+        decoder: keys and values of the captions in each block of the decoder.
         length: ids read.
     """
 
     memory: list[KeysValues]
     text: list[KeysValues] | None
+    which: Int64[Tensor, " n"] | None
     decoder: list[KeysValues] | None
     length: int
 
@@ -148,22 +150,33 @@ class Decoder:
 
     def begin(self, memory: Float[Tensor, "n slots width"]) -> State:
         """Nothing written yet."""
-        return State(self.decoder.see(memory), None, None, 0)
+        return State(self.decoder.see(memory), None, None, None, 0)
 
     def step(self, state: State, ids: Int64[Tensor, "n new"]) -> tuple[Float[Tensor, "n new vocabulary"], State]:
         """Logits of the id after each of the new ids; after the first call, one id at a time."""
-        if state.text is None and ids.shape[1] > 1:
-            tokens, text = self._texts(ids)
-        else:
-            tokens, text = self.tower.step(ids, state.text, state.length)
+        tokens, text, which = self._texts(state, ids)
         logits, seen = self.decoder(tokens, state.memory, state.decoder)
-        return logits, State(state.memory, text, seen, state.length + ids.shape[1])
+        return logits, State(state.memory, text, which, seen, state.length + ids.shape[1])
 
-    def _texts(self, ids: Int64[Tensor, "n new"]) -> tuple[Float[Tensor, "n new width"], list[KeysValues]]:
-        """What the text tower makes of whole texts: equal ones, as those of an image's layers, are read once."""
-        unique, row = torch.unique(ids, dim=0, return_inverse=True)
-        tokens, seen = self.tower.step(unique, None, 0)
-        return tokens[row], [one.rows(row) for one in seen]
+    def keep(self, state: State, rows: Int64[Tensor, " some"]) -> State:
+        """The state of some captions alone."""
+        memory = [one.rows(rows) for one in state.memory]
+        decoder = state.decoder and [one.rows(rows) for one in state.decoder]
+        return State(memory, state.text, None if state.which is None else state.which[rows], decoder, state.length)
+
+    def _texts(
+        self, state: State, ids: Int64[Tensor, "n new"]
+    ) -> tuple[Float[Tensor, "n new width"], list[KeysValues], Int64[Tensor, " n"]]:
+        """What the text tower makes of the new ids: equal texts, as many layers write them, are read once."""
+        if state.text is None or state.which is None:
+            unique, which = torch.unique(ids, dim=0, return_inverse=True)
+            tokens, seen = self.tower.step(unique, None, 0)
+        else:
+            n_ids = self.tower.config.vocabulary
+            unique, which = torch.unique(state.which * n_ids + ids[:, 0], return_inverse=True)
+            before = [one.rows(unique // n_ids) for one in state.text]
+            tokens, seen = self.tower.step(unique[:, None] % n_ids, before, state.length)
+        return tokens[which], seen, which
 
 
 class ShippedModel(NamedTuple):

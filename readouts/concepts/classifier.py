@@ -14,6 +14,8 @@ from scipy.special import log_softmax, softmax
 _MOST_STEPS = 3000
 _CHECK_EVERY = 20
 _TOLERANCE = 1e-3
+_PLAIN_TOLERANCE = 1e-5
+"""Of the gradient itself where λ is 0; a λ of a hundredth is met as closely."""
 _ADAM_BATCH = 512
 _PAIRS_OF_CLASSES = 64
 _CPU = torch.device("cpu")
@@ -141,7 +143,7 @@ def path(codes: Codes, labels: Bool[np.ndarray, "samples classes"], penalties: S
 
 def _fista(problem: _Problem, begin: np.ndarray, penalty: float, bound: float) -> tuple[np.ndarray, float]:
     weights, ahead, momentum = begin, begin, 1.0
-    residual = np.inf
+    residual, enough = np.inf, _TOLERANCE if penalty else _PLAIN_TOLERANCE
     for step in range(_MOST_STEPS):
         found = _shrunk(ahead - problem.gradient(ahead) / bound, penalty / bound)
         following = (1 + np.sqrt(1 + 4 * momentum**2)) / 2
@@ -152,7 +154,7 @@ def _fista(problem: _Problem, begin: np.ndarray, penalty: float, bound: float) -
         weights, momentum = found, following
         if step % _CHECK_EVERY == _CHECK_EVERY - 1:
             residual = kkt_residual(problem.gradient(weights), weights, penalty)
-            if residual < _TOLERANCE:
+            if residual < enough:
                 break
     return weights, residual
 

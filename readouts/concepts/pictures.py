@@ -20,11 +20,11 @@ def meta_clusters(codes: Csr, n_clusters: int, seed: int) -> pa.Table:
     Args:
         codes: [samples latents]; of more than 20,000 samples, the first.
         n_clusters: k.
-        seed: of the first centres.
+        seed: of the first centres, and of the images.
 
     Returns:
-        A row a cluster, the largest first: its size, the images nearest to its centre, and the atoms whose mean
-        strength exceeds that of all images most, with by how much.
+        A row a cluster, the largest first: its size, some of its images at random (those nearest to its centre would
+        hide that it is mixed), and the atoms whose mean strength exceeds that of all images most, with by how much.
     """
     from scipy.cluster.vq import kmeans2  # a tenth of a second that a plan does without
 
@@ -32,20 +32,19 @@ def meta_clusters(codes: Csr, n_clusters: int, seed: int) -> pa.Table:
     k = min(n_clusters, len(dense))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # of clusters that became empty: they are left out below
-        centres, chosen = kmeans2(dense, k, minit="++", rng=seed, iter=50, missing="warn")
-    means = dense.mean(0)
+        _, chosen = kmeans2(dense, k, minit="++", rng=seed, iter=50, missing="warn")
+    means, rng = dense.mean(0), np.random.default_rng(seed)
     rows = []
     for cluster in range(k):
         members = np.flatnonzero(chosen == cluster)
         if not len(members):
             continue
-        distance = ((dense[members] - centres[cluster]) ** 2).sum(1)
         excess = dense[members].mean(0) - means
         atoms = np.argsort(-excess, kind="stable")[:_ATOMS]
         rows.append(
             {
                 "size": len(members),
-                "images": members[np.argsort(distance, kind="stable")[:_IMAGES]].tolist(),
+                "images": rng.permutation(members)[:_IMAGES].tolist(),
                 "atoms": atoms.tolist(),
                 "excess": excess[atoms].tolist(),
             }

@@ -10,7 +10,7 @@ from frozen.data.spec import AnyDataset
 from frozen.readout.exhibit import Exhibit
 from readouts.concepts.exhibits._atoms import atom_galleries, atom_tables
 from readouts.concepts.exhibits._base import StudyResults
-from readouts.concepts.exhibits._classes import budgets, global_pictures, local_pictures, paths
+from readouts.concepts.exhibits._classes import accuracies, explanations
 from readouts.concepts.exhibits._clusters import cluster_pictures
 from readouts.concepts.exhibits._densities import densities
 from readouts.concepts.exhibits._selectivity import selectivities
@@ -29,8 +29,6 @@ def exhibits(results: Path, rows: Sequence[Mapping[str, Any]], scenes: Mapping[s
     yield from densities(source)
     yield from atom_galleries(source)
     yield from atom_tables(source)
-    yield from paths(source)
-    yield from budgets(source)
-    yield from local_pictures(source)
-    yield from global_pictures(source)
+    yield from accuracies(source)
+    yield from explanations(source)
     yield from cluster_pictures(source)

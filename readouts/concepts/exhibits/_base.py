@@ -14,7 +14,8 @@ from frozen.data.spec import AnyDataset, open_split
 from readouts.concepts.roles import SplitRoles, class_names
 
 Row: TypeAlias = Mapping[str, Any]
-_NOTHING = 1e-3
+_NOTHING = 0.01
+"""Share of the longest bar below which a bar would not be seen."""
 _OF_DICTIONARY = ("backbone", "site", "dictionary", "training_number")
 
 
@@ -78,6 +79,25 @@ def about(row: Row) -> str:
     return f"{row['backbone']} · {row['site']} · {row['dictionary']}"
 
 
+def panels(values: Sequence[Row], spec: Row, *, by: str = "of") -> dict[str, Any]:
+    """A Vega-Lite specification: a panel for each value of a field, two side by side."""
+    facet = {"field": by, "type": "nominal", "title": None, "sort": None}
+    facet["header"] = {"labelLimit": 520, "title": None}
+    return {"data": {"values": list(values)}, "facet": facet, "columns": 2, "spec": {"width": 300, **spec}}
+
+
+def logarithmic(field: str, title: str) -> dict[str, Any]:
+    """An axis of Vega-Lite."""
+    scale, axis = {"type": "log", "nice": False}, {"format": "~g", "tickCount": 6}
+    return {"field": field, "type": "quantitative", "title": title, "scale": scale, "axis": axis}
+
+
+def coloured(field: str) -> dict[str, Any]:
+    """Colours of Vega-Lite with their legend below."""
+    legend = {"orient": "bottom", "columns": 1, "labelLimit": 420, "title": None}
+    return {"field": field, "type": "nominal", "legend": legend}
+
+
 def picture(axes: Axes, image: np.ndarray | None) -> None:
     """An image in a thin frame; without one, an empty place."""
     axes.set_xticks([])
@@ -91,9 +111,10 @@ def picture(axes: Axes, image: np.ndarray | None) -> None:
 
 
 def bars(axes: Axes, words: Sequence[str], values: Sequence[float]) -> None:
-    """Horizontal bars with words at their left, the first on top; atoms of one name are two bars, zeros none."""
+    """Horizontal bars with words at their left, the first on top; atoms of one name are two bars, next to 0 none."""
     n_places = len(words)
-    shown = [(word, value) for word, value in zip(words, values, strict=True) if abs(value) > _NOTHING]
+    least = _NOTHING * max(map(abs, values), default=0.0)
+    shown = [(word, value) for word, value in zip(words, values, strict=True) if abs(value) > least]
     words, values = [word for word, _ in shown], [value for _, value in shown]
     places = np.arange(n_places)[::-1][: len(words)]
     colours = ["#0072B2" if value >= 0 else "#D55E00" for value in values]

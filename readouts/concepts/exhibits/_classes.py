@@ -9,82 +9,76 @@ from typing import Any
 from matplotlib.figure import Figure
 
 from frozen.readout.exhibit import Exhibit
-from readouts.concepts.exhibits._base import Row, StudyResults, about, bars, picture
+from readouts.concepts.exhibits._base import (
+    Row,
+    StudyResults,
+    about,
+    bars,
+    coloured,
+    logarithmic,
+    panels,
+    picture,
+)
 
 _MOST_FIGURES = 3
 _LOCAL, _CLASSES = 4, 6
 
 
-def paths(source: StudyResults) -> Iterator[Exhibit]:
-    """Accuracy against concepts a decision, of all classifiers."""
-    values = [value for row in source.of("classifier") for value in _steps(source, row)]
-    if values:
+def accuracies(source: StudyResults) -> Iterator[Exhibit]:
+    """Accuracy against concepts a decision, of all classifiers; and with a few atoms a class, of those on codes."""
+    rows = list(source.of("classifier"))
+    along = [
+        _point(row, one["concepts_per_decision"], one["test_percent"]) | {"penalty": one["penalty"]}
+        for row in rows
+        for one in source.table(row, "path") or ()
+    ]
+    few = [
+        _point(row, one["atoms"], one["test_percent"])
+        for row in rows
+        if "from codes" in str(row["variant"])
+        for one in source.table(row, "budgets") or ()
+    ]
+    if along:
         yield Exhibit(
             "Accuracy against concepts a decision",
             "Test accuracy of each classifier along its path of penalties, against the atoms (or dimensions) that "
             "make up 95 % of the positive contributions to the class given. One trained with Adam is a point.",
             "Lines of accuracy against concepts a decision, by backbone.",
-            partial(draw_accuracies, values, "concepts a decision"),
+            partial(draw_accuracies, along, "concepts a decision"),
         )
-
-
-def budgets(source: StudyResults) -> Iterator[Exhibit]:
-    """Accuracy with a few atoms a class, of all classifiers on codes."""
-    values = [value for row in source.of("classifier") for value in _budgets(source, row)]
-    if values:
+    if few:
         yield Exhibit(
             "Accuracy with few atoms a class",
             "Test accuracy when only the strongest atoms of each class keep their weights, by absolute weight times "
             "the atom's root mean square. A dense classifier loses more than its accuracy with all weights tells.",
             "Lines of accuracy against atoms a class, by backbone.",
-            partial(draw_accuracies, values, "atoms a class"),
+            partial(draw_accuracies, few, "atoms a class"),
         )
 
 
-def _point(row: Row, x: float, accuracy: float) -> dict[str, Any]:
+def _point(row: Row, concepts: float, accuracy: float) -> dict[str, Any]:
     return {
         "dataset": row["dataset"],
         "backbone": row["backbone"],
         "of": f"{row['dataset']} · {row['backbone']}",
         "dictionary": row["dictionary"],
         "classifier": f"{row['variant']} · {row['dictionary']}",
-        "concepts": max(round(x, 3), 0.01),
+        "concepts": max(round(concepts, 3), 0.01),
         "accuracy": round(accuracy, 2),
     }
 
 
-def _steps(source: StudyResults, row: Row) -> Iterator[dict[str, Any]]:
-    for one in source.table(row, "path") or ():
-        yield _point(row, one["concepts_per_decision"], one["test_percent"]) | {"penalty": one["penalty"]}
-
-
-def _budgets(source: StudyResults, row: Row) -> Iterator[dict[str, Any]]:
-    if "from codes" in str(row["variant"]):
-        for one in source.table(row, "budgets") or ():
-            yield _point(row, one["atoms"], one["test_percent"])
-
-
 def draw_accuracies(values: Sequence[dict[str, Any]], title: str) -> dict[str, Any]:
     """A Vega-Lite specification."""
-    x = {"field": "concepts", "type": "quantitative", "title": title, "scale": {"type": "log", "nice": False}}
-    x["axis"] = {"format": "~g", "tickCount": 6}
-    y = {"field": "accuracy", "type": "quantitative", "title": "test accuracy, %", "scale": {"zero": False}}
-    legend = {"orient": "bottom", "columns": 1, "labelLimit": 420, "title": None}
-    panel = {
-        "width": 300,
-        "height": 220,
-        "mark": {"type": "line", "point": True, "strokeWidth": 1.6},
-        "encoding": {
-            "x": x,
-            "y": y,
-            "color": {"field": "classifier", "type": "nominal", "legend": legend},
-            "order": {"field": "concepts", "type": "quantitative"},
-            "tooltip": [{"field": name} for name in ("classifier", "concepts", "accuracy", "penalty")],
-        },
+    encoding = {
+        "x": logarithmic("concepts", title),
+        "y": {"field": "accuracy", "type": "quantitative", "title": "test accuracy, %", "scale": {"zero": False}},
+        "color": coloured("classifier"),
+        "order": {"field": "concepts", "type": "quantitative"},
+        "tooltip": [{"field": name} for name in ("classifier", "concepts", "accuracy", "penalty")],
     }
-    header = {"labelLimit": 520, "title": None}
-    facet = {"field": "of", "type": "nominal", "title": None, "sort": None, "header": header}
-    return {"data": {"values": list(values)}, "facet": facet, "columns": 2, "spec": panel}
+    mark = {"type": "line", "point": True, "strokeWidth": 1.6}
+    return panels(values, {"height": 220, "mark": mark, "encoding": encoding})
 
 
 def _on_codes(source: StudyResults) -> list[Row]:
@@ -100,10 +94,11 @@ def _class(source: StudyResults, row: Row, number: int) -> str:
     return source.class_of(row["dataset"], str(row["variant"]).partition(" ")[0], number)
 
 
-def local_pictures(source: StudyResults) -> Iterator[Exhibit]:
-    """Single decisions (paper: local explanations)."""
-    for row in _on_codes(source):
-        if row["dataset"] in source.scenes and (table := source.table(row, "local")):
+def explanations(source: StudyResults) -> Iterator[Exhibit]:
+    """Single decisions (paper: local explanations), then whole classes (global explanations)."""
+    rows = [row for row in _on_codes(source) if row["dataset"] in source.scenes]
+    for row in rows:
+        if table := source.table(row, "local"):
             yield Exhibit(
                 f"Decisions: {row['dataset']}, {about(row)}",
                 f"The first test images, and the atoms that add most to the logit of the class given "
@@ -111,6 +106,16 @@ def local_pictures(source: StudyResults) -> Iterator[Exhibit]:
                 "bars.",
                 "Images, each with bars of contributions.",
                 partial(draw_local, source, row, table[:_LOCAL]),
+            )
+    for row in rows:
+        if table := source.table(row, "global"):
+            yield Exhibit(
+                f"Classes: {row['dataset']}, {about(row)}",
+                "Left bars: what atoms add, on average, to the class on images that are given it, beyond all images. "
+                "Right bars, as published: how much stronger atoms are on images that show it, which no weight of "
+                "the classifier enters.",
+                "For some classes, bars of atoms by both rules.",
+                partial(draw_global, source, row, table),
             )
 
 
@@ -132,20 +137,6 @@ def draw_local(source: StudyResults, row: Row, table: list[dict[str, Any]]) -> F
     return figure
 
 
-def global_pictures(source: StudyResults) -> Iterator[Exhibit]:
-    """Whole classes (paper: global explanations)."""
-    for row in _on_codes(source):
-        if row["dataset"] in source.scenes and (table := source.table(row, "global")):
-            yield Exhibit(
-                f"Classes: {row['dataset']}, {about(row)}",
-                "Left bars: what atoms add, on average, to the class on images that are given it, beyond all images. "
-                "Right bars, as published: how much stronger atoms are on images that show it, which no weight of "
-                "the classifier enters.",
-                "For some classes, bars of atoms by both rules.",
-                partial(draw_global, source, row, table),
-            )
-
-
 def draw_global(source: StudyResults, row: Row, table: list[dict[str, Any]]) -> Figure:
     """Classes down, both rules across."""
     names = source.names(row)
@@ -157,7 +148,8 @@ def draw_global(source: StudyResults, row: Row, table: list[dict[str, Any]]) -> 
         for side, by in enumerate(("classifier", "images")):
             for one in table:
                 if one["class"] == number and one["by"] == by:
-                    axes = figure.add_axes((0.3 + 0.37 * side, bottom, 0.18, 0.72 / len(shown)))
+                    axes = figure.add_axes((0.27 + 0.46 * side, bottom, 0.25, 0.72 / len(shown)))
                     bars(axes, [source.word(names, atom) for atom in one["atoms"]], one["values"])
-                    axes.set_title("by the classifier" if by == "classifier" else "by images", fontsize=6.5, pad=2)
+                    if not line:
+                        axes.set_title("by the classifier" if by == "classifier" else "by images", fontsize=7, pad=2)
     return figure

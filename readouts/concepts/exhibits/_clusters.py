@@ -21,8 +21,8 @@ def cluster_pictures(source: StudyResults) -> Iterator[Exhibit]:
         if row["dataset"] in source.scenes and (table := source.table(row, "clusters")):
             yield Exhibit(
                 f"Clusters of images: {row['dataset']}, {about(row)}",
-                f"The {_CLUSTERS} largest of {len(table)} clusters of test images (k-means of their codes): the "
-                "images nearest to the centre, and the atoms that exceed their mean over all images most.",
+                f"The {_CLUSTERS} largest of {len(table)} clusters of test images (k-means of their codes): "
+                "images drawn from each, and the atoms that exceed their mean over all images most.",
                 "Rows of images, each with bars of atoms.",
                 partial(draw, source, row, table[:_CLUSTERS]),
             )

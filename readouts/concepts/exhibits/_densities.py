@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from frozen.readout.exhibit import Exhibit
-from readouts.concepts.exhibits._base import StudyResults
+from readouts.concepts.exhibits._base import StudyResults, coloured, logarithmic, panels
 
 _BINS_A_DECADE = 4
 
@@ -50,25 +50,11 @@ def _bins(source: StudyResults, row: Any) -> Iterator[dict[str, Any]]:
 
 def draw(values: Sequence[dict[str, Any]]) -> dict[str, Any]:
     """A Vega-Lite specification."""
-    x = {
-        "field": "density",
-        "type": "quantitative",
-        "title": "share of test rows",
-        "scale": {"type": "log", "nice": False},
-        "axis": {"format": "~g", "tickCount": 5},
+    encoding = {
+        "x": logarithmic("density", "share of test rows"),
+        "y": {"field": "atoms", "type": "quantitative", "title": "atoms"},
+        "color": {**coloured("dictionary"), "sort": None},
+        "tooltip": [{"field": name} for name in ("dictionary", "density", "atoms")],
     }
-    legend = {"orient": "bottom", "columns": 2, "labelLimit": 420, "title": None}
-    panel = {
-        "width": 300,
-        "height": 180,
-        "mark": {"type": "line", "interpolate": "step", "strokeWidth": 1.6},
-        "encoding": {
-            "x": x,
-            "y": {"field": "atoms", "type": "quantitative", "title": "atoms"},
-            "color": {"field": "dictionary", "type": "nominal", "legend": legend, "sort": None},
-            "tooltip": [{"field": name} for name in ("dictionary", "density", "atoms")],
-        },
-    }
-    header = {"labelLimit": 520, "title": None}
-    facet = {"field": "of", "type": "nominal", "title": None, "sort": None, "header": header}
-    return {"data": {"values": list(values)}, "facet": facet, "columns": 2, "spec": panel}
+    mark = {"type": "line", "interpolate": "step", "strokeWidth": 1.6}
+    return panels(values, {"height": 180, "mark": mark, "encoding": encoding})

@@ -7,7 +7,7 @@ from functools import partial
 from typing import Any
 
 from frozen.readout.exhibit import Exhibit
-from readouts.concepts.exhibits._base import Row, StudyResults
+from readouts.concepts.exhibits._base import Row, StudyResults, panels
 
 _COLOURS = {"conjunction": "#E69F00", "feature": "#0072B2", "other": "#8f99a3"}
 
@@ -75,10 +75,4 @@ def draw(values: Sequence[dict[str, Any]]) -> dict[str, Any]:
     }
     at_half = {"datum": 0.5, "type": "quantitative", "title": y["title"], "scale": scale}
     half = {"mark": {"type": "rule", "strokeDash": [4, 3], "color": "#8f99a3"}, "encoding": {"y": at_half}}
-    header = {"labelLimit": 520, "title": None}
-    return {
-        "data": {"values": list(values)},
-        "facet": {"field": "backbone", "type": "nominal", "title": None, "sort": None, "header": header},
-        "columns": 2,
-        "spec": {"width": 300, "height": 260, "layer": [half, lines, points]},
-    }
+    return panels(values, {"height": 260, "layer": [half, lines, points]}, by="backbone")

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from frozen.data.scenes import FewShapes, vocabulary
 from frozen.models.decoding import Captions, Sampling, entropy_bits, log_likelihoods, write_captions
-from frozen.models.parts import Decoder
+from frozen.models.parts import Decoder, State
 from frozen.models.text_tower import AttentionalPooler, CaptionDecoder, TextConfig, TextTower
 from frozen.models.words import WordTokenizer
 
@@ -70,6 +70,49 @@ def test_cached_captions_of_a_batch_are_those_of_single_images_without_caches(pr
     assert [row[: row.index(WORDS.end) + 1] for row in found.ids.tolist()] == expected
     assert len(set(found.texts)) > 3
     assert all(text.startswith(prefix) for text in found.texts)
+
+
+class Whole(NamedTuple):
+    """A decoder whose captions cannot leave the batch."""
+
+    inner: Decoder
+
+    @property
+    def tokenizer(self) -> WordTokenizer:
+        return WORDS
+
+    def begin(self, memory: Tensor) -> State:
+        return self.inner.begin(memory)
+
+    def step(self, state: State, ids: Tensor) -> tuple[Tensor, State]:
+        return self.inner.step(state, ids)
+
+
+@pytest.mark.parametrize(
+    ("sampling", "penalty"), [(Sampling(), 1.0), (Sampling(), 1.5), (Sampling(seed=3, temperature=0.7), 1.0)]
+)
+def test_captions_that_ended_may_leave_the_batch(
+    sampling: Sampling, penalty: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sizes: list[int] = []
+    keep = Decoder.keep
+
+    def counted(self: Decoder, state: State, rows: Tensor) -> State:
+        sizes.append(len(rows))
+        return keep(self, state, rows)
+
+    monkeypatch.setattr(Decoder, "keep", counted)
+    some, all_of_them = (
+        write_captions(one, MEMORY, prefix="two", min_words=2, sampling=sampling, repetition_penalty=penalty)
+        for one in (DECODER, Whole(DECODER))
+    )
+    assert sizes
+    assert sizes[0] <= len(MEMORY) // 2
+    assert sizes == sorted(sizes, reverse=True)
+    np.testing.assert_array_equal(some.ids, all_of_them.ids)
+    np.testing.assert_array_equal(some.ended, all_of_them.ended)
+    np.testing.assert_allclose(some.step_bits, all_of_them.step_bits, atol=1e-5)
+    np.testing.assert_allclose(some.step_nats, all_of_them.step_nats, atol=1e-5)
 
 
 def test_bounds_on_the_number_of_words_hold_and_what_was_cut_is_said() -> None:

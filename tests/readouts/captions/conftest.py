@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -28,15 +29,20 @@ class Known(NamedTuple):
     tokens: dict[str, torch.Tensor]
 
 
-@pytest.fixture(scope="session")
-def known() -> Known:
-    scene = TwinShapes(split=SplitPolicy(train=N, validation=2, test=N))
+def know(layers: Sequence[str], n: int) -> Known:
+    """The shipped captioning model, n scenes, half of them the twins of the others, and tokens of some layers."""
+    scene = TwinShapes(split=SplitPolicy(train=N, validation=2, test=n))
     model = load(BackboneConfig(source="shipped:shapes_coca"), scene, torch.device("cpu"), decoder=True)
     split = scene.open("test")
-    tables = capture(model, split, [WholeSite(Site(layer)) for layer in LAYERS])
+    tables = capture(model, split, [WholeSite(Site(layer)) for layer in layers])
     tokens = {}
     for reduction, table in tables.items():
         array = table["activations"].combine_chunks().to_numpy_ndarray()
         tokens[str(reduction.sites[0])] = torch.from_numpy(np.array(array))
     assert model.decoder is not None
     return Known(model, model.decoder, split, tokens)
+
+
+@pytest.fixture(scope="session")
+def known() -> Known:
+    return know(LAYERS, N)

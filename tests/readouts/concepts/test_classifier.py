@@ -6,7 +6,9 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
+from scipy.optimize import minimize
 from scipy.sparse import csr_array
+from scipy.special import log_softmax
 
 from readouts.concepts import classifier
 from readouts.concepts.classifier import (
@@ -17,6 +19,7 @@ from readouts.concepts.classifier import (
     found_right,
     objective,
     path,
+    targets,
     with_budget,
 )
 from readouts.concepts.using import silenced
@@ -54,13 +57,40 @@ def test_a_path_has_exact_zeros_is_optimal_and_better_than_adam(planted) -> None
     assert accuracy[0] >= accuracy[1]
 
 
+def test_without_a_penalty_the_path_ends_at_the_dense_probe(planted) -> None:
+    """λ = 0 against a plain minimiser of the same loss, whose zeros are not exact and which knows no penalty."""
+    codes, labels = planted[0][:, :40], planted[1]
+    noisy = np.eye(K, dtype=bool)[np.random.default_rng(3).permutation(labels.argmax(1))]
+    labels = np.where(np.random.default_rng(4).random((len(labels), 1)) < 0.3, noisy, labels)  # not separable
+    train, test = (codes[:N], labels[:N]), (codes[N:], labels[N:])
+    *_, found = path(csr_array(train[0]), train[1], [1e-2, 0.0])
+    assert found.penalty == 0
+    assert (found.weights != 0).all(), "nothing holds a weight at zero"
+    share = targets(train[1])
+
+    def loss(flat: np.ndarray) -> tuple[float, np.ndarray]:
+        weights = flat.reshape(K, 40)
+        logs = log_softmax(train[0] @ weights.T, axis=1)
+        gradient = (np.exp(logs) - share).T @ train[0] / N
+        return -(share * logs).sum(1).mean(), gradient.ravel()
+
+    dense = minimize(loss, np.zeros(K * 40), jac=True, method="L-BFGS-B", options={"maxiter": 500}).x.reshape(K, 40)
+    assert objective(*train, found.weights, 0.0) == pytest.approx(loss(dense.ravel())[0], abs=1e-6)
+    accuracy = [decide(test[0], one, test[1]).accuracy.mean() for one in (found.weights, dense)]
+    assert accuracy[0] == pytest.approx(accuracy[1], abs=0.01)
+    assert found.kkt < 1e-5
+
+
 def test_coverage_is_that_of_a_loop_and_keeps_its_share(planted) -> None:
     codes = planted[0][:200]
     codes[0] = 0
     weights = np.random.default_rng(1).standard_normal((K, M))
     logits = codes @ weights.T
+    before = np.zeros(200, dtype=int)
     for share in (0.5, 0.9, 0.99):
         found = coverage(csr_array(codes), weights, logits.argmax(1), share)
+        assert (found.positive >= before).all(), "a larger share needs no fewer"
+        before = found.positive
         assert found.positive[0] == found.absolute[0] == 0
         for i in range(1, 200):
             u = weights[logits[i].argmax()] * codes[i]

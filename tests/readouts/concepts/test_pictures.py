@@ -53,5 +53,6 @@ def test_atoms_of_one_name_stay_two_bars() -> None:
     words = [source.word(names, atom) for atom in (0, 1)]
     assert words == ["red (0)", "red (1)"]
     axes = Figure().add_subplot()
-    bars(axes, words, [1.0, 0.5])
+    bars(axes, [*words, "blue (2)"], [1.0, 0.5, 0.001])
+    assert [label.get_text() for label in axes.get_yticklabels()] == words
     assert len(axes.patches) == 2

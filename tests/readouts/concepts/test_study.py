@@ -45,6 +45,8 @@ def test_names_change_no_other_cell(tmp_path: Path) -> None:
     of_names = {cell.cell_id for cell in named if cell.settings.name == "names"}
     assert {cell.cell_id for cell in named} - of_names == without
     assert len(of_names) == 3 * 2
+    alone = {cell.cell_id for cell in made(load(tmp_path, STUDY + "names: [{}]\n"))}
+    assert alone < {cell.cell_id for cell in named}, "another vocabulary changes nothing of the first"
     assert not any(need.name == "names" for cell in named for _, need in cell.needs_of(Product))
 
 
