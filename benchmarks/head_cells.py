@@ -3,14 +3,16 @@
     python benchmarks/head_cells.py [--rounds 2] [--clock cpu] [--save head_cells]
 
 Whole measurements on random activations of the widths of a head and of a residual stream. `alone` is the time of a
-head's cell by itself over that of a layer's, `together` that of one of a block's twelve; `heads_144_over_14` is what
-follows for 12 x 12 heads beside embed, 12 blocks and final, trainings alone.
+head's cell by itself over that of a layer's, `together` that of one of a block's; `heads_over_layers` is what follows
+for the heads of all blocks beside embed, the blocks and final, trainings alone. `left_out` is what leave-one-out adds
+to a block, in cells of a layer, and `with_left_out_over_layers` the same ratio with it.
 """
 
 from __future__ import annotations
 
 import argparse
 from collections.abc import Callable
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -18,16 +20,31 @@ from measuring import CLOCKS, in_turns, machine, save
 
 from binding import _together
 from binding.fit import FitConfig
+from binding.leave_one_out import Heads, left_out
 from binding.measurement import measuring
 from binding.samples import MeasureConfig, Samples, SplitSamples
 from binding.search import ProbeSpace, SearchConfig
 from frozen.data.scenes import TwinShapes
 from frozen.intervals import IntervalConfig
 
-WIDTHS = {"shipped": (128, 32), "ViT-B": (768, 64)}
-"""Of the residual stream, and of a head."""
-HEADS = 12
+
+class Model(NamedTuple):
+    """Widths of the residual stream and of a head, heads a block, and blocks."""
+
+    width: int
+    head: int
+    n_heads: int
+    n_blocks: int
+
+
+MODELS = {"shipped": Model(128, 32, 4, 6), "small": Model(384, 32, 12, 12), "ViT-B": Model(768, 64, 12, 12)}
 SIZES = {"train": 2048, "validation": 512, "test": 1024}
+CONFIG = MeasureConfig(
+    fit=FitConfig(epochs=6, batch_size=128),
+    search=SearchConfig(suggestions=4, ask=4),
+    intervals=IntervalConfig(resamples=1000),
+    n_seeds=2,
+)
 
 
 def random_samples(width: int, seed: int = 0) -> SplitSamples:
@@ -41,22 +58,27 @@ def random_samples(width: int, seed: int = 0) -> SplitSamples:
     return SplitSamples(space, **splits)
 
 
+def probe(family: str) -> ProbeSpace:
+    """The family as it is measured here."""
+    return ProbeSpace.of(family, **({"rank": 16} if family == "quadratic_concat" else {}))
+
+
 def cells(width: int, family: str, n: int) -> Callable[[], object]:
     """Measures n cells together; what one process remembers of a data set is forgotten first."""
     samples = [random_samples(width, seed) for seed in range(n)]
-    space = ProbeSpace.of(family, **({"rank": 16} if family == "quadratic_concat" else {}))
-    config = MeasureConfig(
-        fit=FitConfig(epochs=6, batch_size=128),
-        search=SearchConfig(suggestions=4, ask=4),
-        intervals=IntervalConfig(resamples=1000),
-        n_seeds=2,
-    )
+    space = probe(family)
 
     def measure() -> object:
         _together._known.clear()
-        return _together.together({i: measuring(one, space, config) for i, one in enumerate(samples)})
+        return _together.together({i: measuring(one, space, CONFIG) for i, one in enumerate(samples)})
 
     return measure
+
+
+def leaving_out(model: Model, family: str) -> Callable[[], object]:
+    """Leaves out each head of a block in turn."""
+    samples, heads = random_samples(model.n_heads * model.head), Heads(model.n_heads, model.head)
+    return lambda: left_out(samples, heads, range(model.n_heads), probe(family), CONFIG, torch.device("cpu"))
 
 
 def main() -> None:
@@ -68,11 +90,19 @@ def main() -> None:
     torch.set_num_threads(1)
     rows = []
     for family in ("linear", "quadratic_concat"):
-        for name, (residual, head) in WIDTHS.items():
-            works = [cells(residual, family, 1), cells(head, family, 1), cells(head, family, HEADS)]
-            layer_s, alone_s, block_s = in_turns(works, arguments.rounds, arguments.clock)
-            row = {"family": family, "widths": name, "layer_s": layer_s, "alone": alone_s / layer_s}
-            row |= {"together": block_s / HEADS / layer_s, "heads_144_over_14": HEADS * block_s / (14 * layer_s)}
+        for name, model in MODELS.items():
+            works = [
+                cells(model.width, family, 1),
+                cells(model.head, family, 1),
+                cells(model.head, family, model.n_heads),
+                leaving_out(model, family),
+            ]
+            layer_s, alone_s, block_s, left_out_s = in_turns(works, arguments.rounds, arguments.clock)
+            blocks_a_layer = model.n_blocks / ((model.n_blocks + 2) * layer_s)
+            row = {"family": family, "model": name, "layer_s": layer_s, "alone": alone_s / layer_s}
+            row |= {"together": block_s / model.n_heads / layer_s, "heads_over_layers": block_s * blocks_a_layer}
+            row |= {"left_out": left_out_s / layer_s}
+            row |= {"with_left_out_over_layers": (block_s + left_out_s) * blocks_a_layer}
             rows.append(row)
             print(rows[-1], flush=True)
     if arguments.save:

@@ -18,10 +18,12 @@ from torch import Tensor
 from binding.examples import Examples
 from binding.fit import FitConfig, Fitted, OnEpoch, fit
 from binding.probes import HeadShape, Probe
-from frozen.rows import Rows, StackedRows
+from frozen.rows import HeldRows, Rows, StackedRows
 
 T = TypeVar("T")
 K = TypeVar("K", bound=Hashable)
+AnyRows = Rows | StackedRows | HeldRows
+Stacks = dict[tuple[int, ...], StackedRows | HeldRows]
 
 
 class FitRequest(NamedTuple):
@@ -83,7 +85,7 @@ def together(computations: Mapping[K, Trainings[T]]) -> dict[K, T | Exception]:
     """
     results: dict[K, T | Exception] = {}
     waiting: dict[K, FitRequest] = {}
-    stacks: dict[tuple[int, ...], StackedRows] = {}
+    stacks: Stacks = {}
 
     def advance(name: K, fitted: list[Fitted] | None) -> None:
         steps = computations[name]
@@ -137,19 +139,26 @@ def _fit_together(one: FitRequest, other: FitRequest) -> bool:
 
 
 def _same_samples(one: Examples, other: Examples) -> bool:
-    """Whether two lots of examples differ in their activations alone, and these lie in memory."""
-    if _resident(one) is None or _resident(other) is None or one.z.shape != other.z.shape:
+    """Whether two lots of examples differ in their activations alone, and these can be read together."""
+    if one.chosen is not None or other.chosen is not None or not _same_rows(one.z, other.z):
         return False
     if (one.offset is None) != (other.offset is None) or not torch.equal(one.codes, other.codes):
         return False
     return one.offset is None or other.offset is None or torch.equal(one.offset, other.offset)
 
 
-def _resident(examples: Examples) -> Tensor | None:
-    return examples.z.resident if isinstance(examples.z, Rows) and examples.chosen is None else None
+def _same_rows(one: AnyRows, other: AnyRows) -> bool:
+    """Whether rows are of one array, with other channels held, or of two arrays of one shape that lie in memory."""
+    if isinstance(one, HeldRows) and isinstance(other, HeldRows):
+        return one.rows is other.rows
+    return _resident(one) is not None and _resident(other) is not None and one.shape == other.shape
 
 
-def _done(requests: Sequence[FitRequest], stacks: dict[tuple[int, ...], StackedRows]) -> list[list[Fitted]]:
+def _resident(rows: AnyRows) -> Tensor | None:
+    return rows.resident if isinstance(rows, Rows) else None
+
+
+def _done(requests: Sequence[FitRequest], stacks: Stacks) -> list[list[Fitted]]:
     """Some requests that are alike, as one training; probes that are alike in several stand side by side."""
     first = requests[0]
     if len(requests) == 1:
@@ -179,11 +188,17 @@ def _done(requests: Sequence[FitRequest], stacks: dict[tuple[int, ...], StackedR
     return answers
 
 
-def _stacked(examples: Sequence[Examples], stacks: dict[tuple[int, ...], StackedRows]) -> Examples:
+def _stacked(examples: Sequence[Examples], stacks: Stacks) -> Examples:
     """Examples that differ in their activations alone as one."""
-    key = tuple(id(one.z) for one in examples)
+    rows = [one.z for one in examples]
+    key = tuple(map(id, rows))
     if key not in stacks:
-        stacks[key] = StackedRows([rows for one in examples if (rows := _resident(one)) is not None])
+        held = [one for one in rows if isinstance(one, HeldRows)]
+        stacks[key] = (
+            HeldRows(held[0].rows, torch.stack([one.kept for one in held]))
+            if held
+            else StackedRows([resident for one in rows if (resident := _resident(one)) is not None])
+        )
     return examples[0]._replace(z=stacks[key])
 
 

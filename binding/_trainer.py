@@ -10,7 +10,7 @@ from typing import Literal
 
 import numpy as np
 import torch
-from jaxtyping import Float32, Float64, UInt8
+from jaxtyping import Bool, Float32, Float64, UInt8
 
 from binding._together import FitRequest, Trainings
 from binding.description_length import block_batch_size, coding_blocks
@@ -20,7 +20,7 @@ from binding.probes import HeadShape, Probe, Target
 from binding.samples import MeasureConfig, Samples, SplitSamples
 from binding.search import ProbeSpace
 from binding.tuning import NothingTrainedError, Suggestion, Tuned, tuning
-from frozen.rows import Rows, Standardizer
+from frozen.rows import HeldRows, Rows, Standardizer
 
 View = Literal["features", "objects", "nothing", "objects_probe"]
 """What a direct probe sees beside z: the earlier objects and the features, the earlier objects only, or nothing; or
@@ -63,10 +63,11 @@ class Trainer:
         self._config = config
         self._device = device
         self.standardizer = Standardizer.of(samples.train.activations) if config.fit.standardize else None
-        self._rows = [
+        self._whole = [
             Rows(split.activations, self.standardizer, device)
             for split in (samples.train, samples.validation, samples.test)
         ]
+        self._rows: Sequence[Rows | HeldRows] = self._whole
 
     def tuned(self, target: Target, space: ProbeSpace) -> Trainings[TargetResult]:
         """Tune the family for a target, then train the winner with every seed."""
@@ -91,8 +92,19 @@ class Trainer:
         activations change nothing in how these matter, their inputs are but something to over-fit.
         """
         result = yield from self.tuned("direct", space)
-        best, seed = result.fits[0], self._config.seed
-        view, candidates = "features", _distinct([result.tuned, objects.tuned])
+        result = yield from self._narrower(result, _distinct([result.tuned, objects.tuned]), space)
+        return self._or_objects_probe(result, objects)
+
+    def direct_again(self, probe: Probe) -> Trainings[TargetResult]:
+        """The direct target with a probe that is tuned already, seen with narrower inputs likewise."""
+        result = yield from self.refitted("direct", [probe])
+        return (yield from self._narrower(result, [probe], None))
+
+    def _narrower(
+        self, result: TargetResult, candidates: list[Probe], space: ProbeSpace | None
+    ) -> Trainings[TargetResult]:
+        """The best of a direct result and of what candidates make of narrower inputs, by validation loss."""
+        best, seed, view = result.fits[0], self._config.seed, result.view
         for narrower in _NARROWER:
             if narrower == "nothing":
                 candidates = _distinct([replace(probe, use_conditioned_query=False) for probe in candidates])
@@ -102,11 +114,11 @@ class Trainer:
             for fitted in (yield self._request(candidates, "direct", shape, examples, seed)):
                 if fitted.validation_bits < best.validation_bits:
                     best, view = fitted, narrower
-        if view != "features":
-            examples, shape = self._examples("direct", view), self._shape("direct", view)
-            found = yield from self._finish("direct", Tuned(best, result.suggestions), space, shape, examples)
-            result = replace(found, tuned=result.tuned, view=view)
-        return self._or_objects_probe(result, objects)
+        if view == "features":
+            return result
+        examples, shape = self._examples("direct", view), self._shape("direct", view)
+        found = yield from self._finish("direct", Tuned(best, result.suggestions), space, shape, examples)
+        return replace(found, tuned=result.tuned, view=view)
 
     def _or_objects_probe(self, direct: TargetResult, objects: TargetResult) -> TargetResult:
         """The objects probe in the place of a direct one that loses more: H(O|Z,F) ≤ H(O|Z) ≤ CE_O."""
@@ -139,6 +151,13 @@ class Trainer:
             validation=samples.validation._replace(object_codes=validation),
             test=samples.test._replace(object_codes=test),
         )
+        return other
+
+    def holding(self, kept: Bool[np.ndarray, " dim"]) -> Trainer:
+        """The same samples with the other channels held at 0, which is their mean where they are standardised."""
+        other = copy(self)
+        mask = torch.from_numpy(kept).to(self._device)
+        other._rows = [HeldRows(rows, mask) for rows in self._whole]
         return other
 
     def online_code_bits(self, probe: Probe) -> Float64[np.ndarray, " samples"]:
@@ -223,7 +242,7 @@ class Trainer:
         splits = (self._samples.train, self._samples.validation, self._samples.test)
         return [self._example(target, view, split, rows) for split, rows in zip(splits, self._rows, strict=True)]
 
-    def _example(self, target: Target, view: View, split: Samples, rows: Rows) -> Examples:
+    def _example(self, target: Target, view: View, split: Samples, rows: Rows | HeldRows) -> Examples:
         features = self._samples.space.feature_codes(split.object_codes)
         if target == "given":
             rows = Rows(np.zeros((len(features), 0), dtype=np.float32), None, self._device)
@@ -238,6 +257,8 @@ class Trainer:
 
 
 _NARROWER: tuple[View, ...] = ("objects", "nothing")
+N_NARROWER = len(_NARROWER)
+"""Trainings with narrower inputs of a direct probe."""
 
 
 def _distinct(probes: Sequence[Probe]) -> list[Probe]:

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
-from binding.extras import Extra
+from binding.extras import LEAVE_ONE_OUT, Extra
 from binding.fit import FitConfig
 from binding.keys import BindingStudy
+from binding.paired import LOSSES, RANDOM
 from binding.probes import FAMILIES
 from binding.search import ProbeSpec, SearchConfig
-from binding.through import JOINT, LOSSES, Passage, passages, unread
+from binding.through import Passage, passages, unread
+from binding.through_keys import JOINT
 from frozen.capture.capture import Capture
 from frozen.capture.conditions import PLAIN
 from frozen.capture.reductions import View
@@ -87,30 +90,63 @@ class BindingCell:
         """What of the layer is read."""
         return View(Site.parse(self.layer), self.mode)
 
+    def view_of_all_heads(self) -> View | None:
+        """Of a head that is to be left out, all heads of its block; None of other cells."""
+        site = Site.parse(self.layer)
+        if site.head is None or self.passage is not None or LEAVE_ONE_OUT not in self.shared.extras:
+            return None
+        return View(replace(site, head=None), self.mode)
+
     def sample_shape(self, description: Description) -> tuple[int, ...]:
         """Of what the probe sees of one sample: [dim], or [token dim] for all tokens."""
-        if self.passage is not None:
-            return self.passage.sample_shape
-        [column] = self.view().columns(description, PLAIN)
-        assert column.shape is not None
-        return column.shape
+        return _shape(self.view(), description) if self.passage is None else self.passage.sample_shape
+
+    def all_heads_shape(self, description: Description) -> tuple[int, ...] | None:
+        """The same of all heads of the block, of a head that is to be left out."""
+        view = self.view_of_all_heads()
+        return None if view is None else _shape(view, description)
+
+
+def _shape(view: View, description: Description) -> tuple[int, ...]:
+    [column] = view.columns(description, PLAIN)
+    assert column.shape is not None
+    return column.shape
+
+
+class _Common(NamedTuple):
+    """What the cells of a study share: an extra of heads is part of the identity of heads alone.
+
+    Attributes:
+        heads: of cells of a head.
+        others: of all other cells.
+        content: of each what is in identities, one object for all cells: it is hashed once.
+    """
+
+    heads: Shared
+    others: Shared
+    content: dict[Shared, dict[str, Plain]]
+
+    @classmethod
+    def of(cls, study: Study, keys: BindingStudy) -> _Common:
+        heads = Shared(
+            study.readout,
+            VERSION,
+            keys.fit,
+            keys.search,
+            study.seed,
+            keys.seeds,
+            study.intervals,
+            study.store.dtype,
+            keys.extras,
+        )
+        others = replace(heads, extras=tuple(extra for extra in keys.extras if extra != LEAVE_ONE_OUT))
+        return cls(heads, others, {shared: shared.content() for shared in (heads, others)})
 
 
 def cells(study: Study) -> Iterator[Cell | LeftOut | Mistake]:
     """Every possible cell of a study, and what is left out of the grid."""
     keys: BindingStudy = study.keys
-    shared = Shared(
-        study.readout,
-        VERSION,
-        keys.fit,
-        keys.search,
-        study.seed,
-        keys.seeds,
-        study.intervals,
-        study.store.dtype,
-        keys.extras,
-    )
-    content = shared.content()  # one object for all cells: it is hashed once
+    common = _Common.of(study, keys)
     if refused := list(without_object_codes(study)):
         yield from refused
         return
@@ -125,12 +161,17 @@ def cells(study: Study) -> Iterator[Cell | LeftOut | Mistake]:
             modes = ("cls",)
         for mode in modes:
             places.extend((reading, layer, mode) for layer in reading.layers)
-            yield from _of_mode(study, keys, reading, mode, shared, content)
+            yield from _of_mode(study, keys, reading, mode, common)
     yield from unread(study, places)
+    if LEAVE_ONE_OUT in keys.extras and all(Site.parse(layer).head is None for _, layer, _ in places):
+        yield Mistake(
+            ("extras",),
+            "leave_one_out is measured of single heads, and `layers` names none; add all.heads.all, or 3.heads.all",
+        )
 
 
 def _of_mode(
-    study: Study, keys: BindingStudy, reading: Reading, mode: Mode, shared: Shared, content: dict[str, Plain]
+    study: Study, keys: BindingStudy, reading: Reading, mode: Mode, common: _Common
 ) -> Iterator[Cell | LeftOut | Mistake]:
     if reason := refuses(mode, reading.description.layout):
         yield LeftOut(f"{written(reading.backbone.source)} · {mode}", reason)
@@ -142,8 +183,9 @@ def _of_mode(
             continue
         # permuted samples tell nothing at any depth: one layer is enough
         for layer in reading.layers[-1:] if reading.control == "shuffled" else reading.layers:
+            shared = common.heads if Site.parse(layer).head is not None else common.others
             settings = BindingCell(layer, mode, probe, shared, keys.keep_probes_bytes)
-            yield from _with_passages(study, reading, settings, content)
+            yield from _with_passages(study, reading, settings, common.content[shared])
 
 
 def _with_passages(
@@ -159,7 +201,11 @@ def _with_passages(
     for passage in sorted(used, key=lambda one: one.is_kept_from is not None):
         before = whole if passage.is_kept_from is None else joint
         gives = passage.through == JOINT and any(one.is_kept_from for one in used)
-        cell = _cell(reading, replace(settings, passage=passage), content, before, gives=gives)
+        random = None
+        if passage.control is not None:
+            random = _cell(reading, replace(settings, passage=passage.control), content, before, gives=True)
+            yield random
+        cell = _cell(reading, replace(settings, passage=passage), content, before, random, gives=gives)
         joint = cell if passage.through == JOINT else joint
         yield cell
 
@@ -178,6 +224,7 @@ def _cell(
     settings: BindingCell,
     content: dict[str, Plain],
     before: Cell | None = None,
+    random: Cell | None = None,
     *,
     gives: bool = False,
 ) -> Cell:
@@ -188,6 +235,7 @@ def _cell(
         settings: what is measured and how.
         content: what all cells of the study have in their identities.
         before: the cell with which one through a map is compared.
+        random: the one through as many random coordinates of the map.
         gives: whether its losses are a product.
     """
     dataset, backbone, description = reading.dataset, reading.backbone, reading.description
@@ -199,10 +247,16 @@ def _cell(
         *((name, Capture(dataset, name, backbone, view, dtype=dtype)) for name in SPLITS),
         *((f"{name}_labels", Labels(dataset, name)) for name in SPLITS),
     ]
+    if (all_heads := settings.view_of_all_heads()) is not None:
+        needs += [(f"{name}_heads", Capture(dataset, name, backbone, all_heads, dtype=dtype)) for name in SPLITS]
     if passage is not None and passage.product is not None:
         needs.append(("map", passage.product))
+    if passage is not None and passage.chooser is not None:
+        needs.append(("chooser", passage.chooser))
     if before is not None:
         needs.append((LOSSES, Product(before.cell_id, LOSSES)))
+    if random is not None:
+        needs.append((RANDOM, Product(random.cell_id, LOSSES)))
     return Cell(
         readout=settings.shared.readout,
         dataset=dataset,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from binding.extras import EXTRA_ESTIMATES
-from binding.through import KEPT_ESTIMATES
+from binding.paired import PAIRED_ESTIMATES
 from frozen.readout.measures import Measure
 
 MEASURES = (
@@ -79,6 +79,21 @@ EXTRA_MEASURES = (
         "largest less smallest CE_O over four orders of the objects in the chain rule",
     ),
     Measure(
+        "over_random_bits",
+        "Binding beyond random atoms",
+        "ΔB*_random",
+        "bits",
+        "B*_direct of the chosen coordinates of a map minus that of as many random ones, on the same test images",
+    ),
+    Measure(
+        "leave_one_out_bits",
+        "Binding lost without the head",
+        "ΔB*_head",
+        "bits",
+        "B*_direct of all heads of the block minus B*_direct without this one, on the same test images; 0 where the "
+        "other heads hold all that it holds",
+    ),
+    Measure(
         "lost_bits",
         "Binding lost in the map",
         "ΔB*_direct",
@@ -112,8 +127,11 @@ _ESTIMATES = {
     "cautious_binding_ratio": "the same over H(O|F)",
 }
 _BEFORE = {
-    "through": "what the activations pass before the probe sees them: class_logits, joint or a kind of map; empty "
-    "where nothing",
+    "through": "what the activations pass before the probe sees them: class_logits, joint or a kind of map, behind a "
+    "dot the sort of its coordinates that is read alone, and random for the control of as many others; empty where "
+    "nothing",
+    "n_coordinates": "coordinates of a map that are read: those active in 10 training images or more, of the sort; "
+    "empty without a map",
     "z_dim": "width of what the probe sees, of one token for mode all",
     "n_tokens": "tokens the probe sees; 1 for pooled modes",
     "split_policy": "which feature codes each split admits",
@@ -156,7 +174,7 @@ COLUMNS: dict[str, str] = {
     **_BEFORE,
     **{
         name + end: text
-        for name, text in (_ESTIMATES | EXTRA_ESTIMATES | KEPT_ESTIMATES).items()
+        for name, text in (_ESTIMATES | EXTRA_ESTIMATES | PAIRED_ESTIMATES).items()
         for end in ("", "_low", "_high")
     },
     **_AFTER,
@@ -168,7 +186,8 @@ CHOICES = {f"hyperparameters_{target}": target for target in ("direct", "feature
 
 FILES = {
     "samples/CELL.parquet": "test losses: sample, target, seed, bits; `code_length`: the code of a training sample; "
-    "`whole`: the direct losses before the map",
+    "`whole`: the direct losses before the map; `random`: those of as many random atoms; `all_heads` and "
+    "`without_head`: those of all heads of the block, and of all but this one",
     "curves/CELL.parquet": "target, seed, epoch, train_bits, validation_bits; suggestions in its metadata",
     "details/CELL.parquet": "information per conjunction and per number of objects",
     "predictions/CELL.parquet": "of every test sample the loss of the direct probe in bits, and the objects it reads",

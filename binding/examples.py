@@ -11,7 +11,7 @@ import torch
 from jaxtyping import Float, Float64, Int
 from torch import Tensor
 
-from frozen.rows import Rows, StackedRows
+from frozen.rows import HeldRows, Rows, StackedRows
 
 _CERTAIN = 1e4  # stands for infinite prior odds: such a head has no loss and no gradient
 
@@ -19,7 +19,7 @@ _CERTAIN = 1e4  # stands for infinite prior odds: such a head has no loss and no
 class Examples(NamedTuple):
     """What one split of one target is trained or evaluated on."""
 
-    z: Rows | StackedRows
+    z: Rows | StackedRows | HeldRows
     codes: Float[Tensor, "samples codes"]
     """True bits minus 0.5, then given bits minus 0.5."""
     offset: Float[Tensor, "samples heads"] | None
@@ -30,7 +30,7 @@ class Examples(NamedTuple):
     @classmethod
     def of(
         cls,
-        z: Rows,
+        z: Rows | HeldRows,
         bits: np.ndarray,
         log_odds: Float64[np.ndarray, "samples heads"] | None,
         device: torch.device,

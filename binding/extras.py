@@ -1,6 +1,7 @@
 """Measures made on request beside those of binding: selectivity, description length, spread over orders of objects.
 
-Both look at the objects probe alone, with the hyper-parameters that its tuning chose.
+These look at the objects probe alone, with the hyper-parameters that its tuning chose; what a head holds alone is in
+`binding.leave_one_out`.
 
     control_information_bits   H(O) - CE_control        what the same probe reads of a control code
     selectivity_bits           CE_control - CE_O        what it reads of O beyond that (Hewitt & Liang, 2019)
@@ -23,8 +24,9 @@ from binding.description_length import coding_blocks
 from frozen.data.scenes import Entropies
 from frozen.intervals import Estimate, IntervalConfig, Losses, Means, interval, resample, spread
 
-Extra = Literal["selectivity", "mdl", "orders"]
-EXTRAS: tuple[Extra, ...] = ("selectivity", "mdl", "orders")
+Extra = Literal["selectivity", "mdl", "orders", "leave_one_out"]
+LEAVE_ONE_OUT: Extra = "leave_one_out"
+EXTRAS: tuple[Extra, ...] = ("selectivity", "mdl", "orders", LEAVE_ONE_OUT)
 """Names by which a study asks for them, in order."""
 
 EXTRA_ESTIMATES = {

@@ -11,7 +11,7 @@ import numpy as np
 import optuna
 import torch
 
-from binding._trainer import Trainer
+from binding._trainer import N_NARROWER, Trainer
 from binding.description_length import block_batch_size, coding_blocks
 from binding.extras import N_ORDERS
 from binding.fit import Schedule
@@ -45,6 +45,7 @@ def forecast_s(
     config: MeasureConfig,
     *,
     feature_probe: ProbeSpace | None = None,
+    all_heads_shape: tuple[int, ...] | None = None,
     has_cls: bool = True,
     device: torch.device | None = None,
 ) -> float:
@@ -59,19 +60,28 @@ def forecast_s(
         probe: the family with its settings and ranges.
         config: training, tuning, seeds, intervals and extras.
         feature_probe: of the features; by default what `measure_samples` takes.
+        all_heads_shape: of a head that is to be left out, the shape of all heads of its block.
         has_cls: whether token 0 is a CLS token.
         device: where to train; the CPU by default.
     """
     schedule = config.fit.schedule(sizes["train"])
     batch = min(schedule.batch_size, sizes["train"])
     schedule = schedule._replace(batch_size=batch)
-    trainer = Trainer(_random_samples((1 + _BATCHES) * batch, sample_shape, space, has_cls), config, device or _CPU)
+
+    def trainer_of(shape: tuple[int, ...]) -> Trainer:
+        return Trainer(_random_samples((1 + _BATCHES) * batch, shape, space, has_cls), config, device or _CPU)
+
+    trainer = trainer_of(sample_shape)
     direct = probe.probe(probe.first()).without_activations()
     features = feature_probe or default_feature_probe(probe)
     families: tuple[tuple[Target, ProbeSpace], ...] = (("objects", probe), ("features", features), ("direct", probe))
     total = sum(_tuned_s(trainer, target, family, config, sizes, schedule) for target, family in families)
     total += config.n_seeds * _training_s(trainer, "given", [direct], config, sizes, schedule)
     total += _extras_s(trainer, probe.probe(probe.first()), config, sizes, schedule)
+    if all_heads_shape is not None:
+        first = [probe.probe(probe.first())]
+        each = _training_s(trainer_of(all_heads_shape), "direct", first, config, sizes, schedule)
+        total += (config.n_seeds + N_NARROWER) * each
     return total + _intervals_s(sizes["test"], config)
 
 

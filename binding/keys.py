@@ -15,7 +15,7 @@ from binding.extras import EXTRAS, Extra
 from binding.fit import FitConfig
 from binding.probes import ALIASES, FAMILIES, Probe
 from binding.search import ProbeSpace, ProbeSpec, SearchConfig
-from binding.through import Through, ThroughForm, read_through
+from binding.through_keys import Through, ThroughForm, read_through
 from frozen.capture.views import MODES, Mode
 from frozen.plain import Plain, mapping_of, plain
 from frozen.problems import path_text
@@ -103,11 +103,13 @@ class BindingKeys(Border):
     """Most bytes of tuned probes kept of each cell, in results/NAME/probes: as many seeds as fit; 0 keeps none."""
     extras: Annotated[tuple[literal(EXTRAS), ...], Distinct] = ()  # pyright: ignore[reportInvalidTypeForm]
     """Measures that cost more trainings: selectivity, information beyond that about a control code; mdl, the
-    length of an online code of the objects; and orders, how much hangs on the order of the objects."""
+    length of an online code of the objects; orders, how much hangs on the order of the objects; and leave_one_out, of
+    heads alone (`layers: [all.heads.all]`), what the other heads of the block do not hold."""
     through: Annotated[tuple[ThroughForm, ...], Distinct] = ()  # pyright: ignore[reportInvalidTypeForm]
     """Maps through which activations are read too, for what they keep of binding: class_logits, joint (from the end
     of the model to the space of images and texts), dictionary (those that `concepts` in the same file trains at these
-    layers), or the file of a map with its layer, as {map: dictionary, file: sae.safetensors, layer: 3}."""
+    layers), dictionary.conjunction or dictionary.feature (their atoms of that kind alone, and as many random ones
+    beside), or the file of a map with its layer, as {map: dictionary, file: sae.safetensors, layer: 3}."""
 
 
 _PROBE = TypeAdapter[Any](ProbeEntry)

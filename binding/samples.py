@@ -57,4 +57,5 @@ class MeasureConfig:
     n_seeds: int = 2
     """How many times the tuned probe of each target is trained."""
     extras: tuple[Extra, ...] = ()
-    """What is measured beside: `selectivity`, `mdl` and `orders`, see `binding.extras`."""
+    """What is measured beside: `selectivity`, `mdl` and `orders`, see `binding.extras`; `leave_one_out` is of cells
+    of heads alone."""

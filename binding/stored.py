@@ -11,10 +11,11 @@ import pyarrow as pa
 from binding._tables import by_target
 from binding.extras import code_length_extras, derived_extras, extra_estimates, of_test_samples
 from binding.information import TestLosses, derived, measures
-from binding.through import kept_estimates
+from binding.paired import paired_estimates
 from frozen.data.scenes import Entropies
 from frozen.intervals import Estimate, IntervalConfig, Losses, Resampled, p_value, resample, spread, student_interval
 from frozen.readout.comparing import IncomparableError, refuse_other_samples
+from frozen.readout.outcome import PerImage
 from frozen.readout.readout import Difference
 
 Row = Mapping[str, Any]
@@ -67,7 +68,7 @@ def recompute(cell: Stored) -> dict[str, object]:
         losses_of(values), entropy, cell.entropies, config, seed=cell.row["seed"], prior=cell.row["prior_source"]
     )
     extras = extra_estimates(values, cell.entropies, config, seed=cell.row["seed"])
-    extras |= kept_estimates(values, config, seed=cell.row["seed"])
+    extras |= paired_estimates(values, config, seed=cell.row["seed"])
     others = [flag for flag in cell.row["flags"] if flag not in _FROM_LOSSES]
     return {
         "conditional_entropy_bits": float(entropy.mean()),
@@ -76,6 +77,14 @@ def recompute(cell: Stored) -> dict[str, object]:
         "flags": found.flags + others,
         **estimate_columns(found.estimates | extras),
     }
+
+
+def direct_bits(samples: pa.Table) -> PerImage | None:
+    """H(O|F) less the direct loss of every test image; None where no prior is known."""
+    values = by_target(samples)
+    if not {"entropy", "direct"} <= values.keys() or np.isnan(values["entropy"]).any():
+        return None
+    return PerImage(values["entropy"] - values["direct"])
 
 
 def estimate_columns(estimates: Mapping[str, Estimate | None]) -> dict[str, object]:

@@ -6,114 +6,34 @@ I(O;Z|F) than z does; what a family of probes can read may be more, where the ma
 
 from __future__ import annotations
 
-import io
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any, cast
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
-from pydantic import ConfigDict, Discriminator, Tag, WrapValidator
+from jaxtyping import Bool
 
+from binding.through_keys import CLASS_LOGITS, JOINT, MapFile
 from frozen.capture.conditions import PLAIN
 from frozen.capture.reductions import Reduction, View, WholeSite
 from frozen.capture.sites import Site
-from frozen.capture.views import MODES, Mode, refuses
-from frozen.intervals import Estimate, IntervalConfig, Losses, interval, resample, spread
+from frozen.capture.views import Mode, refuses
 from frozen.models import Description, describe
 from frozen.models.joint import joint_refusal
 from frozen.paths import StudyPath, written
 from frozen.plain import Plain
-from frozen.problems import did_you_mean, show
+from frozen.problems import did_you_mean
 from frozen.readout.cells import LeftOut, Mistake
-from frozen.readout.forms import Border, TypeForm, complaint, list_of, literal
 from frozen.readout.grid import Reading
-from frozen.readout.maps import MAPS, ActivationMap, JointMap, OfferedMap, through
+from frozen.readout.maps import MAPS, ActivationMap, JointMap, OfferedMap, SelectingMapKind, through
 from frozen.readout.needs import Product
 from frozen.readout.study import Study
 from frozen.rows import ArrayRows
 
-CLASS_LOGITS, JOINT = "class_logits", "joint"
-LOSSES = "losses"
-"""The product of a cell that others are compared with."""
 _LEAST_ACTIVE = 10
 """Training samples in which a coordinate of a map must be active to be read."""
-WHOLE = "whole"
-"""Target, in tables of samples, of the direct losses on the activations before the map."""
-KEPT_ESTIMATES = {
-    "lost_bits": "B*_direct of the activations before the map minus B*_direct after it, on the same test images; "
-    "below 0 where the map makes binding easier to read for this family; with `through`",
-    "kept_share": "B*_direct after the map over B*_direct before it; empty where the latter is not above 0; with "
-    "`through`",
-}
-
-
-@dataclass(frozen=True)
-class MapFile:
-    """A map of activations that lies in a file."""
-
-    map: str
-    """Kind of map, such as dictionary."""
-    file: StudyPath
-    """The file, relative to the study."""
-    layer: int | str
-    """The layer whose activations it reads, or a part of one, as `layers` names them."""
-    modes: tuple[Mode, ...] = MODES
-    """The modes in which it reads them."""
-    backbone: str | None = None
-    """Source of the backbone that it belongs to; null for every one."""
-
-
-Through = str | MapFile
-"""class_logits, joint, the kind of the maps that other read-outs of the file give, or a file."""
-
-
-class MapFileForm(Border):
-    """A map of activations that lies in a file."""
-
-    model_config = ConfigDict(use_attribute_docstrings=True)
-
-    map: str
-    """Kind of map, such as dictionary."""
-    file: str
-    """The file or folder, relative to the study."""
-    layer: int | str
-    """The layer whose activations it reads, or a part of one, as `layers` names them."""
-    modes: list_of(literal(MODES)) = MODES  # pyright: ignore[reportInvalidTypeForm]
-    """The modes in which it reads them."""
-    backbone: str | None = None
-    """Source of the backbone that it belongs to; by default every one."""
-
-
-def _named(value: object, inner: Any) -> str:
-    text = inner(value)
-    if text in (CLASS_LOGITS, JOINT) or text in MAPS:
-        return text
-    known = (CLASS_LOGITS, JOINT, *MAPS)
-    raise complaint(f"unknown map {show(text)}; {MAPS.fault(text) or did_you_mean(text, known)}")
-
-
-def _tag(value: object) -> str:
-    return "<file>" if isinstance(value, dict | MapFileForm) else "<name>"
-
-
-ThroughForm: TypeForm = Annotated[
-    Annotated[Annotated[str, WrapValidator(_named)], Tag("<name>")] | Annotated[MapFileForm, Tag("<file>")],
-    Discriminator(_tag),
-]
-"""The form of an entry of `through` in a study file."""
-
-
-def read_through(entries: tuple[Any, ...]) -> tuple[Through, ...]:
-    """Entries of a study as frozen values."""
-    return tuple(one if isinstance(one, str) else _file(one.given()) for one in entries)
-
-
-def _file(given: dict[str, Any]) -> MapFile:
-    return MapFile(**{**given, "file": StudyPath(given["file"], given["file"])})
 
 
 @dataclass(frozen=True)
@@ -121,7 +41,7 @@ class Passage:
     """What activations pass before they come to the probe."""
 
     through: str
-    """class_logits, joint or the kind of the map."""
+    """class_logits, joint or the kind of the map, with a sort of its coordinates behind a dot."""
     name: str
     """For people."""
     reads: Reduction
@@ -136,11 +56,22 @@ class Passage:
     """The map, where a cell gives it."""
     file: StudyPath | None = None
     """Its file, where it lies in one."""
+    chooser: Product | None = None
+    """What tells the sorts of its coordinates apart, where one of them is read alone."""
+    is_random: bool = False
+    """Whether as many random coordinates stand in the place of those of the sort."""
+    control: Passage | None = None
+    """The same with random coordinates, with which one of a sort is compared."""
+
+    @property
+    def kind(self) -> str:
+        """Of the map."""
+        return self.through.partition(".")[0]
 
     @property
     def is_map(self) -> bool:
         """Whether it ends in a map of a registered kind."""
-        return self.through in MAPS
+        return self.kind in MAPS
 
     @property
     def is_kept_from(self) -> str | None:
@@ -159,7 +90,7 @@ def passages(study: Study, reading: Reading, layer: str, mode: Mode) -> Iterator
         elif entry == JOINT:
             yield from _joint(reading, layer, mode, f"{where} · {entry}")
         elif isinstance(entry, str):
-            yield from _offered(study, reading, layer, mode, entry, f"{where} · {entry}")
+            yield from _offered(study, reading, (layer, mode), number, f"{where} · {entry}")
         else:
             yield from _of_file(study, entry, reading, layer, mode, ("through", number))
 
@@ -204,23 +135,51 @@ def _passage(
 
 
 def _offered(
-    study: Study, reading: Reading, layer: str, mode: Mode, kind: str, where: str
-) -> Iterator[Passage | LeftOut]:
+    study: Study, reading: Reading, place: tuple[str, Mode], number: int, where: str
+) -> Iterator[Passage | LeftOut | Mistake]:
     """The maps that other read-outs of the file give: those made on this data set, or on others if there are none."""
+    entry: str = study.keys.through[number]
+    kind, _, selection = entry.partition(".")
     of_kind = [one for one in study.maps if one.kind == kind]
     if not of_kind:
         yield LeftOut(
             where, f"no other read-out of the file gives a {kind}; name one that does, or a map's file and its layer"
         )
         return
-    fitting = [one for one in of_kind if _fits(one, reading, layer, mode)]
-    here = [one for one in fitting if one.dataset == reading.dataset]
-    for one in here or fitting:
-        on = "" if len({other.dataset for other in here or fitting}) == 1 else f" of {one.dataset.name}"
+    sorts = list(dict.fromkeys(name for one in of_kind for name, _ in one.selections))
+    if selection and sorts and selection not in sorts:
+        told = did_you_mean(selection, sorts)
+        yield Mistake(("through", number), f"a {kind} has no coordinates of the sort {selection!r}; {told}")
+        return
+    fitting = [one for one in of_kind if _fits(one, reading, *place)]
+    here = [one for one in fitting if one.dataset == reading.dataset] or fitting
+    for one in here:
+        on = "" if len({other.dataset for other in here}) == 1 else f" of {one.dataset.name}"
         name = f"{JOINT} > {one.name}{on}" if one.is_joint else f"{one.name}{on}"
-        identity = {"map": kind, "giver": one.product.giver, "joint": one.is_joint}
-        shape = (one.out_width,)
-        yield Passage(kind, name, one.reads, shape, identity, one.is_joint, one.product)
+        identity: dict[str, Plain] = {"map": kind, "giver": one.product.giver, "joint": one.is_joint}
+        found = Passage(kind, name, one.reads, (one.out_width,), identity, one.is_joint, one.product)
+        if not selection:
+            yield found
+        elif selection in dict(one.selections):
+            yield _alone(found, selection, dict(one.selections)[selection])
+        else:
+            yield LeftOut(f"{where} · {one.name}", "nothing tells its coordinates apart: no scene of several objects")
+
+
+def _alone(whole: Passage, selection: str, chooser: Product) -> Passage:
+    """Coordinates of one sort of a map, with as many random ones as control."""
+    assert isinstance(whole.identity, dict)
+    identity: dict[str, Plain] = {**whole.identity, "selection": selection, "told_apart_by": chooser.giver}
+    through = f"{whole.through}.{selection}"
+    one = replace(whole, through=through, name=f"{whole.name} > {selection}", identity=identity, chooser=chooser)
+    control = replace(
+        one,
+        through=f"{through}.random",
+        name=f"{whole.name} > random, as many as {selection}",
+        identity={**identity, "random": True},
+        is_random=True,
+    )
+    return replace(one, control=control)
 
 
 def _fits(one: OfferedMap, reading: Reading, layer: str, mode: Mode) -> bool:
@@ -304,69 +263,33 @@ def mapped(passage: Passage, array: ArrayRows, backbone: Any, content: bytes | N
     """
     maps: list[ActivationMap] = [JointMap(backbone)] if passage.is_joint else []
     if content is not None:
-        maps.append(MAPS[passage.through].from_bytes(content))
+        maps.append(MAPS[passage.kind].from_bytes(content))
     elif passage.file is not None:
-        maps.append(MAPS[passage.through].opened(Path(passage.file)))
+        maps.append(MAPS[passage.kind].opened(Path(passage.file)))
     return through(array, *maps) if maps else array
 
 
-def without_rare(codes: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """Coordinates that are 0 in all but a few training samples, set to 0 in every split.
+def coordinates_read(
+    passage: Passage, codes: Mapping[str, np.ndarray], chooser: bytes | None, *, seed: int
+) -> Bool[np.ndarray, " out"]:
+    """Which coordinates of a map the probe sees: of its sort, and active in more than a few training samples.
 
     An atom of a dictionary may be active in one image of thousands. Standardised with the deviation that it has
     there, a test image with more of it is hundreds of deviations off, and its loss alone decides the mean.
 
     Args:
+        passage: with a map.
         codes: by split, `train` among them, [samples out] or [samples token out].
+        chooser: the product that tells its coordinates apart, where those of one sort are read.
+        seed: of the random coordinates of a control.
     """
     train = codes["train"].reshape(len(codes["train"]), -1, codes["train"].shape[-1])
-    is_kept = (train != 0).any(axis=1).sum(axis=0) >= _LEAST_ACTIVE
-    return {split: np.where(is_kept, values, np.float32(0)) for split, values in codes.items()}
-
-
-def losses_to_bytes(direct: Losses) -> bytes:
-    """The direct test losses of a cell, as a product: a column a seed, parquet."""
-    buffer = io.BytesIO()
-    pq.write_table(pa.table({f"seed_{number}": bits for number, bits in enumerate(direct)}), buffer)
-    return buffer.getvalue()
-
-
-def losses_from_bytes(content: bytes) -> Losses:
-    """The same back: bits [seeds samples]."""
-    return np.stack([column.to_numpy() for column in pq.read_table(io.BytesIO(content)).columns])
-
-
-def kept_estimates(values: Mapping[str, Losses], config: IntervalConfig, *, seed: int) -> dict[str, Estimate | None]:
-    """What the map loses of binding information, and the share that it keeps; nothing where there was no map.
-
-    Args:
-        values: bits by target: `direct`, `entropy` and, of the activations before the map, `whole`.
-        config: level and number of resamples.
-        seed: of the bootstrap.
-    """
-    if WHOLE not in values:
-        return {}
-    used = {name: values[name] for name in (WHOLE, "direct", "entropy")}
-    drawn = resample(used, resamples=config.resamples, seed=seed)
-    point = {name: np.array([bits.mean()]) for name, bits in used.items()}
-    found: dict[str, Estimate | None] = {}
-    for name, derive in (("lost_bits", _lost), ("kept_share", _share)):
-        value, both, seeds = (derive(means) for means in (point, drawn.both, drawn.seeds))
-        at = float(value[0])
-        found[name] = None
-        if np.isfinite(at) and np.isfinite(both).all():
-            varied = spread(at, both, [(seeds, drawn.n_seeds)], drawn.n_samples, seed=seed)
-            found[name] = interval(at, varied, config.level)
-    before = drawn.both["entropy"] - drawn.both[WHOLE]
-    if not np.quantile(before, (1 - config.level) / 2) > 0:
-        found["kept_share"] = None  # a share of nothing
-    return found
-
-
-def _lost(means: Mapping[str, np.ndarray]) -> np.ndarray:
-    return means["direct"] - means[WHOLE]
-
-
-def _share(means: Mapping[str, np.ndarray]) -> np.ndarray:
-    with np.errstate(divide="ignore", invalid="ignore"):
-        return (means["entropy"] - means["direct"]) / (means["entropy"] - means[WHOLE])
+    living = (train != 0).any(axis=1).sum(axis=0) >= _LEAST_ACTIVE
+    if chooser is None:
+        return living
+    selection = passage.through.split(".")[1]
+    chosen = living & cast("SelectingMapKind", MAPS[passage.kind]).selected(chooser, selection)
+    if not passage.is_random:
+        return chosen
+    order = np.random.default_rng([seed, len(living)]).permutation(np.flatnonzero(living))
+    return np.isin(np.arange(len(living)), order[: chosen.sum()])

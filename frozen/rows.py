@@ -8,7 +8,7 @@ from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 import torch
-from jaxtyping import Float, Float64, Int
+from jaxtyping import Bool, Float, Float64, Int
 from torch import Tensor
 
 
@@ -176,3 +176,33 @@ class StackedRows:
     def gather(self, indices: Int[Tensor, " batch"]) -> Float[Tensor, "arrays batch dim"]:
         """The given rows of all of them."""
         return self._arrays.index_select(1, indices.to(self._arrays.device))
+
+
+class HeldRows:
+    """Rows with some channels held at 0, or several such copies of them, of which only batches are made.
+
+    Args:
+        rows: [samples dim] or [samples token dim].
+        kept: where channels are as they are: of one copy [dim], or of several [copies dim], of rows without tokens.
+    """
+
+    def __init__(self, rows: Rows, kept: Bool[Tensor, "*copies dim"]) -> None:
+        self.rows, self.kept = rows, kept
+
+    @property
+    def reads(self) -> bool:
+        """Whether rows are read anew for every batch."""
+        return self.rows.reads
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """[samples dim] or [samples token dim] of one copy."""
+        return self.rows.shape
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def gather(self, indices: Int[Tensor, " batch"]) -> Float[Tensor, "*copies batch dim"]:
+        """The given rows, of each copy."""
+        found = self.rows.gather(indices)
+        return found * (self.kept if self.kept.ndim == 1 else self.kept[:, None])

@@ -60,10 +60,10 @@ lock                  held by the run that writes
 Read-outs keep more files of a cell beside these, [see below](#columns-of-each-read-out).
 
 A study of several read-outs has such a folder for each of them in `results/NAME/`, named as the read-out, and beside
-them `study.yaml`, `report.html` (the joint report), `joint.csv` (its numbers), the logs and the lock. Commands that
-look at rows take the folder of one read-out, `results/NAME/READOUT`; `python -m sweep.show` and
-`python -m sweep.report` take `results/NAME` too. The `study.yaml` of a read-out is a study of its own, and gives the
-same cells.
+them `study.yaml`, `report.html` (the joint report), `joint.csv` and `joint_bounds.csv` (its numbers), the logs and
+the lock. Commands that look at rows take the folder of one read-out, `results/NAME/READOUT`; `python -m sweep.show`
+and `python -m sweep.report` take `results/NAME` too. The `study.yaml` of a read-out is a study of its own, and gives
+the same cells.
 
 Names, paths and errors may hold signs that act on what shows them. Terminal, report, tables and every CSV file write
 control, direction and invisible characters as escapes (`\\x1b`, `\\u202e`), and CSV text that a spreadsheet would

@@ -9,6 +9,7 @@ from typing import Any
 
 import pyarrow.parquet as pq
 
+from binding.exhibits._panels import panels
 from frozen.readout.exhibit import Exhibit
 
 _PLACE = ("dataset", "backbone", "mode", "probe")
@@ -108,7 +109,7 @@ def draw_conjunctions(results: Path, rows: Sequence[Mapping[str, Any]]) -> dict[
             {"mark": {"type": "text", "fontSize": 11}, "encoding": {**place, "color": ink, "text": number}},
         ],
     }
-    return {**_panels(values, panel), "resolve": {"scale": {"x": "independent", "y": "independent"}}}
+    return {**panels(values, panel), "resolve": {"scale": {"x": "independent", "y": "independent"}}}
 
 
 def _distinct(values: Sequence[Mapping[str, Any]], name: str) -> list[set[str]]:
@@ -147,16 +148,9 @@ def draw_counts(results: Path, rows: Sequence[Mapping[str, Any]]) -> dict[str, A
         "mark": {"type": "point", "filled": True, "clip": True, "size": 40},
         "encoding": {"x": x, "y": y, "color": looks["color"], "tooltip": [{"field": name} for name in tips]},
     }
-    return _panels(values, {"width": 400, "height": 190, "layer": [band, line, points]})
+    return panels(values, {"width": 400, "height": 190, "layer": [band, line, points]})
 
 
 def _without_dashes(looks: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
     """For a band: a colour a probe and an area a mode."""
     return {"color": looks["color"], "detail": {"field": "mode", "type": "nominal"}}
-
-
-def _panels(values: Sequence[Mapping[str, Any]], panel: Mapping[str, Any]) -> dict[str, Any]:
-    """Panels by the field `of`, which names them; a caption is drawn whole."""
-    header = {"labelLimit": 520, "labelAnchor": "start", "labelExpr": "split(datum.label, '\\n')"}
-    facet = {"field": "of", "type": "nominal", "title": None, "sort": None, "header": header}
-    return {"data": {"values": values}, "facet": facet, "columns": 2, "spec": panel}

@@ -9,6 +9,7 @@ from typing import Any
 from binding.exhibits._attention import attention_maps
 from binding.exhibits._breakdown import breakdowns
 from binding.exhibits._budget import bits_budgets
+from binding.exhibits._heads import head_maps
 from binding.exhibits._importance import importances
 from binding.exhibits._scenes import scene_pictures
 from frozen.data.scenes import Scene
@@ -25,6 +26,7 @@ def exhibits(results: Path, rows: Sequence[Mapping[str, Any]], scenes: Mapping[s
     """
     yield from scene_pictures(scenes)
     yield from bits_budgets(rows)
+    yield from head_maps(rows)
     yield from attention_maps(results, rows, scenes)
     yield from breakdowns(results, rows)
     yield from importances(results, rows)

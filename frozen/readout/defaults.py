@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from frozen.readout.cells import Cell
 from frozen.readout.exhibit import ShownSample
 from frozen.readout.maps import OfferedMap
 from frozen.readout.measures import DepthColumn, DepthCurve, Expectation, Measure
+from frozen.readout.outcome import PerImage
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 
 class ReadoutDefaults:
@@ -59,6 +63,10 @@ class ReadoutDefaults:
         """Every cell has them."""
         del row
         return True
+
+    def per_image(self, column: str, samples: pa.Table) -> PerImage | None:
+        """None."""
+        del column, samples
 
     def shown_samples(
         self, results: Path, row: Mapping[str, Any], datasets: Mapping[str, Any]

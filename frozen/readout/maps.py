@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
-from jaxtyping import Float32
+from jaxtyping import Bool, Float32
 
 from frozen.capture.reductions import Reduction
 from frozen.data.spec import DatasetSpec
@@ -65,6 +65,19 @@ class MapKind(Protocol):
         ...
 
 
+class SelectingMapKind(MapKind, Protocol):
+    """A kind of map whose coordinates are of several sorts, such as atoms that stand for features."""
+
+    def selected(self, content: bytes, selection: str) -> Bool[np.ndarray, " out"]:
+        """Which coordinates are of a sort.
+
+        Args:
+            content: the product that tells them apart (`OfferedMap.selections`).
+            selection: the sort.
+        """
+        ...
+
+
 def _problem(name: str, part: object) -> str | None:
     del name
     lacks = [one for one in ("opened", "digest", "from_bytes") if not callable(getattr(part, one, None))]
@@ -94,6 +107,9 @@ class OfferedMap:
     is_joint: bool
     """Whether what it reads is projected into the joint space of images and texts first."""
     out_width: int
+    selections: tuple[tuple[str, Product], ...] = ()
+    """Sorts of its coordinates that can be read alone, with the product that tells which are of each; its kind must
+    be a `SelectingMapKind` then."""
 
 
 class JointMap:

@@ -53,6 +53,9 @@ class DepthColumn:
     """Of the measure."""
     where: tuple[tuple[str, str], ...] = ()
     """Only of rows with these values of dimensions or other columns; an empty text where the column is empty."""
+    bounds: str = ""
+    """What it is a lower bound of, in bits an image, such as `I(O;Z|F)`; such columns of two read-outs are held
+    against each other image by image (`Readout.per_image`)."""
 
 
 @dataclass(frozen=True, kw_only=True)

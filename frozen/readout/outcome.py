@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
+import numpy as np
 import pyarrow as pa
+from jaxtyping import Float64, Int64
 
 SUGGESTIONS = pa.schema(
     [
@@ -41,3 +44,15 @@ class Outcome:
     """What else is kept of the cell, by folder and suffix: `details.parquet` becomes details/CELL.parquet."""
     products: Mapping[str, bytes] = field(default_factory=dict)
     """What other cells may need, by the names that the cell gives."""
+
+
+class PerImage(NamedTuple):
+    """A measure image by image, in the order of the test split; the measure is their mean.
+
+    Attributes:
+        values: of every training's test images, missing where an image has none.
+        unit: images of one number are resampled together, such as a scene and its twin; None for each by itself.
+    """
+
+    values: Float64[np.ndarray, "seeds images"]
+    unit: Int64[np.ndarray, " images"] | None = None

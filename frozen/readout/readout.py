@@ -21,7 +21,7 @@ from frozen.readout.forms import Border
 from frozen.readout.maps import OfferedMap
 from frozen.readout.measures import DepthColumn, DepthCurve, Dimension, Expectation, Headline, Measure
 from frozen.readout.needs import Inputs
-from frozen.readout.outcome import Outcome
+from frozen.readout.outcome import Outcome, PerImage
 from frozen.readout.study import Study
 
 if TYPE_CHECKING:
@@ -269,6 +269,15 @@ class Readout(Protocol):
 
     def has_samples(self, row: Mapping[str, Any]) -> bool:
         """Whether a done cell has per-sample results, from which it can be recomputed and compared."""
+        ...
+
+    def per_image(self, column: str, samples: pa.Table) -> PerImage | None:
+        """A measure that bounds something (`DepthColumn.bounds`) image by image; None where that is not known.
+
+        Args:
+            column: of the measure.
+            samples: per-sample results of a cell.
+        """
         ...
 
     def recompute(self, row: Mapping[str, Any], samples: pa.Table) -> Mapping[str, object]:

@@ -20,7 +20,7 @@ from frozen.readout.cells import Cell, LeftOut, Mistake
 from frozen.readout.defaults import ReadoutDefaults
 from frozen.readout.measures import DepthColumn, DepthCurve, Headline
 from frozen.readout.needs import Inputs
-from frozen.readout.outcome import Outcome
+from frozen.readout.outcome import Outcome, PerImage
 from frozen.readout.readout import Difference, Method, StudyReader
 from frozen.readout.study import Study
 from readouts.captions.cells import CONTROL_MEANINGS, EXPECTATIONS, VERSION, CaptionCell, cells, grammar_of
@@ -35,7 +35,7 @@ from readouts.captions.columns import (
 from readouts.captions.keys import CaptionKeys, CaptionStudy, read_keys
 from readouts.captions.measuring import measure
 from readouts.captions.method import method
-from readouts.captions.stored import compare, recompute
+from readouts.captions.stored import caption_bits, compare, recompute
 
 _LACKING = {
     "caption": "images without captions: no retrieval and image specificity",
@@ -53,7 +53,7 @@ class CaptionsReadout(ReadoutDefaults):
     dimensions = DIMENSIONS
     measures = MEASURES
     depth_curves = (DepthCurve(name="captions", column="choice_accuracy_percent", none=50.0, full=100.0),)
-    depth_columns = (DepthColumn(name="caption bits", column="caption_bits"),)
+    depth_columns = (DepthColumn(name="caption bits", column="caption_bits", bounds="I(O;Z|F)"),)
     headline = Headline(column="exact_percent", beside="choice_accuracy_percent")
     columns = COLUMNS
     grid_columns = GRID_COLUMNS
@@ -128,6 +128,10 @@ class CaptionsReadout(ReadoutDefaults):
     def measure(self, cells: Mapping[Cell, Inputs], device: torch.device) -> Iterator[tuple[Cell, Outcome]]:
         """Measure the cells, one after another."""
         return measure(cells, device)
+
+    def per_image(self, column: str, samples: pa.Table) -> PerImage | None:
+        """Caption bits of every image."""
+        return caption_bits(samples) if column == "caption_bits" else None
 
     def recompute(self, row: Mapping[str, Any], samples: pa.Table) -> dict[str, object]:
         """The columns that follow from stored captions."""

@@ -17,6 +17,7 @@ from jaxtyping import Float64, Int64
 
 from frozen.intervals import Estimate, IntervalConfig, interval, resample, spread
 from frozen.readout.comparing import difference, refuse_other_samples
+from frozen.readout.outcome import PerImage
 from frozen.readout.readout import Difference
 from readouts.captions.categories.names import CATEGORIES
 from readouts.captions.columns import RATIOS, SHARES, TEMPLATE_PERCENT, Ratio
@@ -134,6 +135,13 @@ def recompute(row: Row, samples: pa.Table) -> dict[str, object]:
         "n_units": len(np.unique(samples["unit"].to_numpy())),
         "flags": _flags(found),
     }
+
+
+def caption_bits(samples: pa.Table) -> PerImage | None:
+    """Caption bits of every image; None where there are none."""
+    if not {"choice_bits", "unit"} <= set(samples.column_names):
+        return None
+    return PerImage(_numbers(samples, "choice_bits")[None], samples["unit"].to_numpy().astype(np.int64))
 
 
 def _shares(samples: pa.Table, config: IntervalConfig, seed: int) -> dict[str, list[float]]:

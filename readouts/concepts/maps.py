@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 import torch
-from jaxtyping import Float32
+from jaxtyping import Bool, Float32
 
 from frozen.capture.capture import Capture
 from frozen.readout.cells import Cell
 from frozen.readout.maps import OfferedMap
 from frozen.readout.needs import Product
+from readouts.concepts import naming
 from readouts.concepts.checkpoints import content_digest, read_dictionary
 from readouts.concepts.dictionary import Dictionary
 from readouts.concepts.sites import JOINT
 
 KIND = "dictionary"
 """Its name among the kinds of maps."""
+SELECTIONS = ("conjunction", "feature")
+"""Kinds of atoms that can be read alone."""
 
 
 class CodeMap:
@@ -63,8 +66,39 @@ def from_bytes(content: bytes) -> CodeMap:
     return CodeMap(Dictionary.from_bytes(content))
 
 
-def offered(cells: Iterable[Cell]) -> Iterator[OfferedMap]:
+def selected(content: bytes, selection: str) -> Bool[np.ndarray, " latents"]:
+    """Which atoms are of a kind, as the stage `binding` found it.
+
+    Args:
+        content: its product `selectivity`.
+        selection: of SELECTIONS.
+    """
+    return np.array(naming.from_bytes(content)["kind"].to_pylist()) == selection
+
+
+def _told_apart(cells: Sequence[Cell]) -> dict[str, Product]:
+    """By dictionary, the product that says what its atoms stand for: on the images that it was trained on, if it can.
+
+    On others, where that data set shows one object an image.
+    """
+    dictionary_of = {
+        cell.cell_id: dict(cell.needs_of(Product))["dictionary"].giver
+        for cell in cells
+        if cell.settings.name == "codes"
+    }
+    found: dict[str, Product] = {}
+    for cell in cells:
+        if cell.settings.name != "binding":
+            continue
+        dictionary = dictionary_of[dict(cell.needs_of(Product))["codes_test"].giver]
+        if dictionary not in found or cell.dataset == cell.settings.corpus:
+            found[dictionary] = Product(cell.cell_id, "selectivity")
+    return found
+
+
+def offered(cells: Sequence[Cell]) -> Iterator[OfferedMap]:
     """The dictionaries that some cells give."""
+    told_apart = _told_apart(cells)
     for cell in cells:
         stage = cell.settings
         if stage.name != KIND:
@@ -83,4 +117,5 @@ def offered(cells: Iterable[Cell]) -> Iterator[OfferedMap]:
             reads=capture.reduction,
             is_joint=stage.site == JOINT,
             out_width=stage.dictionary.n_atoms(width),
+            selections=tuple((name, told_apart[cell.cell_id]) for name in SELECTIONS if cell.cell_id in told_apart),
         )

@@ -15,6 +15,7 @@ import pyarrow as pa
 
 from frozen.intervals import Estimate, IntervalConfig, interval, resample, spread
 from frozen.readout.comparing import difference, refuse_other_samples
+from frozen.readout.outcome import PerImage
 from frozen.readout.readout import Difference
 
 PAIR = "pair"
@@ -145,6 +146,14 @@ def group_estimates(samples: pa.Table, config: IntervalConfig, *, seed: int) -> 
         spreading = spread(value, both, [], int(np.count_nonzero(units[name])), seed=seed)
         found[int(name.removeprefix(IN_GROUP))] = interval(value, spreading, config.level, (0, 100))
     return found
+
+
+def caption_bits(samples: pa.Table) -> PerImage | None:
+    """Caption bits of every image of a forced choice; None of other analyses."""
+    if "bits" not in samples.column_names:
+        return None
+    unit = samples[PAIR].to_numpy().astype(np.int64) if PAIR in samples.column_names else None
+    return PerImage(samples["bits"].to_numpy().astype(np.float64)[None], unit)
 
 
 def estimate_columns(estimates: Mapping[str, Estimate]) -> dict[str, float]:

@@ -17,10 +17,10 @@ from frozen.readout.cells import Cell, LeftOut, Mistake
 from frozen.readout.defaults import ReadoutDefaults
 from frozen.readout.measures import DepthColumn, DepthCurve, Headline
 from frozen.readout.needs import Inputs
-from frozen.readout.outcome import Outcome
+from frozen.readout.outcome import Outcome, PerImage
 from frozen.readout.readout import Difference, Method, StudyReader
 from frozen.readout.study import Study
-from readouts.text_decomposition.asked import MAP, SPACE, Asked
+from readouts.text_decomposition.asked import EMBEDDING, MAP, SPACE, Asked
 from readouts.text_decomposition.cells import VERSION, cells
 from readouts.text_decomposition.columns import (
     COLUMN_KINDS,
@@ -34,7 +34,7 @@ from readouts.text_decomposition.columns import (
     GRID_COLUMNS,
     MEASURES,
 )
-from readouts.text_decomposition.estimates import differences, estimate, estimate_columns
+from readouts.text_decomposition.estimates import caption_bits, differences, estimate, estimate_columns
 from readouts.text_decomposition.given import LABEL, numbered_labels
 from readouts.text_decomposition.keys import TextDecompositionKeys, TextDecompositionStudy, read_keys
 from readouts.text_decomposition.measuring import measured
@@ -58,6 +58,12 @@ class TextDecomposition(ReadoutDefaults):
     )
     depth_columns = (
         DepthColumn(name="caption bits of a term", column="caption_bits", where=(("analysis", "forced_choice"),)),
+        DepthColumn(
+            name="caption bits of the embedding",
+            column="caption_bits",
+            where=(("analysis", "forced_choice"), ("term", EMBEDDING)),
+            bounds="I(O;Z|F)",
+        ),
     )
     headline = Headline(column="accuracy_percent", where=(("analysis", "decomposition"),))
     extra_measures = EXTRA_MEASURES
@@ -116,6 +122,10 @@ class TextDecomposition(ReadoutDefaults):
         """Measure the cells of a bundle."""
         del device
         return measured(cells)
+
+    def per_image(self, column: str, samples: pa.Table) -> PerImage | None:
+        """Caption bits of every image, of scenes that all have a twin."""
+        return caption_bits(samples) if column == "caption_bits" else None
 
     def recompute(self, row: Mapping[str, Any], samples: pa.Table) -> dict[str, object]:
         """The estimates and their intervals."""

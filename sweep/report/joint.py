@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from markupsafe import Markup
 
+from frozen.intervals import IntervalConfig
 from frozen.readout.readout import measured as tell_measures
 from frozen.whole_files import write_whole
 from sweep.report._depth_chart import colours, depth_chart
@@ -16,6 +18,7 @@ from sweep.report._layout import Layout
 from sweep.report._rows import prepared
 from sweep.report._templates import style, template
 from sweep.report._verdict import Verdict, verdict
+from sweep.results.bounds import Gap, gaps
 from sweep.results.columns import all_columns
 from sweep.results.depth import Curve, LayerValues, Point, appearance, by_layer, curves, together
 from sweep.results.directory import as_frame
@@ -24,11 +27,16 @@ from sweep.results.spreadsheet import csv_text
 if TYPE_CHECKING:
     from frozen.readout.cells import Cell
     from frozen.readout.measures import DepthColumn
+    from frozen.readout.outcome import PerImage
     from frozen.readout.readout import Readout, Readouts
     from sweep.results.directory import ResultsDirectory
 
 _MUCH = 0.5
 _POINT = ("layer", "layer_number", "column", "value", "low", "high", "share", "share_low", "share_high", "n_rows")
+_GAPS_CSV = (
+    *("dataset", "backbone", "layer", "layer_number", "bounds", "one", "one_readout", "one_bits"),
+    *("other", "other_readout", "other_bits", "difference", "low", "high", "p_value", "n_images"),
+)
 _CSV = ("curve", "readout", "dataset", "backbone", "control", *_POINT)
 
 
@@ -67,7 +75,7 @@ def write_joint_page(
     notes: Sequence[str] = (),
     path: Path | None = None,
 ) -> Path:
-    """Write report.html and joint.csv of a study of several read-outs.
+    """Write report.html, joint.csv and, where two read-outs bound the same, joint_bounds.csv of a study of several.
 
     Args:
         results: of the whole study.
@@ -84,6 +92,10 @@ def write_joint_page(
     rows = results.rows()
     found = curves(readouts, cells, rows)
     results.write_text("joint.csv", csv_text(_CSV, [line for curve in found for line in _values(curve)]))
+    layers = list(by_layer(readouts, cells, rows, _declared))
+    apart = list(gaps(layers, partial(_per_image, results, readouts), IntervalConfig()))
+    if apart:
+        results.write_text("joint_bounds.csv", csv_text(_GAPS_CSV, map(_gap_values, apart)))
     names = list(dict.fromkeys(_name(curve, found) for curve in found))
     palette = colours(names)
     backbones = dict.fromkeys(curve.backbone for curve in found)
@@ -97,7 +109,8 @@ def write_joint_page(
             (one.one.backbone, _name(one.one, found), _name(one.other, found), one.n_layers, one.rho, one.p_value)
             for one in together(found)
         ],
-        tables=_tables(list(by_layer(readouts, cells, rows, _declared))),
+        tables=_tables(layers),
+        gaps=[_gap(one) for one in apart],
         measures={curve.declared: curve.measure for curve in found},
         study_yaml=study_yaml,
         style=style(),
@@ -172,6 +185,34 @@ def _line(curve: Curve, name: str, palette: Mapping[str, str]) -> _Line:
         between,
         depth,
     )
+
+
+def _per_image(results: ResultsDirectory, readouts: Readouts, of: LayerValues, point: Point) -> PerImage | None:
+    try:
+        samples = results.samples(point.cell_id)
+        return None if samples is None else readouts[of.readout].per_image(of.declared.column, samples)
+    except (OSError, ValueError):  # a damaged table: `sweep.verify` tells of it, and the page is written all the same
+        return None
+
+
+def _gap_values(gap: Gap) -> tuple[object, ...]:
+    (one, other), (at, at_other) = (gap.one, gap.other), gap.at
+    return (
+        *(one.dataset, one.backbone, at.layer, at.number, one.declared.bounds),
+        *(one.declared.name, one.readout, at.value, other.declared.name, other.readout, at_other.value),
+        *gap.difference,
+        gap.p_value,
+        gap.n_images,
+    )
+
+
+def _gap(gap: Gap) -> tuple[str, ...]:
+    """A line of the table of bounds: place, both measures, and the difference with its interval."""
+    decimals = DECIMALS["bits"]
+    values = (decimal(point.value, decimals) for point in gap.at)
+    named = (f"{name.declared.name} {value}" for name, value in zip((gap.one, gap.other), values, strict=True))
+    place = (gap.one.backbone, gap.one.dataset, gap.at[0].layer, gap.one.declared.bounds)
+    return (*place, *named, *estimate_text(*gap.difference, decimals))
 
 
 class _Table(NamedTuple):

@@ -34,6 +34,7 @@ class Point(NamedTuple):
         low: lower end of its interval.
         high: upper end of its interval.
         n_rows: rows at this layer of which it is the largest.
+        cell_id: of that row.
     """
 
     number: float
@@ -42,6 +43,7 @@ class Point(NamedTuple):
     low: float
     high: float
     n_rows: int
+    cell_id: str = ""
 
 
 @dataclass(frozen=True)
@@ -153,22 +155,22 @@ def _layer_values(
 ) -> LayerValues:
     depth = next(one for one in readout.dimensions if one.role == "depth")
     measure = next(one for one in (*readout.measures, *readout.extra_measures) if one.column == declared.column)
-    at: dict[float, list[Row]] = {}
-    for _, row in cells:
-        at.setdefault(float(row[depth.order or depth.name]), []).append(row)
+    at: dict[float, list[tuple[Cell, Row]]] = {}
+    for cell, row in cells:
+        at.setdefault(float(row[depth.order or depth.name]), []).append((cell, row))
     points = tuple(_point(number, depth.name, declared.column, at[number]) for number in sorted(at))
     final = float(cells[0][0].description.layer_number("final"))
     return LayerValues(name, declared, measure, dataset, backbone, control, final, points)
 
 
-def _point(number: float, depth: str, column: str, rows: Sequence[Row]) -> Point:
+def _point(number: float, depth: str, column: str, cells: Sequence[tuple[Cell, Row]]) -> Point:
     """The best of the rows of a layer: of its probes, heads, dictionaries."""
-    best = max(rows, key=lambda row: row[column])
+    cell, best = max(cells, key=lambda one: one[1][column])
     value = float(best[column])
     low, high = (
         value if best.get(name) is None else float(best[name]) for name in (f"{column}_low", f"{column}_high")
     )
-    return Point(number, str(best[depth]), value, low, high, len(rows))
+    return Point(number, str(best[depth]), value, low, high, len(cells), cell.cell_id)
 
 
 def appearance(curve: Curve, level: float = 0.95, *, seed: int = 0) -> Appearance | None:

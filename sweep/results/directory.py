@@ -140,6 +140,10 @@ class ResultsDirectory:
         """Rows of some cells, of those that have one."""
         return {cell: self.row(cell) for cell in cells if (self.root / "rows" / f"{cell}.json").is_file()}
 
+    def samples(self, cell: str) -> pa.Table | None:
+        """Per-sample results of a cell; None if it has none."""
+        return self._table("samples", cell)
+
     def curves(self, cell: str) -> pa.Table | None:
         """Learning curves of a cell; None if it has none."""
         return self._table("curves", cell)

@@ -2,24 +2,34 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pytest
 import torch
 import yaml
 
+from binding.paired import paired_estimates
 from binding.readout import BindingReadout
-from binding.through import kept_estimates, without_rare
+from binding.through import Passage, coordinates_read
+from frozen.capture.reductions import View
+from frozen.capture.sites import Site
 from frozen.data.scenes import SPLITS
 from frozen.intervals import IntervalConfig
 from frozen.readout.cells import Cell, LeftOut
-from frozen.readout.needs import Inputs
+from frozen.readout.maps import OfferedMap
+from frozen.readout.needs import Inputs, Product
+from frozen.readout.readout import find_readout
 from frozen.readout.study import Study
 from frozen.testing import ReadoutConformance
+from readouts.concepts import naming
 from readouts.concepts.dictionary import Dictionary
+from sweep.engine.grid import make_grids
 from sweep.study.errors import StudyError
-from sweep.study.load import load_file, load_study
+from sweep.study.load import load_file, load_study, locates_in
 
 WIDTH = 128
 STUDY = {
@@ -88,7 +98,7 @@ def test_an_identity_changes_nothing(tmp_path: Path) -> None:
     assert (through["lost_bits"], through["lost_bits_low"], through["lost_bits_high"]) == (0, 0, 0)
     assert through["kept_share"] == 1
     own = {"through", "lost_bits", "kept_share", "lost_bits_low", "lost_bits_high", "kept_share_low"}
-    own |= {"kept_share_high"}
+    own |= {"kept_share_high", "n_coordinates"}
     assert {name for name in whole if whole[name] != through[name]} <= own
     assert (whole["through"], through["through"]) == (None, "dictionary")
 
@@ -107,10 +117,10 @@ def test_a_dictionary_that_reconstructs_keeps_the_bits_and_one_of_features_none(
 def test_a_share_of_nothing_is_empty() -> None:
     rng = np.random.default_rng(0)
     bits = {"entropy": np.ones((1, 400)), "whole": rng.normal(1, 0.5, (2, 400)), "direct": np.ones((2, 400))}
-    found = kept_estimates(bits, IntervalConfig(resamples=200), seed=0)
+    found = paired_estimates(bits, IntervalConfig(resamples=200), seed=0)
     assert found["kept_share"] is None
     assert found["lost_bits"] is not None
-    assert kept_estimates({"direct": np.ones((2, 4))}, IntervalConfig(), seed=0) == {}
+    assert paired_estimates({"direct": np.ones((2, 4))}, IntervalConfig(), seed=0) == {}
 
 
 def test_mistakes_are_told_where_they_stand(tmp_path: Path) -> None:
@@ -181,7 +191,7 @@ readouts:
     layers: [0, final]
     modes: [cls, mean_spatial]
     probes: [{family: linear}]
-    through: [joint, dictionary]
+    through: [joint, dictionary, dictionary.conjunction]
   concepts:
     sites: [0.mean_spatial, joint]
     dictionaries: [{kind: topk, k: 4, expansion: 1}]
@@ -189,11 +199,6 @@ readouts:
 
 
 def test_dictionaries_of_the_same_file_are_needed_from_their_cells(tmp_path: Path) -> None:
-    from frozen.readout.needs import Product
-    from frozen.readout.readout import find_readout
-    from sweep.engine.grid import make_grids
-    from sweep.study.load import locates_in
-
     path = tmp_path / "study.yaml"
     path.write_text(JOINT)
     file = load_file(path)
@@ -201,22 +206,111 @@ def test_dictionaries_of_the_same_file_are_needed_from_their_cells(tmp_path: Pat
     grids = make_grids(file.studies, readouts, locates_in(path))
     assert list(grids) == ["binding", "concepts"]
     givers = {cell.cell_id: cell for grid in grids.values() for cell in grid.cells}
-    through = {cell.column("mode"): cell for cell in grids["binding"].cells if " > " in str(cell.column("mode"))}
-    assert set(through) == {"mean_spatial > topk k=4 ×1", "cls > joint", "cls > joint > topk k=4 ×1"}
+    through = {str(cell.column("mode")): cell for cell in grids["binding"].cells if " > " in str(cell.column("mode"))}
+    maps = ("mean_spatial > topk k=4 ×1", "cls > joint > topk k=4 ×1")
+    sorts = (" > conjunction", " > random, as many as conjunction")
+    assert set(through) == {"cls > joint", *maps, *(f"{one}{sort}" for one in maps for sort in sorts)}
     for mode, cell in through.items():
         needs = dict(cell.needs_of(Product))
         before = givers[needs["losses"].giver]
-        expected = "cls > joint" if mode == "cls > joint > topk k=4 ×1" else str(mode).partition(" > ")[0]
+        expected = "cls > joint" if mode.startswith("cls > joint > ") else mode.partition(" > ")[0]
         assert before.column("mode") == expected
         if "map" in needs:
             assert givers[needs["map"].giver].settings.name == "dictionary"
+        if "chooser" in needs:
+            teller = givers[needs["chooser"].giver]
+            assert teller.settings.name == "binding"
+            codes = givers[dict(teller.needs_of(Product))["codes_test"].giver]
+            assert dict(codes.needs_of(Product))["dictionary"] == needs["map"]
+        if mode.endswith(sorts[0]):
+            assert givers[needs["random"].giver] == through[mode.replace(*sorts)]
 
 
 def test_atoms_that_hardly_any_training_image_has_are_not_read() -> None:
-    train, test = np.zeros((40, 3, 4), np.float32), np.ones((5, 3, 4), np.float32)
+    train = np.zeros((40, 3, 4), np.float32)
     train[:, :, 0], train[:9, 1, 1], train[:10, 2, 2] = 1.0, 1.0, -1.0
-    found = without_rare({"train": train, "test": test})
-    assert np.array_equal(found["train"][..., 0], train[..., 0])
-    assert np.array_equal(found["train"][..., 2], train[..., 2])
-    assert not found["train"][..., [1, 3]].any()
-    assert np.array_equal(found["test"][0, 0], [1, 0, 1, 0])
+    passage = Passage("dictionary", "", View(Site("final"), "cls"), (4,), {})
+    found = coordinates_read(passage, {"train": train, "test": np.ones((5, 3, 4), np.float32)}, None, seed=0)
+    assert found.tolist() == [True, False, True, False]
+
+
+N_OBJECTS, N_FEATURES = 16, 8
+
+
+def told_apart(kinds: list[str]) -> bytes:
+    return naming.to_bytes(pa.table({"atom": list(range(len(kinds))), "kind": kinds}))
+
+
+def rows_of_sorts(folder: Path, kinds: list[str], *sorts: str) -> dict[str, dict[str, Any]]:
+    """Rows by `through`, of a dictionary with an atom an object and an atom a feature, whose kinds are given."""
+    study = load(folder, np.eye(WIDTH), through=[f"dictionary.{sort}" for sort in sorts])
+    atoms = dictionary(np.eye(WIDTH)[: N_OBJECTS + N_FEATURES]).to_bytes()
+    offered = OfferedMap(
+        kind="dictionary",
+        name="known",
+        product=Product("giver", "dictionary"),
+        dataset=study.datasets[0],
+        backbone=study.backbones[0],
+        control=None,
+        reads=View(Site("final"), "cls"),
+        is_joint=False,
+        out_width=N_OBJECTS + N_FEATURES,
+        selections=tuple((sort, Product("teller", "selectivity")) for sort in ("conjunction", "feature")),
+    )
+    readout = BindingReadout()
+    cells = [one for one in readout.cells(replace(study, maps=(offered,))) if isinstance(one, Cell)]
+    columns = {split: activations(cells[0], split) for split in SPLITS}
+    columns |= {f"{split}_labels": readout.labels(cells[0].dataset.config.open(split)) for split in SPLITS}
+    given = {("giver", "dictionary"): atoms, ("teller", "selectivity"): told_apart(kinds)}
+    found = {}
+    for cell in cells:
+        products = {name: given[need.giver, need.name] for name, need in cell.needs_of(Product)}
+        [(_, outcome)] = readout.measure({cell: Inputs({"cell_id": ""}, columns, products)}, torch.device("cpu"))
+        given |= {(cell.cell_id, name): content for name, content in outcome.products.items()}
+        found[str(outcome.row["through"])] = dict(outcome.row)
+        assert outcome.samples is not None
+        again = readout.recompute(outcome.row, outcome.samples)
+        names = [name for name in again if name.startswith(("kept_share", "over_random"))]
+        assert {name: again[name] for name in names} == {name: outcome.row[name] for name in names}
+    return found
+
+
+def test_only_the_atoms_of_conjunctions_hold_the_binding(tmp_path: Path) -> None:
+    kinds = ["conjunction"] * N_OBJECTS + ["feature"] * N_FEATURES
+    found = rows_of_sorts(tmp_path, kinds, "conjunction", "feature")
+    assert list(found) == [
+        "None",
+        "dictionary.conjunction.random",
+        "dictionary.conjunction",
+        "dictionary.feature.random",
+        "dictionary.feature",
+    ]
+    conjunctions, features = found["dictionary.conjunction"], found["dictionary.feature"]
+    assert (conjunctions["n_coordinates"], features["n_coordinates"]) == (N_OBJECTS, N_FEATURES)
+    assert found["dictionary.conjunction.random"]["n_coordinates"] == N_OBJECTS
+    assert conjunctions["kept_share"] == pytest.approx(1, abs=0.05)
+    assert conjunctions["over_random_bits_low"] > 0  # of 16 random ones of the 24, some are features
+    assert features["kept_share_low"] <= 0 <= features["kept_share_high"]
+    assert features["over_random_bits_high"] < -0.05  # of 8 random ones, some are objects
+    for row in (conjunctions, features):
+        other = found[f"{row['through']}.random"]
+        beyond = row["direct_binding_information_bits"] - other["direct_binding_information_bits"]
+        assert row["over_random_bits"] == pytest.approx(beyond)
+        assert other["over_random_bits"] is None
+
+
+def test_a_dictionary_without_atoms_of_the_sort_keeps_nothing(tmp_path: Path) -> None:
+    found = rows_of_sorts(tmp_path, ["feature"] * (N_OBJECTS + N_FEATURES), "conjunction")
+    row = found["dictionary.conjunction"]
+    assert row["n_coordinates"] == found["dictionary.conjunction.random"]["n_coordinates"] == 0
+    assert row["kept_share"] == pytest.approx(0, abs=0.02)
+    assert [row[f"over_random_bits{end}"] for end in ("", "_low", "_high")] == [0, 0, 0]
+
+
+def test_a_sort_that_no_map_has_is_told(tmp_path: Path) -> None:
+    path = tmp_path / "study.yaml"
+    path.write_text(JOINT.replace("dictionary.conjunction]", "dictionary.conjuncton]"))
+    file = load_file(path)
+    readouts = {name: find_readout(name) for name in file.studies}
+    with pytest.raises(StudyError, match="no coordinates of the sort 'conjuncton'; did you mean 'conjunction'"):
+        make_grids(file.studies, readouts, locates_in(path))

@@ -63,6 +63,15 @@ def test_one_run_measures_all_of_them(tmp_path: Path, capsys: pytest.CaptureFixt
     assert set(words.alone_percent.dropna()) == {50.0}  # its captions name no binding
     lines = list(csv.DictReader((project.results / "joint.csv").open()))
     assert {line["curve"] for line in lines} == {"binding", "words"}
+    bounds = list(csv.DictReader((project.results / "joint_bounds.csv").open()))
+    assert {(line["layer"], line["other"], line["n_images"]) for line in bounds} == {
+        ("final", "caption bits of the embedding", "32")
+    }
+    assert {line["one"] for line in bounds} == {"B*_direct", "B*_direct in the joint space"}
+    for line in bounds:
+        apart = float(line["one_bits"]) - float(line["other_bits"])
+        assert float(line["difference"]) == pytest.approx(apart, abs=1e-6)
+        assert float(line["low"]) < apart < float(line["high"])
     before = rows_in(project.results)
     assert len(before) == len(binding) + len(words)
 

@@ -1,3 +1,5 @@
+"""Models of transformers: their layers, tokens and weights are those that the library has."""
+
 from __future__ import annotations
 
 import json
@@ -8,98 +10,31 @@ from functools import cache
 from itertools import pairwise
 from pathlib import Path
 from tempfile import mkdtemp
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from torch import nn
 
 from frozen.data.scenes import ColorShape
-from frozen.models import Backbone, BackboneConfig, BackboneError, TokenLayout, describe, load
+from frozen.models import Backbone, BackboneConfig, BackboneError, describe, load
 from frozen.models._timm import tower_of
 from frozen.models._vision import Pixels, VisionTransformer
 from frozen.testing import BackboneConformance, SiteConformance, batch_of
 from tests.frozen.models.checkpoints import (
     CONVERSIONS,
-    DEPTH,
     MEAN,
     SIDE,
     STD,
-    WIDTH,
     converted,
     settings_of,
     small,
     write,
 )
+from tests.frozen.models.hf_models import CASES, LAYERS, broken, loaded, published, read
 from tests.frozen.models.reference import CPU, SCENE, normalised
 from tests.frozen.models.two_towers import given
-
-transformers = pytest.importorskip("transformers")
-LAYERS = ("embed", *map(str, range(DEPTH)), "final")
-_SMALL = {
-    "hidden_size": WIDTH,
-    "num_hidden_layers": DEPTH,
-    "num_attention_heads": 2,
-    "image_size": 28,
-    "patch_size": 14,
-}
-_TEXT = {"hidden_size": 8, "intermediate_size": 8, "num_hidden_layers": 1, "num_attention_heads": 2, "vocab_size": 9}
-_MLP = {**_SMALL, "intermediate_size": 64}
-_NAFLEX = {name: value for name, value in _MLP.items() if name != "image_size"} | {"num_patches": 4}
-
-
-class Case(NamedTuple):
-    """A published class, its settings, and what is known of its tokens at 28 pixels."""
-
-    model: str
-    settings: dict[str, Any]
-    layout: TokenLayout
-
-
-def _layout(*, has_cls: bool = True, n_registers: int = 0) -> TokenLayout:
-    return TokenLayout(has_cls, n_registers, (2, 2), WIDTH)
-
-
-_MAE = {
-    "decoder_num_hidden_layers": 1,
-    "decoder_hidden_size": 8,
-    "decoder_num_attention_heads": 2,
-    "decoder_intermediate_size": 8,
-}
-CASES = {
-    "dinov2": Case("Dinov2Model", _SMALL, _layout()),
-    "registers": Case("Dinov2WithRegistersModel", {**_SMALL, "num_register_tokens": 3}, _layout(n_registers=3)),
-    "clip": Case("CLIPModel", {"vision_config": _MLP, "text_config": _TEXT}, _layout()),
-    "clip_vision": Case("CLIPVisionModel", _MLP, _layout()),
-    "siglip": Case("SiglipModel", {"vision_config": _MLP, "text_config": _TEXT}, _layout(has_cls=False)),
-    "siglip2": Case("Siglip2Model", {"vision_config": _NAFLEX, "text_config": _TEXT}, _layout(has_cls=False)),
-    "vit": Case("ViTForImageClassification", _MLP, _layout()),
-    "vit_mae": Case("ViTMAEForPreTraining", {**_MLP, **_MAE}, _layout()),
-    "ijepa": Case("IJepaModel", _MLP, _layout(has_cls=False)),
-    "dinov3": Case("DINOv3ViTModel", {**_MLP, "num_register_tokens": 4}, _layout(n_registers=4)),
-}
-
-
-@cache
-def published(name: str) -> tuple[Path, nn.Module]:
-    """A folder that the library itself has written, and the model that was written."""
-    case = CASES[name]
-    cls = getattr(transformers, case.model)
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        model = cls(cls.config_class(**case.settings)).eval()
-        for parameter in model.parameters():
-            parameter.data.add_(0.1 * torch.randn_like(parameter))
-    folder = Path(mkdtemp()) / name
-    model.save_pretrained(folder)
-    (folder / "preprocessor_config.json").write_text(json.dumps({"image_mean": MEAN, "image_std": STD}))
-    return folder, model
-
-
-def read(folder: Path, image_size: int | None = None, **options: Any) -> Backbone:
-    return load(BackboneConfig(source=f"hf:{folder}", image_size=image_size, **options), SCENE, CPU)
 
 
 @pytest.mark.parametrize("name", CASES)
@@ -110,7 +45,7 @@ class TestConformance(BackboneConformance):
 
     @pytest.fixture
     def backbone(self, name: str) -> Backbone:
-        return _loaded(name)
+        return loaded(name)
 
     def test_layers_and_layout_are_known_without_the_weights(self, backbone: Backbone, name: str) -> None:
         config = BackboneConfig(source=f"hf:{published(name)[0]}")
@@ -124,7 +59,7 @@ class TestConformance(BackboneConformance):
 class TestSites(SiteConformance):
     @pytest.fixture
     def backbone(self, name: str) -> Backbone:
-        return _loaded(name)
+        return loaded(name)
 
     @pytest.fixture
     def images(self) -> np.ndarray:
@@ -134,11 +69,6 @@ class TestSites(SiteConformance):
         refused = {name: reason for name, reason in backbone.description.parts if isinstance(reason, str)}
         assert list(refused) == ["attention_weights"]
         assert refused["attention_weights"].endswith("does not show its attention weights")
-
-
-@cache
-def _loaded(name: str) -> Backbone:
-    return read(published(name)[0])
 
 
 @pytest.mark.parametrize("name", CASES)
@@ -157,7 +87,7 @@ def test_the_last_tokens_are_those_the_library_gives(name: str) -> None:
         expected = tower(**options).last_hidden_state
         if name.startswith("clip"):
             expected = tower.post_layernorm(expected)
-    torch.testing.assert_close(_loaded(name).forward(batch)["final"], expected, rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(loaded(name).forward(batch)["final"], expected, rtol=1e-4, atol=1e-4)
 
 
 @cache
@@ -205,7 +135,7 @@ def test_no_patch_is_masked_and_their_order_is_kept() -> None:
     batch = batch_of(SCENE, [0])
     images = batch.images.copy()
     images[:, :32, 32:] = 255 - images[:, :32, 32:]  # the patch at the top right of 2 x 2
-    backbone = _loaded("vit_mae")
+    backbone = loaded("vit_mae")
     before, after = (backbone.forward(seen)["embed"] for seen in (batch, batch._replace(images=images)))
     changed = (before != after).any(dim=-1)[0]
     assert changed.tolist() == [False, False, True, False, False]
@@ -214,12 +144,12 @@ def test_no_patch_is_masked_and_their_order_is_kept() -> None:
 def test_heads_text_towers_and_decoders_are_not_loaded() -> None:
     """SigLIP's `head` is no classifier: it pools the image's embedding."""
     for name in ("clip", "siglip", "vit", "vit_mae"):
-        loaded = _loaded(name)
-        assert isinstance(loaded, VisionTransformer)
-        parts = {key.partition(".")[0] for key in loaded._tower.model.state_dict()}
+        backbone = loaded(name)
+        assert isinstance(backbone, VisionTransformer)
+        parts = {key.partition(".")[0] for key in backbone._tower.model.state_dict()}
         assert not parts & {"text_model", "pooler", "decoder", "classifier", "visual_projection"}
         assert ("head" in parts) == (name == "siglip")
-        assert loaded.description.parameters < sum(value.numel() for value in published(name)[1].parameters())
+        assert backbone.description.parameters < sum(value.numel() for value in published(name)[1].parameters())
 
 
 def test_a_tower_alone_and_within_two_has_the_same_weights(tmp_path: Path) -> None:
@@ -227,7 +157,7 @@ def test_a_tower_alone_and_within_two_has_the_same_weights(tmp_path: Path) -> No
     tower: Any = model.vision_model
     tower.save_pretrained(tmp_path)
     (tmp_path / "preprocessor_config.json").write_text((folder / "preprocessor_config.json").read_text())
-    assert read(tmp_path).weights_digest == _loaded("clip").weights_digest
+    assert read(tmp_path).weights_digest == loaded("clip").weights_digest
 
 
 def test_weights_of_a_file_take_the_place_of_the_folders(tmp_path: Path) -> None:
@@ -236,13 +166,13 @@ def test_weights_of_a_file_take_the_place_of_the_folders(tmp_path: Path) -> None
     save_file(state, tmp_path / "same.safetensors")
     torch.save({name: value + 0.01 for name, value in state.items()}, tmp_path / "other.pth")
     assert read(folder, weights=f"file:{tmp_path / 'same.safetensors'}").weights_digest == (
-        _loaded("dinov2").weights_digest
+        loaded("dinov2").weights_digest
     )
     other = read(folder, weights=str(tmp_path / "other.pth"))
-    assert other.weights_digest != _loaded("dinov2").weights_digest
+    assert other.weights_digest != loaded("dinov2").weights_digest
     torch.testing.assert_close(
         other._tower.model.get_parameter("layernorm.bias"),  # pyright: ignore
-        _loaded("dinov2")._tower.model.get_parameter("layernorm.bias") + 0.01,  # pyright: ignore
+        loaded("dinov2")._tower.model.get_parameter("layernorm.bias") + 0.01,  # pyright: ignore
     )
 
 
@@ -253,101 +183,8 @@ def test_untrained_models_have_an_identity_and_a_seed_of_their_own() -> None:
         return load(BackboneConfig(source=f"random:hf:{folder}", seed=seed), SCENE, CPU)
 
     assert untrained(0).weights_digest == untrained(0).weights_digest != untrained(1).weights_digest
-    assert untrained(0).identity != _loaded("dinov2").identity
-    assert untrained(0).description == _loaded("dinov2").description
-
-
-def _broken(folder: Path, target: Path, **changes: Any) -> Path:
-    settings = json.loads((folder / "config.json").read_text())
-    return write(target, settings | changes, load_file(folder / "model.safetensors"))
-
-
-@pytest.mark.parametrize("key", ["embeddings.cls_token", "encoder.layer.1.norm1.weight", "layernorm.bias"])
-def test_a_checkpoint_that_lacks_weights_is_refused(key: str, tmp_path: Path) -> None:
-    """The library would leave them random."""
-    folder = _broken(published("dinov2")[0], tmp_path)
-    state = load_file(folder / "model.safetensors")
-    del state[key]
-    save_file(state, folder / "model.safetensors", metadata={"format": "pt"})
-    with pytest.raises(BackboneError, match=f"does not hold a .*: missing keys: {re.escape(key)}; it must be"):
-        read(folder)
-
-
-def test_a_checkpoint_of_another_width_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(BackboneError, match="does not hold a") as caught:
-        read(_broken(published("dinov2")[0], tmp_path, hidden_size=64))
-    assert "\n" not in str(caught.value)
-
-
-@pytest.mark.parametrize("share", [0.0, 0.01, 0.6])
-def test_a_truncated_checkpoint_is_refused(share: float, tmp_path: Path) -> None:
-    folder = _broken(published("dinov2")[0], tmp_path)
-    path = folder / "model.safetensors"
-    content = path.read_bytes()
-    path.write_bytes(content[: int(share * len(content))])
-    with pytest.raises(BackboneError, match=re.escape(f"weights file {path} does not hold a")):
-        read(folder)
-
-
-@pytest.mark.parametrize(
-    ("model", "settings"),
-    [
-        ("swin", {"model_type": "swin"}),
-        ("convnext", {"model_type": "convnext"}),
-        ("bert", {"model_type": "bert"}),
-        ("blip_vision_model", {"model_type": "blip"}),
-    ],
-)
-def test_other_architectures_are_refused_with_the_reason(
-    model: str, settings: dict[str, Any], tmp_path: Path
-) -> None:
-    folder = write(tmp_path, settings, {})
-    with pytest.raises(
-        BackboneError, match=f"is a {model}, whose tokens have no layout known here; .*dinov2.*vit_mae"
-    ):
-        describe(BackboneConfig(source=f"hf:{folder}"), SCENE)
-
-
-@pytest.mark.parametrize(
-    ("file", "content", "reason"),
-    [
-        ("config.json", None, "has none of config.json"),
-        ("config.json", "{", "holds no model's settings"),
-        ("preprocessor_config.json", None, "does not say how its pixels are normalised"),
-        ("preprocessor_config.json", json.dumps({"image_mean": MEAN}), "does not say how its pixels"),
-        (
-            "preprocessor_config.json",
-            json.dumps({"image_mean": MEAN, "image_std": STD, "rescale_factor": 0}),
-            "rescale_factor must be a number > 0",
-        ),
-        ("config.json", "[]", "holds no model's settings"),
-        (
-            "config.json",
-            json.dumps({"model_type": "dinov2", "hidden_size": "x"}),
-            "holds no model's settings: .*hidden_size",
-        ),
-        ("config.json", json.dumps({"model_type": "dinov2", "patch_size": 0}), "its config.json makes no model"),
-        (
-            "config.json",
-            json.dumps({"model_type": "dinov2", "num_hidden_layers": 0}),
-            "its config.json makes no model",
-        ),
-        ("model.safetensors", None, "has none of model.safetensors, .*, pytorch_model.bin, "),
-    ],
-)
-def test_folders_that_lack_something_are_refused(file: str, content: str | None, reason: str, tmp_path: Path) -> None:
-    folder = _broken(published("dinov2")[0], tmp_path)
-    (folder / file).unlink() if content is None else (folder / file).write_text(content)
-    with pytest.raises(BackboneError, match=reason):
-        read(folder)
-
-
-def test_images_must_hold_a_patch_and_have_three_channels(tmp_path: Path) -> None:
-    with pytest.raises(BackboneError, match="image_size 13 is smaller than a patch"):
-        describe(BackboneConfig(source=f"hf:{published('vit')[0]}", image_size=13), SCENE)
-    folder = _broken(published("vit")[0], tmp_path, num_channels=1)
-    with pytest.raises(BackboneError, match="reads images of 1 channels, not 3"):
-        describe(BackboneConfig(source=f"hf:{folder}"), SCENE)
+    assert untrained(0).identity != loaded("dinov2").identity
+    assert untrained(0).description == loaded("dinov2").description
 
 
 IN_TWO_THREADS = """\
@@ -376,7 +213,7 @@ def test_two_threads_may_ask_for_the_first_model_of_a_process_at_once() -> None:
 
 @pytest.mark.parametrize("suffix", [".safetensors", ".bin"])
 def test_weights_in_shards_are_those_of_one_file(suffix: str, tmp_path: Path) -> None:
-    folder = _broken(published("dinov2")[0], tmp_path)
+    folder = broken(published("dinov2")[0], tmp_path)
     state = load_file(folder / "model.safetensors")
     (folder / "model.safetensors").unlink()
     stem, names = {".safetensors": "model", ".bin": "pytorch_model"}[suffix], sorted(state)
@@ -386,8 +223,8 @@ def test_weights_in_shards_are_those_of_one_file(suffix: str, tmp_path: Path) ->
         save_file(shard, folder / file) if suffix == ".safetensors" else torch.save(shard, folder / file)
     index = folder / f"{stem}{suffix}.index.json"
     index.write_text(json.dumps({"weight_map": {name: files[i % 2] for i, name in enumerate(names)}}))
-    assert read(folder).weights_digest == _loaded("dinov2").weights_digest
-    assert read(folder, weights=str(index)).weights_digest == _loaded("dinov2").weights_digest
+    assert read(folder).weights_digest == loaded("dinov2").weights_digest
+    assert read(folder, weights=str(index)).weights_digest == loaded("dinov2").weights_digest
     (folder / files[1]).unlink()
     with pytest.raises(BackboneError, match=f"has none of {re.escape(files[1])}"):
         read(folder)
@@ -398,7 +235,7 @@ def test_weights_in_shards_are_those_of_one_file(suffix: str, tmp_path: Path) ->
 
 
 def test_models_compute_in_float32_whatever_their_settings_say(tmp_path: Path) -> None:
-    folder = _broken(published("dinov2")[0], tmp_path, dtype="float16")
-    assert read(folder).weights_digest == _loaded("dinov2").weights_digest
+    folder = broken(published("dinov2")[0], tmp_path, dtype="float16")
+    assert read(folder).weights_digest == loaded("dinov2").weights_digest
     untrained = load(BackboneConfig(source=f"random:hf:{folder}"), SCENE, CPU)
     assert untrained.forward(batch_of(SCENE, range(2)))["final"].isfinite().all()

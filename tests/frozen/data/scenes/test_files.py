@@ -14,9 +14,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from binding._cell_measuring import row_of
 from binding.fit import FitConfig
 from binding.measurement import measure_samples
-from binding.readout import _row
 from binding.samples import MeasureConfig, Samples, SplitSamples
 from binding.search import ProbeSpace, SearchConfig
 from frozen.data.scenes import SPLITS, DataError, Files
@@ -176,7 +176,7 @@ def test_without_a_prior_only_v_information_is_measured(table: Path) -> None:
         intervals=IntervalConfig(resamples=100),
     )
     found = measure_samples(SplitSamples(scene.space, *parts), ProbeSpace.of("linear"), config)
-    row = _row(found)
+    row = row_of(found)
     for name in ("binding_information_bits", "binding_ratio", "direct_binding_ratio", "object_information_ratio"):
         assert row[name] is None
     assert row["conditional_entropy_bits"] is None
