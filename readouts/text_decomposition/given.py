@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -193,9 +193,9 @@ class Given:
         labels = self.columns[f"{split}_labels"]
         return labels["pair"][:] if "pair" in labels else None
 
-    def chunks(self, split: str) -> Iterator[tuple[slice, Stored]]:
-        """The stored terms of a split, in parts."""
-        return chunks(self.columns[split])
+    def chunks(self, split: str, unread: Collection[str] = ()) -> Iterator[tuple[slice, Stored]]:
+        """The stored terms of a split, in parts; columns that are not to be read are 0."""
+        return chunks(self.columns[split], unread=unread)
 
     @cached_property
     def n_images(self) -> int:

@@ -99,6 +99,12 @@ class Mapped(NamedTuple):
     first: dict[str, Float32[np.ndarray, "images row column"]]
     named: tuple[str, ...] = ()
 
+    def shown(self, name: str, count: int) -> np.ndarray:
+        """Numbers of the first images that have this map, and those that have every map before others."""
+        has_all = np.logical_and.reduce([one for one in self.is_used.values() if one.any()])
+        numbers = np.flatnonzero(self.is_used[name])
+        return np.sort(numbers[np.argsort(~has_all[numbers], kind="stable")][:count])
+
 
 def map_of(head: str, name: str) -> str:
     """Name of a single head's map."""

@@ -15,7 +15,7 @@ both splits are the same.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from functools import cached_property
 from io import BytesIO
@@ -189,6 +189,18 @@ class Lens:
         rest = torch.stack([mean, self._constant / share], dim=1).expand(*basis.shape[:2], -1, -1)
         return torch.cat([basis, bias, rest], dim=3)
 
+    def first_basis(self, split: Split = "uniform") -> Float[Tensor, "block head joint coordinate"]:
+        """The same for what heads read from the first token, which has its share of the constants."""
+        basis = self.head_basis(split).clone()
+        basis[..., -_EXTRA:] /= self.n_tokens
+        return basis
+
+    def mlp_basis(self, split: Split = "uniform") -> Float[Tensor, "joint channel"]:
+        """What each coordinate of an MLP (its W outputs, the norm's mean and deviation) adds to the embedding."""
+        count = 2 * self.n_blocks + 1
+        mean = -self._gained.sum(1) * (split == "uniform") / count
+        return torch.cat([self._centred(split), torch.stack([mean, self._constant / count], dim=1)], dim=1)
+
     def coordinates(self, stored: Stored, outputs: Tensor) -> Float[Tensor, "image block head coordinate"]:
         """Coordinates of heads in their basis; a head's term is `head_basis @ coordinates`.
 
@@ -219,9 +231,8 @@ class Lens:
 
     def from_first(self, stored: Stored, split: Split = "uniform") -> Float[Tensor, "image block joint"]:
         """What all heads of a layer read from the first token: a part of the terms of its heads."""
-        basis = self.head_basis(split).clone()
-        basis[..., -_EXTRA:] /= self.n_tokens
-        return torch.einsum("nlhd,lhjd->nlj", self.coordinates(stored, stored.from_first), basis)
+        coordinates = self.coordinates(stored, stored.from_first)
+        return torch.einsum("nlhd,lhjd->nlj", coordinates, self.first_basis(split))
 
     def of_tokens(
         self, stored: Stored, token_map: Tensor, layers: Sequence[int] | None = None
@@ -273,23 +284,30 @@ class Stored:
     embedding: Float[Tensor, "image width"]
 
     @classmethod
-    def of(cls, columns: Mapping[str, ArrayRows], rows: slice = slice(None)) -> Stored:
-        """Some rows of a capture."""
-        return cls(
-            **{item.name: torch.from_numpy(np.array(columns[item.name][rows], np.float32)) for item in fields(cls)}
-        )
+    def of(cls, columns: Mapping[str, ArrayRows], rows: slice = slice(None), unread: Collection[str] = ()) -> Stored:
+        """Some rows of a capture; columns that are not to be read are 0."""
+        n_rows = len(range(len(columns["mean"]))[rows])
+        found: dict[str, Tensor] = {}
+        for name in (item.name for item in fields(cls)):
+            if name in unread:
+                found[name] = torch.zeros(()).expand(n_rows, *columns[name].shape[1:])
+            else:
+                found[name] = torch.from_numpy(np.array(columns[name][rows])).float()
+        return cls(**found)
 
     def norm(self, lens: Lens) -> Float[Tensor, " image"]:
         """Length of the embedding in the joint space."""
         return (self.embedding @ lens.project.T + lens.project_bias).norm(dim=1)
 
 
-def chunks(columns: Mapping[str, ArrayRows], size: int = CHUNK) -> Iterator[tuple[slice, Stored]]:
+def chunks(
+    columns: Mapping[str, ArrayRows], size: int = CHUNK, unread: Collection[str] = ()
+) -> Iterator[tuple[slice, Stored]]:
     """A capture in parts, so that terms of many images are never in memory at once."""
     total = len(columns["mean"])
     for start in range(0, total, size):
         rows = slice(start, min(start + size, total))
-        yield rows, Stored.of(columns, rows)
+        yield rows, Stored.of(columns, rows, unread)
 
 
 def pack(arrays: Mapping[str, np.ndarray]) -> bytes:

@@ -240,7 +240,7 @@ def _heatmap(given: Given, cells: list[Cell]) -> Found:
             raise ValueError(f"the map {asked.term!r} needs scenes of two objects, there is none")
         chance = 100.0 * float(columns.pop("touched").mean())
         samples = table(None if pair is None else pair[is_used], **columns)
-        shown = np.flatnonzero(is_used)[:_SHOWN]
+        shown = found.shown(term, _SHOWN)
         kept = {"images": shown, "maps": found.first[term][shown].astype(np.float32)}
         kept |= {"split": np.array(given.asked.splits["test"])}
         if found.named:

@@ -1,12 +1,12 @@
 """Mean ablation: terms replaced by their means, and the zero-shot accuracy that is left (paper, section 3.3).
 
-Only direct effects change: later layers are not computed again. Removing a set S leaves y - Σ_S (c - mean c), so that
-two passes over the stored terms serve any number of sets.
+Only direct effects change: later layers are not computed again. Removing a set S leaves y - Σ_S (c - mean c) of the
+sum y of all terms, so that two passes over what is stored serve any number of sets.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -16,6 +16,7 @@ from torch import Tensor
 
 from readouts.text_decomposition.given import Given
 from readouts.text_decomposition.lens import Lens, Split, Stored
+from readouts.text_decomposition.sums import Coordinates, Sums
 from readouts.text_decomposition.texts import credit
 
 
@@ -72,36 +73,38 @@ def extended(lens: Lens, stored: Stored, split: Split) -> Float[Tensor, "image t
 
 def removed(given: Given, sets: Sequence[Iterable[str]]) -> Removal:
     """Accuracies without each of several sets of terms."""
-    lens, split = given.lens, given.asked.shared.norm_split
+    lens = given.lens
+    positions = [sorted({one for name in names for one in members(name, lens)}) for names in sets]
     n_terms = len(lens.terms)
-    chosen = torch.zeros(len(sets), n_terms + lens.n_blocks)
-    for row, names in enumerate(sets):
-        for name in names:
-            chosen[row, members(name, lens)] = 1
-    # of a head that goes altogether, its part that was read from the first token goes with it
-    heads = chosen[:, : lens.n_blocks * lens.n_heads].unflatten(1, (lens.n_blocks, lens.n_heads))
-    if ((heads.amax(2) > 0) & (chosen[:, n_terms:] > 0)).any():
-        raise ValueError("cls goes with MLPs only: what heads read from the first token is a part of them")
-    means = fit_means(given, split)
+    for some in positions:
+        # of a head that goes altogether, its part that was read from the first token goes with it
+        with_heads = {one // lens.n_heads for one in some if one < lens.n_blocks * lens.n_heads}
+        if with_heads & {one - n_terms for one in some}:
+            raise ValueError("cls goes with MLPs only: what heads read from the first token is a part of them")
     baseline, right = [], []
-    for rows, stored in given.chunks("test"):
-        terms = extended(lens, stored, split)
-        whole = terms[:, :n_terms].sum(1)
-        left = whole + (chosen @ means)[:, None] - torch.einsum("st,ntj->snj", chosen, terms)
+    for rows, whole, left in without(given, positions):
         labels = given.classes.labels[rows]
-        baseline.append(credit(given.scores(whole.numpy()), given.text_of_class, labels))
-        right.append(credit(given.scores(left.numpy()), given.text_of_class, labels))
-    counts = chosen.sum(1).int().tolist()
-    return Removal(np.concatenate(baseline), np.concatenate(right, axis=1), counts)
+        found = [credit(given.scores(one.numpy()), given.text_of_class, labels) for one in (whole, *left.unbind(0))]
+        baseline.append(found[0])
+        right.append(np.stack(found[1:]))
+    return Removal(np.concatenate(baseline), np.concatenate(right, axis=1), [len(some) for some in positions])
 
 
-def fit_means(given: Given, split: Split) -> Float[Tensor, "term joint"]:
-    """Means of the extended terms over the images that means come from."""
-    total, count = torch.zeros(()), 0
-    for _, stored in given.chunks(given.fit_split):
-        total = total + extended(given.lens, stored, split).double().sum(0)
-        count += len(stored.mean)
-    return (total / count).float()
+def without(given: Given, sets: Sequence[Iterable[int]]) -> Iterator[tuple[slice, Tensor, Tensor]]:
+    """Test images in parts: which, the sum of all terms [image joint], and that without each set [set image joint].
+
+    Args:
+        given: the images, and where means come from.
+        sets: positions among the extended terms.
+    """
+    lens, split = given.lens, given.asked.shared.norm_split
+    every, sums = Sums(lens, [range(len(lens.terms))], split), Sums(lens, sets, split)
+    mean = sums.mean(stored for _, stored in given.chunks(given.fit_split, sums.unread))
+    unread = tuple(set(every.unread) & set(sums.unread))
+    for rows, stored in given.chunks("test", unread):
+        whole = every.of(every.coordinates(stored))[0]
+        apart = Coordinates(*(one - of_mean for one, of_mean in zip(sums.coordinates(stored), mean, strict=True)))
+        yield rows, whole, whole - sums.of(apart)
 
 
 class Factors(NamedTuple):

@@ -12,8 +12,8 @@ from torch import Tensor
 
 from frozen.paths import written
 from readouts.text_decomposition.given import Given
-from readouts.text_decomposition.removal import fit_means
 from readouts.text_decomposition.settings import TextSpanConfig
+from readouts.text_decomposition.sums import Sums
 from readouts.text_decomposition.texts import credit
 from readouts.text_decomposition.textspan import Moments, Span, text_span, turned
 
@@ -124,7 +124,8 @@ def _tested(given: Given, config: TextSpanConfig, basis: Tensor, span: Span, fit
     mean = torch.einsum("gjd,gd->gj", basis, fit.mean.float())
     earlier = (lens.n_blocks - config.last_layers) * lens.n_heads
     earlier = max(earlier, 0)
-    early_mean = fit_means(given, config.norm_split)[:earlier].sum(0)
+    early = Sums(lens, [range(earlier)], config.norm_split)
+    early_mean = early.of(early.mean(stored for _, stored in given.chunks(given.fit_split, early.unread)))[0, 0]
     directions = span.directions.float()
     explained, total, whole, of_heads, rest = [], [], [], [], []
     n_heads = lens.n_blocks * lens.n_heads

@@ -18,7 +18,7 @@ from jaxtyping import Float32, Int64
 
 from readouts.text_decomposition.asked import NAMED, POLICIES
 from readouts.text_decomposition.given import Given
-from readouts.text_decomposition.removal import extended, factors, fit_means, members
+from readouts.text_decomposition.removal import factors, members, without
 from readouts.text_decomposition.settings import SpuriousConfig
 from readouts.text_decomposition.texts import credit
 from readouts.text_decomposition.textspan import Moments, text_span
@@ -184,16 +184,9 @@ def _left(
     given: Given, sets: Sequence[Sequence[str]], target: Feature, cue: Feature
 ) -> tuple[np.ndarray, np.ndarray]:
     """Credit [sets images] for class and cue without each set of heads."""
-    lens, split = given.lens, given.asked.shared.norm_split
-    chosen = torch.zeros(len(sets), len(lens.terms))
-    for row, heads in enumerate(sets):
-        for name in heads:
-            chosen[row, members(name, lens)] = 1
-    mean = fit_means(given, split)[: len(lens.terms)]
+    positions = [{one for name in heads for one in members(name, given.lens)} for heads in sets]
     found: tuple[list[np.ndarray], list[np.ndarray]] = ([], [])
-    for rows, stored in given.chunks("test"):
-        terms = extended(lens, stored, split)[:, : len(lens.terms)]
-        left = terms.sum(1) + (chosen @ mean)[:, None] - torch.einsum("st,ntj->snj", chosen, terms)
+    for rows, _, left in without(given, positions):
         for feature, parts in zip((target, cue), found, strict=True):
             is_class = feature.name == "class" and given.space is None
             if not feature.texts:

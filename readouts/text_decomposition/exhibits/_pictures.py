@@ -26,6 +26,7 @@ _OF_PHOTOS = (
 _INCHES = 1.25
 _MOST_FIGURES = 6
 _MOST_HEADS = 6
+_MOST_IMAGES = 6
 _MOST_MAPS = 6
 _MOST_NEIGHBOURS = 6
 
@@ -60,10 +61,14 @@ def draw_maps(paths: Mapping[str, Path], dataset: Any) -> Figure:
     """A row for each image, a column for each map."""
     found = {name: unpack(path.read_bytes()) for name, path in paths.items()}
     first = next(iter(found.values()))
-    numbers, split = first["images"], _split(dataset, first)
+    # a map that some images do not have was kept of others: rows are images, whatever is kept of them
+    numbers = np.unique(np.concatenate([one["images"] for one in found.values()]))[:_MOST_IMAGES]
+    split = _split(dataset, first)
     images = split.images(numbers)
     if "named" in first:
-        names = first["named"].tolist()
+        names = [
+            dict(zip(first["images"].tolist(), first["named"].tolist(), strict=True))[n] for n in numbers.tolist()
+        ]
     else:
         own = named_objects(split.object_codes[numbers])
         names = [_phrase(split, kind) for kind in own.own.tolist()]
@@ -74,7 +79,12 @@ def draw_maps(paths: Mapping[str, Path], dataset: Any) -> Figure:
         for column, (name, one) in enumerate(found.items(), start=1):
             axis = axes[row, column]
             _picture(axis, image, name if row == 0 else "")
-            values = one["maps"][row]
+            kept = np.flatnonzero(one["images"] == numbers[row])
+            if not len(kept):
+                axis.set_axis_off()
+                axis.images[0].remove()
+                continue
+            values = one["maps"][kept[0]]
             most = float(np.abs(values).max()) or 1.0
             height, width = image.shape[:2]
             axis.imshow(
@@ -130,15 +140,16 @@ def draw_cosines(paths: Mapping[str, Path], heads: Sequence[Row]) -> Figure:
         np.fill_diagonal(values, np.nan)
         drawn = axis.imshow(values, cmap="viridis", vmin=0, vmax=1)
         axis.set_title(name, fontsize=8)
-        ticks = np.arange(0, len(values), n_heads)
+        is_one_layer = n_heads == len(values)  # of an attention that pools
+        ticks = np.arange(0, len(values), 1 if is_one_layer else n_heads)
         if n_heads > 1:
-            layers = ["final"] if len(ticks) == 1 else [str(number) for number in range(len(ticks))]
-            axis.set_xticks(ticks + n_heads / 2 - 0.5, layers, fontsize=7)
-            axis.set_yticks(ticks + n_heads / 2 - 0.5, layers, fontsize=7)
-            for tick in ticks[1:]:
+            middle = 0 if is_one_layer else n_heads / 2 - 0.5
+            axis.set_xticks(ticks + middle, range(len(ticks)), fontsize=7)
+            axis.set_yticks(ticks + middle, range(len(ticks)), fontsize=7)
+            for tick in [] if is_one_layer else ticks[1:]:
                 axis.axhline(tick - 0.5, color="white", lw=0.5)
                 axis.axvline(tick - 0.5, color="white", lw=0.5)
-        axis.set_xlabel("layer", fontsize=7)
+        axis.set_xlabel("head" if is_one_layer else "layer", fontsize=7)
     for axis in axes.flat[len(paths) :]:
         axis.axis("off")
     if drawn is not None:

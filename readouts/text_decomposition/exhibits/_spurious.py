@@ -56,7 +56,7 @@ def draw_bars(values: Sequence[dict[str, Any]]) -> dict[str, Any]:
     y = {"field": "group", "type": "nominal", "title": None, "sort": None, "axis": {"labelLimit": 200}}
     offset = {"field": "removed", "sort": None}
     x = {"type": "quantitative", "title": "accuracy, %", "scale": {"domain": [0, 100]}, "axis": {"tickCount": 5}}
-    legend = {"orient": "bottom", "columns": 2, "labelLimit": 300}
+    legend = {"orient": "bottom", "columns": 1, "labelLimit": 300}
     color = {"field": "removed", "type": "nominal", "title": None, "sort": None, "legend": legend}
     opacity = {"condition": {"test": "datum.worst", "value": 1}, "value": 0.4}
     tips = [{"field": name} for name in ("of", "removed", "group", "accuracy", "low", "high")]

@@ -13,6 +13,7 @@ from frozen.data.scenes import FewShapes, SplitPolicy
 from frozen.readout.exhibit import Exhibit
 from readouts.text_decomposition.exhibits import exhibits
 from readouts.text_decomposition.exhibits._heads import entropy, matrix
+from readouts.text_decomposition.exhibits._pictures import draw_maps
 from readouts.text_decomposition.exhibits._spurious import bars
 from readouts.text_decomposition.lens import pack
 
@@ -103,6 +104,17 @@ def test_everything_is_drawn(tmp_path: Path) -> None:
         assert drawn
         if isinstance(drawn, dict):
             json.dumps(drawn, allow_nan=False)
+
+
+def test_a_map_lies_over_its_own_image(tmp_path: Path) -> None:
+    """One map was kept of images 0 and 1, another one of 1 and 2: the square of each row is that of its image."""
+    for name, numbers in (("one", [0, 1]), ("other", [1, 2])):
+        maps = np.stack([np.full((8, 8), number + 1, np.float32) for number in numbers])
+        (tmp_path / f"{name}.npz").write_bytes(pack({"images": np.array(numbers), "maps": maps}))
+    figure = draw_maps({name: tmp_path / f"{name}.npz" for name in ("one", "other")}, SCENES["few"])
+    shown = [[len(axis.images) for axis in figure.axes[3 * row : 3 * row + 3]] for row in range(3)]
+    assert shown == [[1, 2, 0], [1, 2, 2], [1, 0, 2]]
+    assert float(figure.axes[5].images[1].get_array().max()) == 2
 
 
 def test_what_was_not_measured_is_not_drawn(tmp_path: Path) -> None:

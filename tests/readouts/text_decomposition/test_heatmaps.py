@@ -11,7 +11,7 @@ from frozen.data.readers import ImageNetSegmentation
 from frozen.data.transform import Transform
 from frozen.intervals import IntervalConfig
 from readouts.text_decomposition.estimates import estimate, table
-from readouts.text_decomposition.heatmaps import _scored, average_precision, scale, segmentation, squashed
+from readouts.text_decomposition.heatmaps import Mapped, _scored, average_precision, scale, segmentation, squashed
 from readouts.text_decomposition.settings import HeatmapConfig
 from tests.frozen.data.readers.layouts import write_mat
 
@@ -103,6 +103,13 @@ def test_squashed_masks_are_the_papers_and_not_those_of_the_image(tmp_path: Path
     assert (own.any(0).sum(), other.any(0).sum()) == (10, 10)
     assert own.any(0)[9]
     assert squashed(object(), split) is split
+
+
+def test_images_that_have_every_map_are_shown_first() -> None:
+    every, some = np.ones(8, bool), np.isin(np.arange(8), [2, 5, 6])
+    found = Mapped({"text": every, "twin": some, "none": np.zeros(8, bool)}, {}, {})
+    assert found.shown("twin", 2).tolist() == found.shown("text", 2).tolist() == [2, 5]
+    assert found.shown("text", 5).tolist() == [0, 1, 2, 5, 6]
 
 
 def test_a_threshold_of_its_own() -> None:

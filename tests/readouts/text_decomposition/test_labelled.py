@@ -14,9 +14,12 @@ from PIL import Image
 from frozen.data.scenes import FewShapes, SplitPolicy
 from frozen.readout.cells import Cell
 from frozen.testing._readouts import measured
+from readouts.text_decomposition.asked import NAMED, POLICIES
 from readouts.text_decomposition.exhibits import exhibits
 from readouts.text_decomposition.readout import TextDecomposition
 from sweep.study.load import load_study
+from tests.frozen.data.readers.layouts import save_photo
+from tests.frozen.models import two_towers
 
 STUDY = """\
 name: labelled
@@ -125,3 +128,38 @@ def test_maps_are_of_the_predicted_class(found: dict[Any, Any]) -> None:
     (folder / "table.csv").unlink()
     again = {one.title.partition(":")[0] for one in exhibits(folder, rows, {"shapes": study.datasets[0].config})}
     assert "Maps of texts" not in again, "images that are gone are not drawn"
+
+
+WATERBIRDS = """\
+name: waterbirds
+readout: text_decomposition
+preset: paper
+datasets:
+  - {{name: waterbirds, data: waterbirds, root: birds, transform: {{size: 32, resize: short_side}}}}
+backbones: ["hf:{folder}"]
+analyses: [spurious]
+spurious: {{target: class, cue: place, named: ["2.1", mlps, "0"]}}
+intervals: {{resamples: 100}}
+"""
+
+
+def test_waterbirds_as_the_paper_has_it(tmp_path: Path) -> None:
+    """Two classes and two places are all texts there are; heads that name the cue are chosen among them."""
+    pytest.importorskip("transformers")
+    lines = ["img_id,img_filename,y,split,place,place_filename"]
+    for number in range(90):
+        save_photo(tmp_path / "birds" / f"{number}.png", number)
+        lines.append(f"{number},{number}.png,{number // 3 % 2},{number % 3},{number // 6 % 2},/f/forest.jpg")
+    (tmp_path / "birds" / "metadata.csv").write_text("\n".join(lines) + "\n")
+    path = tmp_path / "study.yaml"
+    path.write_text(WATERBIRDS.format(folder=two_towers.written("clip")[0]))
+    cells = [one for one in TextDecomposition().cells(load_study(path)) if isinstance(one, Cell)]
+    rows = {cell.column("term"): one.row for cell, one in measured(TextDecomposition(), cells)}
+    assert set(rows) == {"embedding", *POLICIES, NAMED}
+    groups: Any = rows["all terms"]["group_percents"]
+    assert list(json.loads(groups)) == [
+        f"{bird} · {place}" for bird in ("landbird", "waterbird") for place in ("land", "water")
+    ]
+    assert json.loads(str(rows[NAMED]["removed"])) == [["2.1", "mlps", "0"]]
+    assert rows[NAMED]["n_terms"] == 3
+    assert rows["all terms"]["means"] == "evaluated"

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
+import torch
 
 from readouts.text_decomposition.lens import Stored
 from readouts.text_decomposition.removal import extended, factors, members, removed
+from readouts.text_decomposition.sums import Sums
 from readouts.text_decomposition.texts import credit
 from tests.readouts.text_decomposition.known import HEADS, LAYERS, WIDTH, given, lens, outputs
 
@@ -39,6 +43,27 @@ def test_two_passes_equal_replaced_arrays(names: list[str], means: str) -> None:
     found = removed(made(means), [names])
     assert np.array_equal(found.right[0], replaced(names, means))
     assert np.array_equal(found.baseline, replaced([], means))
+
+
+@pytest.mark.parametrize("split", ["uniform", "own_mean"])
+def test_sums_of_sets_are_sums_of_terms(split: Any) -> None:
+    own, stored = lens(), Stored.of(outputs(N, 2))
+    terms = extended(own, stored, split)
+    sets = [[0], [1, 3, 4], [], [5, 6], list(range(terms.shape[1])), [0, 5, terms.shape[1] - 1]]
+    sums = Sums(own, sets, split)
+    expected = torch.stack([terms[:, one].sum(1) for one in sets])
+    assert torch.allclose(sums.of(sums.coordinates(stored)), expected, atol=1e-5)
+    parts = [Stored.of(outputs(N, 2), rows) for rows in (slice(0, 7), slice(7, N))]
+    assert torch.allclose(sums.of(sums.mean(parts))[:, 0], expected.mean(1), atol=1e-5)
+
+
+def test_what_no_set_needs_is_not_read() -> None:
+    own, kept = lens(), outputs(N, 2)
+    few = Sums(own, [[0], [2]], "uniform")
+    assert few.unread == ("mlps", "from_first")
+    lacking = Stored.of({name: kept[name] * (name not in few.unread) for name in kept}, unread=few.unread)
+    assert not lacking.mlps.any()
+    assert torch.equal(few.of(few.coordinates(lacking)), few.of(few.coordinates(Stored.of(kept))))
 
 
 def test_what_was_read_from_the_first_token_alone_is_replaced() -> None:

@@ -53,6 +53,7 @@ def found() -> Described:
         table=TextTable(WORDS, vectors),
         config=config,
         analysis="textspan",
+        fits=False,
     )
     object.__setattr__(known, "pools", {"auto": WORDS})
     return described(known, config)
