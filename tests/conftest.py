@@ -1,5 +1,7 @@
 """Array shapes and types of all packages are checked in every test; no test asserts how long something takes."""
 
+import gc
+
 import pytest
 from hypothesis import settings
 from jaxtyping import install_import_hook
@@ -7,6 +9,7 @@ from jaxtyping import install_import_hook
 settings.register_profile("untimed", deadline=None)
 settings.load_profile("untimed")
 
+gc.set_threshold(100_000)  # modules and fixtures stay
 install_import_hook(
     ["binding", "frozen", "readouts", "sweep"], "beartype.beartype(conf=beartype.BeartypeConf(is_pep484_tower=True))"
 )

@@ -39,6 +39,7 @@ def run_batch(
     wanted = tuple(dict.fromkeys(reductions))
     has_gradient = any(reduction.needs_gradient for reduction in wanted)
     check(model, wanted, condition)
+    _check_layout(model, batch, [site for reduction in wanted for site in reduction.sites])
     mode = torch.enable_grad() if has_gradient else torch.inference_mode()
     with mode, _applied(condition, model, batch) as positions:
         forward = ForwardPass(model, batch, condition, positions)
@@ -75,6 +76,22 @@ def check(model: Backbone, reductions: Iterable[Reduction], condition: Condition
             raise BackboneError(f"{model.identity} has no caption decoder, or was loaded without it")
         if reduction.needs_gradient and model.trunk is None:
             raise BackboneError(f"{model.identity} gives tokens only, of which nothing can be differentiated")
+
+
+@torch.inference_mode()
+def _check_layout(model: Backbone, batch: Batch, sites: Iterable[Site]) -> None:
+    """Look at the first image alone where a batch has as many images as tokens.
+
+    Of such a batch, [token batch dim] in place of [batch token dim] has the right shape, and images would be tokens.
+
+    Raises:
+        BackboneError: tokens of another layout than the model's description says.
+    """
+    n = len(batch.images)
+    alike = dict.fromkeys(site for site in sites if site.has_tokens and site.shape(model.description)[0] == n > 1)
+    if alike:
+        first = {name: getattr(batch, name)[:1] for name in ("indices", "images", "object_codes", "feature_codes")}
+        read_sites(model, batch._replace(**first, labels={}), alike, lambda *_: None, n_tokens=None)
 
 
 @contextmanager
@@ -218,8 +235,10 @@ class _Recorder:
         value = _wide(value)
         expected = (self._n_samples, *site.shape(self._model.description, self._n_tokens))
         if tuple(value.shape) != expected:
+            found = tuple(value.shape)
+            layout = "; images must come before tokens" if found == (expected[1], expected[0], *expected[2:]) else ""
             raise BackboneError(
-                f"{self._model.identity}: site {site} is {tuple(value.shape)}, not {expected} as its description says"
+                f"{self._model.identity}: site {site} is {found}, not {expected} as its description says{layout}"
             )
         del self._left[site]
         device = self._trunk.device.type

@@ -23,6 +23,7 @@ from frozen.models._config import KINDS, LIBRARIES, BackboneConfig, Library, Pre
 from frozen.models._paper import PAPER, PaperChoice, known_description
 from frozen.models._part_names import part_names
 from frozen.models._parts import BLOCK_PARTS, CHANGES, BlockPart, BlockParts, Change, Point, probe
+from frozen.models._pooling import PoolingHead
 from frozen.models._trunk import Ending, Head, Trunk
 from frozen.models._vision import SHIPPED, Pixels, Tower, VisionTransformer
 
@@ -199,6 +200,7 @@ __all__ = [
     "PaperChoice",
     "Pixels",
     "Point",
+    "PoolingHead",
     "Precision",
     "Reader",
     "TokenLayout",

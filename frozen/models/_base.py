@@ -78,6 +78,9 @@ class Description(NamedTuple):
         n_classes: of the classifier; 0 without one.
         notes: what users should know of how it reads images.
         caption_context: ids that a caption of its decoder has at most, start and end among them; 0 without a decoder.
+        pooling_heads: number of heads, and dim of one, in the attention that pools the tokens after the final norm;
+            empty where something else pools them.
+        no_sum: why the embedding is no sum of what blocks, or the heads that pool, write; empty if that is not known.
         layouts: by layer, where the layers of a convolutional network differ in grid and width.
         flops: of a forward pass, where they were counted.
     """
@@ -94,6 +97,8 @@ class Description(NamedTuple):
     caption_context: int = 0
     layouts: tuple[tuple[str, TokenLayout], ...] = ()
     flops: float = 0.0
+    pooling_heads: tuple[int, ...] = ()
+    no_sum: str = ""
 
     def layout_of(self, layer: str) -> TokenLayout:
         """Where things are in the tokens of a layer, or of a part of it."""

@@ -57,8 +57,9 @@ def text_name(config: BackboneConfig) -> TextName:
     has_quick_gelu = stem.endswith("_quickgelu")
     architecture = _ARCHITECTURES.get(stem.removesuffix("_quickgelu"))
     if architecture is None:
+        hint = "; SigLIP has its texts as hf:google/siglip-base-patch16-224, for one" * ("siglip" in name)
         raise BackboneError(
-            f"{config.source} is no CLIP whose text tower is known; there are {', '.join(_ARCHITECTURES)}"
+            f"{config.source} is no CLIP whose text tower is known; there are {', '.join(_ARCHITECTURES)}{hint}"
         )
     if tag == "openai" and not has_quick_gelu:
         raise BackboneError(

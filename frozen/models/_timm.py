@@ -17,6 +17,7 @@ from frozen.models._config import BackboneConfig
 from frozen.models._feature_maps import feature_tower, has_feature_maps
 from frozen.models._hub import Repository
 from frozen.models._parts import probe
+from frozen.models._pooling import PoolingHead, timm_pooling_head
 from frozen.models._torchvision_ops import declare_missing_operators
 from frozen.models._trunk import Ending, Head
 from frozen.models._vision import (
@@ -93,13 +94,19 @@ def _head(model: Any) -> Head | None:
     )
 
 
-def _ending(model: Any) -> Ending | None:
-    """The norm and the pooling after the blocks; None where there is another norm, or two, or a pooling head."""
+def _ending(model: Any) -> Ending | PoolingHead | None:
+    """The norm and the pooling after the blocks; None where there is another norm, or two after one another."""
+    if (pool := getattr(model, "attn_pool", None)) is not None:
+        is_last = isinstance(getattr(model, "fc_norm", None), nn.Identity | None)
+        reads_all = getattr(
+            model, "pool_include_prefix", True
+        )  # EVA's pool reads all tokens, and has no such setting
+        return timm_pooling_head(pool, 0 if reads_all else int(model.num_prefix_tokens)) if is_last else None
     named = {name: getattr(model, name, None) for name in ("norm", "fc_norm")}
     norms = {name: norm for name, norm in named.items() if norm is not None and not isinstance(norm, nn.Identity)}
     pooling = getattr(model, "global_pool", "")
-    has_pool = getattr(model, "attn_pool", None) is not None
-    if pooling not in ("token", "avg") or has_pool or len(norms) != 1:
+    has_two_heads = getattr(model, "dist_token", None) is not None  # the embedding is the mean of two tokens
+    if pooling not in ("token", "avg") or len(norms) != 1 or has_two_heads:
         return None
     [(name, norm)] = norms.items()
     if not isinstance(norm, nn.LayerNorm):

@@ -17,6 +17,7 @@ from frozen.models._base import BackboneError, Description, TokenLayout, dropped
 from frozen.models._config import BackboneConfig
 from frozen.models._hub import Repository
 from frozen.models._parts import probe
+from frozen.models._pooling import PoolingHead, transformers_pooling_head
 from frozen.models._preprocessing import Preprocessing, read_preprocessing
 from frozen.models._transformers_files import (
     SETTINGS,
@@ -161,8 +162,15 @@ def tower_of(model: nn.Module, settings: Any, image_size: int) -> Tower:
         pool,
         layout.width if pool else 0,
         notes=dropped_pixels(image_size, side),
-        ending=Ending(norm, is_pooled_first=False, pooling="token", first_pooled=0) if family.norm else None,
+        ending=_ending(family, model, norm),
     )
+
+
+def _ending(family: Family, model: Any, norm: Any) -> Ending | PoolingHead | None:
+    """What comes after the blocks: a norm of the CLS token, or SigLIP's attention that pools."""
+    if family.pooling == "head":
+        return transformers_pooling_head(getattr(model, "head", None))
+    return Ending(norm, is_pooled_first=False, pooling="token", first_pooled=0) if family.norm else None
 
 
 def _pool(family: Family, model: Any) -> Callable[[Tensor], Tensor] | None:

@@ -12,6 +12,7 @@ from numpy import ndarray
 from torch import Tensor, nn
 
 from frozen.models._parts import BlockParts
+from frozen.models._pooling import PoolingHead
 
 
 class Head(NamedTuple):
@@ -75,7 +76,8 @@ class Trunk(NamedTuple):
         pool: those tokens to the image's embedding [batch width]; None where the model has none.
         is_compiled: whether hooks within the blocks would go unheard.
         device: where it runs.
-        ending: what comes after the blocks; None where it is something else than a layer norm and pooling.
+        ending: what comes after the blocks: a layer norm and pooling, or an attention that pools the tokens after
+            the final norm; None where it is something else.
     """
 
     blocks: Sequence[nn.Module]
@@ -84,7 +86,7 @@ class Trunk(NamedTuple):
     pool: Callable[[Tensor], Tensor] | None
     is_compiled: bool
     device: torch.device
-    ending: Ending | None = None
+    ending: Ending | PoolingHead | None = None
 
 
 def digest(weights: Mapping[str, Tensor]) -> str:

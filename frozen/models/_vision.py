@@ -15,6 +15,7 @@ from torch.nn.functional import interpolate
 from frozen.models._base import BackboneError, Batch, Description, Reader, TokenLayout, whole
 from frozen.models._config import BackboneConfig
 from frozen.models._parts import BlockParts, common_shapes
+from frozen.models._pooling import PoolingHead
 from frozen.models._trunk import Ending, Head, Trunk, digest
 from frozen.models.decoding import LayerDecoder
 
@@ -27,6 +28,9 @@ SHIPPED = (
     "shapes_coca",
 )
 ADVICE = "or use a backbone that ships with the project: " + ", ".join(f"shipped:{name}" for name in SHIPPED[:2])
+
+
+_NO_SUM = "it ends neither in a layer norm and the pooling of tokens nor in an attention that pools them"
 
 
 class Pixels(NamedTuple):
@@ -51,7 +55,7 @@ class Tower(NamedTuple):
         embedding_width: of that embedding; 0 where there is none.
         head: the classifier, if the model was loaded with it.
         notes: what users should know of how it reads images.
-        ending: what comes after the blocks, where it is a layer norm and pooling.
+        ending: what comes after the blocks, where it is a layer norm and pooling, or an attention that pools.
         decoder: the caption decoder, if the model was loaded with it.
         caption_context: ids that its captions have at most; 0 without a decoder, whether or not it was loaded.
         layouts: of every layer's tokens, where they differ; `layout` is that of the last.
@@ -67,7 +71,7 @@ class Tower(NamedTuple):
     embedding_width: int = 0
     head: Head | None = None
     notes: tuple[str, ...] = ()
-    ending: Ending | None = None
+    ending: Ending | PoolingHead | None = None
     decoder: LayerDecoder | None = None
     caption_context: int = 0
     layouts: tuple[tuple[str, TokenLayout], ...] = ()
@@ -86,6 +90,8 @@ class Tower(NamedTuple):
             embedding_width=self.embedding_width,
             n_classes=self.head.n_classes if self.head else 0,
             caption_context=self.caption_context,
+            pooling_heads=self.ending.shape if isinstance(self.ending, PoolingHead) else (),
+            no_sum=_NO_SUM if self.embedding_width and self.ending is None else "",
             notes=self.notes,
             layouts=self.layouts,
             flops=self.flops,

@@ -9,6 +9,7 @@ from pathlib import Path
 from frozen.capture.capture import Capture
 from frozen.capture.reductions import WholeSite
 from frozen.capture.sites import Site
+from frozen.data.dataset import Missing
 from frozen.data.spec import DatasetSpec, has_object_codes
 from frozen.models import BackboneConfig, describe
 from frozen.models.joint import joint_refusal
@@ -18,9 +19,7 @@ from frozen.readout.grid import Reading, dataset_path, readings
 from frozen.readout.needs import Labels, Need, Product
 from frozen.readout.study import Study
 from readouts.concepts.checkpoints import content_digest
-from readouts.concepts.dictionary import DictionaryError
 from readouts.concepts.keys import (
-    PACKAGED_WORDS,
     SCENE_WORDS,
     ClassifierConfig,
     ConceptsStudy,
@@ -32,14 +31,15 @@ from readouts.concepts.roles import ROLES, SplitRoles, has_classes
 from readouts.concepts.settings import DictionaryConfig
 from readouts.concepts.sites import JOINT, reduction, site_number, site_refusal
 from readouts.concepts.stages import VERSION, Stage
-from readouts.concepts.texts import file_texts, packaged_texts, scene_texts
+from readouts.concepts.texts import given_texts, scene_texts
 
 
 def cells(study: Study) -> Iterator[Cell | LeftOut | Mistake]:
     """Every possible cell of a study, and what is left out of the grid."""
     keys: ConceptsStudy = study.keys
     corpus = next((one for one in study.datasets if one.name == keys.corpus), None)
-    wrong = list(_mistakes(study, corpus))
+    files = _Files(study)
+    wrong = [*_mistakes(study, corpus), *files.mistakes]
     yield from wrong
     for reading in () if wrong else readings(study, ("all",)):
         if isinstance(reading, Mistake):
@@ -51,12 +51,7 @@ def cells(study: Study) -> Iterator[Cell | LeftOut | Mistake]:
             if reason := site_refusal(site, reading.backbone, reading.description):
                 yield LeftOut(f"{written(reading.backbone.source)} · {site}", reason)
                 continue
-            try:
-                yield from _Maker(study, reading, site, corpus or reading.dataset).cells()
-            except NamingError as error:
-                yield Mistake(("names",), str(error))
-            except DictionaryError as error:
-                yield Mistake(("dictionaries",), str(error))
+            yield from _Maker(study, reading, site, corpus or reading.dataset, files).cells()
 
 
 def _mistakes(study: Study, corpus: DatasetSpec | None) -> Iterator[Mistake]:
@@ -80,11 +75,59 @@ def _mistakes(study: Study, corpus: DatasetSpec | None) -> Iterator[Mistake]:
             )
 
 
+class _Files:
+    """What lies in the files that a study names: lists of texts, and dictionaries that are trained already.
+
+    What depends on a file that is not there keeps its place in the grid, and waits for it.
+    """
+
+    def __init__(self, study: Study) -> None:
+        keys: ConceptsStudy = study.keys
+        self.dictionaries = tuple(_placed(one, study.folder) for one in keys.dictionaries)
+        self.mistakes: list[Mistake] = []
+        self._texts: dict[str, tuple[str, ...]] = {}
+        self._missing: dict[str, Missing] = {}
+        for place, names in enumerate(keys.names):
+            if isinstance(names.words, str) and names.words != SCENE_WORDS:
+                try:
+                    self._read(names.words, study.folder)
+                except NamingError as error:
+                    self.mistakes.append(Mistake(("names", place, "words"), str(error)))
+        for one in self.dictionaries:
+            if one.weights is not None and not Path(one.weights).exists():
+                what = f"the dictionary {written(one.weights)} is not there (looked for at {one.weights!s})"
+                self._missing[one.weights] = Missing(what, "put it there, or train one without `weights`")
+
+    def _read(self, words: str, folder: Path) -> None:
+        found = given_texts(words, folder)
+        if isinstance(found, Missing):
+            self._missing[words] = found
+        else:
+            self._texts[words] = found
+
+    def texts(self, words: str) -> tuple[str, ...]:
+        """Of a list that the study names; none of one that is not there."""
+        return self._texts.get(words, ())
+
+    def missing(self, stage: Stage) -> tuple[Missing, ...]:
+        """Files without which a stage cannot be measured."""
+        named = (stage.dictionary.weights if stage.dictionary else None, stage.names.words if stage.names else None)
+        return tuple(self._missing[one] for one in named if isinstance(one, str) and one in self._missing)
+
+
+def _placed(dictionary: DictionaryConfig, folder: Path) -> DictionaryConfig:
+    """The dictionary with the path of its weights as it is opened; identities say what the study writes."""
+    if dictionary.weights is None:
+        return dictionary
+    path = folder / Path(dictionary.weights).expanduser()
+    return replace(dictionary, weights=StudyPath(str(path), dictionary.weights))
+
+
 class _Maker:
     """Makes the cells of one site of one backbone on one data set."""
 
-    def __init__(self, study: Study, reading: Reading, site: str, corpus: DatasetSpec) -> None:
-        self.study, self.reading, self.site, self.corpus = study, reading, site, corpus
+    def __init__(self, study: Study, reading: Reading, site: str, corpus: DatasetSpec, files: _Files) -> None:
+        self.study, self.reading, self.site, self.corpus, self.files = study, reading, site, corpus, files
         self.keys: ConceptsStudy = study.keys
         self.roles = SplitRoles.of(reading.dataset.config).named
         if not has_classes(reading.dataset.config):
@@ -96,8 +139,7 @@ class _Maker:
         is_corpus = self.reading.dataset == self.corpus
         classifiers = self._classifiers()
         probes = [self._probe(one) for one in classifiers if one.reads == "features"]
-        for named in self.keys.dictionaries:
-            dictionary = self._opened(named)
+        for dictionary in self.files.dictionaries:
             numbers = range(self.keys.seeds if dictionary.weights is None else 1)
             trainings = [self._dictionary(dictionary, number) for number in numbers]
             if is_corpus:
@@ -130,15 +172,6 @@ class _Maker:
         if not has_classes(config):
             return []
         return list(dict.fromkeys(replace(one, task="classes") for one in self.keys.classifiers))
-
-    def _opened(self, dictionary: DictionaryConfig) -> DictionaryConfig:
-        """The dictionary with the path of its weights as it is opened; identities say what the study writes."""
-        if dictionary.weights is None:
-            return dictionary
-        path = self.study.folder / Path(dictionary.weights).expanduser()
-        if not path.exists():
-            raise DictionaryError(f"{dictionary.weights}: there is no such file in {self.study.folder}")
-        return replace(dictionary, weights=StudyPath(str(path), dictionary.weights))
 
     @property
     def _has_pairs(self) -> bool:
@@ -202,9 +235,7 @@ class _Maker:
             return names.words
         if names.words == SCENE_WORDS:
             return scene_texts(self.corpus.config)
-        if names.words == PACKAGED_WORDS:
-            return packaged_texts()
-        return file_texts(self.study.folder / Path(names.words).expanduser())
+        return self.files.texts(names.words)
 
     def _binding(self, given: Cell, codes: Cell) -> Cell:
         stage = self._again(given, "binding")
@@ -342,4 +373,5 @@ class _Maker:
             control=reading.control,
             control_of=reading.control_of,
             seed=stage.seed,
+            absent=self.files.missing(stage),
         )

@@ -12,8 +12,10 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn.functional import normalize
 
+from frozen.data.dataset import Missing
 from frozen.data.scenes import Scene, phrase
 from frozen.models.joint import JointSpace, imagenet_texts
+from readouts.concepts.keys import PACKAGED_WORDS
 from readouts.concepts.naming import NamingError
 
 
@@ -53,24 +55,29 @@ def scene_texts(scene: Scene) -> tuple[str, ...]:
     return (*kinds, *(value for group in scene.space.groups for value in group.values))
 
 
-def packaged_texts() -> tuple[str, ...]:
-    """CLIP's names of ImageNet's classes, as open_clip has them, each once.
+def given_texts(words: str, folder: Path) -> tuple[str, ...] | Missing:
+    """The texts of a file, or of a package.
 
-    Raises:
-        NamingError: open_clip is not installed.
-    """
-    try:
-        return tuple(dict.fromkeys(imagenet_texts()[1]))
-    except ValueError as error:
-        raise NamingError(str(error)) from error
+    Args:
+        words: open_clip:imagenet_classes, CLIP's names of ImageNet's classes, each once; or a file, whose lines are
+            taken as they stand: `#` is a text like any other.
+        folder: of the study, to which a path is relative.
 
-
-def file_texts(path: Path) -> tuple[str, ...]:
-    """The lines of a file, as they stand: `#` is a text like any other.
+    Returns:
+        The texts, or what is not here.
 
     Raises:
         NamingError: a file that cannot be read, an empty line, or a line that is there twice.
     """
+    if words == PACKAGED_WORDS:
+        try:
+            return tuple(dict.fromkeys(imagenet_texts()[1]))
+        except ValueError as error:
+            return Missing(f"{words}: {error}", "or name another list of texts")
+    path = folder / Path(words).expanduser()
+    if not path.exists():
+        what = f"the list of texts {words} is not there (looked for at {path})"
+        return Missing(what, "put it there, or name another list")
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:

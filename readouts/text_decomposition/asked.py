@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from frozen.intervals import IntervalConfig
 from readouts.text_decomposition.keys import Means, TextDecompositionStudy
-from readouts.text_decomposition.lens import Split
+from readouts.text_decomposition.lens import POOLING, Split
 from readouts.text_decomposition.settings import (
     HeatmapConfig,
     JointConfig,
@@ -29,8 +29,10 @@ HEADS, ALL_HEADS = "heads", "all heads"
 MLPS, FIRST, BOTH = "mlps", "cls attention", "mlps and cls attention"
 POLICIES = ("all terms", "without heads of the cue", "without heads that name the cue", "without random heads")
 NAMED = "without the named terms"
-HEAD_MAPS = ("text - other", "text - mean")
-MAPS = ("text", "text - other", "other - text", "text - mean")
+TWIN = "caption - twin"
+"""The map of a scene's caption less that of its twin: where the binding is read."""
+HEAD_MAPS = ("text - other", "text - mean", TWIN)
+MAPS = ("text", "text - other", "other - text", "text - mean", TWIN)
 
 
 @dataclass(frozen=True)
@@ -93,7 +95,7 @@ def left_out(asked: Asked, scene: Any) -> str | None:
     """Why a data set has nothing to ask this of, or None."""
     if getattr(scene, "space", None) is None:
         return _left_out_of_photos(asked, tuple(scene.label_names))
-    needs_two = asked.analysis == "forced_choice" or "other" in asked.term
+    needs_two = asked.analysis == "forced_choice" or "other" in asked.term or TWIN in asked.term
     counts = [getattr(scene, name, None) for name in ("min_objects", "max_objects")]
     if needs_two and isinstance(counts[1], int) and (counts[1] < 2 or (counts[0] or 0) > 2):
         return "its scenes never have two objects"
@@ -102,79 +104,111 @@ def left_out(asked: Asked, scene: Any) -> str | None:
     return None
 
 
-def everything_asked(keys: TextDecompositionStudy, shared: Shared, n_blocks: int, n_heads: int) -> Iterator[Asked]:
+class Heads(NamedTuple):
+    """The heads of a model that are told apart.
+
+    Attributes:
+        layers: that have them: numbers of blocks, or final alone where an attention pools the tokens.
+        n_heads: heads in each.
+    """
+
+    layers: tuple[str, ...]
+    n_heads: int
+
+    @property
+    def are_pooling(self) -> bool:
+        """Whether they are those of the attention that pools."""
+        return self.layers == (POOLING,)
+
+    def named(self, last: int | None = None) -> list[tuple[str, str, str]]:
+        """Layer, term and name of every head of the last layers; by default of all."""
+        layers = self.layers if last is None else self.layers[-last:]
+        return [(layer, f"head {head}", f"{layer}.{head}") for layer in layers for head in range(self.n_heads)]
+
+    def check(self, member: str) -> None:
+        """Refuse terms that the model does not have.
+
+        Raises:
+            ValueError: a block or a head beyond the last one.
+        """
+        layer, _, head = member.removeprefix("mlp.").partition(".")
+        if layer in ("init", "mlps"):
+            return
+        if self.are_pooling or layer == POOLING:
+            if not self.are_pooling:
+                raise ValueError(f"{member}: no attention pools its tokens; write the number of a block")
+            if layer != POOLING:
+                raise ValueError(f"{member}: an attention pools its tokens, whose heads are {self._first_to_last}")
+        elif int(layer) >= len(self.layers):
+            raise ValueError(f"{member}: its blocks are numbered 0 to {len(self.layers) - 1}")
+        if head and int(head) >= self.n_heads:
+            raise ValueError(f"{member}: its heads are numbered 0 to {self.n_heads - 1}")
+
+    @property
+    def _first_to_last(self) -> str:
+        return f"{POOLING}.0 to {POOLING}.{self.n_heads - 1}"
+
+
+def everything_asked(keys: TextDecompositionStudy, shared: Shared, heads: Heads) -> Iterator[Asked]:
     """Everything a study asks of one decomposition."""
-    blocks = range(n_blocks)
-    terms = [*_heads(blocks, n_heads), ("embed", "init", "init")]
-    terms += [(str(block), "mlp", f"mlp.{block}") for block in blocks]
+    mlps = [(layer, "mlp", f"mlp.{layer}") for layer in heads.layers]
+    enters = (POOLING, "bias", "init") if heads.are_pooling else ("embed", "init", "init")
+    terms = [*heads.named(), enters, *mlps]
     if "ablation" in keys.analyses:
-        yield from _ablations(keys, shared, n_blocks, n_heads)
-    if "heads" in keys.analyses:
-        yield from (Asked("heads", layer, term, shared, (name,)) for layer, term, name in terms)
+        yield from _ablations(keys, shared, heads)
+    if "heads" in keys.analyses:  # the bias is the same for all images: without it nothing changes
+        varied = [one for one in terms if one[1] != "bias"]
+        yield from (Asked("heads", layer, term, shared, (name,)) for layer, term, name in varied)
     if "textspan" in keys.analyses:
         for config in keys.textspan:
             yield Asked("textspan", "final", RECONSTRUCTION, shared, (), config)
-            for layer, term, name in _heads(blocks[-config.last_layers :], n_heads):
+            for layer, term, name in heads.named(config.last_layers):
                 yield Asked("textspan", layer, term, shared, (name,), config)
     if "heatmap" in keys.analyses:
         for layer in keys.heatmap.layers or ():
-            _check(str(layer), n_blocks, n_heads)
+            heads.check(str(layer))
         yield from (Asked("heatmap", "final", name, shared, (), keys.heatmap) for name in MAPS)
         for head in keys.heatmap.heads:
-            _check(head, n_blocks, n_heads)
+            heads.check(head)
             layer, _, number = head.partition(".")
             for name in HEAD_MAPS:
                 yield Asked("heatmap", layer, f"head {number}: {name}", shared, (head,), keys.heatmap)
     if "forced_choice" in keys.analyses:
         yield Asked("forced_choice", "final", EMBEDDING, shared)
-        layers = tuple(map(str, blocks))
-        yield Asked("forced_choice", "final", ALL_HEADS, shared, layers)
+        yield Asked("forced_choice", "final", ALL_HEADS, shared, heads.layers)
         yield Asked("forced_choice", "final", MLPS, shared, ("mlps",))
-        yield from (Asked("forced_choice", layer, HEADS, shared, (layer,)) for layer in layers)
+        apart = () if heads.are_pooling else heads.layers  # of one layer alone, its heads are all
+        yield from (Asked("forced_choice", layer, HEADS, shared, (layer,)) for layer in apart)
         yield from (Asked("forced_choice", layer, term, shared, (name,)) for layer, term, name in terms)
     if "neighbours" in keys.analyses:
-        for layer, term, name in _heads(blocks[-4:], n_heads):
+        for layer, term, name in heads.named(4):
             yield Asked("neighbours", layer, term, shared, (name,), keys.neighbours)
     if "spurious" in keys.analyses:
         for member in keys.spurious.named:
-            _check(member, n_blocks, n_heads)
+            heads.check(member)
         policies = (*POLICIES, NAMED) if keys.spurious.named else POLICIES
         yield from (Asked("spurious", "final", name, shared, (), keys.spurious) for name in policies)
 
 
 def _left_out_of_photos(asked: Asked, labels: tuple[str, ...]) -> str | None:
-    if asked.analysis == "forced_choice" or "other" in asked.term:
+    if asked.analysis == "forced_choice" or "other" in asked.term or TWIN in asked.term:
         return "labelled images do not tell which objects they show"
     if asked.analysis == "heatmap":
         return None if "class_mask" in labels else "the data set has no class_mask"
-    if asked.analysis == "spurious" and len({*labels} - {"class", "group", "mask", "class_mask"}) == 0:
-        return "the data set has no label beside the class"
+    has_cue = {*labels} - {"class", "group", "mask", "class_mask"}
+    if isinstance(asked.config, SpuriousConfig) and not has_cue and asked.config.cue not in labels:
+        return "the data set has no label beside the class; groups may be named as the `cue`"
     return None if "class" in labels else "the data set has no classes"
 
 
-def _heads(blocks: range, n_heads: int) -> list[tuple[str, str, str]]:
-    return [(str(block), f"head {head}", f"{block}.{head}") for block in blocks for head in range(n_heads)]
-
-
-def _ablations(keys: TextDecompositionStudy, shared: Shared, n_blocks: int, n_heads: int) -> Iterator[Asked]:
+def _ablations(keys: TextDecompositionStudy, shared: Shared, heads: Heads) -> Iterator[Asked]:
     yield Asked("ablation", "final", MLPS, shared, ("mlps",))
-    yield Asked("ablation", "final", FIRST, shared, ("cls",))
-    yield Asked("ablation", "final", BOTH, shared, ("mlps", "cls"))
-    for block in range(n_blocks):
-        yield Asked("ablation", str(block), UP_TO_HERE, shared, tuple(map(str, range(block + 1))))
+    if not heads.are_pooling:
+        yield Asked("ablation", "final", FIRST, shared, ("cls",))
+        yield Asked("ablation", "final", BOTH, shared, ("mlps", "cls"))
+    for number, layer in enumerate(heads.layers):
+        yield Asked("ablation", layer, UP_TO_HERE, shared, heads.layers[: number + 1])
     for name, members in keys.sets:
         for member in members:
-            _check(member, n_blocks, n_heads)
+            heads.check(member)
         yield Asked("ablation", "final", name, shared, members)
-
-
-def _check(member: str, n_blocks: int, n_heads: int) -> None:
-    """Refuse terms that a model does not have.
-
-    Raises:
-        ValueError: a block or a head beyond the last one.
-    """
-    numbers = [int(part) for part in member.removeprefix("mlp.").split(".") if part.isdigit()]
-    for number, most, what in zip(numbers, (n_blocks, n_heads), ("block", "head"), strict=False):
-        if number >= most:
-            raise ValueError(f"{member}: its {what}s are numbered 0 to {most - 1}")

@@ -20,7 +20,7 @@ from frozen.capture.sites import Site
 from frozen.models import BackboneError, Description, Ending
 from frozen.models.joint import output_map, queries_keys
 
-_MOST_ERROR = 0.05
+MOST_ERROR = 0.05
 """Largest relative difference between a head's output and the sum of its shares by token: products in half
 precision differ by less, another kind of attention by more."""
 
@@ -80,19 +80,8 @@ class ImageTerms:
             raise ValueError("the terms of an embedding are those of the unchanged pass")
         heads = description.part("heads")
         assert not isinstance(heads, str)
-        shape, width = (self.n_blocks, *heads), description.layout.width
-        numbers = [Column(name, (), "float32") for name in ("mean", "scale", "weight")]
-        n_tokens, n_heads = description.layout.n_tokens, len(self.token_heads)
-        token_map = [Column("token_map", (n_tokens, width))] * self.tokens
-        token_map += [Column("token_heads", (n_heads, n_tokens, heads[1]))] * bool(n_heads)
-        return (
-            Column("heads", shape),
-            Column("from_first", shape),
-            Column("mlps", (self.n_blocks + 1, width)),
-            *numbers,
-            Column("embedding", (width,), "float32"),
-            *token_map,
-        )
+        width, n_tokens = description.layout.width, description.layout.n_tokens
+        return columns_of(self.n_blocks, heads, width, n_tokens, self.tokens, len(self.token_heads))
 
     def begin(self, forward: ForwardPass) -> _Reducer:
         """A reducer for one batch.
@@ -103,10 +92,44 @@ class ImageTerms:
         return _Reducer(self, forward)
 
 
+def columns_of(
+    n_layers: int,
+    heads: tuple[int, ...],
+    width: int,
+    n_tokens: int,
+    tokens: bool,
+    n_heads: int,
+    dtype: str | None = None,
+) -> tuple[Column, ...]:
+    """Columns of the terms of an embedding.
+
+    Args:
+        n_layers: with heads.
+        heads: their number in a layer, and the dim of one.
+        width: of what heads and MLPs write.
+        n_tokens: of the model.
+        tokens: whether there is a token map.
+        n_heads: that are kept by token.
+        dtype: of the outputs of heads and MLPs; by default the store's.
+    """
+    shape = (n_layers, *heads)
+    numbers = [Column(name, (), "float32") for name in ("mean", "scale", "weight")]
+    token_map = [Column("token_map", (n_tokens, width))] * tokens
+    token_map += [Column("token_heads", (n_heads, n_tokens, heads[1]))] * bool(n_heads)
+    return (
+        Column("heads", shape, dtype),
+        Column("from_first", shape, dtype),
+        Column("mlps", (n_layers + 1, width), dtype),
+        *numbers,
+        Column("embedding", (width,), "float32"),
+        *token_map,
+    )
+
+
 class _Reducer:
     def __init__(self, reduction: ImageTerms, forward: ForwardPass) -> None:
         trunk = forward.model.trunk
-        if trunk is None or trunk.ending is None:
+        if trunk is None or not isinstance(trunk.ending, Ending):
             raise BackboneError(
                 f"{forward.model.identity} does not end in a layer norm and pooled tokens, so that its embedding "
                 "is no sum of what its blocks wrote"
@@ -233,7 +256,7 @@ def _check(summed: Tensor, pooled: Tensor, block: int) -> None:
         BackboneError: they do not: the attention is another one than softmax(queries · keys).
     """
     error = float((summed - pooled).norm() / pooled.norm().clamp_min(1e-12))
-    if not error <= _MOST_ERROR:
+    if not error <= MOST_ERROR:
         raise BackboneError(
             f"block {block}: what its heads read from each token does not sum to what they wrote (relative "
             f"difference {error:.2g}); its attention has positions, gates or norms that are not known here"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import cache
 from typing import Any
@@ -29,6 +29,7 @@ from readouts.text_decomposition.asked import (
     MAPPED,
     SPACE,
     Asked,
+    Heads,
     Shared,
     everything_asked,
     left_out,
@@ -36,6 +37,8 @@ from readouts.text_decomposition.asked import (
 from readouts.text_decomposition.capture import ImageTerms
 from readouts.text_decomposition.files import absent, digest_of
 from readouts.text_decomposition.keys import TextDecompositionStudy
+from readouts.text_decomposition.lens import POOLING
+from readouts.text_decomposition.pooling_head import PooledTerms
 from readouts.text_decomposition.settings import (
     AUTO,
     HeatmapConfig,
@@ -78,15 +81,34 @@ def _refusal(reading: Reading, joint: JointConfig) -> str | None:
             return f"{reason}; with `joint: {{clip: ..}}` it is mapped to a CLIP that has"
         if reading.control == "shuffled":
             return "a map from the images of others maps nothing"
+    if reading.description.no_sum:
+        return f"its embedding is no sum of what heads and MLPs write: {reading.description.no_sum}"
     try:
-        ImageTerms(_n_blocks(reading)).columns(reading.description, PLAIN)
+        _terms(reading).columns(reading.description, PLAIN)
     except ValueError as error:
         return str(error)
     return None
 
 
-def _n_blocks(reading: Reading) -> int:
-    return sum(layer.isdigit() for layer in reading.description.layers)
+def _terms(
+    reading: Reading, tokens: bool = False, layers: tuple[int, ...] | None = None, heads: Sequence[str] = ()
+) -> ImageTerms | PooledTerms:
+    """What is kept of an image, by what ends the backbone."""
+    pairs = tuple(name.split(".") for name in heads)
+    if reading.description.pooling_heads:
+        return PooledTerms(tokens, tuple(int(head) for _, head in pairs))
+    blocks = tuple(layer for layer in reading.description.layers if layer.isdigit())
+    return ImageTerms(len(blocks), tokens, layers, tuple((int(layer), int(head)) for layer, head in pairs))
+
+
+def _heads(reading: Reading) -> Heads:
+    """The heads that are told apart."""
+    description = reading.description
+    if description.pooling_heads:
+        return Heads((POOLING,), description.pooling_heads[0])
+    heads = description.part("heads")
+    assert not isinstance(heads, str)
+    return Heads(tuple(layer for layer in description.layers if layer.isdigit()), heads[0])
 
 
 def _of_reading(
@@ -101,14 +123,13 @@ def _of_reading(
     except ValueError as error:
         yield Mistake(dataset_path(study, reading.dataset), str(error))
         return
-    n_blocks, heads = _n_blocks(reading), reading.description.part("heads")
-    assert not isinstance(heads, str)
+    heads = _heads(reading)
     try:
-        asked = list(everything_asked(keys, shared, n_blocks, heads[0]))
+        asked = list(everything_asked(keys, shared, heads))
     except ValueError as error:
         yield Mistake(_where(keys), f"{written(reading.backbone.source)}: {error}")
         return
-    reductions = {"validation": ImageTerms(n_blocks), "test": _with_tokens(keys, n_blocks)}
+    reductions = {"validation": _terms(reading), "test": _with_tokens(keys, reading, len(heads.layers))}
     captures = {
         role: Capture(reading.dataset, split, reading.backbone, reductions[role], dtype=study.store.dtype)
         for role, split in zip(("validation", "test"), names, strict=True)
@@ -143,14 +164,13 @@ def _where(keys: TextDecompositionStudy) -> tuple[str, ...]:
     return ("spurious",) if keys.spurious.named else ("heatmap",)
 
 
-def _with_tokens(keys: TextDecompositionStudy, n_blocks: int) -> ImageTerms:
+def _with_tokens(keys: TextDecompositionStudy, reading: Reading, n_blocks: int) -> ImageTerms | PooledTerms:
     """What is kept of the images that are measured."""
     if "heatmap" not in keys.analyses:
-        return ImageTerms(n_blocks)
+        return _terms(reading)
     layers = keys.heatmap.layers
     some = None if layers is None or set(layers) == set(range(n_blocks)) else tuple(sorted(set(layers)))
-    heads = (name.split(".") for name in keys.heatmap.heads)
-    return ImageTerms(n_blocks, True, some, tuple((int(layer), int(head)) for layer, head in heads))
+    return _terms(reading, True, some, keys.heatmap.heads)
 
 
 def _mapping(study: Study, reading: Reading, captures: dict[str, Capture], asked: Asked) -> Cell:

@@ -7,16 +7,21 @@ from frozen.readout.measures import Dimension, Expectation, Measure
 DIMENSIONS = (
     Dimension("analysis", "question", "what was asked of the decomposition", "panel"),
     Dimension(
-        "layer", "layer", "embed, number of a block, or final for what is of all", "depth", order="layer_index"
+        "layer",
+        "layer",
+        "embed, number of a block, or final for what is of all and for an attention that pools",
+        "depth",
+        order="layer_index",
     ),
     Dimension("term", "term", "what of the layer, or which terms together", "line"),
     Dimension("setting", "setting", "of what has several: texts a head, maps", "detail"),
 )
 GRID_COLUMNS = {
     "analysis": "map, decomposition, ablation, heads, textspan, heatmap, forced_choice, neighbours or spurious",
-    "layer": "embed, number of a block, or final for what is of all",
+    "layer": "embed, number of a block, or final for what is of all and for an attention that pools",
     "layer_index": "position in depth: embed is -1",
-    "term": "head 0, mlp, init (what enters the first block), or the terms that are removed",
+    "term": "head 0, mlp, init (what enters the first block), bias (of an attention that pools), or the terms that "
+    "are removed",
     "setting": "of what has several: texts a head, maps",
 }
 GRID_COLUMN_KINDS = {**dict.fromkeys(GRID_COLUMNS, "text"), "layer_index": "whole"}
@@ -136,6 +141,7 @@ COLUMNS = {
     "sum_error_own_mean": "the same where each term loses its own mean",
     "removed": "terms that were removed, JSON",
     "group_percents": "accuracy of each class with each value of the cue, JSON",
+    "group_intervals": "ends of the intervals of these, JSON: [low, high]",
     "mean_head_cosine": "mean absolute cosine of what differs from the mean in two heads, over all pairs",
     "chance_head_cosine": "the same of random directions",
     "n_classes": "classes of the zero-shot classifier",
@@ -150,12 +156,13 @@ COLUMNS = {
     "interval_resamples": "bootstrap resamples behind each interval",
     "flags": "warnings",
 }
-_TEXT = ("removed", "group_percents", "texts", "factor", "factor_ratios", "means", "norm_split")
+_TEXT = ("removed", "group_percents", "group_intervals", "texts", "factor", "factor_ratios", "means", "norm_split")
 COLUMN_KINDS = {**dict.fromkeys(COLUMNS, "number?"), **dict.fromkeys(_TEXT, "text?"), "flags": "texts"}
 FLAGS = {
     "inexact_sum": "the terms do not sum to the model's embedding to 0.001",
     "few_images": "fewer than 100 images",
     "no_better_than_chance": "the texts explain no more than the best of their random rotations",
+    "no_heads": "no head is chosen, so that the numbers are those of all terms",
     "equal_texts": "several classes have one text, so that no image can be told apart among them",
 }
 _NO_TEXT = "What never saw an image of its text tells what is in it: labels leak into what is read."

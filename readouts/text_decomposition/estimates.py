@@ -126,6 +126,28 @@ def estimate(tables: Mapping[Key, pa.Table], config: IntervalConfig, *, seed: in
     return {key: found[key] for key in tables}
 
 
+def group_estimates(samples: pa.Table, config: IntervalConfig, *, seed: int) -> dict[int, Estimate]:
+    """Accuracy in each group, by its number, in percent; groups without images are left out.
+
+    Args:
+        samples: with the columns of groups.
+        config: of the intervals.
+        seed: of the resampling; the same resamples as those of `estimate`.
+    """
+    units = _units(samples)
+    drawn = resample({name: values[None] for name, values in units.items()}, resamples=config.resamples, seed=seed)
+    found: dict[int, Estimate] = {}
+    for name in [name for name in units if name.startswith(IN_GROUP) and units[name].any()]:
+        right = RIGHT_IN + name.removeprefix(IN_GROUP)
+        value = 100.0 * float(units[right].mean() / units[name].mean())
+        with np.errstate(invalid="ignore", divide="ignore"):
+            both = 100.0 * drawn.both[right] / drawn.both[name]
+        both = np.where(np.isfinite(both), both, value)  # a resample without any image of the group
+        spreading = spread(value, both, [], int(np.count_nonzero(units[name])), seed=seed)
+        found[int(name.removeprefix(IN_GROUP))] = interval(value, spreading, config.level, (0, 100))
+    return found
+
+
 def caption_bits(samples: pa.Table) -> PerImage | None:
     """Caption bits of every image of a forced choice; None of other analyses."""
     if "bits" not in samples.column_names:

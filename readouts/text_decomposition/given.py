@@ -83,7 +83,7 @@ class Given:
         if space is None:
             names = value_names(open_split(cell.dataset.config, asked.splits["test"]))
             classes = _named_classes(inputs, names, shared.classes)
-            texts = [*classes.texts, *(text for some in names.values() for text in some)]
+            texts = [*classes.texts, *_named_values(names)]
             templates = shared.templates or PHOTO
         else:
             names = {group.name: group.values for group in space.groups}
@@ -95,7 +95,8 @@ class Given:
             ]
             texts = [*classes.texts, *scenes, *default_pool(space, joint.grammar)]
             templates = shared.templates or PLAIN
-        pools = {written(pool): _pool(pool, space, joint.grammar, classes.texts) for pool in shared.pools}
+        named = (*classes.texts, *_named_values(names))
+        pools = {written(pool): _pool(pool, space, joint.grammar, named) for pool in shared.pools}
         table = TextTable.of([*texts, *(text for pool in pools.values() for text in pool)], joint)
         distinct = tuple(dict.fromkeys(classes.texts))
         number = {text: position for position, text in enumerate(distinct)}
@@ -207,8 +208,15 @@ class Given:
 
 
 def value_names(split: Any) -> dict[str, tuple[str, ...]]:
-    """Labels of labelled images that are numbers, and what these are called; nothing where nobody says."""
-    return {name: tuple(split.value_names(name)) for name in numbered_labels(split)}
+    """Labels of labelled images that are numbers, and what these are called; nothing where nobody says.
+
+    Values beside classes that are called 0, 1, .. have no names.
+    """
+    found = {name: tuple(split.value_names(name)) for name in numbered_labels(split)}
+    return {
+        name: () if name != "class" and all(text.isdecimal() for text in texts) else texts
+        for name, texts in found.items()
+    }
 
 
 def numbered_labels(split: Any) -> list[str]:
@@ -230,6 +238,11 @@ def present_values(codes: np.ndarray, space: FeatureSpace) -> dict[str, Int64[np
         for group, part in zip(space.groups, parts, strict=True)
         if part.shape[1] < _MOST_BITS
     }
+
+
+def _named_values(names: Mapping[str, tuple[str, ...]]) -> tuple[str, ...]:
+    """What the values of all labels are called."""
+    return tuple(text for some in names.values() for text in some)
 
 
 def _named_classes(inputs: Inputs, names: Mapping[str, tuple[str, ...]], file: str | None) -> Classes:
@@ -255,12 +268,12 @@ def _class_labels(inputs: Inputs, space: FeatureSpace | None, grammar: str) -> I
     return columns[f"{LABEL}class"][:].astype(np.int64) if f"{LABEL}class" in columns else np.zeros(0, np.int64)
 
 
-def _pool(name: str, space: FeatureSpace | None, grammar: str, classes: tuple[str, ...]) -> tuple[str, ...]:
-    """Texts of a pool; by default words and phrases of scenes, or the names of classes.
+def _pool(name: str, space: FeatureSpace | None, grammar: str, named: tuple[str, ...]) -> tuple[str, ...]:
+    """Texts of a pool; by default words and phrases of scenes, or the names of classes and of other labels.
 
     Raises:
         ValueError: a file that cannot be read, or is empty.
     """
     if name != AUTO:
         return tuple(dict.fromkeys(lines_of(name, "pool")))
-    return tuple(dict.fromkeys(classes if space is None else default_pool(space, grammar)))
+    return tuple(dict.fromkeys(named if space is None else default_pool(space, grammar)))

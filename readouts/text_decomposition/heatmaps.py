@@ -16,18 +16,29 @@ from jaxtyping import Bool, Float, Float32
 from torch.nn.functional import interpolate
 
 from frozen.data.spec import open_split
-from readouts.text_decomposition.asked import HEAD_MAPS
+from readouts.text_decomposition.asked import HEAD_MAPS, TWIN
 from readouts.text_decomposition.given import Given
 from readouts.text_decomposition.lens import Stored
 from readouts.text_decomposition.settings import HeatmapConfig
-from readouts.text_decomposition.texts import caption
+from readouts.text_decomposition.texts import caption, captions, exchanged
 
 
 class Named(NamedTuple):
-    """The object of each scene that its map is about, and another one of the scene; -1 where there is none."""
+    """What the maps of scenes are about.
 
+    Attributes:
+        codes: uint8 [scenes objects].
+        own: object that a map is about; -1 where there is none.
+        other: another object of the scene, or -1.
+    """
+
+    codes: np.ndarray
     own: np.ndarray
     other: np.ndarray
+
+    def of(self, rows: slice) -> Named:
+        """Of some scenes."""
+        return Named(*(one[rows] for one in self))
 
 
 def named_objects(codes: np.ndarray) -> Named:
@@ -35,11 +46,14 @@ def named_objects(codes: np.ndarray) -> Named:
     kinds = [np.flatnonzero(code) for code in codes]
     own = [int(some[0]) if len(some) else -1 for some in kinds]
     other = [int(some[-1]) if len(some) > 1 else -1 for some in kinds]
-    return Named(np.array(own, np.int64), np.array(other, np.int64))
+    return Named(codes, np.array(own, np.int64), np.array(other, np.int64))
 
 
 def text_maps(given: Given, tokens: Float32[np.ndarray, "image token joint"], named: Named) -> dict[str, np.ndarray]:
-    """Maps [image token] along the object's text, less that of the other one, less the mean of all objects' texts."""
+    """Maps [image token] along the object's text, less that of the other one, less the mean of all objects' texts.
+
+    `caption - twin` is along the caption of the scene less that of its twin; nothing where there is no twin.
+    """
     space = given.scene_space
     kinds = [caption([kind], space, given.grammar) for kind in range(space.n_objects)]
     vectors = given.table.rows(kinds)
@@ -50,8 +64,20 @@ def text_maps(given: Given, tokens: Float32[np.ndarray, "image token joint"], na
         "text - other": own - other,
         "other - text": other - own,
         "text - mean": own - vectors.mean(axis=0),
+        TWIN: _of_twins(given, named.codes),
     }
     return {name: _along(tokens, direction) for name, direction in directions.items()}
+
+
+def _of_twins(given: Given, codes: np.ndarray) -> Float32[np.ndarray, "image joint"]:
+    """Caption less that of the twin; 0 where there is no twin."""
+    space, twins = given.scene_space, exchanged(codes, given.scene_space)
+    found = np.zeros((len(codes), given.class_vectors.shape[1]), np.float32)
+    has_twin = (codes != twins).any(axis=1)
+    if has_twin.any():
+        one, other = (given.table.rows(captions(some[has_twin], space, given.grammar)) for some in (codes, twins))
+        found[has_twin] = one - other
+    return found
 
 
 def _along(tokens: np.ndarray, direction: np.ndarray) -> np.ndarray:
@@ -65,11 +91,13 @@ class Mapped(NamedTuple):
         is_used: test images that have it.
         columns: of the samples of these.
         first: the maps of the first test images.
+        named: texts that the maps of photographs are of, image by image; empty for scenes, whose objects say it.
     """
 
     is_used: dict[str, Bool[np.ndarray, " images"]]
     columns: dict[str, dict[str, np.ndarray]]
     first: dict[str, Float32[np.ndarray, "images row column"]]
+    named: tuple[str, ...] = ()
 
 
 def map_of(head: str, name: str) -> str:
@@ -112,7 +140,7 @@ def mapped(given: Given, split: Any, config: HeatmapConfig, layout: Any, masks_o
     first: dict[str, np.ndarray] = {}
     for rows, stored in given.chunks("test"):
         masks = split.masks(np.arange(rows.start, rows.stop))
-        own = Named(named.own[rows], named.other[rows])
+        own = named.of(rows)
         object_masks = (masks == own.own[:, None, None] + 1) & (own.own >= 0)[:, None, None]
         maps = text_maps(given, tokens_of(given, rows, stored), own)
         for head, tokens in head_tokens(given, rows, stored):
@@ -121,10 +149,15 @@ def mapped(given: Given, split: Any, config: HeatmapConfig, layout: Any, masks_o
         for name, values in maps.items():
             spatial = values[:, layout.n_prefix :].reshape(-1, *layout.grid)
             first.setdefault(name, spatial)
-            for column, part in _scored(spatial, object_masks, config).items():
+            # what tells a scene from its twin is at either object, and of either sign
+            is_of_both = name.endswith(TWIN)
+            held = (np.abs(spatial), masks > 0) if is_of_both else (spatial, object_masks)
+            for column, part in _scored(*held, config).items():
                 found.setdefault(name, {}).setdefault(column, []).append(part)
     has_own, has_other = named.own >= 0, named.other >= 0
-    is_used = {name: has_own & has_other if "other" in name else has_own for name in found}
+    has_twin = (named.codes != exchanged(named.codes, given.scene_space)).any(axis=1)
+    used = {name: has_own & has_other if "other" in name else has_own for name in found}
+    is_used = {name: has_twin if name.endswith(TWIN) else one for name, one in used.items()}
     columns = {
         name: {column: np.concatenate(parts)[is_used[name]] for column, parts in one.items()}
         for name, one in found.items()
@@ -141,11 +174,14 @@ def _of_photos(given: Given, split: Any, config: HeatmapConfig, layout: Any) -> 
     if "class_mask" not in split.label_names:
         raise ValueError(f"maps are held against class_mask; the data set has {', '.join(split.label_names)}")
     vectors = given.class_vectors
+    called = dict(zip(given.text_of_class.tolist(), given.classes.texts, strict=True))
+    named: list[str] = []
     found: dict[str, dict[str, list[np.ndarray]]] = {}
     first: dict[str, np.ndarray] = {}
     for rows, stored in given.chunks("test"):
         masks = split.labels("class_mask", np.arange(rows.start, rows.stop)) > 0
         guessed = given.scores(given.lens.embeddings(stored).numpy()).argmax(axis=1)
+        named += [called[number] for number in guessed.tolist()]
         own = vectors[guessed]
         less_mean = own - vectors[given.text_of_class].mean(axis=0)
         tokens = tokens_of(given, rows, stored)
@@ -158,7 +194,7 @@ def _of_photos(given: Given, split: Any, config: HeatmapConfig, layout: Any) -> 
             for column, part in _scored(spatial, masks, config).items():
                 found.setdefault(name, {}).setdefault(column, []).append(part)
     columns = {name: {key: np.concatenate(parts) for key, parts in one.items()} for name, one in found.items()}
-    return Mapped({name: np.ones(given.n_images, bool) for name in found}, columns, first)
+    return Mapped({name: np.ones(given.n_images, bool) for name in found}, columns, first, tuple(named))
 
 
 def tokens_of(given: Given, rows: slice, stored: Stored) -> Float32[np.ndarray, "image token joint"]:
@@ -178,7 +214,10 @@ def head_tokens(given: Given, rows: slice, stored: Stored) -> Iterator[tuple[str
     kept = torch.from_numpy(np.array(given.columns["test"]["token_heads"][rows], np.float32))
     for number, name in enumerate(heads):
         layer, _, head = name.partition(".")
-        yield name, given.lens.of_head_tokens(stored, kept[:, number], int(layer), int(head)).numpy()
+        yield (
+            name,
+            given.lens.of_head_tokens(stored, kept[:, number], given.lens.layers.index(layer), int(head)).numpy(),
+        )
 
 
 def _scored(
@@ -190,13 +229,14 @@ def _scored(
     touched = interpolate(torch.from_numpy(masks[:, None].astype(np.float32)), size=grid, mode="area")[:, 0] > 0
     touched = touched.flatten(1).numpy()
     flat = maps.reshape(len(maps), -1)
+    is_largest = flat == flat.max(axis=1, keepdims=True)
     large = interpolate(torch.from_numpy(maps[:, None].copy()), size=size, mode="bilinear", align_corners=False)
     scaled = scale(large[:, 0].numpy())
     threshold = scaled.mean(axis=(1, 2), keepdims=True) if config.threshold is None else config.threshold
     scores = segmentation(scaled > threshold, masks)
     precision = [average_precision(one, mask) for one, mask in zip(scaled, masks, strict=True)]
     return {
-        "pointed": np.take_along_axis(touched, flat.argmax(axis=1)[:, None], axis=1)[:, 0],
+        "pointed": (touched & is_largest).sum(axis=1) / is_largest.sum(axis=1),  # of a flat map, the share by chance
         "touched": touched.mean(axis=1),
         "precision": np.array(precision),
         **scores,

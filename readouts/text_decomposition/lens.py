@@ -7,6 +7,10 @@ gain g, bias β, mean μ and deviation s of the final norm, and the projection P
 
 and a head's the same with t = z W_h + b_o/H and K H for K. The terms sum to y/||y||. The split `own_mean` takes from
 each term the mean over its own channels instead of an equal share of μ: the same sum, other terms.
+
+Of a model whose tokens an attention pools after the final norm (SigLIP), the terms are those of that attention: its
+heads, the bias b_o of its output projection (as `init`, once) and its MLP. No norm follows, so that μ = 0, s = 1, and
+both splits are the same.
 """
 
 from __future__ import annotations
@@ -22,11 +26,13 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from frozen.models import Backbone, BackboneError
+from frozen.models import Backbone, BackboneError, Ending, PoolingHead
 from frozen.models.joint import JointSpace, output_map
 from frozen.rows import ArrayRows
 
 Split = Literal["uniform", "own_mean"]
+POOLING = "final"
+"""Name of the layer whose heads pool the tokens."""
 SPLITS: tuple[Split, ...] = get_args(Split)
 CHUNK = 512
 """Images at once."""
@@ -38,8 +44,8 @@ class Term(NamedTuple):
     """One summand of the embedding.
 
     Attributes:
-        kind: head, mlp or init (what enters the first block).
-        layer: number of the block; -1 for init.
+        kind: head, mlp or init (what enters the first block; of an attention that pools, its bias).
+        layer: number of the block, 0 for an attention that pools; -1 for init.
         head: number of the head, or None.
     """
 
@@ -64,6 +70,7 @@ class Lens:
         project_bias: float32 [J].
         n_heads: H.
         n_tokens: N, all tokens of the model.
+        is_pooling: whether the heads are those of the attention that pools, after which there is no norm; L is 1.
     """
 
     output: Tensor
@@ -74,17 +81,20 @@ class Lens:
     project_bias: Tensor
     n_heads: int
     n_tokens: int
+    is_pooling: bool = False
 
     @classmethod
     def of(cls, model: Backbone, space: JointSpace) -> Lens:
         """The weights of a loaded model.
 
         Raises:
-            BackboneError: a model that is no ViT with a layer norm at its end.
+            BackboneError: a model that is no ViT with a layer norm, or an attention that pools, at its end.
         """
         trunk = model.trunk
+        if trunk is not None and isinstance(trunk.ending, PoolingHead):
+            return cls._of_pooling(trunk.ending, space, model.description.layout.n_tokens)
         heads = model.description.part("heads")
-        if trunk is None or trunk.ending is None or isinstance(heads, str):
+        if trunk is None or not isinstance(trunk.ending, Ending) or isinstance(heads, str):
             reason = heads if isinstance(heads, str) else "it does not end in a layer norm and pooled tokens"
             raise BackboneError(f"{model.identity} cannot be decomposed: {reason}")
         maps = [output_map(trunk, block) for block in range(len(trunk.blocks))]
@@ -103,6 +113,22 @@ class Lens:
             model.description.layout.n_tokens,
         )
 
+    @classmethod
+    def _of_pooling(cls, pool: PoolingHead, space: JointSpace, n_tokens: int) -> Lens:
+        weight = pool.output.weight.detach().float().cpu()
+        nothing = torch.zeros(len(weight))
+        return cls(
+            weight[None],
+            nothing[None],
+            torch.ones(len(weight)),
+            nothing,
+            torch.from_numpy(space.project),
+            torch.from_numpy(space.bias),
+            pool.shape[0],
+            n_tokens,
+            is_pooling=True,
+        )
+
     def arrays(self) -> dict[str, np.ndarray]:
         """Everything, for a file."""
         return {item.name: np.asarray(getattr(self, item.name)) for item in fields(self)}
@@ -110,14 +136,24 @@ class Lens:
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, np.ndarray]) -> Lens:
         """What `arrays` gave."""
-        values = {item.name: arrays[item.name] for item in fields(cls)}
+        values = {item.name: arrays[item.name] for item in fields(cls) if item.name in arrays}
         tensors = {name: torch.from_numpy(value) for name, value in values.items() if value.ndim}
-        return cls(**tensors, n_heads=int(values["n_heads"]), n_tokens=int(values["n_tokens"]))
+        return cls(
+            **tensors,
+            n_heads=int(values["n_heads"]),
+            n_tokens=int(values["n_tokens"]),
+            is_pooling=bool(values.get("is_pooling", False)),
+        )
 
     @property
     def n_blocks(self) -> int:
         """L."""
         return len(self.output)
+
+    @property
+    def layers(self) -> tuple[str, ...]:
+        """Names of the layers with heads in a study: numbers of blocks, or final for an attention that pools."""
+        return (POOLING,) if self.is_pooling else tuple(map(str, range(self.n_blocks)))
 
     @cached_property
     def terms(self) -> tuple[Term, ...]:
@@ -139,7 +175,8 @@ class Lens:
     def _centred(self, split: Split) -> Tensor:
         """[J W]: of terms whose own mean is taken away first, the projection does so."""
         gained = self._gained
-        return gained - gained.mean(1, keepdim=True) if split == "own_mean" else gained
+        is_centred = split == "own_mean" and not self.is_pooling
+        return gained - gained.mean(1, keepdim=True) if is_centred else gained
 
     def head_basis(self, split: Split = "uniform") -> Float[Tensor, "block head joint coordinate"]:
         """What each of a head's coordinates (its D outputs, then the constants) adds to the embedding."""

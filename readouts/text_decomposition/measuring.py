@@ -17,7 +17,14 @@ from frozen.readout.outcome import Outcome
 from readouts.text_decomposition.asked import EMBEDDING, MAP, RECONSTRUCTION, SPACE, Asked, Shared
 from readouts.text_decomposition.choice import choices, preferred
 from readouts.text_decomposition.columns import COLUMNS
-from readouts.text_decomposition.estimates import IN_GROUP, RIGHT_IN, estimate, estimate_columns, table
+from readouts.text_decomposition.estimates import (
+    IN_GROUP,
+    RIGHT_IN,
+    estimate,
+    estimate_columns,
+    group_estimates,
+    table,
+)
 from readouts.text_decomposition.given import Given
 from readouts.text_decomposition.heatmaps import map_of, mapped, squashed
 from readouts.text_decomposition.lens import SPLITS, pack
@@ -27,7 +34,7 @@ from readouts.text_decomposition.orthogonality import by_chance, orthogonality
 from readouts.text_decomposition.removal import factors, members, removed
 from readouts.text_decomposition.settings import HeatmapConfig, JointConfig, TextSpanConfig
 from readouts.text_decomposition.spans import described
-from readouts.text_decomposition.spurious import without_cue
+from readouts.text_decomposition.spurious import ALL, without_cue
 from readouts.text_decomposition.texts import best_guess, credit
 
 
@@ -75,7 +82,7 @@ def measured(cells: Mapping[Cell, Inputs]) -> Iterator[tuple[Cell, Outcome]]:
         of_classes = {} if given is None else _of_classes(given)
         common = {**_common(shared, samples), **of_classes}
         row = {**dict.fromkeys(COLUMNS), **estimate_columns(estimates[cell]), **common, **own}
-        row["flags"] = _flags(row)
+        row["flags"] = _flags(row, cell.settings)
         yield cell, Outcome(row=row, samples=samples, files=files, products=products)
 
 
@@ -94,7 +101,7 @@ def _common(shared: Shared, samples: pa.Table) -> dict[str, object]:
     }
 
 
-def _flags(row: Mapping[str, Any]) -> list[str]:
+def _flags(row: Mapping[str, Any], asked: Asked) -> list[str]:
     found = []
     if (row["sum_error"] or 0) > _EXACT:
         found.append("inexact_sum")
@@ -103,6 +110,8 @@ def _flags(row: Mapping[str, Any]) -> list[str]:
     explained, chance = row["explained_ratio"], row["explained_by_chance_high_ratio"]
     if explained is not None and chance is not None and explained <= chance:
         found.append("no_better_than_chance")
+    if asked.analysis == "spurious" and asked.term != ALL and row["n_terms"] == 0:
+        found.append("no_heads")
     if row["accuracy_percent"] is not None and row["change_percent"] is None and row["mean_margin"] is None:
         found += ["equal_texts"] * (row["n_class_texts"] < row["n_classes"])
     return found
@@ -232,7 +241,11 @@ def _heatmap(given: Given, cells: list[Cell]) -> Found:
         chance = 100.0 * float(columns.pop("touched").mean())
         samples = table(None if pair is None else pair[is_used], **columns)
         shown = np.flatnonzero(is_used)[:_SHOWN]
-        files = {"maps.npz": pack({"images": shown, "maps": found.first[term][shown].astype(np.float32)})}
+        kept = {"images": shown, "maps": found.first[term][shown].astype(np.float32)}
+        kept |= {"split": np.array(given.asked.splits["test"])}
+        if found.named:
+            kept["named"] = np.array([found.named[number] for number in shown])
+        files = {"maps.npz": pack(kept)}
         yield Part(cell, samples, {"chance_percent": chance}, files)
 
 
@@ -257,7 +270,7 @@ def _forced_choice(given: Given, cells: list[Cell]) -> Found:
 def _neighbours(given: Given, cells: list[Cell]) -> Found:
     by_layer: dict[int, list[Cell]] = {}
     for cell in cells:
-        by_layer.setdefault(int(cell.settings.layer), []).append(cell)
+        by_layer.setdefault(given.lens.layers.index(cell.settings.layer), []).append(cell)
     pair = given.pair("test")
     for layer, own in by_layer.items():
         heads = {cell: int(cell.settings.removed[0].partition(".")[2]) for cell in own}
@@ -266,7 +279,8 @@ def _neighbours(given: Given, cells: list[Cell]) -> Found:
             one = found[head]
             columns: dict[str, object] = {"factor": one.factor, "factor_ratios": json.dumps(one.ratios)}
             columns["chance_percent"] = 100 * one.chance
-            files = {"neighbours.npz": pack({"nearest": one.nearest})}
+            split = np.array(given.asked.splits["test"])
+            files = {"neighbours.npz": pack({"nearest": one.nearest, "split": split})}
             yield Part(cell, table(pair, retrieved=one.shares), columns, files)
 
 
@@ -280,12 +294,13 @@ def _spurious(given: Given, cells: list[Cell]) -> Found:
             is_in = one.groups == group
             columns |= {f"{IN_GROUP}{group}": is_in, f"{RIGHT_IN}{group}": is_in * one.right}
         own: dict[str, object] = {"removed": json.dumps(one.removed), "n_terms": len(one.removed[0])}
+        samples, shared = table(given.pair("test"), **columns), given.asked.shared
+        estimates = group_estimates(samples, shared.intervals, seed=shared.seed)
         percents = {name: round(100 * float(one.right[one.groups == g].mean()), 2) for g, name in one.names.items()}
-        yield Part(
-            cell,
-            table(given.pair("test"), **columns),
-            own | {"group_percents": json.dumps(percents, ensure_ascii=False)},
-        )
+        ends = {name: [round(end, 2) for end in estimates[g][1:]] for g, name in one.names.items()}
+        for name, values in (("group_percents", percents), ("group_intervals", ends)):
+            own[name] = json.dumps(values, ensure_ascii=False)
+        yield Part(cell, samples, own)
 
 
 _ANALYSES: dict[Any, Any] = {

@@ -10,7 +10,8 @@ import numpy as np
 import pyarrow as pa
 import torch
 
-from frozen.data.scenes import Scene, Split
+from frozen.data.scenes import Scene
+from frozen.data.spec import AnySplit
 from frozen.intervals import IntervalConfig
 from frozen.readout.cells import Cell, LeftOut, Mistake
 from frozen.readout.defaults import ReadoutDefaults
@@ -73,7 +74,7 @@ class TextDecomposition(ReadoutDefaults):
         SPACE: "weights between the outputs of heads and the joint space, texts and their vectors (npz)",
     }
     flag_meanings = FLAGS
-    mild_flags: ClassVar[frozenset[str]] = frozenset({"few_images"})
+    mild_flags: ClassVar[frozenset[str]] = frozenset({"few_images", "no_heads"})
     control_meanings = CONTROLS
     expectations = EXPECTATIONS
     column_kinds: ClassVar[Mapping[str, str]] = {**GRID_COLUMN_KINDS, **COLUMN_KINDS}
@@ -91,16 +92,15 @@ class TextDecomposition(ReadoutDefaults):
         asked: Asked = cell.settings
         return (cell.dataset, cell.backbone, cell.control, asked.bundle)
 
-    def labels(self, split: Split) -> dict[str, np.ndarray]:
+    def labels(self, split: AnySplit) -> dict[str, np.ndarray]:
         """Object codes of scenes, and which are twins; of other images, every label that is a number."""
+        rows, known = np.arange(len(split)), cast("Any", split)
         if not hasattr(split, "object_codes"):
-            rows, photos = np.arange(len(split)), cast("Any", split)
-            return {f"{LABEL}{name}": photos.labels(name, rows) for name in numbered_labels(photos)}
-        labels = {"object_codes": split.object_codes}
+            return {f"{LABEL}{name}": known.labels(name, rows) for name in numbered_labels(known)}
+        labels = {"object_codes": known.object_codes}
         twins = getattr(split, "twins", None)
         if twins is None:
             return labels
-        rows = np.arange(len(split))
         return labels | {"pair": np.minimum(rows, twins(rows)).astype(np.int32)}
 
     def cost(self, cell: Cell, sizes: Mapping[str, int]) -> float:

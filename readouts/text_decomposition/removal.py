@@ -37,7 +37,8 @@ def members(name: str, lens: Lens) -> list[int]:
     """Positions among the extended terms (all terms, then what each layer read from the first token).
 
     Args:
-        name: 11.3, 11, mlp.11, init, mlps, or cls for all that was read from the first token.
+        name: 11.3, 11, mlp.11, init, mlps, or cls for all that was read from the first token; of an attention that
+            pools, final for the number of a block.
         lens: knows the terms.
 
     Raises:
@@ -51,13 +52,13 @@ def members(name: str, lens: Lens) -> list[int]:
     if name == "init":
         found = [position for position, term in enumerate(terms) if term.kind == "init"]
     elif name.startswith("mlp."):
-        found = [p for p, term in enumerate(terms) if term.kind == "mlp" and term.layer == int(name[4:])]
+        found = [p for p, term in enumerate(terms) if term.kind == "mlp" and lens.layers[term.layer] == name[4:]]
     else:
         layer, _, head = name.partition(".")
         found = [
             position
             for position, term in enumerate(terms)
-            if term.kind == "head" and term.layer == int(layer) and head in ("", str(term.head))
+            if term.kind == "head" and lens.layers[term.layer] == layer and head in ("", str(term.head))
         ]
     if not found:
         raise ValueError(f"the model has no term {name}")

@@ -8,7 +8,7 @@ from typing import Literal
 
 from frozen.paths import written
 from frozen.problems import Problem, at_least, refuse
-from readouts.text_decomposition.lens import Split
+from readouts.text_decomposition.lens import POOLING, Split
 
 AUTO = "auto"
 
@@ -58,7 +58,8 @@ class HeatmapConfig:
     layers: tuple[int, ...] | None = None
     """Blocks whose heads are read; null for all (paper)."""
     heads: tuple[str, ...] = ()
-    """Heads that have maps of their own, such as 11.3 for head 3 of block 11."""
+    """Heads that have maps of their own, such as 11.3 for head 3 of block 11, or final.3 of an attention that
+    pools."""
     masks: Literal["aligned", "squashed"] = "aligned"
     """Masks of labelled images: through the same transform as the image, or squashed to a square (paper), whatever
     was cut off the image."""
@@ -149,4 +150,5 @@ def is_member(text: str) -> bool:
     if text in ("init", "mlps"):
         return True
     parts = text.removeprefix("mlp.").split(".")
+    parts[0] = "0" if parts[0] == POOLING else parts[0]
     return all(part.isdigit() for part in parts) and len(parts) <= (1 if text.startswith("mlp.") else 2)

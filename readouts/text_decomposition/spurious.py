@@ -18,7 +18,6 @@ from jaxtyping import Float32, Int64
 
 from readouts.text_decomposition.asked import NAMED, POLICIES
 from readouts.text_decomposition.given import Given
-from readouts.text_decomposition.lens import Term
 from readouts.text_decomposition.removal import extended, factors, fit_means, members
 from readouts.text_decomposition.settings import SpuriousConfig
 from readouts.text_decomposition.texts import credit
@@ -69,8 +68,7 @@ def without_cue(given: Given, policies: Sequence[str]) -> dict[str, Without]:
     """
     config = given.asked.config
     assert isinstance(config, SpuriousConfig)
-    otherwise = ("", "") if config.target and config.cue else _defaults(given)
-    target, cue = (_feature(given, *named) for named in zip((config.target, config.cue), otherwise, strict=True))
+    target, cue = (_feature(given, name) for name in _target_and_cue(given, config))
     if target.name == cue.name:
         raise ValueError(f"target and cue are both {target.name}; name two features of {_names(given)}")
     known = {policy: removed_heads(given, config, policy, target, cue) for policy in policies}
@@ -92,13 +90,12 @@ def _names(given: Given) -> str:
     return ", ".join(given.names)
 
 
-def _feature(given: Given, name: str, otherwise: str) -> Feature:
+def _feature(given: Given, name: str) -> Feature:
     """A feature of single objects, or a label.
 
     Raises:
         ValueError: no such feature, or scenes that have not exactly one object.
     """
-    name = name or otherwise
     if name not in given.names:
         raise ValueError(f"the data set has no feature {name!r}; it has {_names(given)}")
     if given.space is None:
@@ -110,15 +107,20 @@ def _feature(given: Given, name: str, otherwise: str) -> Feature:
     return Feature(name, given.names[name], given.space.value_of_object[codes.argmax(axis=1), number])
 
 
-def _defaults(given: Given) -> tuple[str, str]:
-    """Target and cue where a study names none: the class and the first other label, or last and first feature."""
+def _target_and_cue(given: Given, config: SpuriousConfig) -> tuple[str, str]:
+    """As a study names them; else the class and the first other label, or last and first feature.
+
+    Raises:
+        ValueError: no label that could be one of them.
+    """
     names = list(given.names)
     if given.space is not None:
-        return names[-1], names[0]
+        return config.target or names[-1], config.cue or names[0]
     others = [name for name in names if name not in ("class", "group")]
-    if "class" not in names or not others:
+    target, cue = config.target or "class", config.cue or next(iter(others), "")
+    if target not in names or not cue:
         raise ValueError(f"a cue needs a label beside the class; there are {_names(given) or 'none with names'}")
-    return "class", others[0]
+    return target, cue
 
 
 def removed_heads(
@@ -129,18 +131,15 @@ def removed_heads(
         return [list(config.named) if policy == NAMED else []]
     heads = [term for term in given.lens.terms if term.kind == "head"]
     told = factors(given).fitted
-    chosen = [_name(head) for p, head in enumerate(heads) if told[cue.name][p] - told[target.name][p] > config.share]
+    called = [f"{given.lens.layers[head.layer]}.{head.head}" for head in heads]
+    chosen = [name for p, name in enumerate(called) if told[cue.name][p] - told[target.name][p] > config.share]
     if policy == BY_VARIANCE:
         return [chosen]
     if policy == BY_WORDS:
         words = config.keywords or cue.texts
-        named = zip(heads, head_texts(given), strict=True)
-        return [[_name(head) for head, texts in named if cue_share(texts, words, target.texts) > 0.5]]
+        named = zip(called, head_texts(given), strict=True)
+        return [[name for name, texts in named if cue_share(texts, words, target.texts) > 0.5]]
     return random_heads(chosen, given.lens.n_heads, config.draws, given.asked.shared.seed)
-
-
-def _name(head: Term) -> str:
-    return f"{head.layer}.{head.head}"
 
 
 def cue_share(texts: Sequence[tuple[str, float]], words: Sequence[str], others: Sequence[str]) -> float:
@@ -155,13 +154,15 @@ def cue_share(texts: Sequence[tuple[str, float]], words: Sequence[str], others: 
 def head_texts(given: Given) -> list[list[tuple[str, float]]]:
     """The first texts of every head and the variance each explains, on the images that means come from."""
     texts = next(iter(given.pools.values()))
+    vectors = torch.from_numpy(given.table.rows(texts))
+    most = min(_TEXTS, int(torch.linalg.matrix_rank(vectors.double())))  # of two classes there are no more than two
     moments: Moments | None = None
     for _, stored in given.chunks(given.fit_split):
         part = Moments.of(given.lens.coordinates(stored, stored.heads).flatten(1, 2))
         moments = part if moments is None else moments + part
     assert moments is not None
     basis = given.lens.head_basis(given.asked.shared.norm_split).flatten(0, 1)
-    span = text_span(moments, basis, torch.from_numpy(given.table.rows(texts)), _TEXTS)
+    span = text_span(moments, basis, vectors, most)
     shares = span.explained.tolist()
     return [
         [(texts[number], share) for number, share in zip(*row, strict=True)]

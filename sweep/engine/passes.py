@@ -87,7 +87,10 @@ class Pass:
 
 
 def plan_passes(cells: Iterable[Cell], graph: Graph, present: set[str]) -> list[Pass]:
-    """Passes that make every capture the cells need and the store lacks, each once."""
+    """Passes that make every capture the cells need and the store lacks, each once.
+
+    Those that read no images come first: they take a moment, and the cells of controls begin while images are read.
+    """
     claimed = set(present)
     wanted: dict[tuple[Any, ...], dict[Output, None]] = {}
     for cell in cells:
@@ -108,10 +111,11 @@ def plan_passes(cells: Iterable[Cell], graph: Graph, present: set[str]) -> list[
                     need.needs_decoder,
                 )
                 wanted.setdefault(group, {})[Output(need.reduction, key)] = None
-    return [
+    passes = [
         Pass(scene, split, backbone, tuple(outputs), dtype, size, condition, *parts)
         for (scene, split, backbone, dtype, size, condition, *parts), outputs in wanted.items()
     ]
+    return sorted(passes, key=lambda job: job.reads_images)
 
 
 def make_batch(split: AnySplit, indices: np.ndarray, *, images: bool, labels: Mapping[str, np.ndarray] = {}) -> Batch:

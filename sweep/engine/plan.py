@@ -23,6 +23,7 @@ from frozen.paths import written
 from frozen.problems import plural
 from frozen.readout.cells import Cell
 from frozen.readout.measures import Dimension
+from frozen.readout.needs import Product
 from frozen.readout.readout import Readout, Readouts
 from frozen.terminal import on_one_line
 from sweep.engine.grid import Grid
@@ -44,8 +45,8 @@ class Plan:
         failed: cells whose row says that they failed; they are tried again.
         missing: cells without a row.
         held_back: missing cells that this run leaves for later, because of a limit on their number.
-        unavailable: cells that are left missing because their data or backbone cannot be had, with what and how to
-            get it.
+        unavailable: cells that are left missing because their data, files or backbone cannot be had, or those of a
+            cell whose product they need, with what and how to get it.
         foreign: rows of other studies or settings in the same directory; they are kept.
     """
 
@@ -84,13 +85,35 @@ def make_plan(
     done, failed, missing = (
         tuple(cell for cell in grid.cells if status[cell] == name) for name in ("done", "failed", "missing")
     )
-    absent = unavailable((*missing, *failed)) if unavailable else {}
+    left = (*missing, *failed)
+    absent = _with_dependents(unavailable(left), left, grid) if unavailable else {}
     held_back: tuple[Cell, ...] = ()
     if max_cells is not None:
         taken = {*_limited(grid, done, missing, failed, absent, max_cells), *absent}
         held_back = tuple(cell for cell in (*missing, *failed) if cell not in taken)
     foreign = len(set(rows) - {cell.cell_id for cell in grid.cells})
     return Plan(grid, done, failed, missing, held_back, foreign, absent)
+
+
+def _with_dependents(
+    absent: Mapping[Cell, tuple[str, ...]], left: Sequence[Cell], grid: Grid
+) -> dict[Cell, tuple[str, ...]]:
+    """Cells that lack something, and those that need a product of one of them, with all that is missing.
+
+    Args:
+        absent: what some cells lack.
+        left: cells that are not done; products of the others are there.
+        grid: of all of them.
+    """
+    found: dict[Cell, tuple[str, ...]] = {}
+    by_id = {cell.cell_id: cell for cell in grid.cells}
+    done = set(grid.cells) - set(left)
+    for cell in closed(left, by_id, done):  # givers come first
+        givers = (by_id[need.giver] for _, need in cell.needs_of(Product))
+        lines = [*absent.get(cell, ()), *(line for giver in givers for line in found.get(giver, ()))]
+        if lines:
+            found[cell] = tuple(dict.fromkeys(lines))
+    return found
 
 
 def _limited(

@@ -36,15 +36,30 @@ class TimeLeft:
         self._seconds[cost] = self._seconds.get(cost, 0.0) + seconds
 
     def seconds(self) -> float | None:
-        """What the rest takes, with as many at once as so far; None while no piece has shown how long one takes."""
+        """What the rest takes, with as many at once as so far.
+
+        None while no piece has shown how long one takes, or while those that have ended are of another kind than
+        most that are left: controls often come first, and take a fraction of the others' time.
+        """
         work_done = sum(self._seconds.values())
-        if not work_done:
+        n_left = sum(self._left.values())
+        if not work_done or sum(left for cost, left in self._left.items() if self._is_near(cost)) < n_left / 2:
             return None
         work_left = sum(left * self._each(cost) for cost, left in self._left.items() if left)
         return work_left * (time.monotonic() - self._began_at) / work_done
 
+    def _is_near(self, cost: float) -> bool:
+        return 1 / _MOST_RATIO <= self._ratio(cost) <= _MOST_RATIO
+
+    def _ratio(self, cost: float) -> float:
+        """Of a cost to the nearest one of which a piece has ended."""
+        nearest = self._nearest(cost)
+        return cost / nearest if nearest else 1.0
+
+    def _nearest(self, cost: float) -> float:
+        return min(self._ended, key=lambda other: abs(other - cost))
+
     def _each(self, cost: float) -> float:
-        nearest = min(self._ended, key=lambda other: abs(other - cost))
-        ratio = cost / nearest if nearest else 1.0
+        nearest, ratio = self._nearest(cost), self._ratio(cost)
         each = self._seconds[nearest] / self._ended[nearest]
         return each * min(max(ratio, 1 / _MOST_RATIO), _MOST_RATIO)

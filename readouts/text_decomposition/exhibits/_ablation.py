@@ -7,7 +7,7 @@ from typing import Any
 
 from frozen.readout.exhibit import Exhibit
 from readouts.text_decomposition.asked import UP_TO_HERE
-from readouts.text_decomposition.exhibits._base import Row, drawn, of, panels, place
+from readouts.text_decomposition.exhibits._base import Row, depth, drawn, of, panels, place
 
 _BASELINE = "none"
 
@@ -36,10 +36,10 @@ def ablations(rows: Sequence[Row]) -> Iterator[Exhibit]:
 def curve(rows: Sequence[Row]) -> Iterator[dict[str, Any]]:
     """Points of the curves, the baseline first."""
     for row in of(rows, "decomposition"):
-        yield {**_point(row, "accuracy_percent"), "up to": _BASELINE, "number": -1}
+        yield {**_point(row, "accuracy_percent"), "up to": _BASELINE, "number": -2}
     for row in of(rows, "ablation"):
         if row["term"] == UP_TO_HERE:
-            yield {**_point(row, "accuracy_percent"), "up to": str(row["layer"]), "number": int(row["layer"])}
+            yield {**_point(row, "accuracy_percent"), "up to": str(row["layer"]), "number": depth(str(row["layer"]))}
 
 
 def of_sets(rows: Sequence[Row]) -> Iterator[dict[str, Any]]:

@@ -41,6 +41,11 @@ def panels(values: Sequence[Mapping[str, Any]], panel: Mapping[str, Any], column
     return {"data": {"values": list(values)}, "facet": facet, "columns": columns, "spec": panel}
 
 
+def depth(layer: str) -> int:
+    """Where a layer stands among others; an attention that pools has no other beside it."""
+    return int(layer) if layer.isdigit() else -1
+
+
 def panel_of(row: Row) -> str:
     """Name of a row's panel."""
     return f"{row['dataset']} · {row['backbone']}"

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
-from frozen.data.scenes import Scene
 from frozen.readout.exhibit import Exhibit
 from readouts.text_decomposition.exhibits._ablation import ablations
 from readouts.text_decomposition.exhibits._base import Row
@@ -15,7 +15,7 @@ from readouts.text_decomposition.exhibits._pictures import cosines, maps, neighb
 from readouts.text_decomposition.exhibits._spurious import group_bars, spurious
 
 
-def exhibits(results: Path, rows: Sequence[Row], datasets: Mapping[str, Scene]) -> Iterator[Exhibit]:
+def exhibits(results: Path, rows: Sequence[Row], datasets: Mapping[str, Any]) -> Iterator[Exhibit]:
     """Curves first, then heads, then pictures."""
     yield from ablations(rows)
     yield from heads(rows)

@@ -9,7 +9,7 @@ from functools import partial
 from typing import Any, NamedTuple
 
 from frozen.readout.exhibit import Exhibit
-from readouts.text_decomposition.exhibits._base import Row, drawn, of, panel_of, panels, place
+from readouts.text_decomposition.exhibits._base import Row, depth, drawn, of, panel_of, panels, place
 
 _MOST_TEXTS = 5
 _OF_ONE = ("told", "explained")
@@ -152,7 +152,7 @@ def _rounded(value: Any) -> float | None:
 def draw_matrix(values: Sequence[dict[str, Any]], field: str, title: str, label: str) -> dict[str, Any]:
     """A Vega-Lite specification: heads across, layers upwards."""
     shown = [value for value in values if value.get(field) is not None]
-    layers = sorted({value["layer"] for value in shown}, key=int, reverse=True)
+    layers = sorted({value["layer"] for value in shown}, key=depth, reverse=True)
     heads_ = sorted({value["head"] for value in shown}, key=int)
     low = min([0.0, *(value[field] for value in shown)])
     high = 1.0 if field in _OF_ONE else max([0.0, *(value[field] for value in shown)])
@@ -190,7 +190,7 @@ def listed(rows: Sequence[Row]) -> Iterator[dict[str, Any]]:
                 **place(row),
                 "of": f"{panel_of(row)} · {row['setting']}",
                 "head": f"{row['layer']}.{str(row['term'])[5:]}",
-                "order": (int(row["layer"]), int(str(row["term"])[5:])),
+                "order": (depth(str(row["layer"])), int(str(row["term"])[5:])),
                 "rank": number + 1,
                 "text": text,
                 "share": share,

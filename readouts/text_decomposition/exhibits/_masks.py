@@ -43,7 +43,7 @@ def cells(rows: Sequence[Row]) -> Iterator[dict[str, Any]]:
                 **place(row),
                 **{end: round(float(number), 2) for end, number in numbers.items()},
                 "of": panel_of(row),
-                "map": name if row["layer"] == "final" else f"{row['layer']}.{name[5:]}",
+                "map": f"{row['layer']}.{name[5:]}" if name.startswith("head ") else name,
                 "measure": label,
                 "chance": round(float(row["chance_percent"]), 2) if label == "pointing game" else None,
             }

@@ -10,13 +10,19 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
-from frozen.data.scenes import Scene
 from frozen.data.spec import open_split
 from frozen.readout.exhibit import Exhibit
 from readouts.text_decomposition.exhibits._base import Row, of
 from readouts.text_decomposition.heatmaps import named_objects
 from readouts.text_decomposition.lens import unpack
 
+_OF_SCENES = (
+    "the text of the first object of the scene's caption, less that of the last one, the other way round, less the "
+    "mean of the texts of all objects, and along the scene's caption less that of its twin."
+)
+_OF_PHOTOS = (
+    "the text of the class that the model names, which stands beside the image, and less the mean of all classes."
+)
 _INCHES = 1.25
 _MOST_FIGURES = 6
 _MOST_HEADS = 6
@@ -24,35 +30,43 @@ _MOST_MAPS = 6
 _MOST_NEIGHBOURS = 6
 
 
-def maps(results: Path, rows: Sequence[Row], scenes: Mapping[str, Scene]) -> Iterator[Exhibit]:
+def _is_there(dataset: Any) -> bool:
+    """Whether its images can be drawn."""
+    return dataset is not None and dataset.missing() is None
+
+
+def maps(results: Path, rows: Sequence[Row], scenes: Mapping[str, Any]) -> Iterator[Exhibit]:
     """Maps of each data set and backbone."""
     groups: dict[tuple[str, str, bool], dict[str, Path]] = {}
     for row in of(rows, "heatmap"):
         path = results / "maps" / f"{row['cell_id']}.npz"
-        if path.is_file() and hasattr(scenes.get(str(row["dataset"])), "space"):
+        if path.is_file() and _is_there(scenes.get(str(row["dataset"]))):
             name, is_head = str(row["term"]), str(row["term"]).startswith("head ")
             label = f"{row['layer']}.{name[5:].replace(': ', chr(10))}" if is_head else name
             groups.setdefault((str(row["dataset"]), str(row["backbone"]), is_head), {})[label] = path
     for (dataset, backbone, is_head), every in list(groups.items())[:_MOST_FIGURES]:
         paths = dict(list(every.items())[:_MOST_MAPS])
+        along = _OF_SCENES if hasattr(scenes[dataset], "space") else _OF_PHOTOS
         yield Exhibit(
             f"Maps of {'single heads' if is_head else 'texts'}: {dataset}, {backbone}",
-            f"What {'single heads (layer.head)' if is_head else 'all heads'} read from each patch, along the text of "
-            "the first object of the scene's caption, less that of the last one, the other way round, and less the "
-            "mean of the texts of all objects. Red adds to the score, blue takes from it; each has its own scale.",
+            f"What {'single heads (layer.head)' if is_head else 'all heads'} read from each patch, along {along} Red "
+            "adds to the score, blue takes from it; each has its own scale.",
             f"Test images of {dataset}, and beside each its maps.",
             partial(draw_maps, paths, scenes[dataset]),
         )
 
 
-def draw_maps(paths: Mapping[str, Path], scene: Scene) -> Figure:
+def draw_maps(paths: Mapping[str, Path], dataset: Any) -> Figure:
     """A row for each image, a column for each map."""
-    split = open_split(scene, "test")
     found = {name: unpack(path.read_bytes()) for name, path in paths.items()}
-    numbers = next(iter(found.values()))["images"]
+    first = next(iter(found.values()))
+    numbers, split = first["images"], _split(dataset, first)
     images = split.images(numbers)
-    own = named_objects(split.object_codes[numbers])
-    names = [_phrase(split, kind) for kind in own.own.tolist()]
+    if "named" in first:
+        names = first["named"].tolist()
+    else:
+        own = named_objects(split.object_codes[numbers])
+        names = [_phrase(split, kind) for kind in own.own.tolist()]
     figure = Figure(figsize=(_INCHES * 1.15 * (len(found) + 1), _INCHES * len(numbers) + 0.35), layout="constrained")
     axes = figure.subplots(len(numbers), len(found) + 1, squeeze=False)
     for row, image in enumerate(images):
@@ -67,6 +81,11 @@ def draw_maps(paths: Mapping[str, Path], scene: Scene) -> Figure:
                 values, cmap="RdBu_r", vmin=-most, vmax=most, alpha=0.72, extent=(0, width, height, 0), zorder=2
             )
     return figure
+
+
+def _split(dataset: Any, kept: Mapping[str, np.ndarray]) -> Any:
+    """The split that was measured."""
+    return open_split(dataset, str(kept["split"]) if "split" in kept else "test")
 
 
 def _phrase(split: Any, kind: int) -> str:
@@ -113,8 +132,9 @@ def draw_cosines(paths: Mapping[str, Path], heads: Sequence[Row]) -> Figure:
         axis.set_title(name, fontsize=8)
         ticks = np.arange(0, len(values), n_heads)
         if n_heads > 1:
-            axis.set_xticks(ticks + n_heads / 2 - 0.5, range(len(ticks)), fontsize=7)
-            axis.set_yticks(ticks + n_heads / 2 - 0.5, range(len(ticks)), fontsize=7)
+            layers = ["final"] if len(ticks) == 1 else [str(number) for number in range(len(ticks))]
+            axis.set_xticks(ticks + n_heads / 2 - 0.5, layers, fontsize=7)
+            axis.set_yticks(ticks + n_heads / 2 - 0.5, layers, fontsize=7)
             for tick in ticks[1:]:
                 axis.axhline(tick - 0.5, color="white", lw=0.5)
                 axis.axvline(tick - 0.5, color="white", lw=0.5)
@@ -128,13 +148,12 @@ def draw_cosines(paths: Mapping[str, Path], heads: Sequence[Row]) -> Figure:
     return figure
 
 
-def neighbours(results: Path, rows: Sequence[Row], scenes: Mapping[str, Scene]) -> Iterator[Exhibit]:
+def neighbours(results: Path, rows: Sequence[Row], scenes: Mapping[str, Any]) -> Iterator[Exhibit]:
     """Nearest images by the heads that are most about one feature."""
     groups: dict[tuple[str, str], list[Row]] = {}
     for row in of(rows, "neighbours"):
-        if (results / "neighbours" / f"{row['cell_id']}.npz").is_file() and hasattr(
-            scenes.get(str(row["dataset"])), "space"
-        ):
+        path = results / "neighbours" / f"{row['cell_id']}.npz"
+        if path.is_file() and _is_there(scenes.get(str(row["dataset"]))):
             groups.setdefault((str(row["dataset"]), str(row["backbone"])), []).append(row)
     for (dataset, backbone), own in list(groups.items())[:_MOST_FIGURES]:
         own.sort(key=lambda row: -float(row["retrieved_percent"]) / max(float(row["chance_percent"]), 1e-9))
@@ -147,15 +166,16 @@ def neighbours(results: Path, rows: Sequence[Row], scenes: Mapping[str, Scene]) 
         )
 
 
-def draw_neighbours(results: Path, rows: Sequence[Row], scene: Scene) -> Figure:
+def draw_neighbours(results: Path, rows: Sequence[Row], dataset: Any) -> Figure:
     """A row for each head: the query, then its neighbours."""
-    split = open_split(scene, "test")
+    every = [unpack((results / "neighbours" / f"{row['cell_id']}.npz").read_bytes()) for row in rows]
+    split = _split(dataset, every[0])
     figure = Figure(
         figsize=(_INCHES * 0.8 * (_MOST_NEIGHBOURS + 2), _INCHES * len(rows) * 0.85), layout="constrained"
     )
     axes = figure.subplots(len(rows), _MOST_NEIGHBOURS + 1, squeeze=False)
     for number, row in enumerate(rows):
-        nearest = unpack((results / "neighbours" / f"{row['cell_id']}.npz").read_bytes())["nearest"]
+        nearest = every[number]["nearest"]
         query = number % len(nearest)
         shown = np.concatenate([[query], nearest[query, :_MOST_NEIGHBOURS]])
         images = split.images(shown)

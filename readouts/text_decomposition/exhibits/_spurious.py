@@ -32,9 +32,9 @@ def group_bars(rows: Sequence[Row]) -> Iterator[Exhibit]:
     yield from drawn(
         bars(rows),
         "Accuracy of each group",
-        "Zero-shot accuracy of the class in every group of class and cue, with all terms and without heads; the "
-        "lowest bar of a choice of heads, its worst group, is red.",
-        "Bars of accuracy, a panel for each choice of heads.",
+        "Zero-shot accuracy of the class in every group of class and cue, with intervals, with all terms and without "
+        "heads; the lowest bar of a choice of heads, its worst group, has the full colour.",
+        "Bars of accuracy, for each group one of each choice of heads.",
         draw_bars,
     )
 
@@ -42,33 +42,49 @@ def group_bars(rows: Sequence[Row]) -> Iterator[Exhibit]:
 def bars(rows: Sequence[Row]) -> Iterator[dict[str, Any]]:
     """One for each group of each row."""
     for row in of(rows, "spurious"):
-        for group, percent in json.loads(row.get("group_percents") or "{}").items():
-            own = {**place(row), "of": f"{panel_of(row)} · {row['term']}", "group": group}
-            yield {**own, "accuracy": round(float(percent), 2)}
+        percents, ends = (json.loads(row.get(f"group_{name}") or "{}") for name in ("percents", "intervals"))
+        least, most = (end(percents.values(), default=0) for end in (min, max))
+        for group, percent in percents.items():
+            own = {**place(row), "of": panel_of(row), "group": group, "removed": row["term"]}
+            low, high = ends.get(group, (None, None))
+            is_worst = percent == least < most
+            yield {**own, "accuracy": percent, "low": low, "high": high, "worst": is_worst}
 
 
 def draw_bars(values: Sequence[dict[str, Any]]) -> dict[str, Any]:
     """A Vega-Lite specification."""
     y = {"field": "group", "type": "nominal", "title": None, "sort": None, "axis": {"labelLimit": 200}}
-    x = {"field": "accuracy", "type": "quantitative", "title": "accuracy, %", "scale": {"domain": [0, 100]}}
-    color = {
-        "condition": {"test": "datum.accuracy == datum.least && datum.least < datum.most", "value": "#c44"},
-        "value": "#4c78a8",
-    }
-    least = {
-        "joinaggregate": [
-            {"op": op, "field": "accuracy", "as": name} for op, name in (("min", "least"), ("max", "most"))
-        ],
-        "groupby": ["of"],
-    }
-    tips = [{"field": name} for name in ("of", "group", "accuracy")]
+    offset = {"field": "removed", "sort": None}
+    x = {"type": "quantitative", "title": "accuracy, %", "scale": {"domain": [0, 100]}, "axis": {"tickCount": 5}}
+    legend = {"orient": "bottom", "columns": 2, "labelLimit": 300}
+    color = {"field": "removed", "type": "nominal", "title": None, "sort": None, "legend": legend}
+    opacity = {"condition": {"test": "datum.worst", "value": 1}, "value": 0.4}
+    tips = [{"field": name} for name in ("of", "removed", "group", "accuracy", "low", "high")]
     bar = {
-        "transform": [least],
-        "mark": {"type": "bar", "height": {"band": 0.7}},
-        "encoding": {"y": y, "x": x, "color": color, "tooltip": tips},
+        "mark": {"type": "bar"},
+        "encoding": {
+            "y": y,
+            "yOffset": offset,
+            "x": {**x, "field": "accuracy"},
+            "color": color,
+            "opacity": opacity,
+            "tooltip": tips,
+        },
     }
-    n_groups = len({value["group"] for value in values})
-    return panels(values, {"width": 330, "height": 13 * n_groups, **bar}, columns=2)
+    rule = {
+        "transform": [{"filter": "isValid(datum.low)"}],
+        "mark": {"type": "rule", "color": "#333"},
+        "encoding": {
+            "y": y,
+            "yOffset": offset,
+            "x": {**x, "field": "low"},
+            "x2": {"field": "high"},
+            "tooltip": tips,
+        },
+    }
+    n_groups, n_policies = (len({value[name] for value in values}) for name in ("group", "removed"))
+    height = (12 * n_policies + 8) * n_groups
+    return panels(values, {"width": 330, "height": height, "layer": [bar, rule]}, columns=2)
 
 
 def points(rows: Sequence[Row]) -> Iterator[dict[str, Any]]:

@@ -211,15 +211,23 @@ def test_contradictory_settings_are_refused(options: dict, message: str) -> None
         DecodeConfig(**options)
 
 
-def test_a_swapped_layout_of_tokens_is_refused(known: Known) -> None:
-    """[tokens images width] in place of [images tokens width]."""
+@pytest.mark.parametrize("as_many_as_tokens", [False, True])
+@pytest.mark.parametrize("layer", ["2", "final"])
+def test_a_swapped_layout_of_tokens_is_refused(known: Known, layer: str, as_many_as_tokens: bool) -> None:
+    """[tokens images width] in place of [images tokens width]: of as many images as tokens, no shape tells it."""
     model: Any = known.model
-    run = model.trunk.run
-    flipped = model.trunk._replace(run=lambda images: run(images).transpose(0, 1))
+    n_tokens = model.description.layout.n_tokens
+    n = n_tokens if as_many_as_tokens else 3
+    indices = np.arange(n) % N
     original = model.trunk
+    flipped = original._replace(run=lambda images: original.run(images).transpose(0, 1))
+    handle = original.blocks[2].register_forward_hook(lambda _module, _inputs, out: out.transpose(0, 1))
     try:
-        model.trunk = flipped
-        with pytest.raises(BackboneError, match="as its description says"):
-            columns(known, "final")
+        if layer == "final":
+            handle.remove()
+            model.trunk = flipped
+        with pytest.raises(BackboneError, match="as its description says; images must come before tokens"):
+            columns(known, layer, batch_size=n_tokens, indices=indices)
     finally:
+        handle.remove()
         model.trunk = original

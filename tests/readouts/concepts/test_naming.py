@@ -28,7 +28,7 @@ from readouts.concepts.naming import (
     table_of_names,
     to_bytes,
 )
-from readouts.concepts.texts import file_texts, read_texts
+from readouts.concepts.texts import given_texts, read_texts
 
 N_TEXTS, WIDTH, N_ATOMS = 3000, 256, 300
 
@@ -93,13 +93,13 @@ def test_a_null_counts_what_scores_at_least_as_much() -> None:
 def test_word_lists_keep_their_lines(tmp_path: Path) -> None:
     path = tmp_path / "words.txt"
     path.write_text("C#\nnaïve\n# 4\nice cream\n", encoding="utf-8")
-    assert file_texts(path) == ("C#", "naïve", "# 4", "ice cream")
+    assert given_texts("words.txt", tmp_path) == ("C#", "naïve", "# 4", "ice cream")
     path.write_text("a\n\nb\n")
     with pytest.raises(NamingError, match=r"words.txt:2: is empty"):
-        file_texts(path)
+        given_texts("words.txt", tmp_path)
     path.write_text("a\nb\na\n")
     with pytest.raises(NamingError, match=r"words.txt:3: 'a' is there already, in line 1"):
-        file_texts(path)
+        given_texts("words.txt", tmp_path)
 
 
 def test_texts_that_a_tower_cannot_read_are_counted() -> None:

@@ -70,27 +70,35 @@ def test_a_run_that_is_killed_in_every_stage_goes_on_to_the_same_rows(tmp_path: 
         folder.mkdir()
     assert run(*SMALL, folder=first).returncode == 0
     killed = [stage for stage in STAGES if kill_in(stage, second)]
-    assert len(killed) >= 3, f"only {killed} were not over before the kill"
+    assert len(killed) >= 3, f"only {killed} began in a start of their own"
+    n_rows = len(list((second / "results" / "concepts" / "rows").glob("*.json")))
     done = run(*SMALL, folder=second)
     assert done.returncode == 0, done.stdout + done.stderr
     one, other = (rows(folder).set_index("cell_id").sort_index() for folder in (first, second))
     assert set(one.stage) >= set(STAGES)
+    assert n_rows < len(one)
     columns = ["explained_variance", "name_score", "accuracy_percent", "mmcs", "accuracy_change", "bound_auc"]
     pd.testing.assert_frame_equal(one[columns], other[columns])
 
 
 def kill_in(stage: str, folder: Path) -> bool:
-    """Start the study, and kill it as soon as the stage has a row; False if it was over by then."""
-    process = subprocess.Popen(command(*SMALL, folder=folder), cwd=folder, env=ENVIRONMENT, stdout=subprocess.DEVNULL)
-    try:
-        while process.poll() is None:
-            found = (folder / "results" / "concepts" / "rows").glob("*.json")
-            if any(json.loads(path.read_text())["stage"] == stage for path in found):
-                process.kill()  # SIGKILL: nothing is put in order
-                return True
-            time.sleep(0.1)
+    """Start the study, and kill it as soon as the stage has its first row; False if it has one already."""
+
+    def has_row() -> bool:
+        found = (folder / "results" / "concepts" / "rows").glob("*.json")
+        return any(json.loads(path.read_text())["stage"] == stage for path in found)
+
+    if has_row():
         return False
+    with (folder / "output.txt").open("w") as output:
+        process = subprocess.Popen(
+            command(*SMALL, folder=folder), cwd=folder, env=ENVIRONMENT, stdout=output, stderr=output
+        )
+    try:
+        while not has_row():
+            assert process.poll() is None, (folder / "output.txt").read_text()
+            time.sleep(0.05)
+        return process.poll() is None
     finally:
-        if process.poll() is None:
-            process.kill()
+        process.kill()  # SIGKILL: nothing is put in order
         process.wait()

@@ -10,8 +10,11 @@ from frozen.readout.cells import Cell, LeftOut, Mistake
 from frozen.readout.needs import Capture, Product
 from frozen.readout.study import Study
 from readouts.concepts.readout import ConceptsReadout
+from sweep.engine.grid import make_grid
+from sweep.engine.plan import make_plan
+from sweep.engine.sources import unavailable
 from sweep.study.errors import StudyError
-from sweep.study.load import load_study
+from sweep.study.load import load_study, locate_in
 
 STUDY = """\
 name: small
@@ -110,10 +113,51 @@ def test_mistakes_say_what_is_wrong(line: str, message: str, tmp_path: Path) -> 
     assert message in str(raised.value)
 
 
-def test_files_that_are_not_there_are_mistakes(tmp_path: Path) -> None:
-    for line in ("names: [{words: words.txt}]", "dictionaries: [{kind: relu_l1, weights: sae.pt}]"):
-        rest = STUDY.replace("dictionaries: [{kind: topk, k: {grid: [2, 4]}}, {kind: relu_l1}]\n", "")
-        text = rest + line + ("\n" if "dict" in line else "\ndictionaries: [{kind: relu_l1}]\n")
-        found = [one for one in ConceptsReadout().cells(load(tmp_path, text)) if isinstance(one, Mistake)]
-        assert found
-        assert "words.txt" in found[0].message or "sae.pt" in found[0].message
+def test_what_needs_a_file_that_is_not_there_waits_for_it(tmp_path: Path) -> None:
+    text = STUDY.replace("{kind: relu_l1}]", "{kind: relu_l1, weights: sae.pt}]")
+    text += "names: [{words: words.txt}, {}]\ninterventions: [{name: no red, names: ['*red*']}]\n"
+    cells = made(load(tmp_path, text))
+    waiting = {
+        file: {cell.cell_id for cell in cells if any(file in str(missing) for missing in cell.absent)}
+        for file in ("sae.pt", "words.txt")
+    }
+    for cell in cells:
+        stage = cell.settings
+        from_file = stage.dictionary is not None and stage.dictionary.weights is not None
+        assert (cell.cell_id in waiting["sae.pt"]) == from_file
+        assert (cell.cell_id in waiting["words.txt"]) == (
+            stage.names is not None and stage.names.words == "words.txt"
+        )
+        if not cell.absent:  # no cell that can be measured needs one that waits
+            givers = {need.giver for _, need in cell.needs_of(Product)}
+            assert not givers & (waiting["sae.pt"] | waiting["words.txt"])
+    assert {cell.settings.name for cell in cells if cell.cell_id in waiting["words.txt"]} == {"names", "intervention"}
+    [line] = {str(missing) for cell in cells for missing in cell.absent if "words.txt" in str(missing)}
+    assert line.startswith("the list of texts words.txt is not there (looked for at /")
+    (tmp_path / "words.txt").write_text("red\nblue\n")
+    (tmp_path / "sae.pt").write_bytes(b"looked at when it is measured")
+    assert not any(cell.absent for cell in made(load(tmp_path, text)))
+
+
+def test_a_list_of_texts_with_an_empty_line_is_a_mistake(tmp_path: Path) -> None:
+    (tmp_path / "words.txt").write_text("red\n\nblue\n")
+    study = load(tmp_path, STUDY + "names: [{}, {words: words.txt}]\n")
+    [mistake] = [one for one in ConceptsReadout().cells(study) if isinstance(one, Mistake)]
+    assert mistake.path == ("names", 1, "words")
+    assert "words.txt:2: is empty" in mistake.message
+
+
+def test_what_reads_a_dictionary_of_absent_data_is_left_missing_too(tmp_path: Path) -> None:
+    absent = (
+        "{name: cc3m, data: webdataset, root: nowhere, shards: ['train=a.tar', 'test=b.tar'], transform: {size: 64}}"
+    )
+    text = STUDY.replace("  - {name: many", f"  - {absent}\n  - {{name: many").replace("corpus: many", "corpus: cc3m")
+    study = load(tmp_path, text)
+    grid = make_grid(study, ConceptsReadout(), locate_in(tmp_path / "small.yaml", ()))
+    plan = make_plan(grid, {}, None, unavailable)
+    assert {cell.settings.dictionary for cell in plan.to_do} == {None}, "the linear probes on the activations"
+    assert {cell.dataset.name for cell in plan.to_do} == {"many", "one"}
+    codes = next(cell for cell in plan.unavailable if cell.settings.name == "codes" and cell.dataset.name == "many")
+    assert "a.tar is not there" in plan.unavailable[codes][0]
+    rows = {cell.cell_id: {"status": "done"} for cell in grid.cells if cell.dataset.name == "cc3m"}
+    assert not make_plan(grid, rows, None, unavailable).unavailable

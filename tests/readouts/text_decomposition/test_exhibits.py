@@ -20,6 +20,7 @@ SCENES = {"few": FewShapes(split=SplitPolicy(train=2, validation=4, test=8))}
 
 
 GROUPS = json.dumps({"circle · red": 80.0, "circle · blue": 60.0})
+ENDS = json.dumps({"circle · red": [70.0, 90.0], "circle · blue": [50.0, 70.0]})
 
 
 def row(analysis: str, layer: str, term: str, **columns: Any) -> dict[str, Any]:
@@ -52,7 +53,14 @@ def rows() -> list[dict[str, Any]]:
         row("heatmap", "final", "text", **measure("pointing_percent", 90.0), chance_percent=9.0),
         row("heatmap", "3", "head 1: text"),
         row("neighbours", "3", "head 1", factor="color", retrieved_percent=80.0, chance_percent=25.0),
-        row("spurious", "final", "all terms", group_percents=GROUPS, **measure("accuracy_percent", 90)),
+        row(
+            "spurious",
+            "final",
+            "all terms",
+            group_percents=GROUPS,
+            group_intervals=ENDS,
+            **measure("accuracy_percent", 90),
+        ),
     ]
 
 
@@ -113,8 +121,11 @@ def test_the_entropy_of_texts_says_how_many_it_takes() -> None:
     assert head["effect"] == -2
 
 
-def test_the_worst_group_has_a_bar_of_its_own() -> None:
-    assert [(one["group"], one["accuracy"]) for one in bars(rows())] == [("circle · red", 80), ("circle · blue", 60)]
+def test_the_worst_group_stands_out_and_every_group_has_an_interval() -> None:
+    found = [tuple(one[name] for name in ("group", "accuracy", "low", "high", "worst")) for one in bars(rows())]
+    assert found == [("circle · red", 80, 70, 90, False), ("circle · blue", 60, 50, 70, True)]
+    older = [{name: value for name, value in one.items() if name != "group_intervals"} for one in rows()]
+    assert [one["low"] for one in bars(older)] == [None, None], "rows of before have none"
 
 
 def test_a_head_has_its_words_and_numbers_in_one_place() -> None:

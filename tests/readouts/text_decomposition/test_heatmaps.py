@@ -53,6 +53,15 @@ def test_a_map_of_nothing_has_defined_numbers() -> None:
     assert all(np.isfinite(values).all() for values in found.values())
 
 
+def test_equally_large_patches_share_the_credit() -> None:
+    mask = np.zeros((1, 4, 4), bool)
+    mask[0, :2, :2] = True
+    flat = np.zeros((1, 4, 4), np.float32)
+    assert _scored(flat, mask, HeatmapConfig())["pointed"][0] == 4 / 16
+    flat[0, 0, 0] = flat[0, 3, 3] = 1
+    assert _scored(flat, mask, HeatmapConfig())["pointed"][0] == 1 / 2
+
+
 def test_images_do_not_depend_on_the_others_of_their_batch() -> None:
     rng = np.random.default_rng(0)
     maps = rng.standard_normal((3, 4, 4)).astype(np.float32) * np.array([1, 10, 0.1])[:, None, None].astype(

@@ -72,6 +72,15 @@ def test_a_backbone_without_texts_is_left_out_with_the_reason(tmp_path: Path) ->
     assert "has no text tower here" in left.reason
 
 
+def test_a_backbone_that_pools_two_tokens_is_left_out_with_the_reason(tmp_path: Path) -> None:
+    path = tmp_path / "study.yaml"
+    own = STUDY.replace("shipped:shapes_clip_objects", "random:deit_tiny_distilled_patch16_224")
+    path.write_text(own + '\njoint: {clip: "shipped:shapes_clip_objects"}\n')
+    [left] = list(TextDecomposition().cells(load_study(path)))
+    assert isinstance(left, LeftOut)
+    assert "ends neither in a layer norm" in left.reason
+
+
 def test_what_needs_two_objects_is_left_out_of_scenes_of_one(tmp_path: Path) -> None:
     found = made(tmp_path)
     cells = [one for one in found if isinstance(one, Cell)]

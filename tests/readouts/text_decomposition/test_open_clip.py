@@ -108,6 +108,7 @@ def own_terms(clip: Any, pixels: torch.Tensor) -> tuple[torch.Tensor, torch.Tens
     [
         ("timm:vit_base_patch16_clip_224.openai", "write vit_base_patch16_clip_quickgelu_224.openai"),
         ("timm:vit_base_patch14_dinov2", "is no CLIP whose text tower is known"),
+        ("timm:vit_base_patch16_siglip_224.webli", "SigLIP has its texts as hf:google/siglip-base-patch16-224"),
         ("shipped:shapes_vit_class", "has no text tower here"),
         ("timm:vit_base_patch16_clip_224.metaclip_400m", "known weights are laion2b"),
     ],

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import pytest
 import torch
 
 from frozen.capture.conditions import PLAIN
-from frozen.models import BackboneConfig, BackboneError, describe, load
+from frozen.models import BackboneConfig, describe, load
 from frozen.models._torchvision_ops import declare_missing_operators
 from frozen.models.joint import joint_refusal, open_joint
 from readouts.text_decomposition.capture import ImageTerms
 from readouts.text_decomposition.lens import Lens, Stored
+from readouts.text_decomposition.pooling_head import PooledTerms
 from tests.frozen.models import open_clips, two_towers
 from tests.frozen.models.checkpoints import MEAN, STD
 from tests.readouts.text_decomposition.towers import captured, scenes
@@ -34,8 +33,10 @@ def assert_sums(config: BackboneConfig, expected: torch.Tensor) -> None:
     lens, stored = Lens.of(backbone, joint), Stored.of(captured(backbone))
     unit = expected / expected.norm(dim=1, keepdim=True)
     assert float((lens.all_terms(stored).sum(1) - unit).norm() / unit.norm()) < 1e-5
-    n_blocks = sum(layer.isdigit() for layer in backbone.description.layers)
-    ImageTerms(n_blocks).columns(describe(config, scenes()), PLAIN)  # pyright: ignore
+    description = describe(config, scenes())  # pyright: ignore
+    assert description == backbone.description, "what a plan knows"
+    n_blocks = sum(layer.isdigit() for layer in description.layers)
+    (PooledTerms() if description.pooling_heads else ImageTerms(n_blocks)).columns(description, PLAIN)
     assert joint_refusal(config) is None
 
 
@@ -57,9 +58,10 @@ def test_a_clip_of_open_clip_is_decomposed(kind: str) -> None:
     assert_sums(BackboneConfig(source=f"open_clip:{folder}"), expected)
 
 
-def test_siglip_pools_with_a_head_that_has_no_sum_by_layer() -> None:
+@pytest.mark.parametrize("kind", ["siglip", "siglip2"])
+@torch.no_grad()
+def test_a_siglip_of_transformers_is_the_sum_of_its_pooling_head(kind: str) -> None:
     pytest.importorskip("transformers")
-    config = BackboneConfig(source=f"hf:{two_towers.written('siglip')[0]}")
-    backbone: Any = load(config, scenes(), CPU)  # pyright: ignore
-    with pytest.raises(BackboneError, match="does not end in a layer norm and pooled tokens"):
-        Lens.of(backbone, open_joint(config))
+    folder, model = two_towers.written(kind)
+    expected = model.get_image_features(**two_towers.given(kind, pixels(MEAN, STD))).pooler_output
+    assert_sums(BackboneConfig(source=f"hf:{folder}"), expected)

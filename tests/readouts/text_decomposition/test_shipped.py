@@ -15,7 +15,7 @@ from frozen.intervals import IntervalConfig
 from frozen.models import BackboneConfig, load
 from frozen.models._shipped import shipped_header
 from frozen.models.joint import open_joint
-from readouts.text_decomposition.asked import Asked, Shared
+from readouts.text_decomposition.asked import TWIN, Asked, Shared
 from readouts.text_decomposition.capture import ImageTerms
 from readouts.text_decomposition.choice import choices, preferred
 from readouts.text_decomposition.given import Given
@@ -124,14 +124,26 @@ def test_random_weights_are_at_chance() -> None:
     assert abs(found - 1 / 16) < 4 * (1 / 16 * 15 / 16 / N) ** 0.5
 
 
-def test_twins_are_told_apart_by_one_model_and_not_by_the_other() -> None:
-    scene = TwinShapes(seed=5150, split=SplitPolicy(train=2, validation=200, test=200))
-    found = choices(made(scene, "shipped:shapes_clip_objects"))
+TWINS = TwinShapes(seed=5150, split=SplitPolicy(train=2, validation=200, test=200))
+
+
+@pytest.fixture(scope="module")
+def twins() -> Given:
+    return made(TWINS, "shipped:shapes_clip_objects")
+
+
+@pytest.fixture(scope="module")
+def twins_of_features() -> Given:
+    return made(TWINS, "shipped:shapes_clip_features")
+
+
+def test_twins_are_told_apart_by_one_model_and_not_by_the_other(twins: Given, twins_of_features: Given) -> None:
+    found = choices(twins)
     expected = header("shapes_clip_objects")["forced_choice"]
     assert float(preferred(found.test[:, -1]).mean()) == pytest.approx(expected, abs=0.02)
     assert np.allclose(found.test[:, :-1].sum(1), found.test[:, -1], atol=1e-5)
     assert 0.95 < float(found.bits(found.of_all).mean()) <= 1
-    none = choices(made(scene, "shipped:shapes_clip_features"))
+    none = choices(twins_of_features)
     assert (none.test == 0).all()
     assert float(preferred(none.test).mean()) == 0.5
 
@@ -143,6 +155,28 @@ def test_a_text_lands_on_its_object_and_the_other_text_does_not(pairs: Given) ->
     error = float(own["touched"].std() / len(own["touched"]) ** 0.5)
     assert own["pointed"].mean() > 0.89
     assert other["pointed"].mean() < own["touched"].mean() + 5 * max(error, 0.01)
+
+
+def test_what_tells_a_scene_from_its_twin_is_read_at_its_objects(twins: Given, twins_of_features: Given) -> None:
+    """Of a model without a margin the map is flat, and is at the objects as often as patches are."""
+    split = TWINS.open("test")
+    found = mapped(twins, split, HeatmapConfig(), _layout(), split)
+    own = found.columns[TWIN]
+    assert found.is_used[TWIN].all()
+    assert own["pointed"].mean() > 0.9 > 3 * own["touched"].mean()
+    single = found.columns["text"]
+    assert (own["touched"] > single["touched"]).mean() > 0.9, "both objects count"
+    none = mapped(twins_of_features, split, HeatmapConfig(), _layout(), split).columns[TWIN]
+    assert np.allclose(none["pointed"], none["touched"])
+
+
+def test_the_map_of_twins_sums_to_their_margin(twins: Given) -> None:
+    rows = slice(0, 50)
+    stored = Stored.of(twins.columns["test"], rows)
+    maps = text_maps(twins, tokens_of(twins, rows, stored), named_objects(twins.codes("test")[rows]))[TWIN]
+    margins = choices(twins).test[rows]
+    n_heads = twins.lens.n_blocks * twins.lens.n_heads
+    assert np.allclose(maps.sum(1), margins[:, :n_heads].sum(1), atol=1e-5)
 
 
 def _layout() -> Any:

@@ -9,10 +9,24 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from frozen.data.readers import Table
+from frozen.data.transform import Transform
 from frozen.intervals import IntervalConfig
-from readouts.text_decomposition.estimates import IN_GROUP, RIGHT_IN, estimate, table
+from readouts.text_decomposition.asked import left_out
+from readouts.text_decomposition.columns import COLUMNS
+from readouts.text_decomposition.estimates import IN_GROUP, RIGHT_IN, estimate, group_estimates, table
+from readouts.text_decomposition.measuring import _flags
 from readouts.text_decomposition.settings import SpuriousConfig
-from readouts.text_decomposition.spurious import ALL, BY_VARIANCE, NAMED, RANDOM, cue_share, random_heads, without_cue
+from readouts.text_decomposition.spurious import (
+    ALL,
+    BY_VARIANCE,
+    NAMED,
+    RANDOM,
+    _target_and_cue,
+    cue_share,
+    random_heads,
+    without_cue,
+)
 from readouts.text_decomposition.texts import TextTable
 from tests.readouts.text_decomposition.known import SPACE, WIDTH, given, lens, outputs
 
@@ -30,6 +44,24 @@ def test_worst_group_by_hand() -> None:
     found = estimate({0: table(None, right=right, **columns)}, IntervalConfig(resamples=100), seed=0)[0]
     assert found["worst_group_percent"].value == 50
     assert found["accuracy_percent"].value == pytest.approx(62.5)
+
+
+def test_a_group_has_its_own_interval() -> None:
+    rng = np.random.default_rng(0)
+    groups = rng.random(1000) < 0.9
+    right = np.where(groups, rng.random(1000) < 0.8, rng.random(1000) < 0.3)
+    columns = {}
+    for group in range(3):  # the third one has no image
+        columns[f"{IN_GROUP}{group}"] = groups == group
+        columns[f"{RIGHT_IN}{group}"] = (groups == group) * right
+    found = group_estimates(table(None, **columns), IntervalConfig(resamples=500), seed=0)
+    assert set(found) == {0, 1}
+    for group, true in ((0, 0.3), (1, 0.8)):
+        value, low, high = found[group]
+        n = int((groups == group).sum())
+        assert value == pytest.approx(100 * right[groups == group].mean(), abs=1e-3)
+        assert high - low == pytest.approx(2 * 196 * (true * (1 - true) / n) ** 0.5, rel=0.25)
+    assert found[0].high - found[0].low > 2 * (found[1].high - found[1].low), "fewer images tell less"
 
 
 def test_random_heads_are_equally_many_in_each_layer() -> None:
@@ -120,6 +152,28 @@ def test_test_labels_choose_no_heads() -> None:
     assert (
         without_cue(one, [BY_VARIANCE])[BY_VARIANCE].removed == without_cue(other, [BY_VARIANCE])[BY_VARIANCE].removed
     )
+
+
+def test_groups_may_be_the_cue_of_labelled_images() -> None:
+    known = planted()
+    object.__setattr__(known, "space", None)
+    object.__setattr__(known, "names", {"class": ("a", "b"), "group": ("x", "y")})
+    assert _target_and_cue(known, SpuriousConfig(cue="group")) == ("class", "group")
+    with pytest.raises(ValueError, match="a cue needs a label beside the class; there are class, group"):
+        _target_and_cue(known, SpuriousConfig())
+    object.__setattr__(known, "names", {"class": ("a", "b"), "place": ("x", "y")})
+    assert _target_and_cue(known, SpuriousConfig()) == ("class", "place")
+    table = Table(table="t.csv", labels=("class", "group"), transform=Transform(size=32))
+    asked = replace(known.asked, config=SpuriousConfig())
+    assert "groups may be named" in str(left_out(asked, table))
+    assert left_out(replace(asked, config=SpuriousConfig(cue="group")), table) is None
+
+
+def test_a_choice_of_no_heads_is_flagged() -> None:
+    known = {**dict.fromkeys(COLUMNS), "n_images": 200}
+    for term, n_terms, flags in ((BY_VARIANCE, 0, ["no_heads"]), (BY_VARIANCE, 2, []), (ALL, 0, [])):
+        asked = replace(planted().asked, term=term)
+        assert _flags({**known, "n_terms": n_terms}, asked) == flags
 
 
 def test_mistakes_are_named() -> None:

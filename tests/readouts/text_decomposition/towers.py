@@ -17,6 +17,7 @@ from frozen.models._torchvision_ops import declare_missing_operators
 from frozen.models.joint import JointSpace
 from readouts.text_decomposition.capture import ImageTerms
 from readouts.text_decomposition.lens import Lens, Stored
+from readouts.text_decomposition.pooling_head import PooledTerms
 
 KINDS: dict[str, dict[str, Any]] = {
     "clip": {"pre_norm": True, "global_pool": "token"},
@@ -26,18 +27,30 @@ KINDS: dict[str, dict[str, Any]] = {
     "no_class_token": {"class_token": False, "global_pool": "avg"},
     "no_biases": {"qkv_bias": False, "proj_bias": False, "global_pool": "token"},
 }
+POOLED: dict[str, dict[str, Any]] = {
+    "siglip": {"class_token": False},
+    "reads_registers": {"class_token": False, "reg_tokens": 2, "pool_include_prefix": True},
+    "skips_registers": {"class_token": False, "reg_tokens": 2},
+    "reads_cls": {"pool_include_prefix": True, "init_values": 0.3},
+    "qk_norm": {"class_token": False, "qk_norm": True},
+}
+"""Kinds whose tokens an attention pools; of the last one, that attention has norms of queries and keys too."""
 DEPTH, HEADS, WIDTH, JOINT = 3, 4, 32, 20
 
 
 def tower(kind: str, seed: int = 0) -> VisionTransformer:
     """One of the kinds."""
     declare_missing_operators()
+    from timm.layers import AttentionPoolLatent
     from timm.models.vision_transformer import VisionTransformer as Model
 
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         shape = {"img_size": 32, "patch_size": 8, "embed_dim": WIDTH, "depth": DEPTH, "num_heads": HEADS}
-        model: nn.Module = Model(**shape, num_classes=0, **KINDS[kind])
+        options = KINDS[kind] if kind in KINDS else {"global_pool": "map", **POOLED[kind]}
+        model: Any = Model(**shape, num_classes=0, **options)
+        if kind == "qk_norm":
+            model.attn_pool = AttentionPoolLatent(WIDTH, num_heads=HEADS, qk_norm=True, norm_layer=nn.LayerNorm)
         for parameter in model.parameters():
             parameter.data *= 6 if parameter.ndim == 2 else 1  # else attention would be all but even
             parameter.data += 0.3 * torch.randn(parameter.shape) * (parameter.ndim == 1)
@@ -69,7 +82,13 @@ def columns(table: pa.Table) -> dict[str, np.ndarray]:
 
 def captured(model: VisionTransformer, *, dtype: str = "float32", n: int = 12) -> dict[str, np.ndarray]:
     """What is kept of some images."""
-    [table] = capture(model, scenes(n), [ImageTerms(DEPTH, tokens=True)], dtype=dtype).values()
+    is_pooled = bool(model.description.pooling_heads)
+    reduction = (
+        PooledTerms(tokens=True, token_heads=(1, model.description.pooling_heads[0] - 1))
+        if is_pooled
+        else ImageTerms(DEPTH, tokens=True)
+    )
+    [table] = capture(model, scenes(n), [reduction], dtype=dtype).values()
     return columns(table)
 
 

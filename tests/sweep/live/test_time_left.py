@@ -42,9 +42,17 @@ def test_pieces_side_by_side_share_the_time(clock: list[float]) -> None:
 
 @pytest.mark.parametrize(("cost", "each"), [(50.0, 5.0), (1.0, 2.5), (0.0, 2.5), (200.0, 20.0), (9999.0, 40.0)])
 def test_an_unknown_kind_follows_its_cost_within_limits(clock: list[float], cost: float, each: float) -> None:
-    left = TimeLeft([100.0, cost])
+    left = TimeLeft([100.0, 100.0, cost])
     left.ended(100.0, 10.0)
-    assert left.seconds() == pytest.approx(each)
+    assert left.seconds() == pytest.approx(10.0 + each)
+
+
+def test_nothing_is_said_while_most_of_what_is_left_is_of_another_kind(clock: list[float]) -> None:
+    left = TimeLeft([1.0] + [4.1] * 3)
+    left.ended(1.0, 2.0)
+    assert left.seconds() is None
+    left.ended(4.1, 6.0)
+    assert left.seconds() == pytest.approx(2 * 6.0 / (8 / 2))
 
 
 def test_an_unknown_kind_follows_the_nearest(clock: list[float]) -> None:
@@ -55,8 +63,8 @@ def test_an_unknown_kind_follows_the_nearest(clock: list[float]) -> None:
 
 
 def test_all_done_is_no_time(clock: list[float]) -> None:
-    left = TimeLeft([0.0, 1.0])
-    left.ended(0.0, 5.0)
+    left = TimeLeft([1.0, 1.0])
+    left.ended(1.0, 5.0)
     assert left.seconds() == pytest.approx(5.0)
     left.ended(1.0, None)
     assert left.seconds() == 0.0
