@@ -95,10 +95,12 @@ class Trainer:
         result = yield from self._narrower(result, _distinct([result.tuned, objects.tuned]), space)
         return self._or_objects_probe(result, objects)
 
-    def direct_again(self, probe: Probe) -> Trainings[TargetResult]:
-        """The direct target with a probe that is tuned already, seen with narrower inputs likewise."""
-        result = yield from self.refitted("direct", [probe])
-        return (yield from self._narrower(result, [probe], None))
+    def direct_again(self, direct: Probe, objects: Probe) -> Trainings[TargetResult]:
+        """The direct target in the same way, with probes that are tuned already."""
+        of_objects = yield from self.refitted("objects", [objects])
+        result = yield from self.refitted("direct", [direct])
+        result = yield from self._narrower(result, _distinct([direct, objects]), None)
+        return self._or_objects_probe(result, of_objects)
 
     def _narrower(
         self, result: TargetResult, candidates: list[Probe], space: ProbeSpace | None

@@ -81,7 +81,7 @@ def forecast_s(
     if all_heads_shape is not None:
         first = [probe.probe(probe.first())]
         each = _training_s(trainer_of(all_heads_shape), "direct", first, config, sizes, schedule)
-        total += (config.n_seeds + N_NARROWER) * each
+        total += 2 * (config.n_seeds + N_NARROWER) * each  # direct and objects probes, each with narrower inputs
     return total + _intervals_s(sizes["test"], config)
 
 

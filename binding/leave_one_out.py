@@ -49,7 +49,8 @@ def left_out(
 ) -> Mapping[int, dict[str, Losses]]:
     """Direct test losses with all heads and without some, each by itself.
 
-    The hyper-parameters are tuned on all heads together and serve every training.
+    The hyper-parameters are tuned on all heads together and serve every training. Each B*_direct is found as in every
+    cell, so that that of all heads is the one of the block's own cell.
 
     Args:
         samples: of all heads of the block.
@@ -65,12 +66,15 @@ def left_out(
     """
     trainer = Trainer(samples, config, device)
     try:
-        tuned = finished(trainer.tuned("direct", probe)).tuned
+        objects = finished(trainer.tuned("objects", probe))
+        direct = finished(trainer.direct(probe, objects))
     except NothingTrainedError:
         return {}
     z_dim = samples.train.activations.shape[-1]
     kept = {None: np.ones(z_dim, dtype=bool)} | {head: heads.without(head, z_dim) for head in which}
-    found = together({head: trainer.holding(channels).direct_again(tuned) for head, channels in kept.items()})
+    found = together(
+        {head: trainer.holding(channels).direct_again(direct.tuned, objects.tuned) for head, channels in kept.items()}
+    )
     for one in found.values():
         if isinstance(one, Exception) and not isinstance(one, NothingTrainedError):
             raise one

@@ -18,6 +18,7 @@ import torch
 from binding._cell_measuring import config_of, left_out_losses, measured
 from binding._pack_memory import multiplications
 from binding._together import together
+from binding._trainer import N_NARROWER
 from binding.cells import DIMENSIONS, GRID_COLUMN_KINDS, GRID_COLUMNS, VERSION, BindingCell, Shared, cells
 from binding.columns import CHOICES, COLUMN_KINDS, COLUMNS, EXTRA_MEASURES, FILES, MEASURES
 from binding.controls import CONTROL_ALIASES, CONTROL_MEANINGS, EXPECTATIONS
@@ -140,7 +141,7 @@ class BindingReadout(ReadoutDefaults):
         trained = each * trainings
         if (all_heads := own.all_heads_shape(cell.description)) is not None:
             wide = replace(head, z_dim=all_heads[-1])
-            trained += multiplications(probe, wide, 1) * (shared.n_seeds + 2)
+            trained += multiplications(probe, wide, 1) * 2 * (shared.n_seeds + N_NARROWER)
         return trained * shared.fit.schedule(sizes["train"]).epochs * sizes["train"]
 
     def forecast_key(self, cell: Cell) -> Hashable:

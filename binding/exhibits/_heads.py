@@ -11,7 +11,7 @@ from frozen.readout.exhibit import Exhibit
 
 _PLACE = ("dataset", "backbone", "mode", "probe")
 _ALONE, _MISSED = "direct_binding_information_bits", "leave_one_out_bits"
-_TITLES = {_ALONE: "the head alone", _MISSED: "its block without it, less"}
+_TITLES = {_ALONE: "a head alone", _MISSED: "left out of its block: bits lost"}  # panels stand by name
 _SQUARE_WIDTH, _SQUARE_HEIGHT = 44, 26
 
 

@@ -132,6 +132,16 @@ class ReadoutConformance:
                 assert found, cell.name
                 assert {name: row[name] for name in found} == dict(found), cell.name
 
+    def test_bounds_image_by_image_are_the_measure(self, readout: Readout, outcomes: dict[Cell, Outcome]) -> None:
+        for column in {one.column for one in (*readout.depth_curves, *readout.depth_columns) if one.bounds}:
+            for cell, outcome in outcomes.items():
+                value = outcome.row[column]
+                found = None if outcome.samples is None else readout.per_image(column, outcome.samples)
+                if value is None or found is None:
+                    continue
+                assert np.nanmean(found.values) == pytest.approx(value, abs=1e-6), (cell.name, column)
+                assert found.unit is None or len(found.unit) == found.values.shape[1]
+
     def test_a_cell_does_not_differ_from_itself(self, readout: Readout, outcomes: dict[Cell, Outcome]) -> None:
         with_samples = {cell: one for cell, one in outcomes.items() if one.samples is not None}
         cell, outcome = next(iter(with_samples.items()))

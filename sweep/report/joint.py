@@ -110,7 +110,7 @@ def write_joint_page(
             for one in together(found)
         ],
         tables=_tables(layers),
-        gaps=[_gap(one) for one in apart],
+        gaps=_gaps(apart),
         measures={curve.declared: curve.measure for curve in found},
         study_yaml=study_yaml,
         style=style(),
@@ -206,13 +206,26 @@ def _gap_values(gap: Gap) -> tuple[object, ...]:
     )
 
 
-def _gap(gap: Gap) -> tuple[str, ...]:
-    """A line of the table of bounds: place, both measures, and the difference with its interval."""
+class _Gaps(NamedTuple):
+    """Differences of two read-outs' bounds of one quantity, of a backbone on a data set."""
+
+    backbone: str
+    dataset: str
+    bounds: str
+    lines: list[tuple[str, ...]]
+    """Of every layer its name, both measures, and the difference with its interval."""
+
+
+def _gaps(found: Sequence[Gap]) -> list[_Gaps]:
+    places: dict[tuple[str, str, str], list[tuple[str, ...]]] = {}
     decimals = DECIMALS["bits"]
-    values = (decimal(point.value, decimals) for point in gap.at)
-    named = (f"{name.declared.name} {value}" for name, value in zip((gap.one, gap.other), values, strict=True))
-    place = (gap.one.backbone, gap.one.dataset, gap.at[0].layer, gap.one.declared.bounds)
-    return (*place, *named, *estimate_text(*gap.difference, decimals))
+    for gap in found:
+        place = (gap.one.backbone, gap.one.dataset, gap.one.declared.bounds)
+        both = zip((gap.one, gap.other), gap.at, strict=True)
+        named = (f"{of.declared.name} {decimal(point.value, decimals)}" for of, point in both)
+        line = (gap.at[0].layer, *named, *estimate_text(*gap.difference, decimals))
+        places.setdefault(place, []).append(line)
+    return [_Gaps(*place, lines) for place, lines in places.items()]
 
 
 class _Table(NamedTuple):

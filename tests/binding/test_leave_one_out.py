@@ -13,6 +13,7 @@ from binding import _together
 from binding._inputs import split_samples
 from binding.fit import FitConfig, Fitted
 from binding.leave_one_out import Heads, left_out
+from binding.measurement import measure_samples
 from binding.paired import ALL_HEADS, WITHOUT_HEAD, paired_estimates
 from binding.readout import BindingReadout
 from binding.samples import MeasureConfig
@@ -100,6 +101,20 @@ def test_heads_train_together_as_they_would_alone(monkeypatch: pytest.MonkeyPatc
     for number, losses in both.items():
         for target in (ALL_HEADS, WITHOUT_HEAD):
             np.testing.assert_allclose(losses[target], alone[number][target], atol=1e-5)
+
+
+def test_all_heads_together_are_what_the_cell_of_the_block_has() -> None:
+    rng = np.random.default_rng(0)
+    codes = rng.integers(2, size=(400, SPACE.n_objects), dtype=np.uint8)
+    z = (np.tile(codes, (1, 2)) + 0.7 * rng.standard_normal((400, 8))).astype(np.float32)
+    samples = split_samples(z, codes, SPACE, "uniform", None)
+    config = MeasureConfig(
+        fit=FitConfig(epochs=6, batch_size=64), search=SearchConfig(suggestions=3), intervals=CONFIG.intervals
+    )
+    tuned = ProbeSpace.of("quadratic_concat", rank=2)
+    cell = measure_samples(samples, tuned, config)
+    found = left_out(samples, Heads(2, 4), [0], tuned, config, torch.device("cpu"))[0]
+    np.testing.assert_allclose(found[ALL_HEADS], cell.losses.direct, atol=1e-5)
 
 
 def test_the_channels_of_a_head() -> None:

@@ -26,7 +26,7 @@ def test_each_head_stands_where_it_is() -> None:
     ]
     rows += [row("1.heads.0", 1.0, None, is_control=True), row("1.heads", 1.0, None)]
     found = [(one["of"].partition("\n")[0], one["block"], one["head"], one["bits"]) for one in head_values(rows)]
-    alone, missed = "the head alone", "its block without it, less"
+    alone, missed = "a head alone", "left out of its block: bits lost"
     assert found == [
         (alone, 0, 0, 0.9),
         (missed, 0, 0, 0.4),
