@@ -61,6 +61,10 @@ class Identity(NamedTuple):
     """sha256 of all weights, by name; empty where there are none."""
 
 
+NO_SUM = "what comes after its blocks is not known to be a layer norm and pooled tokens, or an attention that pools"
+"""Why the embedding of a model is no sum of what its blocks write."""
+
+
 class Description(NamedTuple):
     """What can be known of a backbone without its weights.
 

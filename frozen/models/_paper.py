@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from frozen.models._base import Description, TokenLayout, dropped_pixels
+from frozen.models._base import NO_SUM, Description, TokenLayout, dropped_pixels
 from frozen.models._config import BackboneConfig
 from frozen.models._parts import hidden_weights, plain_shapes
 
@@ -24,7 +24,14 @@ def _large(source: str, image_size: int, layer: int | str, grid: int, parameters
     parts = plain_shapes(1024, 16, 4096, attention_weights=hidden_weights(attention))
     notes = dropped_pixels(image_size, 14)
     description = Description(
-        layers, layout, image_size, parameters=parameters, parts=parts, embedding_width=1024, notes=notes
+        layers,
+        layout,
+        image_size,
+        parameters=parameters,
+        parts=parts,
+        embedding_width=1024,
+        no_sum=NO_SUM if attention == "Dinov2Attention" else "",
+        notes=notes,
     )
     return PaperChoice(BackboneConfig(source=source, image_size=image_size), (layer,), description)
 

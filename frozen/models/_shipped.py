@@ -13,12 +13,12 @@ from typing import Any
 import torch
 from torch import nn
 
-from frozen.models._base import BackboneError, Description, Identity, TokenLayout
+from frozen.models._base import NO_SUM, BackboneError, Description, Identity, TokenLayout
 from frozen.models._config import BackboneConfig
 from frozen.models._parts import plain_shapes
 from frozen.models._timm import tower_of
 from frozen.models._torchvision_ops import declare_missing_operators
-from frozen.models._vision import NO_SUM, SHIPPED, Pixels, VisionTransformer, digest, identity_of
+from frozen.models._vision import SHIPPED, Pixels, VisionTransformer, digest, identity_of
 from frozen.models.decoding import LayerDecoder
 
 _PARTS = ("head", "text", "pooler", "decoder", "joint")

@@ -12,7 +12,7 @@ from jaxtyping import Float, UInt8
 from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
-from frozen.models._base import BackboneError, Batch, Description, Reader, TokenLayout, whole
+from frozen.models._base import NO_SUM, BackboneError, Batch, Description, Reader, TokenLayout, whole
 from frozen.models._config import BackboneConfig
 from frozen.models._parts import BlockParts, common_shapes
 from frozen.models._pooling import PoolingHead
@@ -28,10 +28,6 @@ SHIPPED = (
     "shapes_coca",
 )
 ADVICE = "or use a backbone that ships with the project: " + ", ".join(f"shipped:{name}" for name in SHIPPED[:2])
-
-
-NO_SUM = "it ends neither in a layer norm and the pooling of tokens nor in an attention that pools them"
-"""Why the embedding of a model is no sum of what its blocks write."""
 
 
 class Pixels(NamedTuple):

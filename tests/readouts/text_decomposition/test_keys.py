@@ -78,7 +78,7 @@ def test_a_backbone_that_pools_two_tokens_is_left_out_with_the_reason(tmp_path: 
     path.write_text(own + '\njoint: {clip: "shipped:shapes_clip_objects"}\n')
     [left] = list(TextDecomposition().cells(load_study(path)))
     assert isinstance(left, LeftOut)
-    assert "ends neither in a layer norm" in left.reason
+    assert "what comes after its blocks is not known" in left.reason
 
 
 def test_what_needs_two_objects_is_left_out_of_scenes_of_one(tmp_path: Path) -> None:
