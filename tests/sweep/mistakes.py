@@ -71,7 +71,7 @@ NAMES: tuple[Mistake, ...] = (
     ("linear", "lineer", "12: probes[0].family: unknown family 'lineer'; did you mean 'linear'?"),
     ("seed: 0", "readout: bindin", "2: readout: unknown readout 'bindin'; did you mean 'binding'?"),
     ("seed: 0", "controls: [noise, noize]", "2: controls[1]: unknown control 'noize'; did you mean 'noise'?"),
-    ("seed: 0", "extras: [foo]", "2: extras[0]: unknown extra 'foo'; known: selectivity, mdl, orders"),
+    ("seed: 0", "extras: [foo]", "2: extras[0]: unknown extra 'foo'; known: selectivity, mdl, orders, leave_one_out"),
     ("[cls]", "[cls, mean_spacial]", "10: modes[1]: unknown mode 'mean_spacial'; did you mean 'mean_spatial'?"),
     (
         "[cls]",

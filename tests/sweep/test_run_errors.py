@@ -134,6 +134,7 @@ def test_the_command_line_has_just_these_options() -> None:
         "--gpus",
         "--gpus-per-cell",
         "--log",
+        "--no-dashboard",
     }
 
 
