@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import fcntl
+import os
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pandas as pd
@@ -16,8 +19,10 @@ ROOT = Path(__file__).parents[1]
 @pytest.fixture(scope="module")
 def rows() -> pd.DataFrame:
     """Rows of the quickstart study; `make quickstart` has made them, or they are made here."""
-    command = [sys.executable, "-m", "sweep.run", "search_spaces/quickstart.yaml"]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    command = [sys.executable, "-m", "sweep.run", "search_spaces/quickstart.yaml", "--no-dashboard"]
+    with Path(tempfile.gettempdir(), f"quickstart-{os.getuid()}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # of several processes that run tests, the first makes them for all
+        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     return pd.read_parquet(ROOT / "results" / "quickstart" / "results.parquet")
 

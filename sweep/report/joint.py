@@ -34,8 +34,10 @@ if TYPE_CHECKING:
 _MUCH = 0.5
 _POINT = ("layer", "layer_number", "column", "value", "low", "high", "share", "share_low", "share_high", "n_rows")
 _GAPS_CSV = (
-    *("dataset", "backbone", "layer", "layer_number", "bounds", "one", "one_readout", "one_bits"),
-    *("other", "other_readout", "other_bits", "difference", "low", "high", "p_value", "n_images"),
+    *("dataset", "backbone", "layer", "layer_number", "bounds"),
+    *("one", "one_readout", "one_how", "one_n_rows", "one_bits"),
+    *("other", "other_readout", "other_how", "other_n_rows", "other_bits"),
+    *("difference", "low", "high", "p_value", "n_images"),
 )
 _CSV = ("curve", "readout", "dataset", "backbone", "control", *_POINT)
 
@@ -93,7 +95,8 @@ def write_joint_page(
     found = curves(readouts, cells, rows)
     results.write_text("joint.csv", csv_text(_CSV, [line for curve in found for line in _values(curve)]))
     layers = list(by_layer(readouts, cells, rows, _declared))
-    apart = list(gaps(layers, partial(_per_image, results, readouts), IntervalConfig()))
+    bounding = by_layer(readouts, cells, rows, lambda readout: readout.depth_columns, whole=True)
+    apart = list(gaps(list(bounding), partial(_per_image, results, readouts), IntervalConfig()))
     if apart:
         results.write_text("joint_bounds.csv", csv_text(_GAPS_CSV, map(_gap_values, apart)))
     names = list(dict.fromkeys(_name(curve, found) for curve in found))
@@ -196,10 +199,11 @@ def _per_image(results: ResultsDirectory, readouts: Readouts, of: LayerValues, p
 
 
 def _gap_values(gap: Gap) -> tuple[object, ...]:
-    (one, other), (at, at_other) = (gap.one, gap.other), gap.at
+    one, at = gap.one, gap.at[0]
+    both = zip((gap.one, gap.other), gap.at, strict=True)
     return (
         *(one.dataset, one.backbone, at.layer, at.number, one.declared.bounds),
-        *(one.declared.name, one.readout, at.value, other.declared.name, other.readout, at_other.value),
+        *(text for of, at in both for text in (of.declared.name, of.readout, at.how, at.n_rows, at.value)),
         *gap.difference,
         gap.p_value,
         gap.n_images,
@@ -222,7 +226,7 @@ def _gaps(found: Sequence[Gap]) -> list[_Gaps]:
     for gap in found:
         place = (gap.one.backbone, gap.one.dataset, gap.one.declared.bounds)
         both = zip((gap.one, gap.other), gap.at, strict=True)
-        named = (f"{of.declared.name} {decimal(point.value, decimals)}" for of, point in both)
+        named = (f"{of.declared.name} {decimal(point.value, decimals)} ({point.how})" for of, point in both)
         line = (gap.at[0].layer, *named, *estimate_text(*gap.difference, decimals))
         places.setdefault(place, []).append(line)
     return [_Gaps(*place, lines) for place, lines in places.items()]

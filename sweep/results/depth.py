@@ -35,6 +35,7 @@ class Point(NamedTuple):
         high: upper end of its interval.
         n_rows: rows at this layer of which it is the largest.
         cell_id: of that row.
+        how: what else it was measured with: mode, probe.
     """
 
     number: float
@@ -44,6 +45,7 @@ class Point(NamedTuple):
     high: float
     n_rows: int
     cell_id: str = ""
+    how: str = ""
 
 
 @dataclass(frozen=True)
@@ -109,6 +111,8 @@ def by_layer(
     cells: Mapping[str, Sequence[Cell]],
     rows: Mapping[str, Row],
     declared_of: Callable[[Readout], Iterable[DepthColumn]],
+    *,
+    whole: bool = False,
 ) -> Iterator[LayerValues]:
     """Measures of backbones and their controls by layer, in the order of the read-outs.
 
@@ -117,13 +121,14 @@ def by_layer(
         cells: of each read-out.
         rows: by cell.
         declared_of: which of a read-out's measures.
+        whole: leave out rows of a layer's parts, such as its heads.
     """
     found: dict[tuple[Any, ...], list[tuple[Cell, Row]]] = {}
     for name, readout in readouts.items():
         for declared in declared_of(readout):
             for cell in cells[name]:
                 row = rows.get(cell.cell_id)
-                if row is None or not _belongs(cell, row, declared):
+                if row is None or not _belongs(cell, row, declared) or (whole and "." in _layer(readout, row)):
                     continue
                 key = (name, declared, cell.dataset.name, cell.control_of or cell.label, cell.control or "")
                 found.setdefault(key, []).append((cell, row))
@@ -144,6 +149,10 @@ def _belongs(cell: Cell, row: Row, declared: DepthColumn) -> bool:
     return all(("" if values[name] is None else str(values[name])) == value for name, value in declared.where)
 
 
+def _layer(readout: Readout, row: Row) -> str:
+    return next(str(row[one.name]) for one in readout.dimensions if one.role == "depth")
+
+
 def _layer_values(
     readout: Readout,
     name: str,
@@ -158,19 +167,21 @@ def _layer_values(
     at: dict[float, list[tuple[Cell, Row]]] = {}
     for cell, row in cells:
         at.setdefault(float(row[depth.order or depth.name]), []).append((cell, row))
-    points = tuple(_point(number, depth.name, declared.column, at[number]) for number in sorted(at))
+    points = tuple(_point(number, readout, declared.column, at[number]) for number in sorted(at))
     final = float(cells[0][0].description.layer_number("final"))
     return LayerValues(name, declared, measure, dataset, backbone, control, final, points)
 
 
-def _point(number: float, depth: str, column: str, cells: Sequence[tuple[Cell, Row]]) -> Point:
+def _point(number: float, readout: Readout, column: str, cells: Sequence[tuple[Cell, Row]]) -> Point:
     """The best of the rows of a layer: of its probes, heads, dictionaries."""
     cell, best = max(cells, key=lambda one: one[1][column])
     value = float(best[column])
     low, high = (
         value if best.get(name) is None else float(best[name]) for name in (f"{column}_low", f"{column}_high")
     )
-    return Point(number, str(best[depth]), value, low, high, len(cells), cell.cell_id)
+    others = (best.get(one.name) for one in readout.dimensions if one.role != "depth")
+    how = " · ".join(str(value) for value in others if value not in (None, ""))
+    return Point(number, _layer(readout, best), value, low, high, len(cells), cell.cell_id, how)
 
 
 def appearance(curve: Curve, level: float = 0.95, *, seed: int = 0) -> Appearance | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from frozen.models import BackboneConfig, describe
 from frozen.readout.cells import Cell
 from frozen.readout.readout import find_readout
 from sweep.report.joint import write_joint_page
+from sweep.results.depth import by_layer
 from sweep.results.directory import ResultsDirectory
 
 SOURCE = "shipped:shapes_coca"
@@ -150,3 +152,26 @@ def test_layers_stand_side_by_side_in_units_of_their_own(cells: dict[str, list[C
     assert lines["4"][column["B*_direct"]] == "0.50 bits"
     assert "9.00 bits" not in table  # what a map leaves is another column
     assert lines["2"][column["binding"]] == "0.600"
+
+
+def test_heads_are_no_whole_layer_and_the_row_that_is_taken_is_named(cells: dict[str, list[Cell]]) -> None:
+    found: dict[Cell, dict[str, Any]] = {}
+    for layer, mode, value in (("2", "cls", 0.5), ("2", "mean_spatial", 0.6), ("2.heads.1", "cls", 0.9)):
+        columns = (("layer", layer), ("layer_index", 3.0), ("mode", mode), ("probe", "linear"))
+        cell = replace(cells["binding"][0], columns=columns, identity=(("layer", layer), ("mode", mode)))
+        found[cell] = {"status": "done", **dict(columns), "direct_binding_information_bits": value}
+    rows = {cell.cell_id: row for cell, row in found.items()}
+    points = {
+        whole: by_layer(
+            {"binding": READOUTS["binding"]},
+            {"binding": list(found)},
+            rows,
+            lambda readout: readout.depth_columns[:1],
+            whole=whole,
+        )
+        for whole in (True, False)
+    }
+    taken = {
+        whole: [(p.layer, p.value, p.how, p.n_rows) for one in of for p in one.points] for whole, of in points.items()
+    }
+    assert taken == {True: [("2", 0.6, "mean_spatial · linear", 2)], False: [("2.heads.1", 0.9, "cls · linear", 3)]}
