@@ -140,16 +140,16 @@ def _offered(
     """The maps that other read-outs of the file give: those made on this data set, or on others if there are none."""
     entry: str = study.keys.through[number]
     kind, _, selection = entry.partition(".")
+    sorts = getattr(MAPS[kind], "SELECTIONS", ())
+    if selection and selection not in sorts:
+        told = did_you_mean(selection, sorts) if sorts else f"write {kind}"
+        yield Mistake(("through", number), f"a {kind} has no coordinates of the sort {selection!r}; {told}")
+        return
     of_kind = [one for one in study.maps if one.kind == kind]
     if not of_kind:
         yield LeftOut(
             where, f"no other read-out of the file gives a {kind}; name one that does, or a map's file and its layer"
         )
-        return
-    sorts = list(dict.fromkeys(name for one in of_kind for name, _ in one.selections))
-    if selection and sorts and selection not in sorts:
-        told = did_you_mean(selection, sorts)
-        yield Mistake(("through", number), f"a {kind} has no coordinates of the sort {selection!r}; {told}")
         return
     fitting = [one for one in of_kind if _fits(one, reading, *place)]
     here = [one for one in fitting if one.dataset == reading.dataset] or fitting
@@ -201,9 +201,11 @@ def _reads(entry: MapFile, reading: Reading, layer: str, mode: Mode) -> bool:
         return False
 
 
-def unread(study: Study, places: Sequence[tuple[Reading, str, Mode]]) -> Iterator[Mistake]:
-    """Files of maps that no cell of the grid would use: what a study names is measured, or told."""
+def unread(study: Study, places: Sequence[tuple[Reading, str, Mode]]) -> Iterator[Mistake | LeftOut]:
+    """Maps that no cell of the grid would use: what a study names is measured, or told."""
     for number, entry in enumerate(study.keys.through):
+        if isinstance(entry, str):
+            yield from _made_elsewhere(study, entry, places)
         if isinstance(entry, MapFile) and not any(_reads(entry, *place) for place in places):
             where = f"layer {entry.layer} in mode {' or '.join(entry.modes)}"
             of = "" if entry.backbone is None else f" of {entry.backbone}"
@@ -293,3 +295,18 @@ def coordinates_read(
         return chosen
     order = np.random.default_rng([seed, len(living)]).permutation(np.flatnonzero(living))
     return np.isin(np.arange(len(living)), order[: chosen.sum()])
+
+
+def _made_elsewhere(study: Study, entry: str, places: Sequence[tuple[Reading, str, Mode]]) -> Iterator[LeftOut]:
+    """Maps of the file that all read other places than the cells of the grid."""
+    kind = entry.partition(".")[0]
+    given = [one for one in study.maps if one.kind == kind]
+    if given and not any(_fits(one, *place) for one in given for place in places):
+        at = ", ".join(dict.fromkeys(_place(one) for one in given))
+        yield LeftOut(f"through {entry}", f"the file gives each {kind} at another place ({at}) than binding reads")
+
+
+def _place(one: OfferedMap) -> str:
+    if one.is_joint:
+        return "the joint space"
+    return f"{one.reads.site} {one.reads.mode}" if isinstance(one.reads, View) else str(one.reads)

@@ -68,6 +68,9 @@ class MapKind(Protocol):
 class SelectingMapKind(MapKind, Protocol):
     """A kind of map whose coordinates are of several sorts, such as atoms that stand for features."""
 
+    SELECTIONS: tuple[str, ...]
+    """Names of the sorts."""
+
     def selected(self, content: bytes, selection: str) -> Bool[np.ndarray, " out"]:
         """Which coordinates are of a sort.
 

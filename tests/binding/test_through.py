@@ -145,6 +145,9 @@ def test_what_a_backbone_lacks_is_left_out(tmp_path: Path) -> None:
     reasons = {one.reason for one in BindingReadout().cells(study) if isinstance(one, LeftOut)}
     assert any("no classifier" in reason for reason in reasons)
     assert any("no other read-out of the file gives a dictionary" in reason for reason in reasons)
+    misspelt = load(tmp_path, np.eye(WIDTH), through=["dictionary.conjunktion"])
+    mistakes = {one.message for one in BindingReadout().cells(misspelt) if not isinstance(one, Cell | LeftOut)}
+    assert mistakes == {"a dictionary has no coordinates of the sort 'conjunktion'; did you mean 'conjunction'?"}
 
 
 class TestThrough(ReadoutConformance):
@@ -314,3 +317,15 @@ def test_a_sort_that_no_map_has_is_told(tmp_path: Path) -> None:
     readouts = {name: find_readout(name) for name in file.studies}
     with pytest.raises(StudyError, match="no coordinates of the sort 'conjuncton'; did you mean 'conjunction'"):
         make_grids(file.studies, readouts, locates_in(path))
+
+
+def test_maps_of_places_that_no_cell_reads_are_told(tmp_path: Path) -> None:
+    path = tmp_path / "study.yaml"
+    path.write_text(JOINT.replace("sites: [0.mean_spatial, joint]", "sites: [3.cls]"))
+    file = load_file(path)
+    readouts = {name: find_readout(name) for name in file.studies}
+    left = {one.where: one.reason for one in make_grids(file.studies, readouts, locates_in(path))["binding"].left_out}
+    for entry in ("dictionary", "dictionary.conjunction"):
+        assert (
+            left[f"through {entry}"] == "the file gives each dictionary at another place (3 cls) than binding reads"
+        )
