@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator, Mapping
-from functools import partial
+from collections.abc import Callable, Iterator, Mapping
+from functools import cache, lru_cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -33,8 +33,9 @@ def shown_samples(results: Path, row: Mapping[str, Any], scenes: Mapping[str, Sc
         return
     read = pq.read_table(path)
     losses = read["loss_bits"].to_numpy()
-    split = scene.open("test")
-    for position in _chosen(losses):
+    split, chosen = _test_split(scene), _chosen(losses)
+    drawn = cache(lambda: split.images(np.array(chosen)))
+    for number, position in enumerate(chosen):
         true = set(np.flatnonzero(split.object_codes[position]).tolist())
         found = set(read["objects"][position].as_py())
         name = scene.space.object_names.__getitem__
@@ -45,7 +46,7 @@ def shown_samples(results: Path, row: Mapping[str, Any], scenes: Mapping[str, Sc
             right=tuple(name(k) for k in sorted(true & found)),
             missed=tuple(name(k) for k in sorted(true - found)),
             invented=tuple(name(k) for k in sorted(found - true)),
-            picture=partial(_png, split, position),
+            picture=partial(_png, drawn, number),
         )
 
 
@@ -57,9 +58,15 @@ def _chosen(losses: np.ndarray) -> list[int]:
     return list(dict.fromkeys(int(position) for part in parts for position in part))
 
 
-def _png(split: Any, position: int) -> bytes:
+@lru_cache(maxsize=4)
+def _test_split(scene: Scene) -> Any:
+    """Opened once for all cells of a data set."""
+    return scene.open("test")
+
+
+def _png(drawn: Callable[[], np.ndarray], number: int) -> bytes:
     from PIL import Image
 
     buffer = io.BytesIO()
-    Image.fromarray(split.images(np.array([position]))[0]).save(buffer, format="png", optimize=True)
+    Image.fromarray(drawn()[number]).save(buffer, format="png")
     return buffer.getvalue()
