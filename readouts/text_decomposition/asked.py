@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+from frozen.data.dataset import DataError
+from frozen.data.readers import PhotoDataset
 from frozen.intervals import IntervalConfig
+from frozen.problems import did_you_mean
 from readouts.text_decomposition.keys import Means, TextDecompositionStudy
 from readouts.text_decomposition.lens import POOLING, Split
 from readouts.text_decomposition.settings import (
@@ -17,6 +20,8 @@ from readouts.text_decomposition.settings import (
     TextSpanConfig,
 )
 
+LabelValues = Mapping[str, tuple[str, ...] | None]
+"""What the values of each label are called; None where they are no whole numbers."""
 MAP = "map"
 """The question of how well a backbone is mapped to a CLIP, and the product: the map."""
 CLIP_FIT, CLIP_TEST = "clip_validation", "clip_test"
@@ -91,17 +96,49 @@ class Asked:
         return (group, self.config)
 
 
-def left_out(asked: Asked, scene: Any) -> str | None:
-    """Why a data set has nothing to ask this of, or None."""
+def left_out(asked: Asked, scene: Any, values: LabelValues | None = None) -> str | None:
+    """Why a data set has nothing to ask this of, or None.
+
+    Args:
+        asked: the question.
+        scene: the data set.
+        values: of its labels, where its files are there; see `label_values`.
+    """
     if getattr(scene, "space", None) is None:
-        return _left_out_of_photos(asked, tuple(scene.label_names))
+        return _left_out_of_photos(asked, tuple(scene.label_names), values)
     needs_two = asked.analysis == "forced_choice" or "other" in asked.term or TWIN in asked.term
     counts = [getattr(scene, name, None) for name in ("min_objects", "max_objects")]
     if needs_two and isinstance(counts[1], int) and (counts[1] < 2 or (counts[0] or 0) > 2):
         return "its scenes never have two objects"
     if asked.analysis == "spurious" and counts[1] != 1:
         return "classes and cue are features of one object; its scenes may have several"
+    if isinstance(asked.config, SpuriousConfig):
+        names = features_of(scene)
+        return _no_pair(asked.config.target or names[-1], asked.config.cue or names[0], names)
     return None
+
+
+def features_of(config: Any) -> tuple[str, ...]:
+    """What target and cue may be, by its name: features of a scene's objects, or labels that are no masks."""
+    space = getattr(config, "space", None)
+    if space is not None:
+        return tuple(group.name for group in space.groups)
+    return tuple(name for name in config.label_names if "mask" not in name)
+
+
+def label_values(config: Any, split: str) -> LabelValues | None:
+    """Labels of images on disk by name, as far as known without reading an image; None where that is not known."""
+    if not isinstance(config, PhotoDataset) or config.missing():
+        return None
+    try:
+        listing = config.listing(split)
+    except (DataError, OSError):
+        return None  # who opens the split is told
+    kinds = {name: (values.ndim, values.dtype.kind) for name, values in listing.labels.items()}
+    return {
+        name: tuple(listing.names.get(name, ())) if ndim == 1 and kind in "iu" else None
+        for name, (ndim, kind) in kinds.items()
+    }
 
 
 class Heads(NamedTuple):
@@ -190,15 +227,46 @@ def everything_asked(keys: TextDecompositionStudy, shared: Shared, heads: Heads)
         yield from (Asked("spurious", "final", name, shared, (), keys.spurious) for name in policies)
 
 
-def _left_out_of_photos(asked: Asked, labels: tuple[str, ...]) -> str | None:
+def _left_out_of_photos(asked: Asked, labels: tuple[str, ...], values: LabelValues | None) -> str | None:
     if asked.analysis == "forced_choice" or "other" in asked.term or TWIN in asked.term:
         return "labelled images do not tell which objects they show"
     if asked.analysis == "heatmap":
         return None if "class_mask" in labels else "the data set has no class_mask"
-    has_cue = {*labels} - {"class", "group", "mask", "class_mask"}
-    if isinstance(asked.config, SpuriousConfig) and not has_cue and asked.config.cue not in labels:
+    if "class" not in labels:
+        return "the data set has no classes"
+    return _left_out_of_labels(asked.config, labels, values) if isinstance(asked.config, SpuriousConfig) else None
+
+
+def _left_out_of_labels(config: SpuriousConfig, labels: tuple[str, ...], values: LabelValues | None) -> str | None:
+    """Why target and cue are no labels that can be told apart, or None."""
+    names = tuple(name for name in labels if "mask" not in name)
+    others = [name for name in names if name not in ("class", "group")]
+    if not others and not config.cue:
         return "the data set has no label beside the class; groups may be named as the `cue`"
-    return None if "class" in labels else "the data set has no classes"
+    known = values or {}
+    counted = [name for name in others if known.get(name, ()) is not None]
+    cue, target = config.cue or (counted or others)[0], config.target or "class"
+    if reason := _no_pair(target, cue, names):
+        return reason
+    for name in (target, cue):
+        if known.get(name, ()) is None:
+            return (
+                f"the values of {name} are no whole numbers; a column of texts can be the cue as the group: "
+                "`labels: [.., group=COLUMN]` and `cue: group`"
+            )
+    if target != "class" and target in known and all(text.isdecimal() for text in known[target] or ()):
+        return f"the values of {target} have no names, by which they could be classes"
+    return None
+
+
+def _no_pair(target: str, cue: str, names: tuple[str, ...]) -> str | None:
+    """Why two names are not those of two features, or None."""
+    for key, name in (("target", target), ("cue", cue)):
+        if name not in names:
+            return f"the data set has no feature {name!r} for the {key}; {did_you_mean(name, names)}"
+    if target == cue:
+        return f"target and cue are both {target}; name two features of {', '.join(names)}"
+    return None
 
 
 def _ablations(keys: TextDecompositionStudy, shared: Shared, heads: Heads) -> Iterator[Asked]:

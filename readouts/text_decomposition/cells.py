@@ -32,6 +32,8 @@ from readouts.text_decomposition.asked import (
     Heads,
     Shared,
     everything_asked,
+    features_of,
+    label_values,
     left_out,
 )
 from readouts.text_decomposition.capture import ImageTerms
@@ -58,8 +60,18 @@ def cells(study: Study) -> Iterator[Cell | LeftOut | Mistake]:
     files = tuple((name, digest_of(name)) for name in named if name is not None)
     missing = tuple(one for pool in pools if pool != AUTO for one in absent(pool, "pool"))
     missing += tuple(absent(keys.classes, "list of classes")) if keys.classes else ()
+    if "spurious" in keys.analyses:
+        yield from _unknown_features(study, keys)
     for made in _all(study, keys, shared, files):
         yield replace(made, absent=missing) if missing and isinstance(made, Cell) else made
+
+
+def _unknown_features(study: Study, keys: TextDecompositionStudy) -> Iterator[Mistake]:
+    """Target or cue that no data set of the study has; what only some have is left out of the others."""
+    known = tuple(dict.fromkeys(name for one in study.datasets for name in features_of(one.config)))
+    for key, name in (("target", keys.spurious.target), ("cue", keys.spurious.cue)):
+        if name and name not in known:
+            yield Mistake(("spurious", key), f"no data set has a feature {name!r}; {did_you_mean(name, known)}")
 
 
 def _all(
@@ -149,8 +161,9 @@ def _of_reading(
     yield giver
     if reading.description.is_control or reading.control is not None:
         return  # accuracies at chance: there is nothing to decompose
+    values = label_values(reading.dataset.config, names[1]) if "spurious" in keys.analyses else None
     for one in asked:
-        if reason := left_out(one, reading.dataset.config):
+        if reason := left_out(one, reading.dataset.config, values):
             yield LeftOut(f"{reading.dataset.name} · {one.analysis} · {one.term}", reason)
         else:
             own = replace(one, split_names=names, files=files, joint=joint)

@@ -121,6 +121,8 @@ class SpuriousConfig:
         """Every broken rule."""
         if not -1 <= self.share <= 1:
             yield Problem("share", f"must lie in -1..1, got {self.share}")
+        if self.target and self.target == self.cue:
+            yield Problem("cue", f"must be another feature than the target, both are {self.cue!r}")
         for name in self.named:
             if not is_member(name):
                 yield Problem("named", f"{name!r} is no term; write 11.3, 11, mlp.11, init or mlps")

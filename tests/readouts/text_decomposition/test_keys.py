@@ -45,12 +45,26 @@ def made(tmp_path: Path, more: str = "") -> list[Cell | LeftOut | Mistake]:
         ("templates: 'open_clip:imagenet_template'", "did you mean 'open_clip:imagenet_templates'?"),
         ("templates: nowhere.txt", "the list of templates nowhere.txt cannot be read"),
         ("spurious: {share: 3.0}", "must lie in -1..1, got 3.0"),
+        ("spurious: {cue: color, target: color}", "must be another feature than the target, both are 'color'"),
     ],
 )
 def test_mistakes_are_told_in_one_message(tmp_path: Path, more: str, message: str) -> None:
     with pytest.raises(StudyError) as error:
         study(tmp_path, more)
     assert message in str(error.value)
+
+
+def test_a_cue_that_no_data_set_has_is_told_by_its_place(tmp_path: Path) -> None:
+    for key, name, hint in (("cue", "colour", "did you mean 'color'?"), ("target", "size", "known: ")):
+        [mistake] = [one for one in made(tmp_path, f"spurious: {{{key}: {name}}}") if isinstance(one, Mistake)]
+        assert mistake.path == ("spurious", key)
+        assert mistake.message.startswith(f"no data set has a feature {name!r}; {hint}")
+
+
+def test_target_and_cue_that_are_one_are_left_out(tmp_path: Path) -> None:
+    found = made(tmp_path, "analyses: [spurious]\nspurious: {target: color}\n")
+    reasons = {one.reason for one in found if isinstance(one, LeftOut)}
+    assert reasons == {"target and cue are both color; name two features of color, shape"}
 
 
 def test_terms_that_the_backbone_does_not_have_are_told(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ import pytest
 from frozen.data.readers import Table
 from frozen.data.transform import Transform
 from frozen.intervals import IntervalConfig
-from readouts.text_decomposition.asked import left_out
+from readouts.text_decomposition.asked import label_values, left_out
 from readouts.text_decomposition.columns import COLUMNS
 from readouts.text_decomposition.estimates import IN_GROUP, RIGHT_IN, estimate, group_estimates, table
 from readouts.text_decomposition.measuring import _flags
@@ -180,8 +181,38 @@ def test_mistakes_are_named() -> None:
     known = planted()
     for config, message in (
         (SpuriousConfig(target="size"), "no feature 'size'; it has color, shape"),
-        (SpuriousConfig(target="color", cue="color"), "target and cue are both color"),
+        (SpuriousConfig(target="color"), "target and cue are both color"),
     ):
         object.__setattr__(known, "asked", replace(known.asked, config=config))
         with pytest.raises(ValueError, match=message):
             without_cue(known, [ALL])
+
+
+@pytest.mark.parametrize(
+    ("labels", "config", "reason"),
+    [
+        (("class=species", "place"), SpuriousConfig(), "the values of place are no whole numbers"),
+        (("class=species", "place"), SpuriousConfig(cue="place"), "`labels: [.., group=COLUMN]` and `cue: group`"),
+        (("class=species", "size"), SpuriousConfig(), "the values of size are no whole numbers"),
+        (("class=species", "group=place"), SpuriousConfig(cue="group"), None),
+        (("class=species", "place", "part"), SpuriousConfig(), None),
+        (("class=species", "place", "part"), SpuriousConfig(target="part", cue="class"), "part have no names"),
+        (("class=species", "part"), SpuriousConfig(cue="parts"), "'parts' for the cue; did you mean 'part'?"),
+        (("class=species", "part"), SpuriousConfig(target="part"), "target and cue are both part"),
+        (("class=species", "part"), SpuriousConfig(cue="class"), "target and cue are both class"),
+    ],
+)
+def test_the_plan_knows_which_labels_may_be_the_cue(
+    tmp_path: Path, labels: tuple[str, ...], config: SpuriousConfig, reason: str | None
+) -> None:
+    """Places are texts, sizes fractions and parts whole numbers."""
+    rows = [f"{n}.png,{('owl', 'duck')[n % 2]},{('red', 'blue')[n % 2]},0.{n},{n % 2}" for n in range(10)]
+    (tmp_path / "t.csv").write_text("\n".join(["image,species,place,size,part", *rows]) + "\n")
+    data = Table(table=str(tmp_path / "t.csv"), labels=labels, transform=Transform(size=32))
+    values = label_values(data, "test")
+    assert values is not None
+    assert values["class"] == ("duck", "owl")
+    found = left_out(replace(planted().asked, config=config), data, values)
+    assert found is None if reason is None else reason in str(found)
+    (tmp_path / "t.csv").unlink()
+    assert label_values(data, "test") is None, "what is not there is not known"
