@@ -15,8 +15,6 @@ import argparse
 import json
 import os
 import resource
-import subprocess
-import sys
 import tempfile
 import time
 import uuid
@@ -28,7 +26,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import torch
-from measuring import machine, save
+from measuring import alone, machine, save
 from rich.console import Console
 from scale import CELLS_A_DATASET, STUDY
 
@@ -296,12 +294,7 @@ def main() -> None:
     if arguments.one:
         print(json.dumps(driven(arguments.one, arguments.cells)))
         return
-    rows = []
-    for places in arguments.places:
-        command = [sys.executable, __file__, "--one", str(places), "--cells", str(arguments.cells)]
-        printed = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout
-        rows.append(json.loads(printed.splitlines()[-1]))
-        print(rows[-1], flush=True)
+    rows = list(alone(__file__, (("--one", places, "--cells", arguments.cells) for places in arguments.places)))
     if arguments.save:
         save(arguments.save, machine(torch.device("cpu")), rows)
 

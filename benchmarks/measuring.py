@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import os
 import platform
+import subprocess
+import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -22,6 +24,16 @@ _PRODUCTS = ((1, 512, 1024, 2048), (1, 1024, 512, 2048), (64, 512, 256, 256), (1
 
 
 _LEAST_TURN_S = 0.1
+
+
+def alone(script: str, calls: Iterable[Sequence[object]]) -> Iterator[dict[str, object]]:
+    """What a script prints as JSON in its last line, called with each list of arguments in a process of its own."""
+    for call in calls:
+        command = [sys.executable, script, *map(str, call)]
+        printed = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout
+        found = json.loads(printed.splitlines()[-1])
+        print(found, flush=True)
+        yield found
 
 
 def in_turns(works: Sequence[Callable[[], object]], rounds: int, clock: str = "wall") -> list[float]:

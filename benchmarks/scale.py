@@ -12,17 +12,16 @@ from __future__ import annotations
 import argparse
 import json
 import resource
-import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
 
 import torch
-from measuring import machine, save
+from measuring import alone, machine, save
 from rich.console import Console
 
+from binding.columns import COLUMN_KINDS
 from frozen.readout.readout import Readout, find_readout
 from sweep.engine.grid import make_grid
 from sweep.engine.plan import Plan, make_plan, print_plan
@@ -68,11 +67,13 @@ def planned(study: Path, readout: Readout, results: ResultsDirectory) -> Plan:
     return plan
 
 
-def write_rows(plan: Plan, readout: Readout, folder: Path) -> None:
+def write_rows(plan: Plan, folder: Path) -> None:
     (folder / "rows").mkdir(parents=True)
+    known = {"study": "scale", "data_fingerprint": "pretended", "weights_digest": "pretended", "status": "done"}
     for number, cell in enumerate(plan.grid.cells):
-        measured = dict.fromkeys(readout.columns, number / 7) | {"flags": []}
-        row = {**dict.fromkeys(IDENTITY_COLUMNS), **identity_columns(cell), **measured, "status": "done"}
+        values = {"whole": number, "number": number / 7, "object": "{}", "list": [1], "texts": [], "text": "none"}
+        measured = {name: values[kind.removesuffix("?")] for name, kind in COLUMN_KINDS.items()}
+        row = {**measured, **identity_columns(cell), **known, "error": None}
         (folder / "rows" / f"{cell.cell_id}.json").write_text(json.dumps(row, indent=1), encoding="utf-8")
 
 
@@ -86,7 +87,7 @@ def one_size(n_cells: int) -> dict[str, object]:
         plan_s, plan = timed(lambda: planned(study, readout, results))
         plan_mb = peak_mb() - before
         assert isinstance(plan, Plan)
-        write_rows(plan, readout, results.root)
+        write_rows(plan, results.root)
         resume_s, again = timed(lambda: planned(study, readout, results))
         assert isinstance(again, Plan)
         assert len(again.done) == len(plan.grid.cells)
@@ -114,12 +115,7 @@ def main() -> None:
     if arguments.one:
         print(json.dumps(one_size(arguments.one)))
         return
-    rows = []
-    for n_cells in arguments.cells:
-        command = [sys.executable, __file__, "--one", str(n_cells)]
-        printed = subprocess.run(command, capture_output=True, text=True, check=True).stdout
-        rows.append(json.loads(printed.splitlines()[-1]))
-        print(rows[-1], flush=True)
+    rows = list(alone(__file__, (("--one", n_cells) for n_cells in arguments.cells)))
     if arguments.save:
         save(arguments.save, machine(torch.device("cpu")), rows)
 

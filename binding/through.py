@@ -206,7 +206,7 @@ def unread(study: Study, places: Sequence[tuple[Reading, str, Mode]]) -> Iterato
     for number, entry in enumerate(study.keys.through):
         if isinstance(entry, str):
             yield from _made_elsewhere(study, entry, places)
-        if isinstance(entry, MapFile) and not any(_reads(entry, *place) for place in places):
+        elif not any(_reads(entry, *place) for place in places):
             where = f"layer {entry.layer} in mode {' or '.join(entry.modes)}"
             of = "" if entry.backbone is None else f" of {entry.backbone}"
             yield Mistake(

@@ -13,7 +13,7 @@ import numpy as np
 from jaxtyping import Float64
 
 from frozen.readout.cells import Cell
-from frozen.readout.measures import DepthColumn, DepthCurve, Measure
+from frozen.readout.measures import DepthColumn, DepthCurve, Dimension, Measure
 from frozen.readout.readout import Readout, Readouts
 
 Row = Mapping[str, Any]
@@ -128,7 +128,11 @@ def by_layer(
         for declared in declared_of(readout):
             for cell in cells[name]:
                 row = rows.get(cell.cell_id)
-                if row is None or not _belongs(cell, row, declared) or (whole and "." in _layer(readout, row)):
+                if (
+                    row is None
+                    or not _belongs(cell, row, declared)
+                    or (whole and "." in str(row[_depth(readout).name]))
+                ):
                     continue
                 key = (name, declared, cell.dataset.name, cell.control_of or cell.label, cell.control or "")
                 found.setdefault(key, []).append((cell, row))
@@ -149,8 +153,8 @@ def _belongs(cell: Cell, row: Row, declared: DepthColumn) -> bool:
     return all(("" if values[name] is None else str(values[name])) == value for name, value in declared.where)
 
 
-def _layer(readout: Readout, row: Row) -> str:
-    return next(str(row[one.name]) for one in readout.dimensions if one.role == "depth")
+def _depth(readout: Readout) -> Dimension:
+    return next(one for one in readout.dimensions if one.role == "depth")
 
 
 def _layer_values(
@@ -162,7 +166,7 @@ def _layer_values(
     backbone: str,
     control: str,
 ) -> LayerValues:
-    depth = next(one for one in readout.dimensions if one.role == "depth")
+    depth = _depth(readout)
     measure = next(one for one in (*readout.measures, *readout.extra_measures) if one.column == declared.column)
     at: dict[float, list[tuple[Cell, Row]]] = {}
     for cell, row in cells:
@@ -179,9 +183,10 @@ def _point(number: float, readout: Readout, column: str, cells: Sequence[tuple[C
     low, high = (
         value if best.get(name) is None else float(best[name]) for name in (f"{column}_low", f"{column}_high")
     )
-    others = (best.get(one.name) for one in readout.dimensions if one.role != "depth")
-    how = " · ".join(str(value) for value in others if value not in (None, ""))
-    return Point(number, _layer(readout, best), value, low, high, len(cells), cell.cell_id, how)
+    depth = _depth(readout)
+    others = [(one.label, best.get(one.name)) for one in readout.dimensions if one is not depth]
+    how = ", ".join(f"{label} {text}" for label, text in others if text not in (None, ""))
+    return Point(number, str(best[depth.name]), value, low, high, len(cells), cell.cell_id, how)
 
 
 def appearance(curve: Curve, level: float = 0.95, *, seed: int = 0) -> Appearance | None:

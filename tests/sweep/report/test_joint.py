@@ -174,4 +174,7 @@ def test_heads_are_no_whole_layer_and_the_row_that_is_taken_is_named(cells: dict
     taken = {
         whole: [(p.layer, p.value, p.how, p.n_rows) for one in of for p in one.points] for whole, of in points.items()
     }
-    assert taken == {True: [("2", 0.6, "mean_spatial · linear", 2)], False: [("2.heads.1", 0.9, "cls · linear", 3)]}
+    assert taken == {
+        True: [("2", 0.6, "mode mean_spatial, probe linear", 2)],
+        False: [("2.heads.1", 0.9, "mode cls, probe linear", 3)],
+    }
