@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from sweep.results.directory import ResultsDirectory
 from sweep.results.joint import JointResults
 from sweep.results.published import show_published
+from sweep.results.standing import note_views, views_stand
 from sweep.results.views import announce, as_rehearsal, rebuild, rebuild_table, show
 from sweep.study.yaml import dump_yaml
 
@@ -55,7 +56,15 @@ class FileViews:
             rebuild_table(self._folder(name), self.grids[name].cells, readout)
 
     def rebuild(self) -> None:
-        """Write tables and reports."""
+        """Write tables and reports, unless those that are there stand for the same."""
+        root, makers = self.results.root, self.readouts.values()
+        ids = [cell.cell_id for grid in self.grids.values() for cell in grid.cells]
+        made_from = [str(root), self._yaml(self.file), *ids]
+        if not views_stand(root, made_from, makers):
+            self._write_views()
+            note_views(root, made_from, makers)
+
+    def _write_views(self) -> None:
         for name, readout in self.readouts.items():
             study = self.file.studies[name]
             rebuild(self._folder(name), self.grids[name].cells, readout, study, self._yaml(study, name))
