@@ -55,6 +55,7 @@ optuna.journal        what was tried, for optuna-dashboard
 comparison.csv        all differences, by `python -m sweep.compare` where they are too many for the terminal
 damaged/              what stood in rows/ and was no row; its cells were measured again
 lock                  held by the run that writes
+.views                what table and report were made from
 ```
 
 Read-outs keep more files of a cell beside these, [see below](#columns-of-each-read-out).
@@ -69,7 +70,8 @@ Names, paths and errors may hold signs that act on what shows them. Terminal, re
 control, direction and invisible characters as escapes (`\\x1b`, `\\u202e`), and CSV text that a spreadsheet would
 calculate (`=1+1`) begins with an apostrophe. `results.parquet` and `rows/` keep the text as it is.
 
-The table and the report can be deleted; any run of the study makes them again. Rows of cells that a
+The table and the report can be deleted; any run of the study makes them again. A run leaves them where no file of the
+results, nothing of the study and none of the code has changed since. Rows of cells that a
 changed study file no longer names, and those of a rehearsal with `--limit`, are kept in `rows/`; table, report and
 every command leave them out and say how many there are. Columns that may differ between equal runs stand last; all
 others repeat on the same machine with the same study.
