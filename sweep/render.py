@@ -7,6 +7,7 @@ makes one. Here they are handed to Ray actors, looked at again afterwards, and t
 from __future__ import annotations
 
 import argparse
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -143,7 +144,8 @@ def _make(arguments: argparse.Namespace, orders: list[Order], console: Console) 
             n_workers = min(wanted, len(jobs))
             threads = max(1, resources.cpus // n_workers) if not gpus else 0
             with countdown(console, title, len(jobs), orders[0].maker.unit) as line:
-                errors = _run_jobs(jobs, line, n_workers, gpus=gpus, threads=threads)
+                share = 1 / math.ceil(n_workers / max(1, resources.gpus or resources.cpus))
+                errors = _run_jobs(jobs, line, n_workers, share, gpus=gpus, threads=threads)
             _show_errors(errors, console)
             orders = [Order(o.name, o.scene, o.maker, tuple(o.maker.jobs(thorough=False))) for o in orders]
     return orders
@@ -183,14 +185,14 @@ class Hand:
 
 
 def _run_jobs(
-    jobs: Sequence[tuple[Maker, Any]], line: Countdown, n_workers: int, *, gpus: bool, threads: int
+    jobs: Sequence[tuple[Maker, Any]], line: Countdown, n_workers: int, share: float, *, gpus: bool, threads: int
 ) -> list[str]:
-    """Hand all jobs out; returns the errors of those that failed."""
+    """Hand all jobs out, each worker with a share of a GPU or CPU; returns the errors of those that failed."""
     import ray
     from ray.exceptions import RayError
 
     remote: Any = ray.remote(Hand)
-    actor = remote.options(num_cpus=0 if gpus else 1, num_gpus=int(gpus), max_restarts=3)
+    actor = remote.options(num_cpus=0 if gpus else share, num_gpus=share if gpus else 0, max_restarts=3)
     idle = [actor.remote("gpu" if gpus else "cpu", threads) for _ in range(n_workers)] * _JOBS_AHEAD
     hands = idle[:n_workers]
     waiting = list(reversed(jobs))

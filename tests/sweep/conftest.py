@@ -84,7 +84,7 @@ class Project:
         dashboard: bool = False,
     ) -> subprocess.Popen[str]:
         """Start the command in a process group of its own; without a reader, a long output needs a file."""
-        options = [] if dashboard else ["--no-dashboard"]
+        options = [] if dashboard or "--address" in arguments else ["--no-dashboard"]
         return subprocess.Popen(
             [sys.executable, "-m", "sweep.run", "study.yaml", *options, *arguments],
             cwd=self.folder,

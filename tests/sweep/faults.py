@@ -59,9 +59,9 @@ def stuck_cell(folder: Path) -> dict[str, str]:
 
 
 def inject(folder: Path, faults: Mapping[str, str]) -> dict[str, str]:
-    """The environment in which code runs at the end of some modules, in every process of a run."""
+    """The environment in which code runs at the end of some modules, in every process of a run with two places."""
     place = folder / "fault"
     place.mkdir()
     (place / "sitecustomize.py").write_text(_INJECT.format(faults=dict(faults)))
     path = os.pathsep.join(filter(None, [str(place), os.environ.get("PYTHONPATH")]))
-    return {**os.environ, "PYTHONPATH": path}
+    return {**os.environ, "PYTHONPATH": path, "RAY_OVERRIDE_RESOURCES": '{"CPU": 2}'}

@@ -72,7 +72,7 @@ def nodes(
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
-        env={**environment, **ENVIRONMENT},
+        env={name: value for name, value in environment.items() if name != "RAY_OVERRIDE_RESOURCES"} | ENVIRONMENT,
     )
     try:
         started = Nodes(process)

@@ -115,38 +115,34 @@ def test_a_run_that_is_killed_twice_goes_on_and_ends_with_equal_rows(
     pd.testing.assert_frame_equal(project.table(), finished[0].small_table())
 
 
-def test_a_cell_that_fails_becomes_a_row_and_the_rest_completes(project: Project) -> None:
-    project.write(
-        STUDY.replace(
-            "  - family: linear\n",
-            "  - {family: quadratic_concat, rank: 2, learning_rate: 1.0e+30}\n  - family: linear\n",
-        )
-    )
-    arguments = (*SMALL, "--set", "controls=[]")
-    code, output = project.run(*arguments)
-    assert code == 1, output
-    frame = project.table().set_index("probe")
-    assert frame.status.to_dict() == {"quadratic_concat": "failed", "linear": "done"}
-    assert "all 1 suggestions of quadratic_concat diverged" in frame.error["quadratic_concat"]
-    assert pd.isna(frame.binding_ratio["quadratic_concat"])
-    assert "1 cell failed" in output
-    _, output = project.run(*arguments, "--plan")
-    assert "2 cells: 1 done, 1 to do (1 of them failed before)" in output
-
-
-def test_a_backbone_whose_activations_cannot_be_stored_fails_alone(project: Project) -> None:
+def test_cells_that_fail_become_rows_and_the_rest_completes(project: Project) -> None:
+    """A probe that diverges, and a backbone whose activations cannot be stored."""
     model = timm.create_model("vit_tiny_patch16_224", num_classes=0)
     torch.nn.init.constant_(model.norm.weight, float("inf"))
     save_file(model.state_dict(), project.folder / "loud.safetensors")
-    source = "{source: 'timm:vit_tiny_patch16_224', weights: loud.safetensors, image_size: 64}"
-    project.write(STUDY.replace("shipped:shapes_vit_objects", source))
-    code, output = project.run(*SMALL, "--set", "controls=[noise]")
+    loud = "  - {source: 'timm:vit_tiny_patch16_224', weights: loud.safetensors, image_size: 64}\n"
+    wild = "  - {family: quadratic_concat, rank: 2, learning_rate: 1.0e+30}\n"
+    project.write(STUDY.replace("layers:", f"{loud}layers:").replace("probes:\n", f"probes:\n{wild}"))
+    arguments = (*SMALL, "--set", "controls=[]")
+    code, output = project.run(*arguments)
     assert code == 1, output
-    frame = project.table().set_index("backbone")
-    assert frame.status.to_dict() == {"timm:vit_tiny_patch16_224": "failed", "noise": "done"}
-    error = frame.error["timm:vit_tiny_patch16_224"]
-    assert "activations of layer final" in error
-    assert "are not finite (NaN, infinite, or beyond float32); look at its weights" in error
+    frame = project.table().set_index(["backbone", "probe"])
+    failed = frame[frame.status == "failed"].error
+    shipped, timm_vit = "shipped:shapes_vit_objects", "timm:vit_tiny_patch16_224"
+    assert set(frame.index) - set(failed.index) == {(shipped, "linear")}
+    assert set(failed.index) == {
+        (shipped, "quadratic_concat"),
+        (timm_vit, "linear"),
+        (timm_vit, "quadratic_concat"),
+    }
+    assert "all 1 suggestions of quadratic_concat diverged" in failed[shipped, "quadratic_concat"]
+    assert pd.isna(frame.binding_ratio[shipped, "quadratic_concat"])
+    for probe in ("linear", "quadratic_concat"):
+        assert "activations of layer final" in failed[timm_vit, probe]
+        assert "are not finite (NaN, infinite, or beyond float32); look at its weights" in failed[timm_vit, probe]
+    assert "3 cells failed" in output
+    _, output = project.run(*arguments, "--plan")
+    assert "4 cells: 1 done, 3 to do (3 of them failed before)" in output
 
 
 def test_a_stale_row_and_damaged_activations_are_named_and_made_again(
