@@ -151,8 +151,10 @@ def cells(study: Study) -> Iterator[Cell | LeftOut | Mistake]:
         yield from refused
         return
     places: list[tuple[Reading, str, Mode]] = []
+    all_read = True
     for reading in readings(study, keys.layers):
         if isinstance(reading, Mistake):
+            all_read = False
             yield reading
             continue
         # controls that are no backbone's have one layer and one vector
@@ -163,7 +165,7 @@ def cells(study: Study) -> Iterator[Cell | LeftOut | Mistake]:
             places.extend((reading, layer, mode) for layer in reading.layers)
             yield from _of_mode(study, keys, reading, mode, common)
     yield from unread(study, places)
-    if LEAVE_ONE_OUT in keys.extras and all(Site.parse(layer).head is None for _, layer, _ in places):
+    if LEAVE_ONE_OUT in keys.extras and all_read and all(Site.parse(layer).head is None for _, layer, _ in places):
         yield Mistake(
             ("extras",),
             "leave_one_out is measured of single heads, and `layers` names none; add all.heads.all, or 3.heads.all",

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Discriminator, Tag, ValidationError, WrapValidator
 
 from frozen.capture.sites import PARTS, Site
-from frozen.models import Description
+from frozen.models import BLOCK_PARTS, Description
 from frozen.plain import Plain, plain
 from frozen.problems import Problem, at_least, did_you_mean, refuse, show
 from frozen.readout.forms import Border, TypeForm, complaint, list_of, model_of
@@ -100,6 +100,8 @@ def _layers_text(description: Description, blocks: list[str]) -> str:
 
 
 def _layer(value: object, inner: Any) -> Any:
+    if isinstance(value, str) and value.partition(".")[0] in BLOCK_PARTS:
+        raise complaint(f"a part stands after its block, got {show(value)}; write all.{value}, or 3.{value}")
     try:
         found = inner(value)
         Site.parse(_one_of(found))

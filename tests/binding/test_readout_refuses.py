@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from binding.readout import BindingReadout
-from frozen.readout.cells import Cell, LeftOut
+from frozen.readout.cells import Cell, LeftOut, Mistake
 from sweep.study.load import load_study
 
 
@@ -48,3 +48,27 @@ def test_what_is_refused(mode: str, probe: dict[str, object], reason: str, tmp_p
     [said] = found(tmp_path, mode, probe)
     assert said.startswith(reason)
     assert bool(said) == bool(reason)
+
+
+@pytest.mark.parametrize(
+    ("layer", "message"),
+    [
+        ("final", "leave_one_out is measured of single heads, and `layers` names none; add all.heads.all"),
+        ("2.heads.7", "there is no 2.heads.7: its heads are numbered 0 to 3"),
+    ],
+)
+def test_heads_that_are_left_out_must_be_there_and_each_mistake_is_told_once(
+    tmp_path: Path, layer: str, message: str
+) -> None:
+    path = tmp_path / "study.yaml"
+    path.write_text(
+        "name: refusals\n"
+        "datasets: [{name: shapes, scene: colorshape, n_colors: 2, n_shapes: 2, image_size: 64}]\n"
+        "backbones: [shipped:shapes_vit_objects]\n"
+        f"layers: [{layer}]\n"
+        "modes: [cls]\n"
+        "probes: [{family: linear}]\n"
+        "extras: [leave_one_out]\n"
+    )
+    [mistake] = [one for one in BindingReadout().cells(load_study(path)) if isinstance(one, Mistake)]
+    assert message in mistake.message

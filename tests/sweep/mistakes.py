@@ -141,6 +141,11 @@ TYPES: tuple[Mistake, ...] = (
         "8: backbones[0].weights: random:vit_tiny_patch16_224 is untrained; "
         "to read a file write timm:vit_tiny_patch16_224",
     ),
+    (
+        "[final]",
+        "[heads.all]",
+        "9: layers[0]: a part stands after its block, got 'heads.all'; write all.heads.all, or 3.heads.all",
+    ),
     ("[final]", "[true]", "9: layers[0]: expected embed, final or the number of a block, got true"),
     ("[final]", "[1.5]", "9: layers[0]: expected embed, final or the number of a block, got 1.5"),
     ("- family: linear", "- linear", f"12: probes[0]: {MAPPING}, got 'linear'"),
