@@ -116,7 +116,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     if arguments.no_dashboard and arguments.address not in (None, "local"):
         options.error("argument --no-dashboard: not with --address; a running cluster has its dashboard, or has none")
     from sweep.engine.cluster import ClusterError
-    from sweep.engine.command import run
     from sweep.engine.packages import MissingPackageError, require
     from sweep.engine.places import PlaceError
     from sweep.engine.stopping import stoppable
@@ -128,6 +127,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     with stoppable(arguments.max_hours) as stop:
         try:
+            from sweep.engine.command import run  # takes a second, in which a run may be interrupted too
+
             require(LOGS[name] for name in arguments.log)
             return DONE if run(arguments, stop) else CELLS_FAILED
         except (
