@@ -21,6 +21,8 @@ _ACTING = re.compile(
     "\ud800-\udfff]"  # bytes of a path that are no text
 )
 
+_INTERRUPTED = 130
+
 
 def printable(text: object) -> str:
     r"""Text with control, direction and invisible characters escaped as Python and YAML write them: \x1b, \u202e.
@@ -55,10 +57,16 @@ class Arguments(argparse.ArgumentParser):
 
 
 def run_command(main: Callable[[], int]) -> NoReturn:
-    """Run a command and end the process with its exit code, without a last look for garbage, which takes long."""
+    """Run a command and end the process with its exit code, 130 where it was interrupted.
+
+    There is no last look for garbage, which takes long.
+    """
     collect_rarely()
     try:
         code = main()
+    except KeyboardInterrupt:  # while it imports what it needs, or where it leaves nothing half done
+        complain("interrupted")
+        code = _INTERRUPTED
     finally:
         gc.freeze()
     sys.exit(code)

@@ -13,7 +13,7 @@ import pytest
 from rich.table import Table
 
 from frozen.console import Terminal
-from frozen.terminal import complain, on_one_line, printable, say
+from frozen.terminal import complain, on_one_line, printable, run_command, say
 from sweep.live.progress import progress
 from sweep.results.spreadsheet import csv_text, safe_cell
 from sweep.study.load import dump_yaml
@@ -114,3 +114,17 @@ def test_every_line_and_table_goes_through_what_escapes() -> None:
 
 def _is_csv(function: ast.expr) -> bool:
     return ast.unparse(function) in ("csv.writer", "csv.DictWriter")
+
+
+def test_an_interrupted_command_says_so_in_one_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("gc.freeze", lambda: None)
+
+    def interrupted() -> int:
+        raise KeyboardInterrupt
+
+    with pytest.raises(SystemExit) as ended:
+        run_command(interrupted)
+    assert ended.value.code == 130
+    assert capsys.readouterr().err == "interrupted\n"
