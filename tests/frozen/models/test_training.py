@@ -107,16 +107,26 @@ def trained(script: list[str], folder: Path, images: int) -> Path:
     return path
 
 
-def test_two_runs_of_a_script_give_equal_bytes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """One in a process of its own, one here, after whatever chance was drawn before."""
-    one = trained(["train_clip", "objects"], tmp_path / "one", 160)
-    monkeypatch.setattr(sys, "argv", ["train_clip", "objects", *options(160, tmp_path / "other")])
+def trained_here(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setattr(sys, "argv", ["train_clip", "objects", *options(64, folder)])
     n_threads = torch.get_num_threads()
     with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(len(str(folder)))  # what was drawn before is of no account
         train_clip.main()
     torch.set_num_threads(n_threads)
-    [other] = (tmp_path / "other").glob("*")
+    [path] = folder.glob("*")
+    return path
+
+
+def test_two_runs_of_a_script_give_equal_bytes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    one, other = (trained_here(tmp_path / name, monkeypatch) for name in ("one", "other"))
     assert one.read_bytes() == other.read_bytes()
+
+
+@pytest.mark.slow
+def test_so_does_a_run_in_another_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    one = trained(["train_clip", "objects"], tmp_path / "one", 64)
+    assert one.read_bytes() == trained_here(tmp_path / "other", monkeypatch).read_bytes()
 
 
 @pytest.mark.slow
