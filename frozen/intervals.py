@@ -150,9 +150,10 @@ def _degrees(total: float, from_seeds: list[tuple[float, int]], sample_degrees: 
 def interval(
     value: float, found: Spread, level: float, bounds: tuple[float, float] = (-math.inf, math.inf)
 ) -> Estimate:
-    """Percentile interval; it stays within what the quantity can be."""
-    low, high = value + np.quantile(found.deviations, [(1 - level) / 2, (1 + level) / 2])
-    return Estimate(value, max(float(low), min(bounds[0], value)), min(float(high), max(bounds[1], value)))
+    """Percentile interval; it holds the value, and stays within what the quantity can be."""
+    ends = value + np.quantile(found.deviations, [(1 - level) / 2, (1 + level) / 2])
+    low, high = min(float(ends[0]), value), max(float(ends[1]), value)  # of equal samples, both may round to one side
+    return Estimate(value, max(low, min(bounds[0], value)), min(high, max(bounds[1], value)))
 
 
 def student_interval(value: float, found: Spread, level: float) -> Estimate:

@@ -26,6 +26,9 @@ from sweep.live.progress import duration
 from sweep.store.mirror import open_store
 
 _BATCHES = 2
+_FEWEST_SAMPLES = 4
+_MOST_FLOPS = {"cpu": 1e12, "cuda": 1e15}
+"""Of the samples that time a pass, about ten seconds' worth: a batch of a large model takes a CPU minutes."""
 _REST_S = 15.0
 """Starting Ray and its workers, the table and the report: nearly the same in every run."""
 _CELL_S = 0.2
@@ -170,8 +173,10 @@ def time_pass(job: Pass) -> tuple[float, float]:
     """Seconds to begin a pass, and a sample, on the resources that Ray gave this task."""
     cpus = ray.get_runtime_context().get_assigned_resources().get("CPU", 1)
     extractor = Extractor(render_threads=max(1, int(cpus)))
-    batch = batch_samples(describe(job.backbone, job.scene).most_tokens, extractor.device.type)
-    n_samples = min(job.n_samples, _BATCHES * batch, BLOCK_SAMPLES)
+    description, device = describe(job.backbone, job.scene), extractor.device.type
+    affordable = int(_MOST_FLOPS[device] // max(description.forward_flops, 1.0))
+    whole = min(job.n_samples, _BATCHES * batch_samples(description.most_tokens, device), BLOCK_SAMPLES)
+    n_samples = min(whole, max(affordable, _FEWEST_SAMPLES))
     few = replace(job, n_samples=n_samples)
     begin_s = _seconds(lambda: extractor.extract(few, 0))
     again_s = _seconds(lambda: extractor.extract(few, 0))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -105,7 +105,7 @@ def write_joint_page(
     page = template("joint.html").render(
         title=title,
         parts=[_part(name, readouts[name], own, rows) for name, own in cells.items()],
-        notes=notes,
+        notes=[*notes, *_without_curve(found, readouts, cells, rows)],
         cards=[_card(backbone, found, palette) for backbone in backbones],
         legend=list(palette.items()),
         together=[
@@ -132,6 +132,20 @@ def _part(name: str, readout: Readout, cells: Sequence[Cell], rows: Mapping[str,
     table = prepared(as_frame(own, all_columns(readout)), Layout(readout.dimensions), measures)
     controls = verdict(table, measures, readout.expectations)
     return _Part(name, f"{name}/report.html", measured, f"{failed} failed" if failed else "", controls)
+
+
+def _without_curve(
+    found: Sequence[Curve],
+    readouts: Readouts,
+    cells: Mapping[str, Sequence[Cell]],
+    rows: Mapping[str, Mapping[str, Any]],
+) -> Iterator[str]:
+    """What to say of read-outs that could show a curve by depth, have rows, and show none."""
+    drawn = {curve.readout for curve in found}
+    for name, own in cells.items():
+        done = any(rows[cell.cell_id]["status"] == "done" for cell in own if cell.cell_id in rows)
+        if done and readouts[name].depth_curves and name not in drawn:
+            yield f"{name} has no curve by depth: no backbone was measured at two layers and more."
 
 
 def _name(curve: Curve, of: Sequence[Curve]) -> str:

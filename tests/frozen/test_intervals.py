@@ -137,3 +137,11 @@ def test_holm_multiplies_the_smallest_by_the_number_of_tests_and_never_lets_a_la
     assert holm([0.01, 0.04, 0.03, 0.5]) == pytest.approx([0.04, 0.09, 0.09, 0.5])
     assert holm([0.4, 0.6]) == pytest.approx([0.8, 0.8])
     assert holm([]) == []
+
+
+@pytest.mark.parametrize("loss", [0.1, 0.7, 1 / 3, 2.2])
+def test_an_interval_holds_the_value_where_all_samples_are_equal(loss: float) -> None:
+    for n_samples in (7, 37, 200):
+        found = estimate_of(np.full((2, n_samples), loss), seed=0)
+        assert found.low <= found.value <= found.high
+        assert found.high - found.low < 1e-12

@@ -119,6 +119,14 @@ def test_what_one_readout_cannot_say_and_another_finds_is_told(cells: dict[str, 
     )
 
 
+def test_a_readout_at_one_layer_is_said_to_have_no_curve(cells: dict[str, list[Cell]], tmp_path: Path) -> None:
+    said = "captions has no curve by depth: no backbone was measured at two layers and more"
+    rows = rows_of(cells, 0.01)
+    assert said not in written(cells, rows, tmp_path)
+    one = [cell.cell_id for cell in (*cells["binding"], cells["captions"][-1])]
+    assert said in written(cells, {name: rows[name] for name in one}, tmp_path)
+
+
 def test_without_rows_there_is_a_page(cells: dict[str, list[Cell]], tmp_path: Path) -> None:
     page = written(cells, {}, tmp_path)
     assert "No curve by depth yet" in page
