@@ -12,8 +12,8 @@ quickstart: $(VENV)/.installed
 tour: $(VENV)/.installed
 	$(BIN)/python -m sweep.run search_spaces/tour.yaml
 
-test: $(VENV)/.installed-dev
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal -m "not slow"
+test: $(VENV)/.installed-dev  # bytecode is kept for the many processes that tests start, whatever the shell says
+	OMP_NUM_THREADS=1 PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest -n 2 --dist worksteal -m "not slow"
 
 test-all: test slow
 

@@ -14,8 +14,7 @@ from binding.information import FLAGS
 from frozen.readout.readout import find_readout
 from sweep.engine.grid import make_grid
 from sweep.reference import PAGES
-from sweep.study.load import load_file, load_study, locate_in, locates_in
-from tests.extras import skipped_without_extras
+from sweep.study.load import load_study, locate_in
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -71,12 +70,3 @@ def test_every_option_of_the_command_line_that_the_readme_names_exists() -> None
 def test_links_of_the_readme_lead_somewhere() -> None:
     for target in re.findall(r"\]\(([^)#]+)\)", README):
         assert target.startswith("https://") or (ROOT / target).exists(), target
-
-
-@pytest.mark.parametrize("study", sorted((ROOT / "search_spaces").glob("*.yaml")), ids=lambda path: path.stem)
-def test_every_shipped_study_has_cells(study: Path) -> None:
-    with skipped_without_extras():
-        file = load_file(study)
-        assert file.name == study.stem
-        for name, space in file.studies.items():
-            assert make_grid(space, find_readout(name), locates_in(study)[name]).cells

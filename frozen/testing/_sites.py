@@ -54,9 +54,13 @@ class SiteConformance:
             assert value.flatten(1).unique(dim=0).shape[0] == len(batch.images) or site.layer == "embed"
 
     def test_a_site_alone_is_the_site_among_others(self, backbone: Backbone, batch: Batch) -> None:
+        """Every site before, in and after the first block, one in the middle and the last."""
         together = _read(backbone, batch, *sites(backbone.description))
-        for site in sites(backbone.description):
-            assert torch.equal(_read(backbone, batch, site)[site], together[site])
+        before, *blocks, after = backbone.description.layers
+        tried = {before, blocks[0], blocks[len(blocks) // 2], blocks[-1], after}
+        for site in together:
+            if site.layer in tried:
+                assert torch.equal(_read(backbone, batch, site)[site], together[site])
 
     def test_residual_sites_are_the_tokens_of_the_layers(self, backbone: Backbone, batch: Batch) -> None:
         tokens = backbone.forward(batch)

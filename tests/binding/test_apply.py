@@ -130,7 +130,7 @@ def test_new_images_are_read(path: Path, tmp_path: Path, capsys: pytest.CaptureF
 def test_codes_decode_to_themselves() -> None:
     """Z = O: what the probes read is the code."""
     data = {name: SCENE.open(name).object_codes.astype(np.float16) for name in SPLITS}
-    probes = probed(data, replace(CONFIG, fit=FitConfig(epochs=20, batch_size=32)), {}).probes
+    probes = probed(data, CONFIG, {}).probes
     codes = SCENE.open("test").object_codes
     decoded = decode(probes.targets["objects"], probes.standardized(codes.astype(np.float16)))
     assert (decoded.bits == codes).mean() > 0.99

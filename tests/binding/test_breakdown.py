@@ -18,7 +18,7 @@ from frozen.intervals import IntervalConfig
 SPACE = FeatureSpace.of(color=("red", "blue"), shape=("circle", "square", "cross"))
 INTERVALS = IntervalConfig(resamples=400)
 CONFIG = MeasureConfig(
-    fit=FitConfig(epochs=12, batch_size=100), search=SearchConfig(suggestions=1), intervals=INTERVALS, n_seeds=2
+    fit=FitConfig(epochs=12, batch_size=200), search=SearchConfig(suggestions=1), intervals=INTERVALS, n_seeds=2
 )
 
 

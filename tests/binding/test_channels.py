@@ -7,6 +7,7 @@ from functools import cache
 import numpy as np
 import pytest
 
+from binding.fit import FitConfig
 from binding.measurement import Measurement, measure_samples
 from binding.samples import MeasureConfig
 from binding.search import ProbeSpace, SearchConfig
@@ -15,7 +16,12 @@ from binding.testing._measurement import direct_bits, refuse_excess
 
 CHANNELS = channels()
 DEFAULTS = MeasureConfig()
-QUICK = MeasureConfig(search=SearchConfig(suggestions=1), n_seeds=1)
+
+
+def quick(epochs: int) -> MeasureConfig:
+    return MeasureConfig(fit=FitConfig(epochs=epochs), search=SearchConfig(suggestions=1), n_seeds=1)
+
+
 SHARES = {
     ("erased", "linear"): 0.94,
     ("flipped", "linear"): 0.87,
@@ -67,7 +73,7 @@ def measured(name: str, family: str, n: int, config: MeasureConfig = DEFAULTS) -
 
 
 def test_a_wrong_prior_is_flagged_and_noise_does_not_bind() -> None:
-    found = measured("wrong_prior", "linear", 500, QUICK)
+    found = measured("wrong_prior", "linear", 500, quick(24))
     cautious = found.estimates["cautious_binding_information_bits"]
     assert cautious is not None
     assert direct_bits(found) > 0.5  # what the flag is for
@@ -78,7 +84,7 @@ def test_a_wrong_prior_is_flagged_and_noise_does_not_bind() -> None:
 
 def test_a_narrower_view_is_taken_where_it_loses_less() -> None:
     """Of half of the scenes nothing is known: earlier objects and features are but something to over-fit there."""
-    found = measured("erased", "linear", 500, QUICK)
+    found = measured("erased", "linear", 500, quick(14))
     assert found.targets["direct"].view == "nothing"
     assert direct_bits(found) > 0.9 * CHANNELS["erased"].truth.binding
     refuse_excess(found, CHANNELS["erased"].truth)

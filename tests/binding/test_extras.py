@@ -81,12 +81,12 @@ def test_a_number_whose_digits_are_the_objects_is_read_from_the_first_digit_on()
     """Each digit follows linearly from the number and the digits before it, and from nothing else."""
     codes = np.random.default_rng(0).integers(2, size=(1500, 4), dtype=np.uint8)
     number = codes @ np.array([8.0, 4.0, 2.0, 1.0])
-    config = replace(CONFIG, fit=FitConfig(epochs=40, batch_size=64), extras=("orders",))
+    config = replace(CONFIG, fit=FitConfig(epochs=24, batch_size=64), extras=("orders",))
     found = measure(
         number[:, None].astype(np.float32),
         codes,
         FeatureSpace.of(color=2, shape=2),
-        probe=ProbeSpace.of("linear", learning_rate=1.0),
+        probe=ProbeSpace.of("linear", learning_rate=2.0),
         config=config,
     )
     loss = value(found, "object_loss_bits").value

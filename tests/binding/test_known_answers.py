@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -21,6 +22,7 @@ ALL = ("objects", "erased", "linear", "bilinear", "gaussian")
 
 class TestLinear(MeasurementConformance):
     misses = ("bilinear",)
+    config = replace(MeasurementConformance.config, fit=FitConfig(epochs=12, patience=4, batch_size=250))
 
     @pytest.fixture
     def probe(self) -> ProbeSpace:

@@ -27,12 +27,12 @@ from sweep.study.load import load_study
 
 SPACE = FeatureSpace.of(color=2, shape=2)
 CONFIG = MeasureConfig(
-    fit=FitConfig(epochs=12, batch_size=64),
+    fit=FitConfig(epochs=12, batch_size=128),
     search=SearchConfig(suggestions=1),
     intervals=IntervalConfig(resamples=200),
     n_seeds=2,
 )
-LINEAR = ProbeSpace.of("linear", learning_rate=0.1)
+LINEAR = ProbeSpace.of("linear", learning_rate=0.3)
 
 
 def held_by(*contents: str, probe: ProbeSpace = LINEAR) -> list[dict[str, Losses]]:
@@ -66,7 +66,7 @@ def test_a_head_that_alone_holds_the_binding_is_missed() -> None:
         assert abs(missed.value) < 0.05 * there
 
 
-@pytest.mark.parametrize("probe", [LINEAR, ProbeSpace.of("dnn_concat", learning_rate=0.01, hidden_dim=16)])
+@pytest.mark.parametrize("probe", [LINEAR, ProbeSpace.of("dnn_concat", learning_rate=0.02, hidden_dim=16)])
 def test_of_two_heads_with_the_same_binding_neither_is_missed(probe: ProbeSpace) -> None:
     found = held_by("objects", "objects", probe=probe)
     there = found[0]["entropy"].mean()

@@ -23,7 +23,7 @@ from sweep.study.load import load_study
 SPACE = TwinShapes().space
 SIZES = {"train": 320, "validation": 160, "test": 160}
 CONFIG = MeasureConfig(
-    fit=FitConfig(epochs=5, batch_size=32, patience=2),
+    fit=FitConfig(epochs=5, batch_size=64, patience=2),
     search=SearchConfig(suggestions=4, ask=2, pruner="median"),
     intervals=IntervalConfig(resamples=100),
     n_seeds=2,

@@ -32,7 +32,7 @@ def epochs(count: int) -> MeasureConfig:
 def test_a_loss_that_still_falls_at_the_last_epoch_is_marked() -> None:
     samples = CODES["objects"].samples(train=600, validation=200, test=200)
     assert {"last_epoch", "still_falling"} <= set(measure_samples(samples, LINEAR, epochs(2)).flags)
-    converged = measure_samples(samples, ProbeSpace.of("linear", learning_rate=1.0), epochs(40))
+    converged = measure_samples(samples, ProbeSpace.of("linear", learning_rate=1.0), epochs(24))
     assert "still_falling" not in converged.flags
     assert "wide_gap" not in converged.flags
 

@@ -6,7 +6,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import pytest
@@ -42,14 +42,15 @@ print("ready", main([study]), flush=True)
 SHOW = """\
 import json, sys, time, torch
 from frozen.models import BackboneConfig, BackboneError, load
-found = {}
-for source in sys.argv[1:]:
-    start = time.monotonic()
-    try:
-        found[source] = load(BackboneConfig(source=source), None, torch.device("cpu")).weights_digest
-    except BackboneError as error:
-        found[source] = f"{time.monotonic() - start:.1f} {error}"
-print(json.dumps(found))
+for line in sys.stdin:
+    found = {}
+    for source in line.split():
+        start = time.monotonic()
+        try:
+            found[source] = load(BackboneConfig(source=source), None, torch.device("cpu")).weights_digest
+        except BackboneError as error:
+            found[source] = f"{time.monotonic() - start:.1f} {error}"
+    print(json.dumps(found), flush=True)
 """
 
 
@@ -60,9 +61,26 @@ def environment(folder: Path, endpoint: str, **others: str) -> Mapping[str, str]
 
 
 def digests(env: Mapping[str, str], *sources: str) -> dict[str, str]:
-    command = [sys.executable, "-c", SHOW, *sources]
-    done = subprocess.run(command, env=env, capture_output=True, text=True, check=True, timeout=200)
-    return json.loads(done.stdout)
+    process = asked(env)
+    return answered(process, sources, last=True)
+
+
+def asked(env: Mapping[str, str]) -> subprocess.Popen[str]:
+    """A process that loads the models of a line, and says their digests or why there are none."""
+    return subprocess.Popen(
+        [sys.executable, "-c", SHOW], env=env, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+
+
+def answered(process: subprocess.Popen[str], sources: Iterable[str], *, last: bool = False) -> dict[str, str]:
+    line = " ".join(sources) + "\n"
+    if last:
+        return json.loads(process.communicate(line, timeout=200)[0])
+    assert process.stdin
+    assert process.stdout
+    process.stdin.write(line)
+    process.stdin.flush()
+    return json.loads(process.stdout.readline())
 
 
 def dinov2(shift: float = 0.0) -> Repo:
@@ -118,7 +136,9 @@ def until_ready(process: subprocess.Popen[str]) -> list[str]:
     return lines
 
 
-def test_whatever_the_hub_says_is_one_sentence(tmp_path: Path) -> None:
+def test_whatever_the_hub_says_is_one_sentence_and_one_that_does_not_answer_costs_one_quick_try(
+    tmp_path: Path,
+) -> None:
     truncated = dinov2()
     truncated.files["model.safetensors"] = truncated.files["model.safetensors"][:5000]
     swin = Repo({"config.json": b'{"model_type": "swin"}'})
@@ -141,20 +161,16 @@ def test_whatever_the_hub_says_is_one_sentence(tmp_path: Path) -> None:
         "hf:lab/broken": "could not be reached",
         "hf:lab/whole@no-such-tag": "lab/whole has no revision 'no-such-tag'",
     }
+    sources = ("timm:vit_tiny_patch16_224", "hf:facebook/dinov2-base")
     with serving(repos) as (address, _):
-        found = digests(environment(tmp_path, address), *expected)
+        process = asked(environment(tmp_path, address))
+        found = answered(process, expected)
+    unanswered = answered(process, sources, last=True)  # nobody listens there any more
     for source, reason in expected.items():
         assert reason in found[source], source
         assert "\n" not in found[source]
-
-
-def test_a_hub_that_does_not_answer_costs_one_quick_try(tmp_path: Path) -> None:
-    with serving({}) as (address, _):
-        pass  # nobody listens there any more
-    sources = ("timm:vit_tiny_patch16_224", "hf:facebook/dinov2-base")
-    found = digests(environment(tmp_path, address), *sources)
     for source in sources:
-        seconds, _, message = found[source].partition(" ")
+        seconds, _, message = unanswered[source].partition(" ")
         assert float(seconds) < 30  # the library's own attempts take most of a minute
         for part in (source, str(tmp_path / "hub"), "python -m sweep.prefetch", "`weights:`", "shipped:shapes_vit"):
             assert part in message

@@ -24,7 +24,7 @@ STUDY = """\
 name: tiny
 datasets:
   - {name: shapes, scene: colorshape, n_colors: 2, n_shapes: 2, max_objects: 4, image_size: 64, object_size: 12,
-     split: {policy: independent, train: 600, validation: 150, test: 200}}
+     split: {policy: independent, train: 300, validation: 150, test: 200}}
   - {name: fewer, scene: colorshape, n_colors: 2, n_shapes: 2, max_objects: 3, image_size: 64, object_size: 12,
      split: {policy: independent, train: 100, validation: 50, test: 60}}
 controls: [oracle_objects, noise]

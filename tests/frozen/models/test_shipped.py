@@ -45,7 +45,7 @@ SCENE = ColorShape(
     image_size=64,
     object_size=12,
     seed=4_711,
-    split=SplitPolicy(train=1000, validation=8, test=500),
+    split=SplitPolicy(train=500, validation=8, test=250),
 )
 OBJECTS, FEATURES = VITS = SHIPPED[:2]
 """The two trunks whose heads are not shipped."""

@@ -11,6 +11,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from frozen.models import train_clip
 from frozen.models._training import TrainingSchedule, train
 from frozen.models.opening import open_file
 
@@ -94,17 +95,38 @@ def test_a_checkpoint_of_another_training_is_refused(tmp_path: Path) -> None:
 SCRIPTS = [["train_class"], ["train_clip", "objects"], ["train_clip", "features"], ["train_coca"]]
 
 
+def options(images: int, folder: Path) -> list[str]:
+    return ["--images", str(images), "--held-out", "40", "--folder", str(folder)]
+
+
 def trained(script: list[str], folder: Path, images: int) -> Path:
-    options = ["--images", str(images), "--held-out", "40", "--folder", str(folder)]
     name, *task = script
-    subprocess.run([sys.executable, "-m", f"frozen.models.{name}", *task, *options], check=True, capture_output=True)
+    command = [sys.executable, "-m", f"frozen.models.{name}", *task, *options(images, folder)]
+    subprocess.run(command, check=True, capture_output=True)
     [path] = folder.glob("*")
     return path
 
 
-def test_two_runs_of_a_script_give_equal_bytes(tmp_path: Path) -> None:
-    one, other = (trained(["train_clip", "objects"], tmp_path / name, 320) for name in ("one", "other"))
+def trained_here(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setattr(sys, "argv", ["train_clip", "objects", *options(64, folder)])
+    n_threads = torch.get_num_threads()
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(len(str(folder)))  # what was drawn before is of no account
+        train_clip.main()
+    torch.set_num_threads(n_threads)
+    [path] = folder.glob("*")
+    return path
+
+
+def test_two_runs_of_a_script_give_equal_bytes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    one, other = (trained_here(tmp_path / name, monkeypatch) for name in ("one", "other"))
     assert one.read_bytes() == other.read_bytes()
+
+
+@pytest.mark.slow
+def test_so_does_a_run_in_another_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    one = trained(["train_clip", "objects"], tmp_path / "one", 64)
+    assert one.read_bytes() == trained_here(tmp_path / "other", monkeypatch).read_bytes()
 
 
 @pytest.mark.slow

@@ -6,7 +6,7 @@ import pickle
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
@@ -100,22 +100,45 @@ def test_the_same_values_under_another_name_are_other_weights() -> None:
     assert digest(query) != digest(value)
 
 
-def test_digests_are_equal_in_another_process(tmp_path: Path) -> None:
-    path = save(tiny(), tmp_path / "weights.safetensors")
+class Elsewhere(NamedTuple):
+    """What another process says, which reaches no hub and has none of its files."""
+
+    options: list[dict[str, Any]]
+    digests: list[str]
+    cache_folder: Path
+    error: str
+
+
+@pytest.fixture(scope="module")
+def elsewhere(tmp_path_factory: pytest.TempPathFactory) -> Elsewhere:
+    folder = tmp_path_factory.mktemp("elsewhere")
     code = (
         "import json, sys, torch\n"
-        "from frozen.models import BackboneConfig, load\n"
+        "from frozen.models import BackboneConfig, BackboneError, load\n"
         "configs = [BackboneConfig(**options) for options in json.loads(sys.argv[1])]\n"
-        "print(*(load(config, None, torch.device('cpu')).weights_digest for config in configs))"
+        "print(*(load(config, None, torch.device('cpu')).weights_digest for config in configs))\n"
+        "try:\n"
+        "    load(BackboneConfig(source='timm:vit_tiny_patch16_224'), None, torch.device('cpu'))\n"
+        "except BackboneError as error:\n"
+        "    print(error)"
     )
     options = [
-        {"source": f"timm:{TINY}", "image_size": 32, "weights": str(path)},
+        {"source": f"timm:{TINY}", "image_size": 32, "weights": str(save(tiny(), folder / "weights.safetensors"))},
         {"source": f"random:{TINY}", "image_size": 32, "seed": 3},
         {"source": f"shipped:{SHIPPED[0]}"},
     ]
+    cache_folder = folder / "hub"
+    environment = os.environ | {"HF_HUB_OFFLINE": "1", "HF_HOME": str(folder), "HF_HUB_CACHE": str(cache_folder)}
+    environment |= {"TORCH_HOME": str(folder)}
     script = [sys.executable, "-W", "error", "-c", code, json.dumps(options)]
-    there = subprocess.run(script, capture_output=True, text=True, check=True).stdout.split()
-    assert there == [load(BackboneConfig(**option), SCENE, CPU).weights_digest for option in options]
+    said = subprocess.run(script, env=environment, capture_output=True, text=True, check=True).stdout
+    digests, _, error = said.partition("\n")
+    return Elsewhere(options, digests.split(), cache_folder, error)
+
+
+def test_digests_are_equal_in_another_process(elsewhere: Elsewhere) -> None:
+    here = [load(BackboneConfig(**options), SCENE, CPU).weights_digest for options in elsewhere.options]
+    assert elsewhere.digests == here
 
 
 def test_untrained_models_follow_their_seed_alone() -> None:
@@ -242,23 +265,10 @@ def test_models_without_trained_weights_say_so() -> None:
         read(name="test_vit4")
 
 
-def test_an_unreachable_hub_is_one_error_with_every_way_out(tmp_path: Path) -> None:
-    code = (
-        "import torch\n"
-        "from frozen.models import BackboneConfig, BackboneError, load\n"
-        "try:\n"
-        "    load(BackboneConfig(source='timm:vit_tiny_patch16_224'), None, torch.device('cpu'))\n"
-        "except BackboneError as error:\n"
-        "    print(error)"
-    )
-    cache_folder = tmp_path / "hub"
-    environment = os.environ | {"HF_HUB_OFFLINE": "1", "HF_HOME": str(tmp_path), "HF_HUB_CACHE": str(cache_folder)}
-    environment |= {"TORCH_HOME": str(tmp_path)}
-    script = [sys.executable, "-W", "error", "-c", code]
-    message = subprocess.run(script, env=environment, capture_output=True, text=True, check=True).stdout
-    for expected in ("timm:vit_tiny_patch16_224", str(cache_folder), "`weights:`", f"shipped:{SHIPPED[0]}"):
-        assert expected in message
-    assert message.count("\n") == 1
+def test_an_unreachable_hub_is_one_error_with_every_way_out(elsewhere: Elsewhere) -> None:
+    for expected in ("timm:vit_tiny_patch16_224", str(elsewhere.cache_folder), "`weights:`", f"shipped:{SHIPPED[0]}"):
+        assert expected in elsewhere.error
+    assert elsewhere.error.count("\n") == 1
 
 
 def test_of_several_sets_of_weights_one_has_to_be_chosen(tmp_path: Path) -> None:

@@ -28,5 +28,5 @@ class TestConformance(ReadoutConformance):
                 "deletion_steps=4",
                 "intervals.resamples=200",
             ],
-            limit=40,
+            limit=20,
         )

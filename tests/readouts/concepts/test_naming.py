@@ -30,7 +30,7 @@ from readouts.concepts.naming import (
 )
 from readouts.concepts.texts import given_texts, read_texts
 
-N_TEXTS, WIDTH, N_ATOMS = 3000, 256, 300
+N_TEXTS, WIDTH, N_ATOMS = 1500, 256, 300
 
 
 @pytest.fixture(scope="module")
@@ -103,7 +103,7 @@ def test_the_best_of_twenty_thousand_random_texts_is_as_near_as_it_must_be(width
 
 
 def test_another_number_of_vectors_or_another_space_is_refused(vectors) -> None:
-    with pytest.raises(NamingError, match="2 texts and 3000 vectors"):
+    with pytest.raises(NamingError, match=f"2 texts and {N_TEXTS} vectors"):
         table_of_names(vectors[:4], vectors, ["a", "b"], threshold=5, seed=0)
     with pytest.raises(NamingError, match="not one space"):
         nearest(vectors[:4, :10], vectors, 1)

@@ -14,7 +14,7 @@ from readouts.concepts.stream import Stream, statistics
 from readouts.concepts.training import DictionaryRun, train
 from tests.readouts.concepts.planted import CPU, mmcs, planted, trained
 
-SHORT = TrainingConfig(steps=1200, batch_size=256)
+SHORT = TrainingConfig(steps=900, batch_size=256)
 LONG = TrainingConfig(steps=3000, batch_size=512)
 CONFIGS = [
     DictionaryConfig(kind="relu_l1"),
@@ -37,7 +37,7 @@ def test_atoms_are_found_again(kind: str) -> None:
 
 def test_without_centring_and_with_an_offset_fewer_are_found() -> None:
     atoms, rows = planted(0, n=20_000, offset=3.0)
-    short = replace(SHORT, steps=800)
+    short = replace(SHORT, steps=600)
     centred = mmcs(atoms, trained(rows, BY_KIND["topk"], short), rows)
     raw = mmcs(atoms, trained(rows, BY_KIND["topk"], replace(short, centre=False)), rows)
     assert centred > 0.95

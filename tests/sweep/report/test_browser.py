@@ -79,7 +79,13 @@ def page(browser, path) -> Iterator[Page]:
     yield from loaded(browser, path)
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
+def seen(browser, path) -> Iterator[Page]:
+    """One page for all tests that look and change nothing."""
+    yield from loaded(browser, path)
+
+
+@pytest.fixture(scope="module")
 def wide(browser, wide_path) -> Iterator[Page]:
     yield from loaded(browser, wide_path)
 
@@ -174,9 +180,9 @@ def test_light_dark_and_print(page) -> None:
     assert paper() == "rgb(255, 255, 255)"
 
 
-def test_a_hostile_name_is_only_a_name(page) -> None:
-    assert HOSTILE in column(page, "cells", 1)
-    assert page.locator("img").count() == 0
+def test_a_hostile_name_is_only_a_name(seen) -> None:
+    assert HOSTILE in column(seen, "cells", 1)
+    assert seen.locator("img").count() == 0
 
 
 def test_the_numbers_are_there_without_scripts(browser, path) -> None:
@@ -333,14 +339,15 @@ def test_a_number_of_the_data_sets_is_an_axis(wide) -> None:
     assert untrained == [(2, 0.1), (4, 0.2), (8, 0.4)]
 
 
-def test_a_filtered_backbone_takes_its_controls_along(wide) -> None:
-    wide.click("[data-filter=backbone] summary")
-    wide.get_by_label("large", exact=True).check()
-    assert {text.removesuffix(" control") for text in column(wide, "cells", 2)} == {"large", "oracle"}
-    assert set(column(wide, "best", 2)) == {"large"}  # controls do not compete
-    wide.get_by_label("random_init:small", exact=True).check()
-    assert {text.removesuffix(" control") for text in column(wide, "cells", 2)} == {"large", "random_init:small"}
+def test_a_filtered_backbone_takes_its_controls_along(browser, wide_path) -> None:
+    for page in loaded(browser, wide_path):
+        page.click("[data-filter=backbone] summary")
+        page.get_by_label("large", exact=True).check()
+        assert {text.removesuffix(" control") for text in column(page, "cells", 2)} == {"large", "oracle"}
+        assert set(column(page, "best", 2)) == {"large"}  # controls do not compete
+        page.get_by_label("random_init:small", exact=True).check()
+        assert {text.removesuffix(" control") for text in column(page, "cells", 2)} == {"large", "random_init:small"}
 
 
-def test_without_numbers_that_differ_there_is_no_such_section(page) -> None:
-    assert page.locator("#parameters").count() == 0
+def test_without_numbers_that_differ_there_is_no_such_section(seen) -> None:
+    assert seen.locator("#parameters").count() == 0

@@ -51,6 +51,12 @@ def page(browser, path) -> Iterator[Page]:
     yield from loaded(browser, path)
 
 
+@pytest.fixture(scope="module")
+def seen(browser, path) -> Iterator[Page]:
+    """One page for all tests that look and change nothing."""
+    yield from loaded(browser, path)
+
+
 def wait_for_address(page, condition: str) -> None:
     """The address follows what is shown by an event, a moment later."""
     page.wait_for_function(condition)
@@ -107,9 +113,9 @@ def test_a_link_shows_what_was_chosen(browser, path, original_study) -> None:
     page.close()
 
 
-def test_points_of_cells_with_a_red_flag_are_hollow(page) -> None:
-    panels(page, "curves", "point")
-    values = page.evaluate(
+def test_points_of_cells_with_a_red_flag_are_hollow(seen) -> None:
+    panels(seen, "curves", "point")
+    values = seen.evaluate(
         "document.querySelector('[data-figure=curves]').firstElementChild.drawn.spec.concat.flatMap((panel) => "
         "panel.layer.filter((layer) => layer.mark.fill).flatMap((layer) => layer.data.values))"
     )
@@ -135,19 +141,19 @@ def colours(page: Page) -> list[str]:
     )
 
 
-def test_tables_and_figures_are_saved(page, tmp_path) -> None:
-    with page.expect_download() as saved:
-        page.locator("[data-table=cells] .tools button").click()
+def test_tables_and_figures_are_saved(seen, tmp_path) -> None:
+    with seen.expect_download() as saved:
+        seen.locator("[data-table=cells] .tools button").click()
     saved.value.save_as(tmp_path / "cells.csv")
     lines = list(csv.DictReader((tmp_path / "cells.csv").read_text().splitlines()))
     assert len(lines) == 28
     assert lines[0]["flags"] == "exceeds_direct unsure" or "exceeds_direct unsure" in {
         line["flags"] for line in lines
     }
-    panels(page, "curves", "point")
+    panels(seen, "curves", "point")
     for kind, start in (("CSV", b"data set,backbone"), ("SVG", b"<svg"), ("PNG", b"\x89PNG")):
-        with page.expect_download() as saved:
-            page.locator("#curves .tools button", has_text=kind).click()
+        with seen.expect_download() as saved:
+            seen.locator("#curves .tools button", has_text=kind).click()
         saved.value.save_as(tmp_path / "figure")
         assert (tmp_path / "figure").read_bytes().startswith(start)
 
@@ -160,9 +166,9 @@ def test_the_first_number_is_seen_at_once_and_the_page_does_not_grow(page) -> No
     assert page.evaluate("document.documentElement.scrollHeight") <= before + 2
 
 
-def test_letters_of_axes_are_large_enough(page) -> None:
-    panels(page, "curves", "point")
-    sizes = page.locator("[data-figure] .role-axis-label text, [data-figure] .role-axis-title text").evaluate_all(
+def test_letters_of_axes_are_large_enough(seen) -> None:
+    panels(seen, "curves", "point")
+    sizes = seen.locator("[data-figure] .role-axis-label text, [data-figure] .role-axis-title text").evaluate_all(
         "all => all.map((one) => parseFloat(getComputedStyle(one).fontSize))"
     )
     assert len(sizes) > 10

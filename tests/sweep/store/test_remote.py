@@ -157,7 +157,7 @@ def test_of_two_runs_that_start_together_one_gives_way(url: str) -> None:
     def run() -> None:
         together.wait()
         try:
-            with lease(RemoteFolder(url), 2):
+            with lease(RemoteFolder(url), 1):
                 outcomes.append("held")
                 over.wait(30)
         except BusyError:

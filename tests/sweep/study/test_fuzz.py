@@ -81,7 +81,7 @@ def outcome(path: Path, overrides: tuple[str, ...]) -> Study | StudyError:
         return error
 
 
-@settings(derandomize=True, deadline=None, max_examples=100)
+@settings(derandomize=True, deadline=None, max_examples=60)
 @given(damaged())
 def test_damaged_studies(text):
     check(text.encode("utf-8", "surrogatepass"))
@@ -103,7 +103,7 @@ PATHS = ["seed", "fit", "fit.epochs", "datasets[0]", "datasets[0].n_colors", "da
 PATHS += ["probes[1].rank", "backbones[0]", "store.memory", "name", "probes", "modes", "x.y", "datasets[0].vary"]
 
 
-@settings(derandomize=True, deadline=None, max_examples=100)
+@settings(derandomize=True, deadline=None, max_examples=60)
 @given(st.lists(st.tuples(st.sampled_from(PATHS) | st.text(max_size=5), SCALARS), min_size=1, max_size=3))
 def test_any_overrides(pairs):
     check(QUICKSTART.encode(), *(f"{path}={value}" for path, value in pairs))

@@ -126,7 +126,7 @@ def test_the_class_mask_is_the_targets_pixels() -> None:
     assert masks.dtype == bool
     areas = masks.sum(axis=(1, 2))
     assert areas.min() > 150  # the smallest shape of 20 px, a triangle, covers about 200 pixels
-    colors = np.array([split.images(some)[i][masks[i]][0] for i in range(200)])
+    colors = np.array([image[mask][0] for image, mask in zip(split.images(some), masks, strict=True)])
     assert len(np.unique(colors, axis=0)) == 4
     np.testing.assert_allclose(split.class_coverage(some, 8).sum(axis=1), areas / 64, rtol=1e-5)
     np.testing.assert_array_equal(split.labels("class", some), split.classes)
