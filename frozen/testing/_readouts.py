@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Hashable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -14,7 +14,7 @@ import torch
 from frozen.capture.capture import Capture, capture
 from frozen.data.spec import open_split
 from frozen.intervals import IntervalConfig
-from frozen.models import load
+from frozen.models import Backbone, load
 from frozen.readout.cells import Cell
 from frozen.readout.comparing import IncomparableError
 from frozen.readout.needs import Columns, Inputs, Labels, Product
@@ -169,10 +169,15 @@ class ReadoutConformance:
         assert readout.method(study, rows).text.endswith(".")
 
 
+Models = dict[Hashable, Backbone]
+"""Models that are open, by what was asked for."""
+
+
 def measured(readout: Readout, cells: list[Cell]) -> Iterator[tuple[Cell, Outcome]]:
     """Measure cells in this process, each after those whose products it needs."""
     done: dict[str, Outcome] = {}
     known: dict[Capture | Labels, Columns] = {}
+    models: Models = {}
     left = list(cells)
     while left:
         ready = [cell for cell in left if all(need.giver in done for _, need in cell.needs_of(Product))]
@@ -181,7 +186,7 @@ def measured(readout: Readout, cells: list[Cell]) -> Iterator[tuple[Cell, Outcom
             columns: dict[str, Columns] = {}
             for name, need in cell.needs:
                 if not isinstance(need, Product):
-                    columns[name] = known[need] = known[need] if need in known else _columns(readout, need)
+                    columns[name] = known[need] = known[need] if need in known else _columns(readout, need, models)
             products = {name: done[need.giver].products[need.name] for name, need in cell.needs_of(Product)}
             [(_, outcome)] = readout.measure({cell: Inputs({"cell_id": cell.cell_id}, columns, products)}, _CPU)
             done[cell.cell_id] = outcome
@@ -189,11 +194,14 @@ def measured(readout: Readout, cells: list[Cell]) -> Iterator[tuple[Cell, Outcom
         left = [cell for cell in left if cell not in ready]
 
 
-def _columns(readout: Readout, need: Capture | Labels) -> Columns:
+def _columns(readout: Readout, need: Capture | Labels, models: Models) -> Columns:
     split = open_split(need.dataset.config, need.split)
     if isinstance(need, Labels):
         return dict(readout.labels(split))
-    model = load(need.backbone, need.dataset.config, _CPU, head=need.needs_head, decoder=need.needs_decoder)
+    asked = (need.backbone, need.dataset.config, need.needs_head, need.needs_decoder)
+    if asked not in models:
+        models[asked] = load(*asked[:2], _CPU, head=need.needs_head, decoder=need.needs_decoder)
+    model = models[asked]
     [table] = capture(model, split, [need.reduction], condition=need.condition).values()
     return {name: _array(table.column(name)) for name in table.column_names}
 
