@@ -19,6 +19,8 @@ from jaxtyping import Float64
 from frozen.problems import Problem, at_least, refuse
 
 _RESAMPLES_AT_ONCE = 250
+_ROUNDING = 1e-12
+"""Of a value: deviations of equal samples are this small."""
 
 Losses = Float64[np.ndarray, "_seeds samples"]  # a target whose training diverged has fewer seeds
 Means = dict[str, Float64[np.ndarray, " resamples"]]
@@ -150,10 +152,15 @@ def _degrees(total: float, from_seeds: list[tuple[float, int]], sample_degrees: 
 def interval(
     value: float, found: Spread, level: float, bounds: tuple[float, float] = (-math.inf, math.inf)
 ) -> Estimate:
-    """Percentile interval; it holds the value, and stays within what the quantity can be."""
-    ends = value + np.quantile(found.deviations, [(1 - level) / 2, (1 + level) / 2])
-    low, high = min(float(ends[0]), value), max(float(ends[1]), value)  # of equal samples, both may round to one side
-    return Estimate(value, max(low, min(bounds[0], value)), min(high, max(bounds[1], value)))
+    """Percentile interval; it stays within what the quantity can be.
+
+    Deviations that are nothing but rounding are 0. Of a biased quantity, such as the worst of many groups, the
+    interval may lie beside the value.
+    """
+    deviations = np.quantile(found.deviations, [(1 - level) / 2, (1 + level) / 2])
+    deviations[np.abs(deviations) <= _ROUNDING * abs(value)] = 0
+    low, high = value + deviations
+    return Estimate(value, max(float(low), min(bounds[0], value)), min(float(high), max(bounds[1], value)))
 
 
 def student_interval(value: float, found: Spread, level: float) -> Estimate:

@@ -71,7 +71,8 @@ control, direction and invisible characters as escapes (`\\x1b`, `\\u202e`), and
 calculate (`=1+1`) begins with an apostrophe. `results.parquet` and `rows/` keep the text as it is.
 
 The table and the report can be deleted; any run of the study makes them again. A run leaves them where no file of the
-results, nothing of the study and none of the code has changed since. Rows of cells that a
+results, nothing of the study and none of the code of engine and read-outs has changed since, and everything could be
+drawn; at a URL every run draws them. Rows of cells that a
 changed study file no longer names, and those of a rehearsal with `--limit`, are kept in `rows/`; table, report and
 every command leave them out and say how many there are. Columns that may differ between equal runs stand last; all
 others repeat on the same machine with the same study.

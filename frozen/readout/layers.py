@@ -100,7 +100,7 @@ def _layers_text(description: Description, blocks: list[str]) -> str:
 
 
 def _layer(value: object, inner: Any) -> Any:
-    if isinstance(value, str) and value.partition(".")[0] in BLOCK_PARTS:
+    if isinstance(value, str) and value.partition(".")[0] in BLOCK_PARTS and _is_site(f"0.{value}"):
         raise complaint(f"a part stands after its block, got {show(value)}; write all.{value}, or 3.{value}")
     try:
         found = inner(value)
@@ -120,6 +120,14 @@ def _one_of(layer: int | str) -> int | str:
     if not isinstance(layer, str) or "." not in layer:
         return layer
     return ".".join("0" if step == "all" else step for step in layer.split("."))
+
+
+def _is_site(text: str) -> bool:
+    try:
+        Site.parse(_one_of(text))
+    except ValueError:
+        return False
+    return True
 
 
 def _is_place(text: str) -> bool:

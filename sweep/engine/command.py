@@ -28,6 +28,7 @@ from sweep.results.directory import ResultsDirectory
 from sweep.results.joint import JointResults
 from sweep.results.of_file import FileViews
 from sweep.results.rows import shown
+from sweep.results.standing import code_of
 from sweep.results.views import rehearsal_note, set_aside_damages
 from sweep.store.mirror import open_store, results_at
 from sweep.store.remote import is_url
@@ -128,7 +129,8 @@ def _graph(checked: Checked, cells: Sequence[Cell], others: Sequence[Cell]) -> G
 
 def _work(arguments: argparse.Namespace, checked: Checked, console: Console, stop: Stop) -> bool:
     results, is_local = checked.results, not is_url(arguments.results)
-    views = FileViews(results, checked.file, checked.readouts, checked.grids, arguments.limit, is_local)
+    code = code_of(checked.readouts.values())
+    views = FileViews(results, checked.file, checked.readouts, checked.grids, arguments.limit, is_local, code)
     _refuse_places(arguments, checked)
     results.refuse_if_busy()
     graph = _graph(checked, checked.plan.to_do, checked.plan.done)

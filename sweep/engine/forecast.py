@@ -1,4 +1,4 @@
-"""`--forecast`: what a run will take, after two batches of everything it will do have been timed on its machines."""
+"""`--forecast`: what a run will take, after a little of everything it will do has been timed on its machines."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from sweep.store.mirror import open_store
 _BATCHES = 2
 _FEWEST_SAMPLES = 4
 _MOST_FLOPS = {"cpu": 1e12, "cuda": 1e15}
-"""Of the samples that time a pass, about ten seconds' worth: a batch of a large model takes a CPU minutes."""
+"""Of the samples that time a pass, some seconds' worth: a batch of a large model takes a CPU minutes."""
 _REST_S = 15.0
 """Starting Ray and its workers, the table and the report: nearly the same in every run."""
 _CELL_S = 0.2

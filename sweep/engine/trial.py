@@ -81,11 +81,19 @@ def run_job(config: dict[str, Any], *, jobs: list[Job], store: Any, ledger: Any,
         notes.clear()
         started = now
 
+    def keep(cell: Cell, outcome: Outcome, used: Mapping[str, bytes]) -> None:
+        try:
+            write(cell, _row(tasks[cell], outcome, used, store), outcome)
+        except Exception as error:
+            if _ends_the_run(error):
+                raise
+            write(cell, failed_row(tasks[cell], error), None)
+
     try:
         with _notes_into(notes):
             inputs = _inputs(tasks, store, place)
             for cell, outcome in _measured(inputs):
-                write(cell, _row(tasks[cell], outcome, inputs[cell].products, store), outcome)
+                keep(cell, outcome, inputs[cell].products)
         if tasks:
             raise RuntimeError("the read-out gave no outcome of this cell")
     except Exception as error:  # noqa: BLE001 - a cell that fails is a result, the others go on
@@ -100,6 +108,11 @@ def run_job(config: dict[str, Any], *, jobs: list[Job], store: Any, ledger: Any,
             return
         for cell, task in list(tasks.items()):
             write(cell, failed_row(task, error), None)
+
+
+def _ends_the_run(error: Exception) -> bool:
+    """Whether an error is not a cell's, but of the disk, the network, or a store that was taken away."""
+    return no_space(error) or isinstance(error, RemoteError) or lost_entry(error) is not None
 
 
 def _numbers(row: Mapping[str, object]) -> dict[str, float]:

@@ -45,6 +45,7 @@ SCRIPTS = (
     "story.js",
     "main.js",
 )
+_MISSING = '<meta name="missing"'
 MOST_ERRORS, MOST_PLACES, MOST_OPEN_EXHIBITS = 100, 12, 12
 
 
@@ -142,9 +143,11 @@ def page(
             },
         }
     )
+    missing = [*(one for one in exhibits if one.note), *(one for one in told.values() if one.note)]
     found = answers(rows, measures, study.headline)
     return template("page.html").render(
         study=study,
+        n_missing=len(missing) + data["stories"]["unread"],
         published=by_place(study.published),
         summary=summary(rows),
         verdict=verdict(rows, measures, study.expectations),
@@ -171,6 +174,11 @@ def page(
         vega=Markup(vega_script()) if rows else "",  # noqa: S704 - the library
         script=Markup(_script()),  # noqa: S704 - our own files
     )
+
+
+def is_whole(path: Path) -> bool:
+    """Whether all of a page could be made: no exhibit, story or picture of it is missing."""
+    return _MISSING not in path.read_text(encoding="utf-8")
 
 
 def _printable(value: Any) -> Any:

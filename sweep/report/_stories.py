@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -67,6 +66,7 @@ def stories(
 def story_data(told: Mapping[str, Story], cell_ids: Iterable[str]) -> dict[str, Any]:
     """The stories as plain JSON values, each picture once, as long as there is room for pictures."""
     pictures: dict[str, str] = {}
+    unread: set[str] = set()
     room = MOST_PICTURE_BYTES
     cells = {}
     for cell in cell_ids:
@@ -76,9 +76,11 @@ def story_data(told: Mapping[str, Story], cell_ids: Iterable[str]) -> dict[str, 
         samples = []
         for one in story.samples:
             if one.key not in pictures and room > 0:
-                with suppress(Exception):  # a picture that cannot be read is left out; its words are there
+                try:
                     pictures[one.key] = _address(one.picture())
                     room -= len(pictures[one.key])
+                except Exception:  # noqa: BLE001 - a picture that cannot be read is left out; its words are there
+                    unread.add(one.key)
             samples.append([one.key, one.title, one.loss, one.right, one.missed, one.invented])
         curves = [[curve.panel, curve.line, curve.points] for curve in story.curves]
         cells[cell] = {
@@ -88,7 +90,7 @@ def story_data(told: Mapping[str, Story], cell_ids: Iterable[str]) -> dict[str, 
             "samples": samples,
             "note": story.note,
         }
-    return {"cells": cells, "pictures": pictures}
+    return {"cells": cells, "pictures": pictures, "unread": len(unread)}
 
 
 def _address(picture: bytes) -> str:

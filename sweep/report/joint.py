@@ -143,9 +143,11 @@ def _without_curve(
     """What to say of read-outs that could show a curve by depth, have rows, and show none."""
     drawn = {curve.readout for curve in found}
     for name, own in cells.items():
-        done = any(rows[cell.cell_id]["status"] == "done" for cell in own if cell.cell_id in rows)
+        shown = (rows[cell.cell_id] for cell in own if cell.cell_id in rows and not cell.description.is_control)
+        done = any(row["status"] == "done" for row in shown)
         if done and readouts[name].depth_curves and name not in drawn:
-            yield f"{name} has no curve by depth: no backbone was measured at two layers and more."
+            measures = " or ".join(dict.fromkeys(one.name for one in readouts[name].depth_curves))
+            yield f"{name} has no curve by depth: no backbone has {measures} at two layers and more."
 
 
 def _name(curve: Curve, of: Sequence[Curve]) -> str:

@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 
 CELLS_FILE = "cells.json"
 """Identities of all cells of the study, for those who look at its results while it runs."""
+VIEWS_FILE = ".views"
+"""What table and report were made from."""
 
 __all__ = ["BusyError", "LinkError", "ResultsDirectory", "Row", "as_frame"]
 
@@ -39,7 +41,16 @@ DAMAGED = "damaged"
 """Folder for what has the name of a row and is none."""
 _FOLDERS = (FOLDER, "samples", "curves", "suggestions", "probes", DAMAGED, "tensorboard", "tune")
 _WRITTEN_IN_PLACE = ("lock", "optuna.journal", "mlflow.db")
-_FILES = ("lock", "study.yaml", "cells.json", "results.parquet", "results.csv", "report.html", "optuna.journal")
+_FILES = (
+    "lock",
+    "study.yaml",
+    "cells.json",
+    "results.parquet",
+    "results.csv",
+    "report.html",
+    "optuna.journal",
+    VIEWS_FILE,
+)
 
 
 class LinkError(PlaceError):

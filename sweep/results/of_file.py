@@ -34,6 +34,7 @@ class FileViews:
         grids: of its studies, by the names of their read-outs.
         limit: most samples in each split, where that was limited.
         is_local: whether the results lie on this machine, so that relative paths lead there.
+        code: state of the code that makes the views, see `code_of`; as it was when this process imported it.
     """
 
     results: ResultsDirectory
@@ -42,6 +43,7 @@ class FileViews:
     grids: Mapping[str, Grid]
     limit: int | None
     is_local: bool
+    code: str
 
     def announce(self) -> None:
         """Write what the studies are, before any of their rows are there."""
@@ -57,22 +59,26 @@ class FileViews:
 
     def rebuild(self) -> None:
         """Write tables and reports, unless those that are there stand for the same."""
-        root, makers = self.results.root, self.readouts.values()
+        root = self.results.root
         ids = [cell.cell_id for grid in self.grids.values() for cell in grid.cells]
-        made_from = [str(root), self._yaml(self.file), *ids]
-        if not views_stand(root, made_from, makers):
-            self._write_views()
-            note_views(root, made_from, makers)
+        made_from = [str(root), self._yaml(self.file), self.code, *ids]
+        if not views_stand(root, made_from) and self._write_views():
+            note_views(root, made_from)
 
-    def _write_views(self) -> None:
+    def _write_views(self) -> bool:
+        """Returns whether nothing of them has failed, such as an exhibit whose images are not there."""
+        from sweep.report import is_whole
+
+        pages = []
         for name, readout in self.readouts.items():
             study = self.file.studies[name]
-            rebuild(self._folder(name), self.grids[name].cells, readout, study, self._yaml(study, name))
+            pages.append(rebuild(self._folder(name), self.grids[name].cells, readout, study, self._yaml(study, name)))
         if self.file.is_joint:
             from sweep.report.joint import write_joint_page
 
             cells = {name: grid.cells for name, grid in self.grids.items()}
             write_joint_page(self.results, self.file.name, self.readouts, cells, self._yaml(self.file))
+        return all(map(is_whole, pages))
 
     def show(self, console: Console) -> int:
         """Print tables of results, and published numbers beside them; returns the number of failed cells."""

@@ -120,7 +120,7 @@ def test_what_one_readout_cannot_say_and_another_finds_is_told(cells: dict[str, 
 
 
 def test_a_readout_at_one_layer_is_said_to_have_no_curve(cells: dict[str, list[Cell]], tmp_path: Path) -> None:
-    said = "captions has no curve by depth: no backbone was measured at two layers and more"
+    said = "captions has no curve by depth: no backbone has captions at two layers and more"
     rows = rows_of(cells, 0.01)
     assert said not in written(cells, rows, tmp_path)
     one = [cell.cell_id for cell in (*cells["binding"], cells["captions"][-1])]

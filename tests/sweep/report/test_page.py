@@ -7,8 +7,9 @@ import pandas as pd
 import pytest
 from matplotlib.figure import Figure
 
-from frozen.readout.exhibit import Exhibit
-from sweep.report import Heading, write_report
+from frozen.readout.exhibit import Exhibit, ShownSample
+from sweep.report import Heading, is_whole, write_report
+from sweep.report._stories import Story
 from sweep.report._vega import vega_script
 from tests.sweep.report.conftest import CHOICES, DIMENSIONS
 
@@ -225,6 +226,25 @@ def test_a_readout_that_cannot_even_list_its_exhibits(cell, report):
     page = report(pd.DataFrame([cell()]), exhibits=some)
     assert page.data["drawings"] == [{"mark": "bar"}, None]
     assert "could not be drawn: OSError: gone" in page.text
+
+
+def test_a_page_knows_whether_anything_of_it_is_missing(cell, measures, tmp_path):
+    def gone() -> bytes:
+        raise OSError("gone")
+
+    about, rows = Heading(title="t", study_yaml='<meta name="missing"', flag_meanings={}), pd.DataFrame([cell()])
+
+    def is_made_whole(draw: Callable[[], bytes], picture: Callable[[], bytes], note: str = "") -> bool:
+        sample = ShownSample("a 7", "test image 7", "3.2 bits", ("red circle",), (), (), picture)
+        told = {str(rows.cell_id[0]): Story(samples=(sample,), note=note)}
+        exhibits = [sketch("Picture", draw)]
+        path = tmp_path / "report.html"
+        return is_whole(write_report(rows, DIMENSIONS, measures, about, path, lambda: exhibits, told))
+
+    assert is_made_whole(lambda: b"PNG", lambda: b"PNG")
+    assert not is_made_whole(gone, lambda: b"PNG")
+    assert not is_made_whole(lambda: b"PNG", gone)
+    assert not is_made_whole(lambda: b"PNG", lambda: b"PNG", "not all can be told")
 
 
 def test_the_same_rows_give_the_same_page(study, measures, tmp_path):
