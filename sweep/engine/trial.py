@@ -85,7 +85,7 @@ def run_job(config: dict[str, Any], *, jobs: list[Job], store: Any, ledger: Any,
         try:
             write(cell, _row(tasks[cell], outcome, used, store), outcome)
         except Exception as error:
-            if _ends_the_run(error):
+            if cell not in tasks or _ends_the_run(error):
                 raise
             write(cell, failed_row(tasks[cell], error), None)
 
