@@ -65,7 +65,7 @@ def run_command(main: Callable[[], int]) -> NoReturn:
     try:
         code = main()
     except KeyboardInterrupt:  # while it imports what it needs, or where it leaves nothing half done
-        complain("interrupted")
+        complain("\ninterrupted")
         code = _INTERRUPTED
     finally:
         gc.freeze()

@@ -17,7 +17,7 @@ from sweep.results.stored import ResultsError, StoredCell, StoredResults, open_r
 if TYPE_CHECKING:
     from frozen.readout.cells import Cell
 
-EQUAL, DIFFERENT, USER_ERROR, INTERRUPTED = 0, 1, 2, 130
+EQUAL, DIFFERENT, USER_ERROR = 0, 1, 2
 TABLE = "results.parquet"
 
 _ROUNDING = 1e-9
@@ -62,9 +62,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (ResultsError, StudyError) as error:
         complain(error)
         return USER_ERROR
-    except KeyboardInterrupt:
-        complain("\ninterrupted")
-        return INTERRUPTED
     return EQUAL if all(verdicts) else DIFFERENT
 
 

@@ -85,7 +85,7 @@ def run_job(config: dict[str, Any], *, jobs: list[Job], store: Any, ledger: Any,
         try:
             write(cell, _row(tasks[cell], outcome, used, store), outcome)
         except Exception as error:
-            if cell not in tasks or _ends_the_run(error):
+            if cell not in tasks or _end_of_run(error):
                 raise
             write(cell, failed_row(tasks[cell], error), None)
 
@@ -97,22 +97,21 @@ def run_job(config: dict[str, Any], *, jobs: list[Job], store: Any, ledger: Any,
         if tasks:
             raise RuntimeError("the read-out gave no outcome of this cell")
     except Exception as error:  # noqa: BLE001 - a cell that fails is a result, the others go on
-        if no_space(error):  # not the cell's fault: the driver stops, and the cell stays missing
-            tune.report({"full_disk": 1})
-            return
-        if isinstance(error, RemoteError):
-            tune.report({"unreachable": str(error)})
-            return
-        if lost := lost_entry(error):
-            tune.report({"lost": str(lost)})
+        if end := _end_of_run(error):  # not the cell's fault: the driver stops, and the cell stays missing
+            tune.report(end)
             return
         for cell, task in list(tasks.items()):
             write(cell, failed_row(task, error), None)
 
 
-def _ends_the_run(error: Exception) -> bool:
-    """Whether an error is not a cell's, but of the disk, the network, or a store that was taken away."""
-    return no_space(error) or isinstance(error, RemoteError) or lost_entry(error) is not None
+def _end_of_run(error: Exception) -> dict[str, object]:
+    """What the driver is told of an error of the disk, the network or the store; nothing of one that is a cell's."""
+    if no_space(error):
+        return {"full_disk": 1}
+    if isinstance(error, RemoteError):
+        return {"unreachable": str(error)}
+    lost = lost_entry(error)
+    return {"lost": str(lost)} if lost else {}
 
 
 def _numbers(row: Mapping[str, object]) -> dict[str, float]:

@@ -127,4 +127,4 @@ def test_an_interrupted_command_says_so_in_one_line(
     with pytest.raises(SystemExit) as ended:
         run_command(interrupted)
     assert ended.value.code == 130
-    assert capsys.readouterr().err == "interrupted\n"
+    assert capsys.readouterr().err == "\ninterrupted\n"
