@@ -54,7 +54,7 @@ def parser() -> argparse.ArgumentParser:
         "--address", help="address of a running Ray cluster, or auto; by default Ray is started on this machine"
     )
     arguments.add_argument(
-        "--no-dashboard", action="store_true", help="start Ray without its dashboard, which saves a second"
+        "--no-dashboard", action="store_true", help="start Ray without its dashboard, which saves seconds"
     )
     arguments.add_argument(
         "--gpus", type=_whole, default=0, metavar="N", help="GPUs that an autoscaled cluster may grow to"
